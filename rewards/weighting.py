@@ -1,0 +1,78 @@
+"""From scores to one reward: the weighted sum an agent is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from numbers import Real
+
+from editenv.types import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """Weights of R = 0.3 IF + 0.3 CC + 0.4 GA (arXiv 2606.05950); each is 0 or more, one above 0.
+
+    Attributes:
+        instruction_following, content_consistency, global_awareness: weight of the score of that name.
+        turn_consistency, rule_kept: further scores, not paid for as published.
+
+    Raises:
+        ValueError: a weight is negative or not a finite number, or all are 0.
+    """
+
+    instruction_following: float = 0.3
+    content_consistency: float = 0.3
+    global_awareness: float = 0.4
+    turn_consistency: float = 0.0
+    rule_kept: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses weights that give no reward or an endless one."""
+        for name, weight in self.by_name().items():
+            if isinstance(weight, bool) or not isinstance(weight, Real) or not isfinite(weight) or weight < 0:
+                raise ValueError(f"reward weight {name} is {weight!r}, expected a finite number of 0 or more")
+        if not any(self.by_name().values()):
+            raise ValueError("all reward weights are 0, expected at least one above 0")
+
+    def by_name(self) -> dict[str, float]:
+        """The weights by score name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
+    """The weights that a mapping names, 0 for every score it leaves out; None gives the published ones.
+
+    Raises:
+        ValueError: a key names no score, or a weight is not allowed.
+    """
+    if data is None:
+        return RewardWeights()
+    known = [field.name for field in fields(RewardWeights)]
+    unknown = sorted(set(data) - set(known))
+    if unknown:
+        raise ValueError(f"reward weight {unknown[0]!r} names no score, expected one of {', '.join(known)}")
+    return RewardWeights(**{name: data.get(name, 0.0) for name in known})
+
+
+def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
+    """The weighted sum of a turn's scores, in [0, sum of weights].
+
+    Scores that do not apply (None) leave, and the remaining weights are scaled up to the same sum. A turn whose
+    judge failed, or to which no weighted score applies, gets 0.0.
+    """
+    if not scores.scored:
+        return 0.0
+    parts = [(weight, getattr(scores, name)) for name, weight in weights.by_name().items() if weight]
+    total = sum(weight for weight, _ in parts)
+    applying = sum(weight for weight, score in parts if score is not None)
+    if not applying:
+        return 0.0
+    paid = sum(weight * score for weight, score in parts if score is not None)
+    return paid if applying == total else paid * (total / applying)
+
+
+def with_reward(scores: Scores, weights: RewardWeights) -> Scores:
+    """The same scores with their `reward` filled in."""
+    return replace(scores, reward=weighted_reward(scores, weights))
