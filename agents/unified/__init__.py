@@ -1,1 +1,26 @@
-"""Placeholder."""
+"""The unified model: BAGEL's architecture at every size, with its tokenizer, autoencoder and parity check.
+
+One network holds two sets of weights that share one attention: one for text and understanding, one for
+image generation. It reads a `Context` block by block, writes the intent as text and predicts the velocity of
+latents.
+"""
+
+from editenv.agents.unified.blocks import Block, ImageBlock, TextBlock, VitBlock
+from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.context import Context
+from editenv.agents.unified.generate import Written, prompt_logits, write_text
+from editenv.agents.unified.model import UnifiedModel, UnifiedOutput
+
+__all__ = [
+    "Block",
+    "Context",
+    "ImageBlock",
+    "TextBlock",
+    "UnifiedConfig",
+    "UnifiedModel",
+    "UnifiedOutput",
+    "VitBlock",
+    "Written",
+    "prompt_logits",
+    "write_text",
+]

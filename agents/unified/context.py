@@ -1,0 +1,96 @@
+"""The context of a batch: key-value cache, which of its tokens count, and where rope goes on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass
+class Context:
+    """Everything a batch of B sessions has read so far; `append_*` of the model grows it in place.
+
+    The tensors themselves are never written to, so a `copy` shares them and costs nothing.
+
+    Attributes:
+        cache: keys (after norm and rope) and values of each layer, [B, key-value heads, S, head width].
+        valid: False at padding, [B, S].
+        position: rope id of the next token of each row, [B] int64.
+        is_text: True at text tokens and image markers, [S]; the layout is the same in all rows.
+        padded: False as long as `valid` is all True, known without looking at the data.
+    """
+
+    cache: DynamicCache
+    valid: Tensor
+    position: Tensor
+    is_text: Tensor
+    padded: bool = False
+
+    @classmethod
+    def empty(cls, batch_size: int, device: torch.device | str = "cpu") -> Context:
+        """A context of `batch_size` rows that has read nothing."""
+        return cls(
+            cache=DynamicCache(),
+            valid=torch.ones(batch_size, 0, dtype=torch.bool, device=device),
+            position=torch.zeros(batch_size, dtype=torch.long, device=device),
+            is_text=torch.zeros(0, dtype=torch.bool, device=device),
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Number of rows B."""
+        return self.valid.shape[0]
+
+    @property
+    def length(self) -> int:
+        """Number of tokens S in the cache, padding included."""
+        return self.valid.shape[1]
+
+    def keys_values(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """Keys and values of one layer, None while the context is empty."""
+        if not self.length:
+            return None
+        stored = self.cache.layers[layer]
+        assert stored.keys is not None and stored.values is not None
+        return stored.keys, stored.values
+
+    def copy(self) -> Context:
+        """A context that can be grown without growing this one."""
+        return self._map(lambda tensor: tensor)
+
+    def detach(self) -> Context:
+        """The same context without its gradient."""
+        return self._map(torch.Tensor.detach)
+
+    def select(self, rows: Tensor) -> Context:
+        """The rows with these indices, [B'] int64; a row may be taken several times."""
+        return self._map(lambda tensor: tensor.index_select(0, rows))
+
+    def repeat(self, times: int) -> Context:
+        """Every row `times` times in a row, so that row b becomes rows b * times to (b + 1) * times - 1."""
+        if times == 1:
+            return self.copy()
+        return self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        for layer in cache.layers:
+            if layer.keys is not None and layer.values is not None:
+                layer.keys, layer.values = change(layer.keys), change(layer.values)
+        return Context(cache, change(self.valid), change(self.position), self.is_text, self.padded)
+
+    def grow(self, valid: Tensor | None, count: int, advance: Tensor | int, text: Tensor) -> None:
+        """Record `count` appended tokens: which are valid (None: all), and how far rope moved on, [B]."""
+        if valid is None:
+            valid = self.valid.new_ones(self.batch_size, count)
+        else:
+            self.padded = True
+        self.valid = torch.cat([self.valid, valid], dim=1)
+        self.position = self.position + advance
+        self.is_text = torch.cat([self.is_text, text])

@@ -1,0 +1,116 @@
+"""Batched writing of text with the cache, and the log-probs of what was written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from editenv.agents.unified.blocks import TextBlock
+from editenv.agents.unified.context import Context
+from editenv.agents.unified.model import UnifiedModel, last_valid
+
+
+class Written(NamedTuple):
+    """Text that was written, with its stop token; L is the length of the longest row.
+
+    Attributes:
+        ids: token ids, [B, L] int64; the stop token ends a row, `pad_token_id` fills it.
+        mask: True at what was written, the stop token included, [B, L].
+        log_prob: log-prob of each token under logits / temperature (greedy: under the logits), 0 at padding,
+            [B, L] float32.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    log_prob: Tensor
+
+
+def prompt_logits(model: UnifiedModel, context: Context, block: TextBlock) -> Tensor:
+    """Read text into the context and return the logits [B, V] of what follows its last real token."""
+    hidden = model.append_text(context, block.ids, block.mask)
+    final = hidden[:, -1] if block.mask is None else last_valid(hidden, block.mask)
+    return model.text_logits(final)
+
+
+@torch.no_grad()
+def write_text(
+    model: UnifiedModel,
+    context: Context,
+    logits: Tensor,
+    max_tokens: int,
+    temperature: float = 0.0,
+    uniforms: Tensor | None = None,
+    stop_id: int | None = None,
+) -> Written:
+    """Write until the stop token or `max_tokens`, all rows together.
+
+    Randomness comes from `uniforms` alone, by the inverse of each row's cumulative distribution: a row's text
+    is a function of its own context and its own numbers, whatever rows stand beside it (up to float rounding
+    of the logits, which can move a sample only where a number lies within rounding of a boundary).
+
+    Args:
+        model: the model.
+        context: what the text follows; unchanged.
+        logits: of the first token, [B, V], as `prompt_logits` returns them.
+        max_tokens: most tokens written a row, the stop token included.
+        temperature: 0 takes the likeliest token.
+        uniforms: numbers in [0, 1), [B, max_tokens]; needed when temperature > 0.
+        stop_id: token that ends a row; None for the config's `eos_token_id`.
+
+    Raises:
+        ValueError: for a negative temperature, or missing or wrongly shaped uniforms.
+    """
+    _check(logits, max_tokens, temperature, uniforms)
+    stop = model.config.eos_token_id if stop_id is None else stop_id
+    context = context.copy()
+    unfinished = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    ids, masks, log_probs = [], [], []
+    for step in range(max_tokens):
+        column = None if uniforms is None else uniforms[:, step]
+        token, log_prob = choose(logits, temperature, column)
+        ids.append(token.where(unfinished, model.config.pad_token_id))
+        masks.append(unfinished)
+        log_probs.append(log_prob * unfinished)
+        unfinished = unfinished & (token != stop)
+        if step + 1 == max_tokens or not unfinished.any():
+            break
+        mask = None if unfinished.all() else unfinished[:, None]
+        logits = model.text_logits(model.append_text(context, ids[-1][:, None], mask)[:, 0])
+    return Written(torch.stack(ids, dim=1), torch.stack(masks, dim=1), torch.stack(log_probs, dim=1))
+
+
+def choose(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One token for each row and its log-prob, both [B].
+
+    Args:
+        logits: [B, V].
+        temperature: 0 takes the likeliest; the log-prob then is that of the logits themselves.
+        uniform: numbers in [0, 1), [B]; the token is the first whose cumulative probability exceeds it. The
+            probabilities are summed in float64 and tokens of probability 0 are never chosen.
+    """
+    log_probs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    if temperature == 0:
+        token = log_probs.argmax(dim=-1)
+    else:
+        assert uniform is not None
+        cumulative = log_probs.double().exp().cumsum(dim=-1)
+        wanted = uniform.double()[:, None] * cumulative[:, -1:]
+        token = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+    return token, log_probs.gather(1, token[:, None])[:, 0]
+
+
+def _check(logits: Tensor, max_tokens: int, temperature: float, uniforms: Tensor | None) -> None:
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, expected 0 or more")
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
+    if temperature == 0:
+        return
+    if uniforms is None:
+        raise ValueError(f"uniforms are missing: sampling at temperature {temperature} draws from them")
+    if uniforms.shape[0] != len(logits) or uniforms.shape[1] < max_tokens:
+        raise ValueError(
+            f"uniforms have shape {tuple(uniforms.shape)}, expected [{len(logits)}, {max_tokens}]"
+        )
