@@ -1,0 +1,80 @@
+"""The seams of the environment: world, user, scorer and policy, as protocols that others implement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from numpy.random import Generator
+
+from editenv.types import Action, Goodbye, Picture, Scores, Speech, TurnOutcome
+
+Memory = TypeVar("Memory")
+Observations = Sequence[Mapping[str, Any]]
+"""A batch of single observations as `editenv.spaces.observation_space` describes them."""
+
+
+class SessionSpec(Protocol):
+    """What a world prepares for one session."""
+
+    @property
+    def id(self) -> str:
+        """Names the session in records: the same content has the same id."""
+
+    @property
+    def turn_count(self) -> int:
+        """Number of turns the script holds."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole session as JSON values."""
+
+
+class World(Protocol):
+    """Where sessions come from and what their pictures look like."""
+
+    name: str
+    version: str
+    image_shape: tuple[int, int, int]
+    max_turns: int
+
+    def session(self, split: str, seed: int, index: int) -> Any:
+        """Session `index` of `seed` in a split: the same value wherever and whenever it is asked for."""
+
+    def picture(self, spec: Any) -> Picture:
+        """The session's source picture, uint8 [H, W, 3], a fresh array."""
+
+    def spec_from_json(self, data: Mapping[str, Any]) -> Any:
+        """The session that `spec.to_json()` described; raises ValueError naming the wrong key."""
+
+
+class User(Protocol):
+    """Who gives the instructions. Stateless: what it needs to know is in spec and outcome."""
+
+    version: str
+
+    def begin(self, spec: Any) -> Speech:
+        """The first instruction of a session."""
+
+    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+        """The next instruction, judged from what the pictures show, or the end of the session."""
+
+
+class Scorer(Protocol):
+    """Judges turns. A bad picture scores 0; only a judge that fails leaves None and an error."""
+
+    version: str
+
+    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+        """Scores of turns from any number of sessions, in the order given; never raises for a bad picture."""
+
+
+class Policy(Protocol[Memory]):
+    """An agent, batched over sessions; what it remembers of a session lives outside of it, in memories."""
+
+    def start(self, observations: Observations) -> list[Memory]:
+        """One fresh memory a session, made from the sessions' first observations."""
+
+    def act(
+        self, observations: Observations, memories: list[Memory], rng: Generator
+    ) -> tuple[list[Action], list[Memory]]:
+        """One action and one new memory a session; memories given are not changed, so they can branch."""

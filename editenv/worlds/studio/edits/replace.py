@@ -1,0 +1,59 @@
+"""subject_replace: another object in the place of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.edits.base import Looks, Target
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, Thing
+from editenv.worlds.studio.words import new_object
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectReplace:
+    """Replace an object.
+
+    Attributes:
+        target: which.
+        shape: by what.
+        color, material: as said; None where nothing is said and any will do.
+    """
+
+    task: ClassVar[str] = "subject_replace"
+    covered_by_rules: ClassVar[bool] = True
+
+    target: Target
+    shape: str
+    color: str | None = None
+    material: str | None = None
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene with the new object in the old one's place."""
+        return scene.put(self.target.cell, Thing(self.shape, self.color or COLORS[0], self.material or MATERIALS[0]))
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """The old object was there and its cell shows the new one."""
+        cell = self.target.find(before)
+        if cell is None:
+            return False
+        said = {"color": self.color, "material": self.material}
+        wanted = {name: value for name, value in said.items() if name not in free}
+        return Target(cell, self.shape, **wanted).fits(after.cells[cell])
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """The object's cell."""
+        cell = self.target.find(before)
+        return frozenset() if cell is None else frozenset((cell,))
+
+    def edited_cell(self, before: Scene) -> int | None:
+        """The old object's place."""
+        return self.target.find(before)
+
+    def asked(self) -> Looks:
+        """What is said of the new object's colour and material."""
+        return {"color": self.color, "material": self.material}
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """Both objects."""
+        return {"old": self.target.words(grid), "new": new_object(self.shape, looks["color"], looks["material"])}

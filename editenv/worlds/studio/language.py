@@ -1,0 +1,57 @@
+"""Words for what users mean: phrasings by split, and the canonical intent of a turn."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from editenv.worlds.studio.constraints import Rule
+from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES
+
+LARGEST_GRID = 5
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files(__package__).joinpath("phrases.toml").read_text(encoding="utf-8"))
+
+
+def phrasings(act: str, split: str) -> list[str]:
+    """Sentence patterns of a speech act: those of "test" for the test split, those of "train" for all others."""
+    patterns: list[str] = _phrases()[act]["test" if split == "test" else "train"]
+    return patterns
+
+
+def speech_acts() -> tuple[str, ...]:
+    """Names of all speech acts."""
+    return tuple(_phrases())
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> tuple[str, ...]:
+    """Every word and mark that users say or intents hold, sorted; made without the test phrasings."""
+    patterns = [p for act in _phrases().values() for p in (*act["train"], act.get("intent", ""), act.get("ruled", ""))]
+    words = set(tokens(re.sub(r"\{\w+\}", " ", " ".join(patterns))))
+    words |= {*SHAPES, *COLORS, *MATERIALS, *BACKGROUNDS, *(str(n + 1) for n in range(LARGEST_GRID))}
+    return tuple(sorted(words | {"a", "an", "the", "object", "row", "column", "color", "material", "round"}))
+
+
+def tokens(text: str) -> list[str]:
+    """A text's words and marks."""
+    return re.findall(r"[a-z]+|\d+|[^\sa-z\d]", text.lower())
+
+
+def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
+    """The self-contained instruction of a turn with every rule in force worked in; what an agent should write."""
+    asked = edit.asked()
+    looks = dict(asked)
+    for rule in rules if edit.covered_by_rules else ():
+        looks |= rule.looks()
+    act = _phrases()[edit.task]
+    pattern = act["ruled"] if "ruled" in act and looks != asked else act["intent"]
+    words = " ".join(word for word in (looks["material"], looks["color"]) if word)
+    return str(pattern.format(**edit.slots(looks, grid) | {"looks": words}))

@@ -1,0 +1,110 @@
+"""Symbolic scenes of the studio: a grid of cells, some holding an object, over one background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import blake2b
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
+MATERIALS = ("plain", "striped", "dotted")
+BACKGROUNDS = ("white", "gray", "black", "mint", "pink")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object of a scene.
+
+    Attributes:
+        shape, color, material: words of SHAPES, COLORS and MATERIALS.
+    """
+
+    shape: str
+    color: str
+    material: str = "plain"
+
+    @property
+    def code(self) -> int:
+        """A number from 1 to len(SHAPES) * len(COLORS) * len(MATERIALS); 0 is the empty cell, -1 unreadable."""
+        return _CODES[self]
+
+    def attributes(self) -> dict[str, str]:
+        """The attributes by name."""
+        return {"shape": self.shape, "color": self.color, "material": self.material}
+
+
+@lru_cache(maxsize=1)
+def things() -> tuple[Thing, ...]:
+    """All objects there can be, in the order of their codes (the first has code 1)."""
+    return tuple(Thing(s, c, m) for s in SHAPES for c in COLORS for m in MATERIALS)
+
+
+UNREADABLE = Thing("unreadable", "unreadable", "unreadable")
+"""Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
+
+_CODES = {thing: number for number, thing in enumerate(things(), start=1)} | {UNREADABLE: -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture's content.
+
+    Attributes:
+        cells: one entry a cell, row by row: a Thing, or None where the cell is empty.
+        background: a word of BACKGROUNDS.
+    """
+
+    cells: tuple[Thing | None, ...]
+    background: str
+
+    @property
+    def grid(self) -> int:
+        """Cells a side."""
+        return int(len(self.cells) ** 0.5)
+
+    def put(self, cell: int, thing: Thing | None) -> Scene:
+        """The scene with one cell changed."""
+        cells = list(self.cells)
+        cells[cell] = thing
+        return replace(self, cells=tuple(cells))
+
+    def occupied(self) -> list[int]:
+        """Cells that hold an object, in order."""
+        return [cell for cell, thing in enumerate(self.cells) if thing is not None]
+
+    def empty(self) -> list[int]:
+        """Cells that hold none, in order."""
+        return [cell for cell, thing in enumerate(self.cells) if thing is None]
+
+    def codes(self) -> list[int]:
+        """The scene as numbers: the background's place (-1 unreadable), then one code a cell."""
+        background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
+        return [background, *(_CODES[thing] if thing else 0 for thing in self.cells)]
+
+
+def scene_from_codes(codes: Iterable[int]) -> Scene:
+    """The inverse of Scene.codes.
+
+    Raises:
+        ValueError: a number lies outside of the world's lists.
+    """
+    background, *cells = codes
+    if not -1 <= background < len(BACKGROUNDS):
+        raise ValueError(f"background code is {background}, expected -1 to {len(BACKGROUNDS) - 1}")
+    by_code = _by_code()
+    if any(not -1 <= code <= len(by_code) - 2 for code in cells):
+        raise ValueError(f"object codes are {cells}, expected each to be -1 to {len(by_code) - 2}")
+    name = BACKGROUNDS[background] if background >= 0 else UNREADABLE.shape
+    return Scene(tuple([by_code[code] for code in cells]), name)
+
+
+@lru_cache(maxsize=1)
+def _by_code() -> tuple[Thing | None, ...]:
+    return (None, *things(), UNREADABLE)  # index -1 is the last
+
+
+def scene_hash(scene: Scene) -> int:
+    """A 64-bit number of the content alone, the same on every machine and in every run."""
+    return int.from_bytes(blake2b(bytes(c + 1 for c in scene.codes()), digest_size=8).digest(), "big")

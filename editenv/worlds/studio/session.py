@@ -1,0 +1,111 @@
+"""A studio session: the start scene and what the user will say, with what is meant by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from editenv.types import Speech
+from editenv.worlds.studio.constraints import Rule, rule_from_json, rule_to_json
+from editenv.worlds.studio.edits import Edit, edit_from_json, edit_to_json
+from editenv.worlds.studio.scene import Scene, scene_from_codes
+
+
+@dataclass(frozen=True, slots=True)
+class StudioTurn:
+    """One instruction and its meaning.
+
+    Attributes:
+        text: what the user says.
+        intent: the canonical self-contained instruction, with every rule in force.
+        edit: what is to be done.
+        rules: the rules in force, those of this turn included, in the order they were stated.
+        reference: "it", "just_added", "there" or "same" where the text points at an earlier turn, else None.
+    """
+
+    text: str
+    intent: str
+    edit: Edit
+    rules: tuple[Rule, ...] = ()
+    reference: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The turn as JSON values."""
+        return {
+            "text": self.text,
+            "intent": self.intent,
+            "edit": edit_to_json(self.edit),
+            "rules": [rule_to_json(rule) for rule in self.rules],
+            "reference": self.reference,
+        }
+
+
+@dataclass(frozen=True)
+class StudioSpec:
+    """A whole session.
+
+    Attributes:
+        suite, split, seed, index: where it came from.
+        scene: what the source picture shows.
+        turns: the script.
+    """
+
+    suite: str
+    split: str
+    seed: int
+    index: int
+    scene: Scene
+    turns: tuple[StudioTurn, ...]
+
+    @property
+    def turn_count(self) -> int:
+        """Number of turns in the script."""
+        return len(self.turns)
+
+    def speech(self, turn: int) -> Speech:
+        """What a user who follows the script says."""
+        return Speech(self.turns[turn].text, self.turns[turn])
+
+    @cached_property
+    def id(self) -> str:
+        """A name made of the content: equal sessions have equal names, wherever they were drawn."""
+        content = [self.scene.codes(), [turn.to_json() for turn in self.turns]]
+        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The session as JSON values."""
+        return {
+            "suite": self.suite,
+            "split": self.split,
+            "seed": self.seed,
+            "index": self.index,
+            "scene": self.scene.codes(),
+            "turns": [turn.to_json() for turn in self.turns],
+        }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
+    """The inverse of StudioSpec.to_json.
+
+    Raises:
+        ValueError: a key is missing or its value is not what the world knows.
+    """
+    try:
+        turns = tuple(
+            StudioTurn(
+                text=turn["text"],
+                intent=turn["intent"],
+                edit=edit_from_json(turn["edit"]),
+                rules=tuple(rule_from_json(rule) for rule in turn["rules"]),
+                reference=turn["reference"],
+            )
+            for turn in data["turns"]
+        )
+        scene = scene_from_codes(data["scene"])
+        return StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, turns)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a studio session lacks or misuses the key {error}") from error
