@@ -1,0 +1,74 @@
+# Every target sets itself up: the first run fills .venv from requirements.lock, later runs find it ready.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+DEMO_OUT ?= runs/demo
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
+# One thread a process: two test workers on two cores otherwise fight over them.
+SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3
+
+.PHONY: help setup demo test lint types imports test-torch-free test-all format lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(READY) ## Make the virtual environment .venv (about two minutes the first time)
+
+$(READY): requirements.lock pyproject.toml setup.py
+	@echo "== setup: installing requirements.lock into $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"python is {sys.version.split()[0]}, expected 3.11 or later: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+demo: setup ## Evaluate, train and evaluate again; tables and pictures in runs/demo
+	@$(BIN)/editenv demo out=$(DEMO_OUT)
+
+test: lint types imports test-torch-free test-all ## Run every check, the same ones as CI
+
+lint: setup ## ruff: rules and formatting
+	@echo "== ruff check"
+	@$(BIN)/ruff check .
+	@echo "== ruff format --check"
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy, on the installed wheel
+	@echo "== mypy"
+	@$(BIN)/python tools/installed.py mypy
+
+imports: setup ## import-linter, on the installed wheel
+	@echo "== import-linter"
+	@$(BIN)/python tools/installed.py lint-imports
+
+test-torch-free: setup ## The environment's tests where torch and its kin cannot be imported
+	@echo "== tests without torch"
+	@$(SINGLE) EDITENV_FORBID=$(HEAVY) $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+test-all: setup ## The whole test suite
+	@echo "== whole test suite"
+	@$(SINGLE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
+
+format: setup ## Let ruff rewrite the source
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## Resolve the newest versions anew and write requirements.lock
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install -qq '.[all]'
+	@{ sed -n '/^#/p' requirements.lock; build/lock/bin/python -m pip freeze -qq --all --exclude pip --exclude editenv \
+		| sed -E 's/\+[A-Za-z0-9.]+$$//'; } > build/requirements.lock
+	@mv build/requirements.lock requirements.lock
+
+clean: ## Remove caches and build products (not .venv, not runs)
+	@rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
