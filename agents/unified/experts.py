@@ -55,7 +55,7 @@ def in_order(hidden: Hidden) -> Tensor:
 
 
 def modulate(states: Tensor, shift_scale: Tensor | None) -> Tensor:
-    """Give states * (1 + scale) + shift, with the halves of `shift_scale` [B or 1, 2H]; None changes nothing."""
+    """Give states * (1 + scale) + shift, the halves of `shift_scale` [B or 1, 2H]; None changes nothing."""
     if shift_scale is None:
         return states
     shift, scale = shift_scale[:, None].chunk(2, dim=-1)
@@ -81,7 +81,7 @@ class ExpertAttention(nn.Module):
         self.k_norm, self.k_norm_moe_gen = Qwen2RMSNorm(head, eps=eps), Qwen2RMSNorm(head, eps=eps)
 
     def project(self, hidden: Hidden, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [B, heads, L, head width] in the block's order, the first two with rope."""
+        """Queries, keys and values [B, heads, L, head width] in the block's order, with rope."""
         heads = (-1, self.head_width)
         understanding, generation = hidden
         query = self.q_norm(self.q_proj(understanding).unflatten(-1, heads))
