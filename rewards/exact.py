@@ -1,0 +1,89 @@
+"""Exact scores of studio sessions, from the pixels alone: the parser reads them, the tasks and rules judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from editenv.rewards.weighting import RewardWeights, weighted_reward
+from editenv.types import Scores, TurnOutcome
+from editenv.worlds.studio.edits.base import BACKGROUND
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.scene import Scene, scene_from_codes
+from editenv.worlds.studio.session import StudioTurn
+
+
+class _Grid(Protocol):
+    grid: int
+
+
+class ExactScorer:
+    """Instruction following, consistency, awareness and rule keeping as facts about parsed pictures.
+
+    - IF is 1 when the edited object is as asked (`Edit.accepts`), else 0.
+    - CC is the share of elements (cells and background) that no instruction so far may change and that are as in
+      the source picture; `turn_consistency` is the same for this turn alone, against the picture before it.
+    - GA is 1 when every turn so far followed its instruction and kept every rule in force.
+    - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None.
+
+    What the parser cannot read is equal to nothing, so an unreadable picture scores 0.
+
+    Args:
+        world: gives the number of cells a side.
+        weights: of the reward.
+    """
+
+    version = "exact-1"
+
+    def __init__(self, world: _Grid, weights: RewardWeights | None = None) -> None:
+        self.grid = world.grid
+        self.weights = weights or RewardWeights()
+
+    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+        """Scores of turns whose `speech.meaning` is a StudioTurn; one parse for the whole batch."""
+        after = parse([turn.after for turn in turns], self.grid)
+        unknown = [number for number, turn in enumerate(turns) if "scene" not in _previous(turn)]
+        before = parse([turns[number].before for number in unknown], self.grid)
+        read = dict(zip(unknown, before, strict=True))
+        return [
+            self._score(turn, read.get(number) or scene_from_codes(_previous(turn)["scene"]), after[number])
+            for number, turn in enumerate(turns)
+        ]
+
+    def _score(self, turn: TurnOutcome, before: Scene, after: Scene) -> Scores:
+        meaning: StudioTurn = turn.speech.meaning
+        edit, rules = meaning.edit, meaning.rules
+        free = frozenset(name for rule in rules for name in rule.free)
+        followed = edit.accepts(before, after, free)
+        asked = [kept for rule in rules if (kept := rule.holds(edit, before, after)) is not None]
+        touched = edit.touched(before)
+        allowed = touched.union(_previous(turn).get("touched", ()))
+        source = turn.spec.scene
+        aware = followed and all(asked) and all(past.global_awareness == 1 for past in turn.history)
+        scores = Scores(
+            instruction_following=float(followed),
+            content_consistency=_share_equal(source, after, allowed),
+            global_awareness=float(aware),
+            turn_consistency=_share_equal(before, after, touched),
+            rule_kept=float(all(asked)) if asked else None,
+            detail={"scene": after.codes(), "touched": sorted(allowed)},
+        )
+        return replace(scores, reward=weighted_reward(scores, self.weights))
+
+
+def _previous(turn: TurnOutcome) -> dict[str, list[int]]:
+    """What the scores of the turn before, or the session's start, already tell of the picture before this turn."""
+    if turn.history:
+        return dict(turn.history[-1].detail)
+    return {"scene": turn.spec.scene.codes()}
+
+
+def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:
+    """Share of the elements outside of `allowed` that two scenes agree in; None where none is left."""
+    pairs = [(a, b) for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)) if cell not in allowed]
+    if BACKGROUND not in allowed:
+        pairs.append((old.background, new.background))  # type: ignore[arg-type]
+    return float(np.mean([a == b for a, b in pairs])) if pairs else None
