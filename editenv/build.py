@@ -1,0 +1,149 @@
+"""The composition root: names and JSON settings in, environments out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from editenv.env import MICEEditEnv
+from editenv.protocols import Scorer, User, World
+from editenv.rewards import SCORERS
+from editenv.rewards.weighting import weights_from_json
+from editenv.sims import USERS
+from editenv.spaces import MAX_LENGTH
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds import WORLDS
+
+
+def make_env(
+    *,
+    world: str = "studio",
+    suite: str = "mixed",
+    split: str = "train",
+    user: str = "replay",
+    scorer: str | None = "exact",
+    size: int = 64,
+    grid: int = 4,
+    reward_weights: Mapping[str, float] | None = None,
+    history: bool = False,
+    max_length: int = MAX_LENGTH,
+    record_to: str | None = None,
+    render_mode: str | None = None,
+) -> MICEEditEnv:
+    """What `gym.make("MICEEdit-v0", ...)` calls; every argument is a JSON value.
+
+    Args:
+        world, user, scorer: names in `WORLDS`, `USERS` and `SCORERS`; scorer None leaves turns unscored.
+        suite: which sessions the world generates.
+        split: "train", "validation" or "test".
+        size: height and width of pictures, in pixels.
+        grid: cells a side.
+        reward_weights: weight by score name, 0 for those left out; None gives 0.3 IF + 0.3 CC + 0.4 GA.
+        history: whether observations hold all earlier pictures.
+        max_length: characters an instruction or an intent may have.
+        record_to: folder that gets a record of every finished session; None writes none.
+        render_mode: "rgb_array" or None.
+
+    Raises:
+        ValueError: a name or a setting is not known.
+    """
+    return MICEEditEnv(
+        *_collaborators(world, suite, size, grid, user, scorer, reward_weights),
+        split=split,
+        history=history,
+        max_length=max_length,
+        on_end=_recorder(record_to),
+        render_mode=render_mode,
+    )
+
+
+def make_vector_env(
+    *,
+    num_envs: int,
+    world: str = "studio",
+    suite: str = "mixed",
+    split: str = "train",
+    user: str = "replay",
+    scorer: str | None = "exact",
+    size: int = 64,
+    grid: int = 4,
+    reward_weights: Mapping[str, float] | None = None,
+    history: bool = False,
+    max_length: int = MAX_LENGTH,
+    record_to: str | None = None,
+    render_mode: str | None = None,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+) -> MICEEditVectorEnv:
+    """What `gym.make_vec("MICEEdit-v0", num_envs=N, vectorization_mode="vector_entry_point", ...)` calls.
+
+    Args:
+        num_envs: N.
+        autoreset_mode: "SameStep", "NextStep" or "Disabled", as Gymnasium spells them, or its enumeration.
+        world, suite, split, user, scorer, size, grid, reward_weights, history, max_length, record_to, render_mode: as in
+            `make_env`.
+
+    Raises:
+        ValueError: a name or a setting is not known.
+    """
+    modes = {mode.value: mode for mode in AutoresetMode}
+    wanted = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
+    if wanted not in modes:
+        raise ValueError(_unknown("autoreset_mode", wanted, modes))
+    return MICEEditVectorEnv(
+        num_envs,
+        *_collaborators(world, suite, size, grid, user, scorer, reward_weights),
+        split=split,
+        history=history,
+        max_length=max_length,
+        on_end=_recorder(record_to),
+        render_mode=render_mode,
+        autoreset_mode=modes[wanted],
+    )
+
+
+def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    """The class that a registry names, imported now.
+
+    Raises:
+        ValueError: the registry has no such name.
+    """
+    if name not in registry:
+        raise ValueError(_unknown(kind, name, registry))
+    module, _, attribute = registry[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _collaborators(
+    world: str,
+    suite: str,
+    size: int,
+    grid: int,
+    user: str,
+    scorer: str | None,
+    reward_weights: Mapping[str, float] | None,
+) -> tuple[World, User, Scorer | None]:
+    """World, user and scorer by name."""
+    weights = weights_from_json(reward_weights)
+    place: World = find("world", world, WORLDS)(suite=suite, size=size, grid=grid)
+    judge = None if scorer is None else find("scorer", scorer, SCORERS)(place, weights)
+    return place, find("user", user, USERS)(), judge
+
+
+def _recorder(folder: str | None) -> Callable[..., None] | None:
+    """What writes finished sessions into a folder, or None."""
+    if folder is None:
+        return None
+    from editenv.record import Recorder
+
+    return Recorder(folder)
+
+
+def _unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
+    """Says which names there are, the likely one first."""
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{kind} {name!r} is not known, {hint}expected one of {', '.join(sorted(known))}"

@@ -1,0 +1,36 @@
+"""When a session is over, and whether that counts as terminated or truncated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from editenv.types import Goodbye, Speech
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended.
+
+    Attributes:
+        reason: "done" or "gave_up" (the user's word), "max_turns", or "unscored" where a judge failed.
+        truncated: True where the session was cut off; False where the user ended it.
+    """
+
+    reason: str
+    truncated: bool
+
+    @property
+    def terminated(self) -> bool:
+        """The opposite of truncated."""
+        return not self.truncated
+
+
+UNSCORED = Ending("unscored", truncated=True)
+OUT_OF_TURNS = Ending("max_turns", truncated=True)
+
+
+def ending(reply: Speech | Goodbye, turns: int, max_turns: int) -> Ending | None:
+    """The end that a user's reply after `turns` turns means, or None while the session goes on."""
+    if isinstance(reply, Goodbye):
+        return OUT_OF_TURNS if reply.reason == OUT_OF_TURNS.reason else Ending(reply.reason, truncated=False)
+    return OUT_OF_TURNS if turns >= max_turns else None

@@ -1,0 +1,165 @@
+"""The environment: one episode is one image-editing session."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from editenv.actions import read_action
+from editenv.counting import check_options, check_seed, check_session
+from editenv.observe import observation, session_info, turn_info
+from editenv.protocols import Scorer, User, World
+from editenv.session import Director, Session, frozen
+from editenv.spaces import MAX_LENGTH, action_space, observation_space
+from editenv.state import dump_session, load_session
+
+
+class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+    """A user asks for edits turn by turn; the agent answers each with a picture; what was asked stays in force.
+
+    Observations and actions are described in `editenv.spaces`. The reward is the turn's `Scores.reward`, a float. `info`
+    holds `session` (id), `split`, `seed`, `index`, `versions`; after a step also `scores` (a `Scores`), `scored` (False
+    when a judge failed: the session is truncated, the reward 0.0) and `end_reason` (None while the session goes on).
+    After `reset(seed=K)` session 0 of seed K is played, and each further `reset()` plays the next one;
+    `reset(options={"session": i})` plays session i, and counting goes on from there.
+
+    Args:
+        world: where sessions and their pictures come from.
+        user: who gives the instructions.
+        scorer: who judges turns; with None all scores are None, rewards 0.0, and sessions go on.
+        split: "train", "validation" or "test".
+        history: whether observations hold all earlier pictures as `images`.
+        max_length: characters an instruction or an intent may have.
+        on_end: called with each `Session` when it ends; a `editenv.record.Recorder` fits.
+        render_mode: "rgb_array" lets `render` draw the session's filmstrip, else None.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 1}
+
+    def __init__(
+        self,
+        world: World,
+        user: User,
+        scorer: Scorer | None = None,
+        *,
+        split: str = "train",
+        history: bool = False,
+        max_length: int = MAX_LENGTH,
+        on_end: Callable[[Session], None] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        check_render_mode(render_mode)
+        self.director = Director(world, user, scorer, split, max_length, on_end)
+        self.render_mode = render_mode
+        self.observation_space = observation_space(world.image_shape, world.max_turns, max_length, history)
+        self.action_space = action_space(world.image_shape, max_length)
+        self._images = world.max_turns + 1 if history else None
+        self._session: Session | None = None
+        warn_unscored(scorer)
+
+    @property
+    def session(self) -> Session:
+        """The session being played, or the one that has just ended.
+
+        Raises:
+            ResetNeeded: none was opened yet.
+        """
+        if self._session is None:
+            raise ResetNeeded("no session is open, call reset first")
+        return self._session
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Opens the next session.
+
+        Args:
+            seed: starts counting sessions of this seed, from 0; None goes on counting.
+            options: {"session": i} to play session i.
+
+        Raises:
+            ValueError: an option is unknown or no session number.
+        """
+        check_seed(seed)
+        chosen = check_options(options, ("session",))
+        last = self._session
+        index = last.index + 1 if last and seed is None else 0
+        if "session" in chosen:
+            index = check_session(chosen["session"], "options['session']")
+        super().reset(seed=seed)
+        if seed is None:
+            seed = last.seed if last else int(self.np_random.integers(2**31))
+        self._session = self.director.open(int(seed), index)
+        return self._seen(), self._known()
+
+    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Carries out one turn.
+
+        Raises:
+            ValueError: the action is not in the action space; the session stays as it was.
+            ResetNeeded: no session is open, or it is over.
+        """
+        session = self.session
+        if session.ending:
+            raise ResetNeeded(f"session {session.spec.id} is over ({session.ending.reason}), call reset first")
+        answer = read_action(action, self.director.world.image_shape, self.director.max_length)
+        self.director.advance([session], [frozen(answer.image)], [answer.intent])
+        end = session.ending
+        info = self._known() | turn_info(session)
+        terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
+        return self._seen(), float(session.scores[-1].reward), terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The session's filmstrip, uint8 [H, W, 3] of a size that never changes; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        from editenv.viewer import filmstrip
+
+        return filmstrip([self.session], max_turns=self.director.world.max_turns)
+
+    def get_state(self) -> bytes:
+        """The session and its place in the count, to be continued by `set_state` as often as wished.
+
+        Raises:
+            ResetNeeded: no session is open.
+        """
+        return dump_session(self.session, self.director)
+
+    def set_state(self, state: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Goes on from a state, of this environment or another one with the same world, user and scorer.
+
+        Returns:
+            Observation and info, as `reset` gives them.
+
+        Raises:
+            ValueError: the bytes are no state, or one of another kind of environment; nothing has changed then.
+        """
+        self._session = load_session(state, self.director)
+        return self._seen(), self._known()
+
+    def _seen(self) -> dict[str, Any]:
+        return observation(self.session, self._images)
+
+    def _known(self) -> dict[str, Any]:
+        return session_info(self.session, self.director.versions())
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Refuses render modes other than None and "rgb_array" with a ValueError."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode is {render_mode!r}, expected None or 'rgb_array'")
+
+
+def warn_unscored(scorer: Scorer | None) -> None:
+    """Says how to get scores, where there is no scorer."""
+    if scorer is None:
+        warnings.warn(
+            "no scorer is configured: scores are None and rewards 0.0; pass a scorer object, or scorer='exact' to make",
+            stacklevel=3,
+        )

@@ -1,0 +1,19 @@
+"""The environment ids that `import editenv` makes known to Gymnasium."""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register, registry
+
+IDS = ("MICEEdit-v0",)
+
+
+def register_ids() -> None:
+    """Registers every id, once; entry points are strings and their arguments JSON values, so specs can be written out."""
+    if "MICEEdit-v0" not in registry:
+        register(
+            id="MICEEdit-v0",
+            entry_point="editenv.build:make_env",
+            vector_entry_point="editenv.build:make_vector_env",
+            # The environment refuses a step before reset by itself.
+            order_enforce=False,
+        )

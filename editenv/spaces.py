@@ -1,0 +1,198 @@
+"""The spaces of the environment, and `Utterance`, a Gymnasium space of any text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+from gymnasium.spaces import utils as space_utils
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+from gymnasium.vector.utils import space_utils as vector_utils
+from numpy.typing import NDArray
+
+MAX_LENGTH = 1000
+"""Characters an instruction or an intent may have, where nothing else is asked for."""
+
+_PADDING = -1
+_LAST_CODE_POINT = 0x10FFFF
+_SAMPLED_RANGES = ((0x20, 0x7F), (0x20, 0x7F), (0xA1, 0x180), (0x3B1, 0x3CA), (0x4E00, 0x9FA6), (0x1F600, 0x1F645))
+
+
+class Utterance(Space[str]):
+    """Any unicode text of up to `max_length` characters, the empty text included.
+
+    Gymnasium's `Text` lists its characters one by one and has neither the blank nor the empty text by default; this
+    space has both, and every character that UTF-8 can write (so no lone surrogates). Flattened it is int32
+    [max_length]: code points, then -1 up to the end.
+    """
+
+    def __init__(self, max_length: int = MAX_LENGTH, seed: int | np.random.Generator | None = None) -> None:
+        """Texts of 0 to max_length characters.
+
+        Raises:
+            ValueError: max_length is no positive whole number.
+        """
+        if isinstance(max_length, bool) or not isinstance(max_length, int | np.integer) or max_length < 1:
+            raise ValueError(f"max_length is {max_length!r}, expected a whole number of 1 or more")
+        self.max_length = int(max_length)
+        # Gymnasium asks a space's dtype for the dtype of its flattened form.
+        super().__init__(dtype=np.int32, seed=seed)  # type: ignore[arg-type]
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """True: padded with -1, a text is an array of code points."""
+        return True
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """A text of random length in letters of several scripts; masks are refused with a ValueError."""
+        if mask is not None or probability is not None:
+            raise ValueError("Utterance.sample takes neither mask nor probability, expected None")
+        length = int(self.np_random.integers(self.max_length + 1))
+        low, high = np.array(_SAMPLED_RANGES)[self.np_random.integers(len(_SAMPLED_RANGES), size=length)].T
+        return "".join(map(chr, self.np_random.integers(low, high)))
+
+    def contains(self, x: Any) -> bool:
+        """Whether x is a text this space holds."""
+        return text_problem(x, self.max_length) is None
+
+    def __repr__(self) -> str:
+        """The call that makes this space."""
+        return f"Utterance({self.max_length})"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal with an Utterance of the same length."""
+        return isinstance(other, Utterance) and self.max_length == other.max_length
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+        """A batch of texts as JSON values."""
+        return list(sample_n)
+
+    def from_jsonable(self, sample_n: list[Any]) -> list[str]:
+        """The inverse of to_jsonable.
+
+        Raises:
+            ValueError: an entry is no text of this space.
+        """
+        for place, text in enumerate(sample_n):
+            problem = text_problem(text, self.max_length)
+            if problem:
+                raise ValueError(f"entry {place} of the batch is {problem}")
+        return list(sample_n)
+
+
+def text_problem(text: Any, max_length: int) -> str | None:
+    """What keeps a value from being a text of up to max_length characters, in words; None when nothing does."""
+    if not isinstance(text, str):
+        return f"a {type(text).__name__}, expected a str of at most {max_length} characters"
+    if len(text) > max_length:
+        return f"{len(text)} characters long, expected at most {max_length}"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"no valid unicode at character {error.start} ({error.reason}), expected text that UTF-8 can write"
+    return None
+
+
+def observation_space(
+    image_shape: tuple[int, int, int], max_turns: int, max_length: int = MAX_LENGTH, history: bool = False
+) -> spaces.Dict:
+    """What an agent sees at a turn.
+
+    Args:
+        image_shape: (H, W, 3).
+        max_turns: turns a session may have.
+        max_length: characters an instruction may have.
+        history: whether all earlier pictures are shown as well.
+
+    Returns:
+        Dict of `image` (current picture) and `source` (first picture), uint8 [H, W, 3]; `instruction`, this turn's, empty
+        once the session is over; `transcript`, everything the user said so far, this turn's instruction last; `turn`, turns
+        finished so far, 0 to max_turns; with history also `images`, uint8 [max_turns + 1, H, W, 3]: the source, then
+        the picture after each turn, zero where not yet reached.
+    """
+    picture = {"low": 0, "high": 255, "dtype": np.uint8}
+    parts: dict[str, Space[Any]] = {
+        "image": spaces.Box(shape=image_shape, **picture),  # type: ignore[arg-type]
+        "source": spaces.Box(shape=image_shape, **picture),  # type: ignore[arg-type]
+        "instruction": Utterance(max_length),
+        "transcript": spaces.Sequence(Utterance(max_length)),
+        "turn": spaces.Discrete(max_turns + 1),
+    }
+    if history:
+        parts["images"] = spaces.Box(shape=(max_turns + 1, *image_shape), **picture)  # type: ignore[arg-type]
+    return spaces.Dict(parts)
+
+
+def action_space(image_shape: tuple[int, int, int], max_length: int = MAX_LENGTH) -> spaces.Dict:
+    """What an agent answers: `image`, the edited picture, uint8 [H, W, 3], and `intent`, text that may be empty."""
+    return spaces.Dict(
+        {
+            "image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
+            "intent": Utterance(max_length),
+        }
+    )
+
+
+# `iterate` stays unregistered on purpose: Gymnasium walks over a batch of texts entry by entry only then.
+
+
+@space_utils.flatdim.register(Utterance)
+def _flatdim(space: Utterance) -> int:
+    return space.max_length
+
+
+@space_utils.flatten.register(Utterance)
+def _flatten(space: Utterance, x: str) -> NDArray[np.int32]:
+    flat = np.full(space.max_length, _PADDING, dtype=np.int32)
+    flat[: len(x)] = np.frombuffer(x.encode("utf-32-le"), dtype="<i4")
+    return flat
+
+
+@space_utils.unflatten.register(Utterance)
+def _unflatten(space: Utterance, x: NDArray[Any]) -> str:
+    codes = np.asarray(x).astype("<i4")
+    return codes[codes != _PADDING].tobytes().decode("utf-32-le")
+
+
+@space_utils.flatten_space.register(Utterance)
+def _flatten_space(space: Utterance) -> spaces.Box:
+    return spaces.Box(_PADDING, _LAST_CODE_POINT, shape=(space.max_length,), dtype=np.int32)
+
+
+@space_utils.is_space_dtype_shape_equiv.register(Utterance)
+def _equivalent(space_1: Utterance, space_2: Space[Any]) -> bool:
+    return space_1 == space_2
+
+
+@batch_space.register(Utterance)
+def _batch(space: Utterance, n: int = 1) -> spaces.Tuple:
+    # A copy of the generator: making a batch must not change what the single space samples next.
+    seeds = deepcopy(space.np_random).integers(2**31, size=n)
+    return spaces.Tuple([Utterance(space.max_length, seed=int(seed)) for seed in seeds])
+
+
+@vector_utils.batch_differing_spaces.register(Utterance)
+def _batch_differing(differing: Sequence[Utterance]) -> spaces.Tuple:
+    return spaces.Tuple(list(differing))
+
+
+@concatenate.register(Utterance)
+def _concatenate(space: Utterance, items: Iterable[str], out: Any) -> tuple[str, ...]:
+    return tuple(items)
+
+
+@create_empty_array.register(Utterance)
+def _create_empty(space: Utterance, n: int = 1, fn: Callable[..., Any] = np.zeros) -> tuple[str, ...]:
+    return ("",) * n
+
+
+def unbatch(observations: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A vector environment's observations as one dict a session; arrays are views of the batch."""
+    keys = list(observations)
+    return [dict(zip(keys, row, strict=True)) for row in zip(*observations.values(), strict=True)]

@@ -1,0 +1,112 @@
+"""A session as bytes and back, without pickle: a checksum, one line of JSON, and the raw pictures."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from editenv.done import Ending
+from editenv.jsonread import check_keys, read_list, read_object, read_value, scores_from_json
+from editenv.session import Director, Session, frozen
+from editenv.spaces import text_problem
+from editenv.types import SPLITS, Goodbye, Picture
+
+MAGIC = b"editenv state 1\n"
+_DIGEST = 16
+_KEYS = ("versions", "split", "seed", "index", "spec", "transcript", "intents", "scores", "ending")
+
+
+def dump_session(session: Session, director: Director) -> bytes:
+    """The session as bytes: everything `load_session` needs beside a director of the same kind."""
+    end = session.ending
+    head = {
+        "versions": director.versions(),
+        "split": session.split,
+        "seed": session.seed,
+        "index": session.index,
+        "spec": session.spec.to_json(),
+        "transcript": list(session.transcript),
+        "intents": session.intents,
+        "scores": [scores.to_json() for scores in session.scores],
+        "ending": None if end is None else {"reason": end.reason, "truncated": end.truncated},
+    }
+    body = json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)
+    return MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body
+
+
+def load_session(state: bytes, director: Director) -> Session:
+    """The session that `dump_session` wrote, in fresh objects, so that one state can be continued many times.
+
+    What the user meant is no JSON value; it is asked of the user again, who is stateless and says the same.
+
+    Raises:
+        ValueError: the bytes are damaged, or come from other versions of world, user or scorer.
+    """
+    try:
+        head, pictures = _unpack(state, director.world.image_shape)
+        check_keys(head, _KEYS)
+        versions = read_value(head, "versions", dict)
+        if versions != director.versions():
+            raise ValueError(f"it was made with {versions}, this environment has {director.versions()}")
+        return _retrace(_last_known(head, pictures, director), director, len(pictures) - 1)
+    except ValueError as error:
+        raise ValueError(f"state cannot be restored: {error}") from error
+
+
+def _unpack(state: bytes, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Picture]]:
+    """The JSON head and the pictures, read-only uint8 [H, W, 3]."""
+    if not isinstance(state, bytes) or not state.startswith(MAGIC):
+        raise ValueError(f"it does not begin with {MAGIC!r}")
+    digest, body = state[len(MAGIC) : len(MAGIC) + _DIGEST], state[len(MAGIC) + _DIGEST :]
+    if blake2b(body, digest_size=_DIGEST).digest() != digest:
+        raise ValueError("its checksum is wrong, the bytes are damaged")
+    line, _, raw = body.partition(b"\n")
+    size = int(np.prod(shape))
+    if not raw or len(raw) % size:
+        raise ValueError(f"it holds {len(raw)} bytes of pictures, expected a multiple of {size} for shape {shape}")
+    album = np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)
+    return read_object(line), [frozen(picture.copy()) for picture in album]
+
+
+def _last_known(head: dict[str, Any], pictures: list[Picture], director: Director) -> Session:
+    """The session with everything but what the user meant: its speech is still the first one."""
+    split = read_value(head, "split", str)
+    if split not in SPLITS:
+        raise ValueError(f"key 'split' is {split!r}, expected one of {', '.join(SPLITS)}")
+    end = head["ending"] and read_value(head, "ending", dict)
+    spec = director.world.spec_from_json(read_value(head, "spec", dict))
+    turns = len(pictures) - 1
+    return Session(
+        spec=spec,
+        split=split,
+        seed=read_value(head, "seed", int),
+        index=read_value(head, "index", int),
+        speech=director.user.begin(spec),
+        pictures=pictures,
+        transcript=tuple(read_list(head, "transcript", str)),
+        intents=read_list(head, "intents", str, turns),
+        scores=[scores_from_json(data) for data in read_list(head, "scores", dict, turns)],
+        ending=Ending(read_value(end, "reason", str), read_value(end, "truncated", bool)) if end else None,
+    )
+
+
+def _retrace(session: Session, director: Director, turns: int) -> Session:
+    """Walks through the session's turns with the user and checks that they say what they said before."""
+    scores, pictures, said = session.scores, session.pictures, session.transcript
+    spoken = [session.speech.text]
+    walked = Session(session.spec, session.split, session.seed, session.index, session.speech, pictures[:1], said[:1])
+    for turn in range(turns if session.ending is None else len(said) - 1):
+        reply = director.reply(walked.outcome(pictures[turn + 1]))
+        if isinstance(reply, Goodbye):
+            raise ValueError(f"after turn {turn} the user now says goodbye, the state goes on")
+        walked.pictures.append(pictures[turn + 1])
+        walked.scores.append(scores[turn])
+        walked.speech = reply
+        spoken.append(reply.text)
+    if tuple(spoken) != said or any(text_problem(text, director.max_length) for text in spoken):
+        raise ValueError(f"the user now says {spoken}, the state has {list(said)}")
+    session.speech = walked.speech
+    return session

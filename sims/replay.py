@@ -1,0 +1,33 @@
+"""The user who reads a session's script out, whatever the pictures show (as MICE-Bench does)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from editenv.types import Goodbye, Speech, TurnOutcome
+
+
+class Script(Protocol):
+    """A session whose instructions are all written beforehand."""
+
+    @property
+    def turn_count(self) -> int:
+        """Number of instructions."""
+
+    def speech(self, turn: int) -> Speech:
+        """The instruction of a turn, from 0 to turn_count - 1."""
+
+
+class ReplayUser:
+    """Says the script's next instruction after each turn, and goodbye after the last one."""
+
+    version = "replay 1"
+
+    def begin(self, spec: Script) -> Speech:
+        """The script's first instruction."""
+        return spec.speech(0)
+
+    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+        """The script's next instruction, or "done" where there is none."""
+        following = outcome.turn + 1
+        return outcome.spec.speech(following) if following < outcome.spec.turn_count else Goodbye("done")
