@@ -1,0 +1,63 @@
+"""Distances between policy and reference, in the latents' space and in the tokens'."""
+
+import torch
+from torch import Tensor
+
+
+def published_flow_kl(mean: Tensor, mean_ref: Tensor, sigma: Tensor) -> Tensor:
+    """Flow penalty as Edit-R2's code computes it (arXiv 2606.05950): the step size is missing.
+
+    mean over latent dimensions of (mean - mean_ref)^2 / (2 sigma^2)
+
+    It is `gaussian_flow_kl` times -dt (0.025 to 0.19 on a grid of 14 steps with shift 3), so a beta tuned for
+    one does not suit the other.
+
+    Args:
+        mean: of the policy's transition, [B, N, C]; gradients flow through it.
+        mean_ref: of the reference's transition, in the same shape; detached.
+        sigma: [B], the diffusion coefficient without sqrt(-dt) (`flow_sigma`; for CPS its std).
+
+    Returns:
+        [B], 0 or more.
+    """
+    return _half_squared_distance(mean, mean_ref, sigma)
+
+
+def gaussian_flow_kl(mean: Tensor, mean_ref: Tensor, std: Tensor) -> Tensor:
+    """KL divergence of two Gaussian transitions with one variance, as a mean over latent dimensions.
+
+    KL(N(mean, std^2) || N(mean_ref, std^2)) = (mean - mean_ref)^2 / (2 std^2) in each dimension, std = sigma
+    sqrt(-dt)
+
+    Args:
+        mean: of the policy's transition, [B, N, C]; gradients flow through it.
+        mean_ref: of the reference's transition, in the same shape; detached.
+        std: [B], of the transition, as the samplers return it.
+
+    Returns:
+        [B], 0 or more.
+    """
+    return _half_squared_distance(mean, mean_ref, std)
+
+
+def text_kl(log_prob: Tensor, log_prob_ref: Tensor) -> Tensor:
+    """Estimate of KL(policy || reference) for each sampled token: k3, as in GRPO (arXiv 2402.03300, eq. 4).
+
+    k3 = exp(d) - d - 1 with d = log_prob_ref - log_prob; never negative, and its mean over the policy's
+    tokens is the KL. Its gradient, as a loss on those tokens, is in the mean that of the other direction,
+    KL(reference || policy).
+
+    Args:
+        log_prob: of the sampled tokens under the policy, [..., L]; gradients flow through it.
+        log_prob_ref: under the reference, at the same temperature, in the same shape; detached.
+
+    Returns:
+        One value a token, [..., L], 0 or more.
+    """
+    difference = log_prob_ref.detach() - log_prob
+    return torch.expm1(difference) - difference
+
+
+def _half_squared_distance(mean: Tensor, mean_ref: Tensor, scale: Tensor) -> Tensor:
+    squared = (mean - mean_ref.detach()).square().flatten(scale.ndim).mean(dim=-1)
+    return squared / (2 * scale.square())

@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from editenv.agents.edit_r2.advantage import ADVANTAGES, constant_groups, per_turn, pooled
+
+DATA = dict(np.load(Path(__file__).parents[2] / "data" / "advantage.npz"))
+NAN = float("nan")
+
+
+def fixture(name):
+    return torch.from_numpy(DATA[name])
+
+
+@pytest.mark.parametrize(("source", "tolerance"), [("rewards_total_fp32", 1e-9), ("rewards_total", 1e-5)])
+def test_pooled_reproduces_the_published_advantages(source, tolerance):
+    rewards = fixture(source)
+    raw = pooled(rewards, clip=float("inf"))
+    assert float((raw - fixture("global_std.adv_raw")).abs().max()) < tolerance
+    masked = pooled(rewards) * fixture("mask")
+    assert float((masked - fixture("global_std.adv_image_clipped")).abs().max()) < tolerance
+
+
+def test_per_turn_reproduces_the_reference_tracker_keyed_by_turn():
+    ours = per_turn(fixture("rewards_total_fp32"), clip=float("inf"))
+    assert float((ours - fixture("global_std.alt_per_turn_group_adv_raw")).abs().max()) < 1e-9
+
+
+def test_pooled_by_hand():
+    # group means 0.5 and 1, batch mean 0.75, batch variance (9/16 + 1/16 + 1/16 + 1/16) / 4 = 3/16
+    rewards = torch.tensor([[[0.0], [1.0]], [[1.0], [1.0]]])
+    step = 0.5 / ((3 / 16) ** 0.5 + 1e-4)
+    assert pooled(rewards).flatten().tolist() == pytest.approx([-step, step, 0.0, 0.0])
+
+
+def test_per_turn_does_not_reward_an_easy_turn():
+    rewards = torch.tensor([[[1.0, 0.0], [1.0, 0.5]]])
+    easy, hard = per_turn(rewards)[0].unbind(dim=1)
+    assert easy.tolist() == [0.0, 0.0]
+    assert hard[0] < 0 < hard[1]
+    assert (pooled(rewards)[0, :, 0] > 0).all()
+
+
+def test_clip_bounds_both_sides():
+    rewards = torch.zeros(1, 100, 1)
+    rewards[0, 0] = 1.0
+    assert pooled(rewards).max() == 5.0
+    assert pooled(-rewards).min() == -5.0
+    assert pooled(rewards, clip=3.0).max() == 3.0
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+def test_an_invalid_turn_gets_zero_and_leaves_the_statistics(name):
+    rewards = torch.tensor([[[0.2], [0.8], [1000.0]]])
+    valid = torch.tensor([[[True], [True], [False]]])
+    alone = ADVANTAGES[name](rewards[:, :2])
+    assert ADVANTAGES[name](rewards, valid).flatten().tolist() == [*alone.flatten().tolist(), 0.0]
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+def test_a_turn_without_a_score_counts_as_invalid(name):
+    rewards = torch.tensor([[[0.2], [0.8], [NAN]]])
+    valid = torch.tensor([[[True], [True], [False]]])
+    assert torch.equal(ADVANTAGES[name](rewards), ADVANTAGES[name](rewards, valid))
+    assert torch.equal(ADVANTAGES[name](rewards, torch.ones_like(valid)), ADVANTAGES[name](rewards, valid))
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+def test_nothing_scored_teaches_nothing(name):
+    assert torch.equal(
+        ADVANTAGES[name](torch.full((2, 3, 1), NAN)), torch.zeros(2, 3, 1, dtype=torch.float64)
+    )
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=12, max_size=12))
+def test_advantages_are_centred_in_their_group_and_ordered_as_the_rewards(values):
+    rewards = torch.tensor(values).reshape(2, 3, 2)
+    advantages = pooled(rewards)
+    assert advantages.dtype == torch.float64
+    assert advantages.mean(dim=(1, 2)).abs().max() < 1e-9
+    for group in range(2):
+        order = rewards[group].flatten().argsort(stable=True)
+        assert (advantages[group].flatten()[order].diff() >= 0).all()
+
+
+def test_eighteen_equal_rewards_are_constant_although_their_float32_std_is_not_zero():
+    rewards = torch.full((1, 6, 3), 0.85)
+    rewards[0, 0, 0] = 0.3 * torch.tensor(1.0) + 0.3 * torch.tensor(0.5) + 0.4 * torch.tensor(1.0)
+    assert np.std(np.full(18, 0.85, dtype=np.float32)) > 0
+    assert constant_groups(rewards) == 1.0
+    assert pooled(rewards).abs().max() < 1e-2
+
+
+def test_constant_groups_is_a_share_over_valid_turns():
+    rewards = torch.tensor([[[0.5], [0.5]], [[0.5], [0.6]], [[0.5], [NAN]], [[NAN], [NAN]]])
+    assert constant_groups(rewards) == 0.75
+    assert constant_groups(rewards[:2]) == 0.5
+    valid = torch.ones(2, 2, 1, dtype=torch.bool)
+    valid[1, 1] = False
+    assert constant_groups(rewards[:2], valid) == 1.0
+    assert constant_groups(rewards[:2], tolerance=0.2) == 1.0
+
+
+def test_wrong_shapes_and_infinite_rewards_are_refused():
+    with pytest.raises(ValueError, match=r"rewards: got shape \(3, 2\)"):
+        pooled(torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"valid: got shape"):
+        pooled(torch.zeros(1, 3, 2), torch.ones(3, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="infinite"):
+        pooled(torch.full((1, 2, 1), float("inf")))
