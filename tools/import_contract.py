@@ -1,7 +1,7 @@
 """A contract for import-linter: what a group of modules may import, by name, with everything else refused.
 
 Its own contracts name the modules that must stay apart, so a new module is free until someone lists it. Here
-a group is a package less its exceptions and the list says what is allowed: a new module is bound from the start.
+a group is a package less its exceptions and the list says what is allowed: a new module is bound at once.
 """
 
 import sys
@@ -21,7 +21,7 @@ class OnlyImports(Contract):
     Attributes:
         importers: packages or modules that are bound, with all below them; a leading "!" takes one out.
         allowed: packages or modules that they may import; a leading "!" takes one out, "stdlib" stands for
-            the standard library and "*" for everything outside the package. The longest matching entry decides.
+            the standard library, "*" for everything outside the package. The longest matching entry decides.
     """
 
     type_name = "only_imports"
