@@ -94,7 +94,7 @@ def test_log_prob_is_the_normal_density_up_to_the_dropped_constants(name):
 
 
 def noise_std(sampler, t, t_next, noise_level, t_second, spread=0.0):
-    """Std of x_next over that of x when the data is N(0, spread^2) and the velocity is the exact expectation."""
+    """Std of x_next over the right one, for data N(0, spread^2) and the exact expected velocity."""
     variance = ((1 - t) * spread) ** 2 + t**2
     x = torch.ones(1, 1, 1, dtype=torch.float64)
     mean, std = sampler(x, x * (t - (1 - t) * spread**2) / variance, t, t_next, noise_level, t_second)

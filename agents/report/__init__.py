@@ -1,0 +1,1 @@
+"""Reporting without torch: means with bootstrap intervals, tables, and learning curves."""

@@ -1,0 +1,103 @@
+"""Tables of summaries: for the terminal (rich), and as Markdown."""
+
+from collections.abc import Iterator
+
+from rich.columns import Columns
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from editenv.agents.report.summary import SUMMARY_KEYS, Summary
+
+ROWS = {
+    "instruction_following": "IF",
+    "content_consistency": "CC",
+    "global_awareness": "GA",
+    "reward": "reward",
+    "rule_kept": "rule_kept",
+}
+"""Scores in the order of the tables, with their short names; other scores follow under their own names."""
+
+
+def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
+    """Table of one evaluation: a row a score, a column a turn, the mean above its interval.
+
+    Args:
+        summary: from `summarise` or `summarise_difference`.
+        title: above the table; the number of sessions is added.
+        signed: print a plus before gains, for differences.
+
+    Returns:
+        A rich table, about 50 characters wide for three turns.
+    """
+    table = Table(title=f"{title} ({summary['sessions']} sessions)", title_justify="left", pad_edge=False)
+    table.add_column("")
+    for turn in range(1, _turns(summary) + 1):
+        table.add_column(f"turn {turn}", justify="center", no_wrap=True)
+    for label, cells in _rows(summary, signed):
+        table.add_row(label, *(Text(f"{mean}\n").append(interval, style="dim") for mean, interval in cells))
+    return table
+
+
+def comparison(base: Summary, trained: Summary, difference: Summary) -> Group:
+    """Two evaluations of the same sessions side by side, and the paired difference below.
+
+    Args:
+        base: before training.
+        trained: after it.
+        difference: trained minus base, from `summarise_difference`.
+
+    Returns:
+        A rich renderable; the tables stand below each other where the terminal is narrow.
+    """
+    tables = [turn_table(base, "base"), turn_table(trained, "trained")]
+    return Group(
+        Columns(tables, padding=(0, 3)), turn_table(difference, "trained - base, paired", signed=True)
+    )
+
+
+def markdown_table(summary: Summary, title: str, signed: bool = False) -> str:
+    """The table of `turn_table` as Markdown, which also reads as plain text.
+
+    Args:
+        summary: from `summarise` or `summarise_difference`.
+        title: head of the first column; the number of sessions is added.
+        signed: print a plus before gains, for differences.
+
+    Returns:
+        Lines without a last newline; a cell reads `0.84 [0.82, 0.86]`.
+    """
+    turns = _turns(summary)
+    lines = [
+        f"| {title} ({summary['sessions']} sessions) | "
+        + " | ".join(f"turn {turn}" for turn in range(1, turns + 1))
+        + " |",
+        "|---" * (turns + 1) + "|",
+    ]
+    for label, cells in _rows(summary, signed):
+        lines.append(
+            f"| {label} | " + " | ".join(f"{mean} {interval}".strip() for mean, interval in cells) + " |"
+        )
+    return "\n".join(lines)
+
+
+def _turns(summary: Summary) -> int:
+    return max((len(means) for name, means in summary.items() if name not in SUMMARY_KEYS), default=0)
+
+
+def _rows(summary: Summary, signed: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    others = [name for name in summary if name not in SUMMARY_KEYS and name not in ROWS]
+    for name in [*ROWS, *others]:
+        if name in summary:
+            pairs = zip(summary[name], summary["intervals"][name], strict=True)
+            cells = [_cell(mean, low, high, signed) for mean, (low, high) in pairs]
+            yield ROWS.get(name, name), cells + [("-", "")] * (_turns(summary) - len(cells))
+
+
+def _cell(mean: float | None, low: float | None, high: float | None, signed: bool) -> tuple[str, str]:
+    form = "+.2f" if signed else ".2f"
+    if mean is None:
+        return "-", ""
+    if low is None or high is None:
+        return f"{mean:{form}}", ""
+    return f"{mean:{form}}", f"[{low:{form}}, {high:{form}}]"

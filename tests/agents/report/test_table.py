@@ -1,0 +1,74 @@
+import io
+
+from rich.console import Console
+
+from editenv.agents.report.summary import summarise, summarise_difference
+from editenv.agents.report.table import comparison, markdown_table, turn_table
+
+BASE = {
+    "reward": [[0.5, 0.0], [1.0, 0.0]],
+    "instruction_following": [[1.0, 0.0], [1.0, 1.0]],
+    "rule_kept": [[None, 1.0], [None, None]],
+    "turn_consistency": [[0.25], [0.25]],
+}
+TRAINED = {
+    name: [[1.0 if score is not None else None for score in turns] for turns in BASE[name]] for name in BASE
+}
+
+
+def printed(renderable, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_markdown_by_hand():
+    assert markdown_table(summarise(BASE), "base").splitlines() == [
+        "| base (2 sessions) | turn 1 | turn 2 |",
+        "|---|---|---|",
+        "| IF | 1.00 [1.00, 1.00] | 0.50 [0.00, 1.00] |",
+        "| reward | 0.75 [0.50, 1.00] | 0.00 [0.00, 0.00] |",
+        "| rule_kept | - | 1.00 |",
+        "| turn_consistency | 0.25 [0.25, 0.25] | - |",
+    ]
+
+
+def test_differences_carry_their_sign():
+    difference = summarise_difference(BASE, TRAINED)
+    assert "| reward | +0.25 [+0.00, +0.50] | +1.00 [+1.00, +1.00] |" in markdown_table(
+        difference, "trained - base", signed=True
+    )
+
+
+def test_terminal_table_holds_every_mean_and_interval():
+    text = printed(turn_table(summarise(BASE), "base"), 60)
+    for piece in (
+        "base (2 sessions)",
+        "turn 2",
+        "IF",
+        "0.75",
+        "[0.50, 1.00]",
+        "rule_kept",
+        "turn_consistency",
+    ):
+        assert piece in text
+
+
+def test_the_two_tables_stand_side_by_side_where_there_is_room():
+    base, trained = summarise(BASE), summarise(TRAINED)
+    tables = comparison(base, trained, summarise_difference(BASE, TRAINED))
+    wide, narrow = printed(tables, 120).splitlines(), printed(tables, 60).splitlines()
+    assert any("base (2 sessions)" in line and "trained (2 sessions)" in line for line in wide)
+    assert not any("base (2 sessions)" in line and "trained (2" in line for line in narrow)
+    assert any("+0.25" in line for line in wide) and any("[+0.00, +0.50]" in line for line in narrow)
+
+
+def test_three_turns_fit_side_by_side_in_120_characters():
+    scores = {"rule_kept": [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]}
+    summary = summarise(scores)
+    text = printed(comparison(summary, summary, summarise_difference(scores, scores)), 120)
+    assert (
+        "base (2 sessions)" in text and len([line for line in text.splitlines() if "trained (2" in line]) == 1
+    )
+    first = next(line for line in text.splitlines() if "base (2" in line)
+    assert "trained (2" in first
