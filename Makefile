@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 DEMO_OUT ?= runs/demo
+TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
@@ -63,12 +64,15 @@ format: setup ## Let ruff rewrite the source
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## Resolve the newest versions anew and write requirements.lock
+# torch is held, since the figures were measured with it. The accelerator libraries that some of its wheels pull in are
+# left out: pip adds them where they apply, and elsewhere they would only cost gigabytes.
+lock: ## Resolve the newest versions anew (torch stays at TORCH) and write requirements.lock
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install -qq '.[all]'
+	@build/lock/bin/python -m pip install -qq '.[all]' torch==$(TORCH)
 	@{ sed -n '/^#/p' requirements.lock; build/lock/bin/python -m pip freeze -qq --all --exclude pip --exclude editenv \
-		| sed -E 's/\+[A-Za-z0-9.]+$$//'; } > build/requirements.lock
+		| sed -E -e 's/\+[A-Za-z0-9.]+$$//' -e '/^(nvidia|cuda|triton)/d'; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
+	@rm -rf build/lock
 
 clean: ## Remove caches and build products (not .venv, not runs)
 	@rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
