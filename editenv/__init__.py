@@ -1,4 +1,4 @@
-"""A Gymnasium environment and an RL trainer for multi-turn image editing; importing it registers `MICEEdit-v0`."""
+"""Multi-turn image editing as a Gymnasium environment; importing this registers `MICEEdit-v0`."""
 
 from editenv.registry import register_ids
 from editenv.spaces import Utterance

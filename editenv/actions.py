@@ -38,13 +38,13 @@ def read_actions(
     """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
 
     Raises:
-        ValueError: naming the field, the row where it is one row that is wrong, what came, and what is expected.
+        ValueError: naming the field (and row), what came, and what is expected.
     """
     _check_fields(actions)
     _check_image(actions["image"], (count, *shape))
     intents = actions["intent"]
     if isinstance(intents, str) or not isinstance(intents, Sequence | np.ndarray):
-        raise ValueError(f"action['intent'] is a {type(intents).__name__}, expected a sequence of {count} texts")
+        raise ValueError(f"action['intent'] is a {type(intents).__name__}, expected {count} texts in a tuple")
     if len(intents) != count:
         raise ValueError(f"action['intent'] holds {len(intents)} texts, expected {count}")
     for row, intent in enumerate(intents):
@@ -65,13 +65,15 @@ def batch_actions(actions: Sequence[Action]) -> dict[str, Any]:
 def _check_fields(action: Any) -> None:
     """Refuses what is not a mapping with exactly the fields of an action."""
     if not isinstance(action, Mapping):
-        raise ValueError(f"action is a {type(action).__name__}, expected a dict of {' and '.join(FIELDS)}")
+        raise ValueError(f"action is a {type(action).__name__}, expected a dict of {FIELDS}")
     for name in FIELDS:
         if name not in action:
-            raise ValueError(f"action has no {name!r}, only {sorted(map(str, action))}; expected {' and '.join(FIELDS)}")
+            raise ValueError(
+                f"action has no {name!r}, only {sorted(map(str, action))}; expected both {FIELDS}"
+            )
     for name in action:
         if name not in FIELDS:
-            raise ValueError(f"action has a field {name!r}, expected {' and '.join(FIELDS)} alone")
+            raise ValueError(f"action has a field {name!r}, expected only {FIELDS}")
 
 
 def _check_image(image: Any, shape: tuple[int, ...]) -> None:

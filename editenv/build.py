@@ -37,12 +37,14 @@ def make_env(
     """What `gym.make("MICEEdit-v0", ...)` calls; every argument is a JSON value.
 
     Args:
-        world, user, scorer: names in `WORLDS`, `USERS` and `SCORERS`; scorer None leaves turns unscored.
+        world: a name in `WORLDS`.
         suite: which sessions the world generates.
         split: "train", "validation" or "test".
+        user: a name in `USERS`.
+        scorer: a name in `SCORERS`; None leaves turns unscored.
         size: height and width of pictures, in pixels.
         grid: cells a side.
-        reward_weights: weight by score name, 0 for those left out; None gives 0.3 IF + 0.3 CC + 0.4 GA.
+        reward_weights: weight by score name, 0 for those left out; None for 0.3 IF + 0.3 CC + 0.4 GA.
         history: whether observations hold all earlier pictures.
         max_length: characters an instruction or an intent may have.
         record_to: folder that gets a record of every finished session; None writes none.
@@ -51,8 +53,14 @@ def make_env(
     Raises:
         ValueError: a name or a setting is not known.
     """
+    weights = weights_from_json(reward_weights)
+    place: World = find("world", world, WORLDS)(suite=suite, size=size, grid=grid)
+    judge: Scorer | None = None if scorer is None else find("scorer", scorer, SCORERS)(place, weights)
+    speaker: User = find("user", user, USERS)()
     return MICEEditEnv(
-        *_collaborators(world, suite, size, grid, user, scorer, reward_weights),
+        place,
+        speaker,
+        judge,
         split=split,
         history=history,
         max_length=max_length,
@@ -62,29 +70,14 @@ def make_env(
 
 
 def make_vector_env(
-    *,
-    num_envs: int,
-    world: str = "studio",
-    suite: str = "mixed",
-    split: str = "train",
-    user: str = "replay",
-    scorer: str | None = "exact",
-    size: int = 64,
-    grid: int = 4,
-    reward_weights: Mapping[str, float] | None = None,
-    history: bool = False,
-    max_length: int = MAX_LENGTH,
-    record_to: str | None = None,
-    render_mode: str | None = None,
-    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+    *, num_envs: int, autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP, **settings: Any
 ) -> MICEEditVectorEnv:
     """What `gym.make_vec("MICEEdit-v0", num_envs=N, vectorization_mode="vector_entry_point", ...)` calls.
 
     Args:
         num_envs: N.
         autoreset_mode: "SameStep", "NextStep" or "Disabled", as Gymnasium spells them, or its enumeration.
-        world, suite, split, user, scorer, size, grid, reward_weights, history, max_length, record_to, render_mode: as in
-            `make_env`.
+        settings: as in `make_env`.
 
     Raises:
         ValueError: a name or a setting is not known.
@@ -93,14 +86,18 @@ def make_vector_env(
     wanted = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
     if wanted not in modes:
         raise ValueError(_unknown("autoreset_mode", wanted, modes))
+    single = make_env(**settings)
+    director = single.director
     return MICEEditVectorEnv(
         num_envs,
-        *_collaborators(world, suite, size, grid, user, scorer, reward_weights),
-        split=split,
-        history=history,
-        max_length=max_length,
-        on_end=_recorder(record_to),
-        render_mode=render_mode,
+        director.world,
+        director.user,
+        director.scorer,
+        split=director.split,
+        history=bool(settings.get("history")),
+        max_length=director.max_length,
+        on_end=director.on_end,
+        render_mode=single.render_mode,
         autoreset_mode=modes[wanted],
     )
 
@@ -115,22 +112,6 @@ def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any
         raise ValueError(_unknown(kind, name, registry))
     module, _, attribute = registry[name].partition(":")
     return getattr(import_module(module), attribute)
-
-
-def _collaborators(
-    world: str,
-    suite: str,
-    size: int,
-    grid: int,
-    user: str,
-    scorer: str | None,
-    reward_weights: Mapping[str, float] | None,
-) -> tuple[World, User, Scorer | None]:
-    """World, user and scorer by name."""
-    weights = weights_from_json(reward_weights)
-    place: World = find("world", world, WORLDS)(suite=suite, size=size, grid=grid)
-    judge = None if scorer is None else find("scorer", scorer, SCORERS)(place, weights)
-    return place, find("user", user, USERS)(), judge
 
 
 def _recorder(folder: str | None) -> Callable[..., None] | None:

@@ -21,13 +21,13 @@ from editenv.state import dump_session, load_session
 
 
 class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """A user asks for edits turn by turn; the agent answers each with a picture; what was asked stays in force.
+    """A user asks for edits, the agent answers each with a picture; what was asked earlier stays in force.
 
-    Observations and actions are described in `editenv.spaces`. The reward is the turn's `Scores.reward`, a float. `info`
-    holds `session` (id), `split`, `seed`, `index`, `versions`; after a step also `scores` (a `Scores`), `scored` (False
-    when a judge failed: the session is truncated, the reward 0.0) and `end_reason` (None while the session goes on).
-    After `reset(seed=K)` session 0 of seed K is played, and each further `reset()` plays the next one;
-    `reset(options={"session": i})` plays session i, and counting goes on from there.
+    Observations and actions are described in `editenv.spaces`. The reward is the turn's `Scores.reward`.
+    `info` holds `session` (id), `split`, `seed`, `index`, `versions`; after a step also `scores` (a
+    `Scores`), `scored` (False when a judge failed: the session is truncated, the reward 0.0) and `end_reason`
+    (None while the session goes on). After `reset(seed=K)` session 0 of seed K is played, and each further
+    `reset()` plays the next one; `reset(options={"session": i})` plays i, and counting goes on from there.
 
     Args:
         world: where sessions and their pictures come from.
@@ -40,7 +40,11 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         render_mode: "rgb_array" lets `render` draw the session's filmstrip, else None.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 1}
+    # Gymnasium reads it from the class as well as from its objects.
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["rgb_array"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self,
@@ -107,7 +111,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """
         session = self.session
         if session.ending:
-            raise ResetNeeded(f"session {session.spec.id} is over ({session.ending.reason}), call reset first")
+            raise ResetNeeded(f"the session is over ({session.ending.reason}), call reset first")
         answer = read_action(action, self.director.world.image_shape, self.director.max_length)
         self.director.advance([session], [frozen(answer.image)], [answer.intent])
         end = session.ending
@@ -115,8 +119,8 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
         return self._seen(), float(session.scores[-1].reward), terminated, truncated, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The session's filmstrip, uint8 [H, W, 3] of a size that never changes; None without a render mode."""
+    def render(self) -> NDArray[np.uint8] | None:
+        """The session's filmstrip, uint8 [H, W, 3], always of one size; None without a render mode."""
         if self.render_mode is None:
             return None
         from editenv.viewer import filmstrip
@@ -129,7 +133,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         Raises:
             ResetNeeded: no session is open.
         """
-        return dump_session(self.session, self.director)
+        return dump_session(self.session)
 
     def set_state(self, state: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         """Goes on from a state, of this environment or another one with the same world, user and scorer.
@@ -138,7 +142,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             Observation and info, as `reset` gives them.
 
         Raises:
-            ValueError: the bytes are no state, or one of another kind of environment; nothing has changed then.
+            ValueError: these bytes are no state of such an environment; nothing has changed then.
         """
         self._session = load_session(state, self.director)
         return self._seen(), self._known()
@@ -147,7 +151,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         return observation(self.session, self._images)
 
     def _known(self) -> dict[str, Any]:
-        return session_info(self.session, self.director.versions())
+        return session_info(self.session)
 
 
 def check_render_mode(render_mode: str | None) -> None:
@@ -160,6 +164,6 @@ def warn_unscored(scorer: Scorer | None) -> None:
     """Says how to get scores, where there is no scorer."""
     if scorer is None:
         warnings.warn(
-            "no scorer is configured: scores are None and rewards 0.0; pass a scorer object, or scorer='exact' to make",
-            stacklevel=3,
+            "no scorer is configured: scores are None, rewards 0.0. Give a scorer object, or scorer='exact'.",
+            stacklevel=1,
         )

@@ -12,9 +12,7 @@ from editenv.types import SCORE_NAMES, Scores
 
 Kind = TypeVar("Kind")
 
-_WORDS = {
-    str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"
-}
+_WORDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:

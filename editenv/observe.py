@@ -44,19 +44,19 @@ def observations(sessions: Sequence[Session], images: int | None = None) -> dict
     return seen
 
 
-def session_info(session: Session, versions: Mapping[str, str | None]) -> dict[str, Any]:
+def session_info(session: Session) -> dict[str, Any]:
     """Which session this is: id, split, seed, index, and versions of world, user and scorer."""
     return {
         "session": session.spec.id,
         "split": session.split,
         "seed": session.seed,
         "index": session.index,
-        "versions": dict(versions),
+        "versions": dict(session.versions),
     }
 
 
 def turn_info(session: Session) -> dict[str, Any]:
-    """How the last turn went: its scores, whether it was scored, and why the session ended (None: it goes on)."""
+    """How the last turn went: scores, whether it was scored, why the session ended (None: it goes on)."""
     scores = session.scores[-1]
     return {
         "scores": scores,

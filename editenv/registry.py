@@ -8,7 +8,7 @@ IDS = ("MICEEdit-v0",)
 
 
 def register_ids() -> None:
-    """Registers every id, once; entry points are strings and their arguments JSON values, so specs can be written out."""
+    """Registers every id, once; entry points are strings that take JSON values, so specs survive to_json."""
     if "MICEEdit-v0" not in registry:
         register(
             id="MICEEdit-v0",

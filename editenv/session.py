@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ class Session:
     Attributes:
         spec: the session as the world prepared it.
         split, seed, index: where it came from.
+        versions: of world, user and scorer.
         speech: this turn's instruction; the last one where the session is over.
         pictures: the source, then the picture after each turn; read-only uint8 [H, W, 3].
         transcript: what the user said so far, in order.
@@ -32,6 +33,7 @@ class Session:
     split: str
     seed: int
     index: int
+    versions: Mapping[str, str | None]
     speech: Speech
     pictures: list[Picture]
     transcript: tuple[str, ...]
@@ -107,7 +109,7 @@ class Director:
         spec = self.world.session(self.split, seed, index)
         source = frozen(self.world.picture(spec))
         speech = self._heard(self.user.begin(spec))
-        return Session(spec, self.split, seed, index, speech, [source], (speech.text,))
+        return Session(spec, self.split, seed, index, self.versions(), speech, [source], (speech.text,))
 
     def advance(self, sessions: Sequence[Session], after: Sequence[Picture], intents: Sequence[str]) -> None:
         """Carries out one turn in each session; the scorer is asked once for all of them.
@@ -125,10 +127,11 @@ class Director:
         outcomes = [session.outcome(picture) for session, picture in zip(sessions, after, strict=True)]
         scores = self.scorer.score(outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
         if len(scores) != len(outcomes):
-            raise RuntimeError(f"scorer returned {len(scores)} scores, expected one for each of {len(outcomes)} turns")
-        replies = [
-            self.reply(outcome) if judged.scored else None for outcome, judged in zip(outcomes, scores, strict=True)
-        ]
+            raise RuntimeError(
+                f"scorer returned {len(scores)} scores for {len(outcomes)} turns, expected as many"
+            )
+        judged = zip(outcomes, scores, strict=True)
+        replies = [self.reply(outcome) if score.scored else None for outcome, score in judged]
         for turn in zip(sessions, after, intents, scores, replies, strict=True):
             self._commit(*turn)
 

@@ -18,28 +18,30 @@ MAX_LENGTH = 1000
 
 _PADDING = -1
 _LAST_CODE_POINT = 0x10FFFF
-_SAMPLED_RANGES = ((0x20, 0x7F), (0x20, 0x7F), (0xA1, 0x180), (0x3B1, 0x3CA), (0x4E00, 0x9FA6), (0x1F600, 0x1F645))
+_LETTERS = ((0x20, 0x7F), (0x20, 0x7F), (0xA1, 0x180), (0x3B1, 0x3CA), (0x4E00, 0x9FA6), (0x1F600, 0x1F645))
 
 
 class Utterance(Space[str]):
     """Any unicode text of up to `max_length` characters, the empty text included.
 
-    Gymnasium's `Text` lists its characters one by one and has neither the blank nor the empty text by default; this
-    space has both, and every character that UTF-8 can write (so no lone surrogates). Flattened it is int32
-    [max_length]: code points, then -1 up to the end.
+    Gymnasium's `Text` lists its characters one by one and has neither the blank nor the empty text by
+    default; this space has both, and every character that UTF-8 can write (so no lone surrogates).
+    Flattened it is int32 [max_length]: code points, then -1 up to the end.
+
+    Args:
+        max_length: characters a text may have.
+        seed: of the samples.
+
+    Raises:
+        ValueError: max_length is no positive whole number.
     """
 
     def __init__(self, max_length: int = MAX_LENGTH, seed: int | np.random.Generator | None = None) -> None:
-        """Texts of 0 to max_length characters.
-
-        Raises:
-            ValueError: max_length is no positive whole number.
-        """
         if isinstance(max_length, bool) or not isinstance(max_length, int | np.integer) or max_length < 1:
             raise ValueError(f"max_length is {max_length!r}, expected a whole number of 1 or more")
         self.max_length = int(max_length)
         # Gymnasium asks a space's dtype for the dtype of its flattened form.
-        super().__init__(dtype=np.int32, seed=seed)  # type: ignore[arg-type]
+        super().__init__(dtype=np.int32, seed=seed)
 
     @property
     def is_np_flattenable(self) -> bool:
@@ -51,7 +53,7 @@ class Utterance(Space[str]):
         if mask is not None or probability is not None:
             raise ValueError("Utterance.sample takes neither mask nor probability, expected None")
         length = int(self.np_random.integers(self.max_length + 1))
-        low, high = np.array(_SAMPLED_RANGES)[self.np_random.integers(len(_SAMPLED_RANGES), size=length)].T
+        low, high = np.array(_LETTERS)[self.np_random.integers(len(_LETTERS), size=length)].T
         return "".join(map(chr, self.np_random.integers(low, high)))
 
     def contains(self, x: Any) -> bool:
@@ -68,7 +70,7 @@ class Utterance(Space[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
         """A batch of texts as JSON values."""
         return list(sample_n)
 
@@ -86,7 +88,7 @@ class Utterance(Space[str]):
 
 
 def text_problem(text: Any, max_length: int) -> str | None:
-    """What keeps a value from being a text of up to max_length characters, in words; None when nothing does."""
+    """What keeps a value from being a text of up to max_length characters; None when nothing does."""
     if not isinstance(text, str):
         return f"a {type(text).__name__}, expected a str of at most {max_length} characters"
     if len(text) > max_length:
@@ -95,7 +97,7 @@ def text_problem(text: Any, max_length: int) -> str | None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            return f"no valid unicode at character {error.start} ({error.reason}), expected text that UTF-8 can write"
+            return f"no text that UTF-8 can write, as expected: character {error.start} is {error.reason}"
     return None
 
 
@@ -111,26 +113,25 @@ def observation_space(
         history: whether all earlier pictures are shown as well.
 
     Returns:
-        Dict of `image` (current picture) and `source` (first picture), uint8 [H, W, 3]; `instruction`, this turn's, empty
-        once the session is over; `transcript`, everything the user said so far, this turn's instruction last; `turn`, turns
-        finished so far, 0 to max_turns; with history also `images`, uint8 [max_turns + 1, H, W, 3]: the source, then
-        the picture after each turn, zero where not yet reached.
+        Dict of `image` (current picture) and `source` (first picture), uint8 [H, W, 3]; `instruction`, this
+        turn's, empty once the session is over; `transcript`, everything the user said so far, this turn's
+        instruction last; `turn`, turns finished so far, 0 to max_turns; with history also `images`, uint8
+        [max_turns + 1, H, W, 3]: the source, then the picture after each turn, zero where not yet reached.
     """
-    picture = {"low": 0, "high": 255, "dtype": np.uint8}
     parts: dict[str, Space[Any]] = {
-        "image": spaces.Box(shape=image_shape, **picture),  # type: ignore[arg-type]
-        "source": spaces.Box(shape=image_shape, **picture),  # type: ignore[arg-type]
+        "image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
+        "source": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
         "instruction": Utterance(max_length),
         "transcript": spaces.Sequence(Utterance(max_length)),
         "turn": spaces.Discrete(max_turns + 1),
     }
     if history:
-        parts["images"] = spaces.Box(shape=(max_turns + 1, *image_shape), **picture)  # type: ignore[arg-type]
+        parts["images"] = spaces.Box(0, 255, shape=(max_turns + 1, *image_shape), dtype=np.uint8)
     return spaces.Dict(parts)
 
 
 def action_space(image_shape: tuple[int, int, int], max_length: int = MAX_LENGTH) -> spaces.Dict:
-    """What an agent answers: `image`, the edited picture, uint8 [H, W, 3], and `intent`, text that may be empty."""
+    """What an agent answers: `image`, the edited picture, uint8 [H, W, 3], and `intent`, maybe empty."""
     return spaces.Dict(
         {
             "image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
@@ -148,14 +149,14 @@ def _flatdim(space: Utterance) -> int:
 
 
 @space_utils.flatten.register(Utterance)
-def _flatten(space: Utterance, x: str) -> NDArray[np.int32]:
+def _flatten(space: Utterance, x: str) -> NDArray[np.int32]:  # type: ignore[misc]
     flat = np.full(space.max_length, _PADDING, dtype=np.int32)
     flat[: len(x)] = np.frombuffer(x.encode("utf-32-le"), dtype="<i4")
     return flat
 
 
 @space_utils.unflatten.register(Utterance)
-def _unflatten(space: Utterance, x: NDArray[Any]) -> str:
+def _unflatten(space: Utterance, x: NDArray[Any]) -> str:  # type: ignore[misc]
     codes = np.asarray(x).astype("<i4")
     return codes[codes != _PADDING].tobytes().decode("utf-32-le")
 
@@ -178,7 +179,7 @@ def _batch(space: Utterance, n: int = 1) -> spaces.Tuple:
 
 
 @vector_utils.batch_differing_spaces.register(Utterance)
-def _batch_differing(differing: Sequence[Utterance]) -> spaces.Tuple:
+def _batch_differing(differing: Sequence[Utterance]) -> spaces.Tuple:  # type: ignore[misc]
     return spaces.Tuple(list(differing))
 
 

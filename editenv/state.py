@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -16,14 +17,15 @@ from editenv.types import SPLITS, Goodbye, Picture
 
 MAGIC = b"editenv state 1\n"
 _DIGEST = 16
-_KEYS = ("versions", "split", "seed", "index", "spec", "transcript", "intents", "scores", "ending")
+_KEYS = ("versions", "shape", "split", "seed", "index", "spec", "transcript", "intents", "scores", "ending")
 
 
-def dump_session(session: Session, director: Director) -> bytes:
+def dump_session(session: Session) -> bytes:
     """The session as bytes: everything `load_session` needs beside a director of the same kind."""
     end = session.ending
     head = {
-        "versions": director.versions(),
+        "versions": dict(session.versions),
+        "shape": list(session.pictures[0].shape),
         "split": session.split,
         "seed": session.seed,
         "index": session.index,
@@ -33,7 +35,9 @@ def dump_session(session: Session, director: Director) -> bytes:
         "scores": [scores.to_json() for scores in session.scores],
         "ending": None if end is None else {"reason": end.reason, "truncated": end.truncated},
     }
-    body = json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)
+    body = (
+        json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)
+    )
     return MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body
 
 
@@ -46,29 +50,34 @@ def load_session(state: bytes, director: Director) -> Session:
         ValueError: the bytes are damaged, or come from other versions of world, user or scorer.
     """
     try:
-        head, pictures = _unpack(state, director.world.image_shape)
+        head, raw = _unpack(state)
         check_keys(head, _KEYS)
-        versions = read_value(head, "versions", dict)
-        if versions != director.versions():
-            raise ValueError(f"it was made with {versions}, this environment has {director.versions()}")
+        for name, here in (("versions", director.versions()), ("shape", list(director.world.image_shape))):
+            if head[name] != here:
+                raise ValueError(f"its {name} is {head[name]}, this environment has {here}")
+        pictures = _pictures(raw, director.world.image_shape)
         return _retrace(_last_known(head, pictures, director), director, len(pictures) - 1)
     except ValueError as error:
         raise ValueError(f"state cannot be restored: {error}") from error
 
 
-def _unpack(state: bytes, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Picture]]:
-    """The JSON head and the pictures, read-only uint8 [H, W, 3]."""
+def _unpack(state: bytes) -> tuple[dict[str, Any], bytes]:
+    """The JSON head and the raw pictures."""
     if not isinstance(state, bytes) or not state.startswith(MAGIC):
         raise ValueError(f"it does not begin with {MAGIC!r}")
     digest, body = state[len(MAGIC) : len(MAGIC) + _DIGEST], state[len(MAGIC) + _DIGEST :]
     if blake2b(body, digest_size=_DIGEST).digest() != digest:
         raise ValueError("its checksum is wrong, the bytes are damaged")
     line, _, raw = body.partition(b"\n")
+    return read_object(line), raw
+
+
+def _pictures(raw: bytes, shape: tuple[int, ...]) -> list[Picture]:
+    """The pictures, read-only uint8 [H, W, 3], one or more."""
     size = int(np.prod(shape))
     if not raw or len(raw) % size:
-        raise ValueError(f"it holds {len(raw)} bytes of pictures, expected a multiple of {size} for shape {shape}")
-    album = np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)
-    return read_object(line), [frozen(picture.copy()) for picture in album]
+        raise ValueError(f"it holds {len(raw)} bytes of pictures, expected a multiple of {size}")
+    return [frozen(picture.copy()) for picture in np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)]
 
 
 def _last_known(head: dict[str, Any], pictures: list[Picture], director: Director) -> Session:
@@ -84,6 +93,7 @@ def _last_known(head: dict[str, Any], pictures: list[Picture], director: Directo
         split=split,
         seed=read_value(head, "seed", int),
         index=read_value(head, "index", int),
+        versions=director.versions(),
         speech=director.user.begin(spec),
         pictures=pictures,
         transcript=tuple(read_list(head, "transcript", str)),
@@ -97,7 +107,7 @@ def _retrace(session: Session, director: Director, turns: int) -> Session:
     """Walks through the session's turns with the user and checks that they say what they said before."""
     scores, pictures, said = session.scores, session.pictures, session.transcript
     spoken = [session.speech.text]
-    walked = Session(session.spec, session.split, session.seed, session.index, session.speech, pictures[:1], said[:1])
+    walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
     for turn in range(turns if session.ending is None else len(said) - 1):
         reply = director.reply(walked.outcome(pictures[turn + 1]))
         if isinstance(reply, Goodbye):

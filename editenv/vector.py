@@ -26,19 +26,20 @@ Batch = tuple[dict[str, Any], dict[str, Any]]
 
 
 class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]]):
-    """N sessions of `MICEEditEnv` side by side; sub-environment i plays sessions i, i + N, i + 2N, ... of the seed.
+    """N sessions of `MICEEditEnv` side by side; row i plays sessions i, i + N, i + 2N, ... of the seed.
 
-    Actions are a dict of `image`, uint8 [N, H, W, 3], and `intent`, a tuple or list of N texts; observations are batched
-    as Gymnasium batches their spaces (texts and transcripts are tuples of N). Infos are arrays [N] with masks under
-    `_key`; `scores`, `scored` and `end_reason` belong to the step just made, like the rewards, in every mode.
+    Actions are a dict of `image`, uint8 [N, H, W, 3], and `intent`, a tuple or list of N texts; observations
+    are batched as Gymnasium batches their spaces (texts and transcripts are tuples of N). Infos are arrays
+    [N] with masks under `_key`; `scores`, `scored` and `end_reason` belong to the step just made, like the
+    rewards, in every mode, the other keys to the session that is open now.
 
-    What happens when a session ends depends on `autoreset_mode`. SAME_STEP opens the next one at once and gives the
-    ended one's `final_obs` and `final_info`. NEXT_STEP opens it in the next step, whose action for that row is
-    ignored. DISABLED leaves it over: its row rests (action ignored, reward 0.0, flags stay, no scores) until
-    `reset(options={"reset_mask": bool [N]})`.
+    What happens when a session ends depends on `autoreset_mode`. SAME_STEP opens the next one at once and
+    gives the ended one's `final_obs` and `final_info`. NEXT_STEP opens it in the next step, whose action for
+    that row is ignored. DISABLED leaves it over: its row rests (action ignored, reward 0.0, flags stay, no
+    scores) until `reset(options={"reset_mask": bool [N]})`.
 
-    `reset(options={"sessions": [N numbers]})` picks sessions, repeats allowed: G equal numbers are G rollouts of one
-    spec. Counting goes on N further from there.
+    `reset(options={"sessions": [N numbers]})` picks sessions, repeats allowed: G equal numbers are G rollouts
+    of one spec. Counting goes on N further from there.
 
     Args:
         num_envs: N.
@@ -70,7 +71,9 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         self.render_mode = render_mode
         self.autoreset_mode = autoreset_mode
         self.metadata = MICEEditEnv.metadata | {"autoreset_mode": autoreset_mode}  # type: ignore[misc]
-        self.single_observation_space = observation_space(world.image_shape, world.max_turns, max_length, history)
+        self.single_observation_space = observation_space(
+            world.image_shape, world.max_turns, max_length, history
+        )
         self.single_action_space = action_space(world.image_shape, max_length)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -140,7 +143,12 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         rewards[played] = [session.scores[-1].reward for session in chosen]
         infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in played}) if played else {}
         infos |= self._autoreset(sessions, played)
-        return self._seen(), rewards, *self._flags(sessions, played), infos | self._known(range(self.num_envs))
+        return (
+            self._seen(),
+            rewards,
+            *self._flags(sessions, played),
+            infos | self._known(range(self.num_envs)),
+        )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Each row's filmstrip, uint8 [H, W, 3]; None without a render mode."""
@@ -156,7 +164,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         Raises:
             ResetNeeded: no session is open.
         """
-        return dump_session(self.sessions[row], self.director)
+        return dump_session(self.sessions[row])
 
     def set_states(self, states: Mapping[int, bytes]) -> Batch:
         """Puts states into rows, one state into several where wished; the other rows go on.
@@ -187,11 +195,10 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:
         """`final_obs` and `final_info` of the rows whose session has just ended."""
-        versions = self.director.versions()
         seen = np.full(self.num_envs, None, dtype=object)
         for row in over:
             seen[row] = observation(sessions[row], self._images)
-        known = {row: session_info(sessions[row], versions) | turn_info(sessions[row]) for row in over}
+        known = {row: session_info(sessions[row]) | turn_info(sessions[row]) for row in over}
         final = batch_infos(self.num_envs, {row: {"final_info": info} for row, info in known.items()})
         return final | {"final_obs": seen, "_final_obs": final["_final_info"].copy()}
 
@@ -223,9 +230,13 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             return list(range(self.num_envs))
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
             came = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-            raise ValueError(f"options['reset_mask'] is {came}, expected a bool array of shape ({self.num_envs},)")
+            raise ValueError(
+                f"options['reset_mask'] is {came}, expected a bool array of shape ({self.num_envs},)"
+            )
         if not mask.any() or not (self._sessions or mask.all()):
-            raise ValueError("options['reset_mask'] must name at least one row, and all of them in the first reset")
+            raise ValueError(
+                "options['reset_mask'] must name at least one row, and all of them in the first reset"
+            )
         return [int(row) for row in np.flatnonzero(mask)]
 
     def _numbers(self, numbers: Any) -> list[int] | None:
@@ -244,5 +255,4 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         return observations(self._sessions, self._images)
 
     def _known(self, rows: Sequence[int]) -> dict[str, Any]:
-        versions = self.director.versions()
-        return batch_infos(self.num_envs, {row: session_info(self._sessions[row], versions) for row in rows})
+        return batch_infos(self.num_envs, {row: session_info(self._sessions[row]) for row in rows})

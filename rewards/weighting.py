@@ -59,8 +59,8 @@ def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
 def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
     """The weighted sum of a turn's scores, in [0, sum of weights].
 
-    Scores that do not apply (None) leave, and the remaining weights are scaled up to the same sum. A turn whose
-    judge failed, or to which no weighted score applies, gets 0.0.
+    Scores that do not apply (None) leave, and the remaining weights are scaled up to the same sum. A turn
+    whose judge failed, or to which no weighted score applies, gets 0.0.
     """
     if not scores.scored:
         return 0.0

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
 from editenv.types import SPLITS, Goodbye, Picture, Scores, Speech, TurnOutcome
 
 
@@ -103,7 +104,9 @@ class FlatScorer:
     def _one(self, turn: TurnOutcome) -> Scores:
         right = float(np.all(turn.after == turn.speech.meaning))
         aware = min([right, *(s.instruction_following or 0.0 for s in turn.history)])
-        return Scores(right, None, aware, reward=0.5 * right + 0.5 * aware, detail={"mean": float(turn.after.mean())})
+        return Scores(
+            right, None, aware, reward=0.5 * right + 0.5 * aware, detail={"mean": float(turn.after.mean())}
+        )
 
 
 class FailingScorer:

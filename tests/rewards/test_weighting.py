@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from editenv.rewards.weighting import RewardWeights, weighted_reward, weights_from_json, with_reward
 from editenv.types import Scores
 
