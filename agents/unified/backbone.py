@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm, Qwen2RotaryEmbedding
@@ -34,18 +36,14 @@ class ExpertStack(nn.Module):
         """
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            past = context.keys_values(index)
-            needed = need_hidden or index < last
-            after, own = layer(hidden, frame, past, needed)
-            context.cache.update(*own, index)
-            if after is not None:
-                hidden = after
+            store = partial(context.cache.update, layer_idx=index)
+            hidden = layer(hidden, frame, store, need_hidden or index < last)
         return self._finish(hidden, frame) if need_hidden else None
 
     def denoise(self, context: Context, hidden: Hidden, frame: Frame) -> Hidden:
         """Run a noisy block, which sees the context and leaves no trace in it; final-normed states."""
         for index, layer in enumerate(self.layers):
-            hidden, _ = layer(hidden, frame, context.keys_values(index), True)
+            hidden = layer(hidden, frame, partial(context.beside, index), True)
         return self._finish(hidden, frame)
 
     def _finish(self, hidden: Hidden, frame: Frame) -> Hidden:

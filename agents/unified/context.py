@@ -51,13 +51,13 @@ class Context:
         """Number of tokens S in the cache, padding included."""
         return self.valid.shape[1]
 
-    def keys_values(self, layer: int) -> tuple[Tensor, Tensor] | None:
-        """Keys and values of one layer, None while the context is empty."""
+    def beside(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer's keys and values followed by these, without storing these."""
         if not self.length:
-            return None
+            return key, value
         stored = self.cache.layers[layer]
         assert stored.keys is not None and stored.values is not None
-        return stored.keys, stored.values
+        return torch.cat([stored.keys, key], dim=2), torch.cat([stored.values, value], dim=2)
 
     def copy(self) -> Context:
         """A context that can be grown without growing this one."""

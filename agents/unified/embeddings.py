@@ -35,7 +35,7 @@ class TimeEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times t, [B], as [B, hidden_size]."""
-        return self.mlp(time_features(t).to(self.mlp[0].weight.dtype))
+        return self.mlp(time_features(t).to(next(self.mlp.parameters()).dtype))
 
 
 def position_table(width: int, side: int) -> Tensor:

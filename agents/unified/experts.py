@@ -8,6 +8,7 @@ markers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,8 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, app
 
 from editenv.agents.unified.config import UnifiedConfig
 
-KeysValues = tuple[Tensor, Tensor]
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes a block's keys and values, returns those of the context followed by the block's."""
 
 
 class Hidden(NamedTuple):
@@ -126,14 +128,8 @@ class ExpertLayer(nn.Module):
         if config.adaptive_norm:
             self.modulation_moe_gen = nn.Linear(width, 4 * width)
 
-    def forward(
-        self, hidden: Hidden, frame: Frame, past: KeysValues | None, need_hidden: bool
-    ) -> tuple[Hidden | None, KeysValues]:
-        """One layer; without `need_hidden` only the block's own keys and values are computed.
-
-        Returns:
-            The new states, and the keys and values of the block's tokens.
-        """
+    def forward(self, hidden: Hidden, frame: Frame, extend: Extend, need_hidden: bool) -> Hidden | None:
+        """Run one layer: the new states, or None without `need_hidden`, which only hands keys to `extend`."""
         before, after = self._modulation(frame)
         understanding, generation = hidden
         normed = Hidden(
@@ -141,11 +137,9 @@ class ExpertLayer(nn.Module):
             None if generation is None else modulate(self.input_layernorm_moe_gen(generation), before),
         )
         query, key, value = self.self_attn.project(normed, frame.rotary)
-        own = (key, value)
+        key, value = extend(key, value)
         if not need_hidden:
-            return None, own
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+            return None
         mixed = self.self_attn(query, key, value, frame, generation is not None)
         understanding = understanding + mixed.understanding
         understanding = understanding + self.mlp(self.post_attention_layernorm(understanding))
@@ -153,7 +147,7 @@ class ExpertLayer(nn.Module):
             generation = generation + mixed.generation
             normed_generation = modulate(self.post_attention_layernorm_moe_gen(generation), after)
             generation = generation + self.mlp_moe_gen(normed_generation)
-        return Hidden(understanding, generation), own
+        return Hidden(understanding, generation)
 
     def _modulation(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
         if frame.time is None:

@@ -64,13 +64,15 @@ def write_text(
     """
     _check(logits, max_tokens, temperature, uniforms)
     stop = model.config.eos_token_id if stop_id is None else stop_id
+    pad = model.config.pad_token_id
+    assert pad is not None
     context = context.copy()
     unfinished = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
     ids, masks, log_probs = [], [], []
     for step in range(max_tokens):
         column = None if uniforms is None else uniforms[:, step]
         token, log_prob = choose(logits, temperature, column)
-        ids.append(token.where(unfinished, model.config.pad_token_id))
+        ids.append(token.where(unfinished, pad))
         masks.append(unfinished)
         log_probs.append(log_prob * unfinished)
         unfinished = unfinished & (token != stop)

@@ -55,7 +55,8 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
     main_input_name = "x"
     _supports_sdpa = True
     _no_split_modules = ("ExpertLayer",)
-    _keys_to_ignore_on_load_unexpected = (r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\.")
+    skipped_weights = (r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\.")
+    _keys_to_ignore_on_load_unexpected = skipped_weights
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__(config)
@@ -313,9 +314,10 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         elif isinstance(module, UnifiedModel):
             init.zeros_(module.llm2vae.weight)
             init.zeros_(module.llm2vae.bias)
-        elif hasattr(module, "modulation_moe_gen"):
-            init.zeros_(module.modulation_moe_gen.weight)
-            init.zeros_(module.modulation_moe_gen.bias)
+        modulation = getattr(module, "modulation_moe_gen", None)
+        if isinstance(modulation, nn.Linear):
+            init.zeros_(modulation.weight)
+            init.zeros_(modulation.bias)
 
 
 def last_valid(hidden: Tensor, mask: Tensor) -> Tensor:
