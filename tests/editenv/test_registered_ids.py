@@ -1,0 +1,172 @@
+"""Every id that `import editenv` registers keeps Gymnasium's contract, with warnings as errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
+
+from editenv.record import read_records, replay
+from editenv.registry import IDS
+from editenv.vector import MICEEditVectorEnv
+
+ID = "MICEEdit-v0"
+
+
+def test_the_list_of_ids_is_what_is_registered() -> None:
+    ours = {name for name, spec in gymnasium.registry.items() if str(spec.entry_point).startswith("editenv.")}
+    assert ours == set(IDS)
+
+
+@pytest.mark.parametrize("settings", [{}, {"history": True, "render_mode": "rgb_array"}])
+@pytest.mark.parametrize("name", IDS)
+def test_check_env_has_nothing_to_say(name: str, settings: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gymnasium.make(name, **settings)
+        check_env(env.unwrapped)
+        seen, _ = env.reset(seed=0)
+        env.step({"image": seen["image"], "intent": ""})
+
+
+def test_importing_registers_without_torch_or_pillow() -> None:
+    code = (
+        "import sys, gymnasium; gymnasium.make('editenv:MICEEdit-v0').reset(seed=0);"
+        "print([name for name in ('torch', 'transformers', 'trl', 'matplotlib') if name in sys.modules])"
+    )
+    lazy = "import sys, editenv; print([n for n in ('PIL', 'editenv.env') if n in sys.modules])"
+    for program in (code, lazy):
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_a_spec_survives_json_and_makes_the_same_environment() -> None:
+    weights = {"instruction_following": 1.0, "global_awareness": 1.0}
+    made = gymnasium.make(ID, suite="mice-cm", split="test", reward_weights=weights, history=True)
+    assert made.spec is not None
+    written = made.spec.to_json()
+    again = gymnasium.make(EnvSpec.from_json(written))
+    assert json.loads(written)["kwargs"]["reward_weights"] == weights
+    (seen, info), (other, known) = made.reset(seed=3), again.reset(seed=3)
+    assert data_equivalence(seen, other, exact=True)
+    assert info == known
+    action = {"image": seen["image"], "intent": ""}
+    assert made.step(action)[1] == again.step(action)[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"world": "studo"}, "world 'studo' is not known, did you mean 'studio'"),
+        ({"user": "repaly"}, "user 'repaly' is not known, did you mean 'replay'"),
+        ({"scorer": "exat"}, "scorer 'exat' is not known, did you mean 'exact'"),
+        ({"scorer": "qqq"}, "scorer 'qqq' is not known, expected one of exact"),
+        ({"split": "tset"}, "split is 'tset', expected one of train, validation, test"),
+        ({"reward_weights": {"beauty": 1.0}}, "reward weight 'beauty' names no score"),
+        ({"render_mode": "human"}, "render_mode is 'human', expected None or 'rgb_array'"),
+    ],
+)
+def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gymnasium.make(ID, **settings)
+
+
+def vector(count: int, **settings: Any) -> MICEEditVectorEnv:
+    made = gymnasium.make_vec(ID, num_envs=count, vectorization_mode="vector_entry_point", **settings)
+    assert isinstance(made, MICEEditVectorEnv)
+    return made
+
+
+def test_vector_settings() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = vector(2, history=True, autoreset_mode="Disabled", split="test")
+    assert made.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    assert made.director.split == "test"
+    assert "images" in made.reset(seed=0)[0]
+    assert vector(2).metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    with pytest.raises(ValueError, match="autoreset_mode 'SameStop' is not known, did you mean 'SameStep'"):
+        vector(2, autoreset_mode="SameStop")
+
+
+def test_studio_rows_are_single_studio_environments() -> None:
+    rows = 3
+    env = vector(rows, autoreset_mode="Disabled")
+    single = gymnasium.make(ID)
+    seen, _ = env.reset(seed=11)
+    told = []
+    for _ in range(3):
+        seen, rewards, _, _, infos = env.step({"image": seen["image"], "intent": ("",) * rows})
+        told.append((seen, rewards, infos["scores"]))
+    for row in range(rows):
+        alone, _ = single.reset(seed=11, options={"session": row})
+        for seen, rewards, scores in told:
+            alone, reward, _, _, info = single.step({"image": alone["image"], "intent": ""})
+            assert (reward, info["scores"]) == (rewards[row], scores[row])
+            assert alone["transcript"] == seen["transcript"][row]
+            assert np.array_equal(alone["image"], seen["image"][row])
+
+
+def test_a_studio_session_continues_from_its_state() -> None:
+    env, other = gymnasium.make(ID).unwrapped, gymnasium.make(ID).unwrapped
+    seen, _ = env.reset(seed=5)
+    action = {"image": seen["image"], "intent": ""}
+    env.step(action)
+    state = env.get_state()  # type: ignore[attr-defined]
+    first = env.step(action)
+    other.set_state(state)  # type: ignore[attr-defined]
+    assert data_equivalence(first, other.step(action), exact=True)
+
+
+def test_a_recorded_studio_session_replays(tmp_path: Any) -> None:
+    env = gymnasium.make(ID, record_to=str(tmp_path))
+    seen, _ = env.reset(seed=5)
+    over = False
+    while not over:
+        seen, _, terminated, truncated, _ = env.step({"image": seen["image"], "intent": "nothing"})
+        over = terminated or truncated
+    (record,) = read_records(tmp_path)
+    assert replay(record, gymnasium.make(ID)) == list(record.scores)
+
+
+def test_processes_without_shared_memory() -> None:
+    made = gymnasium.make_vec(
+        ID, num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": False}
+    )
+    try:
+        assert isinstance(made, AsyncVectorEnv)
+        seen, _ = made.reset(seed=4)
+        assert seen in made.observation_space
+        seen, rewards, _, _, infos = made.step({"image": seen["image"], "intent": ("", "größer")})
+        assert seen in made.observation_space
+        alone = gymnasium.make(ID)
+        first, _ = alone.reset(seed=5)
+        _, reward, _, _, info = alone.step({"image": first["image"], "intent": "größer"})
+        assert (rewards[1], infos["scores"][1]) == (reward, info["scores"])
+    finally:
+        made.close()
+
+
+def test_gymnasiums_wrappers_work() -> None:
+    env = RecordEpisodeStatistics(gymnasium.make(ID))
+    seen, _ = env.reset(seed=0)
+    paid = 0.0
+    info: dict[str, Any] = {}
+    while "episode" not in info:
+        seen, reward, _, _, info = env.step({"image": seen["image"], "intent": ""})
+        paid += float(reward)
+    assert info["episode"]["r"] == pytest.approx(paid)
+    flat = FlattenObservation(gymnasium.make(ID, max_length=80))
+    seen, _ = flat.reset(seed=0)
+    assert seen in flat.observation_space
+    assert seen["image"].shape == (64 * 64 * 3,)
