@@ -1,4 +1,4 @@
-"""Exact scores of studio sessions, from the pixels alone: the parser reads them, the tasks and rules judge."""
+"""Exact scores of studio sessions, from the pixels alone: the parser reads, the tasks and rules judge."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ExactScorer:
     """Instruction following, consistency, awareness and rule keeping as facts about parsed pictures.
 
     - IF is 1 when the edited object is as asked (`Edit.accepts`), else 0.
-    - CC is the share of elements (cells and background) that no instruction so far may change and that are as in
-      the source picture; `turn_consistency` is the same for this turn alone, against the picture before it.
+    - CC is the share, of the elements (cells and background) that no instruction so far may change, that are
+      as in the source picture; `turn_consistency` is the same for this turn, against the picture before it.
     - GA is 1 when every turn so far followed its instruction and kept every rule in force.
     - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None.
 
@@ -75,7 +75,7 @@ class ExactScorer:
 
 
 def _previous(turn: TurnOutcome) -> dict[str, list[int]]:
-    """What the scores of the turn before, or the session's start, already tell of the picture before this turn."""
+    """What the last turn's scores, or the session's start, already tell of the picture before this turn."""
     if turn.history:
         return dict(turn.history[-1].detail)
     return {"scene": turn.spec.scene.codes()}
@@ -83,7 +83,9 @@ def _previous(turn: TurnOutcome) -> dict[str, list[int]]:
 
 def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:
     """Share of the elements outside of `allowed` that two scenes agree in; None where none is left."""
-    pairs = [(a, b) for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)) if cell not in allowed]
+    pairs = [
+        (a, b) for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)) if cell not in allowed
+    ]
     if BACKGROUND not in allowed:
         pairs.append((old.background, new.background))  # type: ignore[arg-type]
     return float(np.mean([a == b for a, b in pairs])) if pairs else None

@@ -21,7 +21,7 @@ class Rule(Protocol):
 
     @property
     def free(self) -> frozenset[str]:
-        """Attributes of an edited object that the rule may change although the instruction does not name them."""
+        """Attributes of an edited object that the rule may change, though the instruction names them not."""
 
     def looks(self) -> Looks:
         """Looks that the rule asks of an edited object, to be named in the intent."""
@@ -64,7 +64,7 @@ class AttributeRule:
         thing = None if cell is None else result.cells[cell]
         if cell is None or thing is None:
             return result
-        return result.put(cell, replace(thing, **{self.attribute: self.value}))  # type: ignore[arg-type]
+        return result.put(cell, replace(thing, **{self.attribute: self.value}))
 
     def holds(self, edit: Edit, before: Scene, after: Scene) -> bool | None:
         """Does the edited object show the value? An object that is missing or unreadable does not."""

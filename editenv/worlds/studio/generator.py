@@ -1,4 +1,4 @@
-"""Draws sessions: a start scene, then edits that can be carried out and referents that can be told from the text."""
+"""Draws sessions: a start scene, then edits that can be done, on objects that the text alone tells apart."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> 
 
 
 def start_scene(draws: Draws, grid: int, objects: tuple[int, int]) -> Scene:
-    """A scene with a number of objects within bounds, no two of them alike in shape and colour."""
+    """A scene of some objects, no two alike in shape and colour; one cell at least stays empty."""
     free = list(range(grid * grid))
+    most = min(objects[1], len(free) - 1)
     cells: list[Thing | None] = [None] * len(free)
     seen = set()
-    for _ in range(objects[0] + draws.below(objects[1] - objects[0] + 1)):
+    for _ in range(objects[0] + draws.below(most - objects[0] + 1)):
         thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), draws.pick(MATERIALS))
         while (thing.shape, thing.color) in seen:
             thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), thing.material)
@@ -64,7 +65,7 @@ def _draw_rule(draws: Draws) -> AttributeRule:
 
 
 def _propose(situation: Situation, draws: Draws, suite: Suite, turn: int) -> Proposal:
-    """A task that can be done here; where later turns must refer back, one that leaves something to refer to."""
+    """A task that can be done here; where later turns must refer, one that leaves something to refer to."""
     refer = turn > 0 and draws.chance(suite.reference_share)
     lasting = suite.reference_share == 1 and turn + 1 < suite.turns
     while True:

@@ -21,7 +21,7 @@ def _phrases() -> dict[str, dict[str, Any]]:
 
 
 def phrasings(act: str, split: str) -> list[str]:
-    """Sentence patterns of a speech act: those of "test" for the test split, those of "train" for all others."""
+    """Sentence patterns of a speech act: "test" has its own, all other splits share those of "train"."""
     patterns: list[str] = _phrases()[act]["test" if split == "test" else "train"]
     return patterns
 
@@ -31,10 +31,15 @@ def speech_acts() -> tuple[str, ...]:
     return tuple(_phrases())
 
 
+def intent_patterns(act: str) -> tuple[str, ...]:
+    """Patterns of a task's canonical intent, the one that names a rule's looks included."""
+    return tuple(_phrases()[act][key] for key in ("intent", "ruled") if key in _phrases()[act])
+
+
 @lru_cache(maxsize=1)
 def vocabulary() -> tuple[str, ...]:
     """Every word and mark that users say or intents hold, sorted; made without the test phrasings."""
-    patterns = [p for act in _phrases().values() for p in (*act["train"], act.get("intent", ""), act.get("ruled", ""))]
+    patterns = [p for act in speech_acts() for p in (*phrasings(act, "train"), *intent_patterns(act))]
     words = set(tokens(re.sub(r"\{\w+\}", " ", " ".join(patterns))))
     words |= {*SHAPES, *COLORS, *MATERIALS, *BACKGROUNDS, *(str(n + 1) for n in range(LARGEST_GRID))}
     return tuple(sorted(words | {"a", "an", "the", "object", "row", "column", "color", "material", "round"}))
@@ -46,7 +51,7 @@ def tokens(text: str) -> list[str]:
 
 
 def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
-    """The self-contained instruction of a turn with every rule in force worked in; what an agent should write."""
+    """A turn's self-contained instruction with every rule in force worked in; what an agent should write."""
     asked = edit.asked()
     looks = dict(asked)
     for rule in rules if edit.covered_by_rules else ():

@@ -17,7 +17,7 @@ from editenv.types import Picture
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes
 
-TOLERANCE = 6.0
+TOLERANCE = 7.0
 """Largest root-mean-square distance, in levels of 0 to 255, at which a cell or the background is still read."""
 
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
@@ -89,7 +89,9 @@ def _read_cells(cells: NDArray[np.uint8], background: int, cell: int) -> NDArray
 
 
 @lru_cache(maxsize=64)
-def _templates(background: int, cell: int) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
+def _templates(
+    background: int, cell: int
+) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
     """Known pictures as columns, their squared lengths, and the float type that adds them without rounding."""
     flat = cell_pictures(cell)[background].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64

@@ -73,7 +73,8 @@ class Situation:
         looks = {name: value for rule in self.rules for name, value in rule.looks().items()}
         focus, vacated, stated = None, None, self.stated
         if isinstance(edit, SubjectAdd | SubjectReplace) and cell is not None:
-            focus = Target(cell, edit.shape, **edit.asked() | looks)
+            said = edit.asked() | looks
+            focus = Target(cell, edit.shape, said["color"], said["material"])
         elif isinstance(edit, ColorAlter | MaterialAlter | PositionChange) and cell is not None:
             said = {name: value for name, value in edit.asked().items() if value}
             focus = replace(edit.target, cell=cell, placed=False, **said | looks)
@@ -98,7 +99,7 @@ class Situation:
 
 
 def _object(situation: Situation, draws: Draws, refer: bool) -> tuple[Target, str | None] | None:
-    """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more of them."""
+    """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more."""
     focus = situation.focus
     if refer and focus is not None and situation.unique(focus):
         added = isinstance(situation.last, SubjectAdd) and draws.chance(0.5)
@@ -132,10 +133,11 @@ def _looks(situation: Situation, draws: Draws) -> dict[str, str | None]:
 
 
 def _add(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
-    if len(situation.scene.occupied()) >= _MOST_OBJECTS:
+    empty = situation.scene.empty()
+    if not empty or len(situation.scene.occupied()) >= _MOST_OBJECTS:
         return None
     there = refer and situation.vacated is not None
-    cell = situation.vacated if there and situation.vacated is not None else draws.pick(situation.scene.empty())
+    cell = situation.vacated if there and situation.vacated is not None else draws.pick(empty)
     edit = SubjectAdd(cell, draws.pick(SHAPES), **_looks(situation, draws))
     return Proposal(edit, "subject_add_there", "there") if there else Proposal(edit, "subject_add")
 
@@ -158,7 +160,9 @@ def _replace(situation: Situation, draws: Draws, refer: bool) -> Proposal | None
     return Proposal(SubjectReplace(found[0], shape, **_looks(situation, draws)), "subject_replace", found[1])
 
 
-def _alter(situation: Situation, draws: Draws, refer: bool, kind: type[ColorAlter | MaterialAlter]) -> Proposal | None:
+def _alter(
+    situation: Situation, draws: Draws, refer: bool, kind: type[ColorAlter | MaterialAlter]
+) -> Proposal | None:
     if refer and type(situation.last) is kind and draws.chance(0.5):
         return _same(situation, draws)
     found = _object(situation, draws, refer)

@@ -40,7 +40,9 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         The outermost ring of pixels always shows the bare background.
     """
     if cell < 8:
-        raise ValueError(f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid")
+        raise ValueError(
+            f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
+        )
     paint = np.stack([_painted(thing.shape, thing.color, thing.material, cell) for thing in things()])
     alpha = np.stack([_coverage(thing.shape, cell) for thing in things()])[..., None]
     pictures = np.empty((len(BACKGROUNDS), 1 + len(paint), cell, cell, 3), np.uint8)

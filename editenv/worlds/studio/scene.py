@@ -27,7 +27,7 @@ class Thing:
 
     @property
     def code(self) -> int:
-        """A number from 1 to len(SHAPES) * len(COLORS) * len(MATERIALS); 0 is the empty cell, -1 unreadable."""
+        """Its place in `things()`, from 1; 0 is the empty cell, -1 what cannot be read."""
         return _CODES[self]
 
     def attributes(self) -> dict[str, str]:

@@ -32,7 +32,9 @@ class StudioWorld:
         if not 2 <= grid <= LARGEST_GRID:
             raise ValueError(f"grid is {grid}, expected 2 to {LARGEST_GRID}")
         if size < 8 * grid:
-            raise ValueError(f"size is {size}, expected at least {8 * grid}: 8 pixels for each of {grid} cells")
+            raise ValueError(
+                f"size is {size}, expected at least {8 * grid}: 8 pixels for each of {grid} cells"
+            )
         self.suite = load_suite(suite)
         self.size = size
         self.grid = grid

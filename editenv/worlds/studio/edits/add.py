@@ -34,9 +34,9 @@ class SubjectAdd:
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """The cell shows an object as described; an attribute that is free or not said may be anything."""
-        said = {"color": self.color, "material": self.material}
-        wanted = {name: value for name, value in said.items() if name not in free}
-        return Target(self.cell, self.shape, **wanted).fits(after.cells[self.cell])
+        color = None if "color" in free else self.color
+        material = None if "material" in free else self.material
+        return Target(self.cell, self.shape, color, material).fits(after.cells[self.cell])
 
     def touched(self, before: Scene) -> frozenset[int]:
         """The one cell."""
@@ -52,4 +52,7 @@ class SubjectAdd:
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         """The new object and its place."""
-        return {"new": new_object(self.shape, looks["color"], looks["material"]), "place": place(self.cell, grid)}
+        return {
+            "new": new_object(self.shape, looks["color"], looks["material"]),
+            "place": place(self.cell, grid),
+        }

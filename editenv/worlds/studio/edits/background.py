@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from editenv.worlds.studio.edits.base import Looks, BACKGROUND
+from editenv.worlds.studio.edits.base import BACKGROUND, Looks
 from editenv.worlds.studio.scene import Scene
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
 from editenv.worlds.studio.words import known_object, place
 
 Looks = dict[str, str | None]
@@ -38,9 +38,9 @@ class Target:
         return f"{looks} in {place(self.cell, grid)}" if self.placed else looks
 
     def fits(self, thing: Thing | None) -> bool:
-        """True when an object looks as described."""
+        """True when an object looks as described; what cannot be read fits no description."""
         return (
-            thing is not None
+            thing not in (None, UNREADABLE)
             and self.shape in (None, thing.shape)
             and self.color in (None, thing.color)
             and self.material in (None, thing.material)
@@ -61,16 +61,17 @@ class Edit(Protocol):
 
     task: ClassVar[str]
     covered_by_rules: ClassVar[bool]
-    """Do rules about edited objects ask something of this task? Not of removals and backgrounds (MICE-Bench)."""
+    """Do rules about edited objects cover this task? Not removals and backgrounds (MICE-Bench)."""
 
     def apply(self, scene: Scene) -> Scene:
         """One right result where no rule is in force and the object meant is there."""
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """Is this edit, and its object, as asked? What else changed is not looked at: consistency judges that.
+        """Is this edit, and its object, as asked? What else changed is judged by consistency.
 
         Args:
-            before, after: what the pictures before and after show.
+            before: what the picture before shows.
+            after: what the picture after shows.
             free: attributes that a rule in force speaks of, which may differ from what was there.
         """
 
@@ -84,7 +85,7 @@ class Edit(Protocol):
         """The looks that the instruction itself asks for."""
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """Words for the slots of this task's sentences, with the looks given (the instruction's or the rules')."""
+        """Words for the slots of this task's sentences, given the looks (the instruction's or a rule's)."""
 
 
 def same_but(before: Thing | None, after: Thing | None, free: Iterable[str]) -> bool:

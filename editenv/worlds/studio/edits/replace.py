@@ -30,16 +30,18 @@ class SubjectReplace:
 
     def apply(self, scene: Scene) -> Scene:
         """The scene with the new object in the old one's place."""
-        return scene.put(self.target.cell, Thing(self.shape, self.color or COLORS[0], self.material or MATERIALS[0]))
+        return scene.put(
+            self.target.cell, Thing(self.shape, self.color or COLORS[0], self.material or MATERIALS[0])
+        )
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """The old object was there and its cell shows the new one."""
         cell = self.target.find(before)
         if cell is None:
             return False
-        said = {"color": self.color, "material": self.material}
-        wanted = {name: value for name, value in said.items() if name not in free}
-        return Target(cell, self.shape, **wanted).fits(after.cells[cell])
+        color = None if "color" in free else self.color
+        material = None if "material" in free else self.material
+        return Target(cell, self.shape, color, material).fits(after.cells[cell])
 
     def touched(self, before: Scene) -> frozenset[int]:
         """The object's cell."""
@@ -56,4 +58,7 @@ class SubjectReplace:
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         """Both objects."""
-        return {"old": self.target.words(grid), "new": new_object(self.shape, looks["color"], looks["material"])}
+        return {
+            "old": self.target.words(grid),
+            "new": new_object(self.shape, looks["color"], looks["material"]),
+        }

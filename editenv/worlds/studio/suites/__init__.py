@@ -19,7 +19,7 @@ class Suite:
         objects: smallest and largest number of objects in the start scene.
         rule_share: share of sessions with a rule.
         rule_turns: turns, from 0, at which the rule may be stated.
-        reference_share: chance that a later turn points back ("it", "there", "the same"); 1 means every one does.
+        reference_share: chance that a later turn points back ("it", "there", "the same"); at 1 all do.
         tasks: weight of each task.
     """
 
@@ -34,7 +34,9 @@ class Suite:
 
 def suite_names() -> list[str]:
     """Names of all suites."""
-    return sorted(f.name.removesuffix(".toml") for f in files(__package__).iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in files(__package__).iterdir() if f.name.endswith(".toml")
+    )
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,146 @@
+"""Carries out a canonical intent on a scene, by rules of language alone: an exact editor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from editenv.worlds.studio.edits import (
+    BackgroundChange,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    SubjectReplace,
+    Target,
+)
+from editenv.worlds.studio.language import LARGEST_GRID, intent_patterns, tokens
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, Scene
+
+_Said = Mapping[str, str]
+_Editor = Callable[[_Said, Scene, int], Scene | None]
+
+
+def read_intent(text: str, scene: Scene, grid: int) -> Scene | None:
+    """The scene that a canonical intent asks for; never raises.
+
+    Case, punctuation and spaces do not matter. What stands in a named cell gives way to an object that is
+    added or moved there.
+
+    Args:
+        text: an intent such as "move the red star to row 2 column 3 and make it striped".
+        scene: what the picture shows now.
+        grid: cells a side.
+
+    Returns:
+        The edited scene; None where the text is no such sentence, names a cell outside of the grid, or speaks
+        of an object that is not there or of which there are several.
+    """
+    said = " ".join(token for token in tokens(text) if token.isalnum())
+    for sentence, editor in _sentences():
+        match = sentence.fullmatch(said)
+        if match:
+            return editor(match.groupdict(), scene, grid)
+    return None
+
+
+def _add(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    cell = _cell(said["place"], grid)
+    return None if cell is None else SubjectAdd(cell, _shape(said["new"]), **_looks(said["new"])).apply(scene)
+
+
+def _remove(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    target = _target(said["old"], scene, grid)
+    return None if target is None else SubjectRemove(target).apply(scene)
+
+
+def _replace(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    target = _target(said["old"], scene, grid)
+    if target is None:
+        return None
+    return SubjectReplace(target, _shape(said["new"]), **_looks(said["new"])).apply(scene)
+
+
+def _alter(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    target = _target(said["old"], scene, grid)
+    return None if target is None else _with_looks(scene, target.cell, said["looks"])
+
+
+def _move(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    target, cell = _target(said["old"], scene, grid), _cell(said["place"], grid)
+    if target is None or cell is None:
+        return None
+    return _with_looks(PositionChange(target, cell).apply(scene), cell, said.get("looks", ""))
+
+
+def _background(said: _Said, scene: Scene, grid: int) -> Scene | None:
+    return BackgroundChange(said["value"]).apply(scene)
+
+
+_EDITORS: dict[str, _Editor] = {
+    "subject_add": _add,
+    "subject_remove": _remove,
+    "subject_replace": _replace,
+    "color_alter": _alter,
+    "material_alter": _alter,
+    "position_change": _move,
+    "background_change": _background,
+}
+
+
+@lru_cache(maxsize=1)
+def _sentences() -> tuple[tuple[re.Pattern[str], _Editor], ...]:
+    """The canonical patterns of phrases.toml as regular expressions, one group a slot."""
+    colors, materials, shapes = "|".join(COLORS), "|".join(MATERIALS), "|".join(SHAPES)
+    place = f"row [1-{LARGEST_GRID}] column [1-{LARGEST_GRID}]"
+    looks = f"(?:(?:{materials}) )?(?:(?:{colors}) )?"
+    slots = {
+        "place": f"(?P<place>{place})",
+        "old": f"(?P<old>the {looks}(?:{shapes}|object)(?: in {place})?)",
+        "new": f"(?P<new>an? {looks}(?:{shapes}))",
+        "looks": f"(?P<looks>(?:{materials})(?: (?:{colors}))?|(?:{colors}))",
+        "value": f"(?P<value>{'|'.join(BACKGROUNDS)})",
+    }
+    return tuple(
+        (re.compile(re.sub(r"\{(\w+)\}", lambda slot: slots[slot[1]], pattern)), editor)
+        for act, editor in _EDITORS.items()
+        for pattern in intent_patterns(act)
+    )
+
+
+def _target(words: str, scene: Scene, grid: int) -> Target | None:
+    """The one object that the words fit."""
+    words, _, where = words.partition(" in ")
+    looks = _looks(words)
+    shape = None if words.endswith(" object") else _shape(words)
+    target = Target(0, shape, looks["color"], looks["material"], placed=bool(where))
+    cells = [_cell(where, grid)] if where else range(len(scene.cells))
+    places = [cell for cell in cells if cell is not None and target.fits(scene.cells[cell])]
+    return replace(target, cell=places[0]) if len(places) == 1 else None
+
+
+def _cell(words: str, grid: int) -> int | None:
+    """The number of the cell "row 2 column 3", None where it lies outside of the grid."""
+    row, column = (int(word) - 1 for word in words.split() if word.isdigit())
+    return row * grid + column if max(row, column) < grid else None
+
+
+def _shape(words: str) -> str:
+    return words.split()[-1]
+
+
+def _looks(words: str) -> dict[str, str | None]:
+    """Colour and material that the words name."""
+    named = words.split()
+    return {
+        "color": next((word for word in named if word in COLORS), None),
+        "material": next((word for word in named if word in MATERIALS), None),
+    }
+
+
+def _with_looks(scene: Scene, cell: int, words: str) -> Scene:
+    """The scene with the named looks given to the object of a cell."""
+    thing = scene.cells[cell]
+    said = {name: value for name, value in _looks(words).items() if value}
+    return scene.put(cell, replace(thing, **said)) if thing else scene

@@ -1,0 +1,82 @@
+"""The exact editor: canonical intents are carried out on scenes, everything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from editenv.types import SPLITS
+from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.language import vocabulary
+from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.world import StudioWorld
+
+STARS = Thing("star", "red"), Thing("star", "blue", "dotted")
+SCENE = Scene((STARS[0], None, STARS[1], Thing("square", "green"), *[None] * 4, UNREADABLE), "mint")
+
+
+@pytest.mark.parametrize("grid", [2, 3, 4, 5])
+@pytest.mark.parametrize("suite", suite_names())
+def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, grid: int) -> None:
+    """Fails where an intent lacks a rule or a referent, or where a pattern of phrases.toml is not read."""
+    world = StudioWorld(suite, size=64, grid=grid)
+    for split in SPLITS:
+        for index in range(60):
+            spec = world.session(split, 11, index)
+            scene = spec.scene
+            for turn in spec.turns:
+                right = right_result(turn.edit, turn.rules, scene)
+                assert read_intent(turn.intent, scene, grid) == right, turn.intent
+                sloppy = turn.intent.upper().replace(" IN ", ",  in ").replace("COLUMN ", "column")
+                sloppy = f"  {sloppy} !"
+                assert read_intent(sloppy, scene, grid) == right, sloppy
+                scene = right
+
+
+def test_edits_by_hand() -> None:
+    """Each kind of sentence once, with the result written down; fails where a slot is mixed up."""
+    cross = Thing("cross", "orange")
+    assert read_intent("add an orange cross in row 1 column 2", SCENE, 3) == SCENE.put(1, cross)
+    assert read_intent("remove the star in row 1 column 3", SCENE, 3) == SCENE.put(2, None)
+    assert read_intent("remove the green object", SCENE, 3) == SCENE.put(3, None)
+    circle = Thing("circle", "red", "striped")
+    assert read_intent("replace the blue star with a striped red circle", SCENE, 3) == SCENE.put(2, circle)
+    square = Thing("square", "purple", "dotted")
+    assert read_intent("make the square dotted purple", SCENE, 3) == SCENE.put(3, square)
+    moved = SCENE.put(0, None).put(7, Thing("star", "red", "striped"))
+    assert read_intent("move the red star to row 3 column 2 and make it striped", SCENE, 3) == moved
+    assert read_intent("make the background black", SCENE, 3) == Scene(SCENE.cells, "black")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "remove",
+        "remove the star",  # there are two
+        "remove the circle",  # there is none
+        "remove the object",  # there are three that can be read
+        "remove the star in row 1 column 2",  # that cell is empty
+        "remove the object in row 3 column 3",  # what cannot be read cannot be spoken of
+        "move the square to row 4 column 1",  # outside of a 3 x 3 grid
+        "add a red star in row 0 column 1",
+        "add a red star in row 11 column 1",
+        "make the red star",
+        "make the background red",
+        "make it red",
+        "please remove the square",  # no canonical sentence
+        "remove the square and the blue star",
+        "remove the red square striped",
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused(text: str) -> None:
+    """Fails where the editor guesses."""
+    assert read_intent(text, SCENE, 3) is None
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(vocabulary()), max_size=12).map(" ".join)))
+def test_no_text_raises(text: str) -> None:
+    """Fails where a text, of any characters or of known words, breaks the editor."""
+    edited = read_intent(text, SCENE, 3)
+    assert edited is None or isinstance(edited, Scene)
