@@ -29,6 +29,8 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     (None while the session goes on). After `reset(seed=K)` session 0 of seed K is played, and each further
     `reset()` plays the next one; `reset(options={"session": i})` plays i, and counting goes on from there.
 
+    Texts have no fixed size, so Gymnasium's `AsyncVectorEnv` needs `shared_memory=False`.
+
     Args:
         world: where sessions and their pictures come from.
         user: who gives the instructions.
