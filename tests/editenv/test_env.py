@@ -204,3 +204,23 @@ def test_a_scorer_that_miscounts_is_an_error_and_changes_nothing() -> None:
     with pytest.raises(RuntimeError, match="0 scores for 1 turns"):
         env.step(GOOD)
     assert env.session.turn == 0
+
+
+def test_users_and_scorers_are_told_the_whole_story_and_never_the_intent() -> None:
+    class Spy(FlatScorer):
+        def score(self, turns: Any) -> list[Scores]:
+            told.extend(turns)
+            return super().score(turns)
+
+    told: list[Any] = []
+    env = make(scorer=Spy())
+    env.reset(seed=1)
+    spec = env.session.spec
+    scores = [env.step(answer(SIZE, grey, "my intent"))[4]["scores"] for grey in (11, 22, 33)]
+    last = told[-1]
+    assert (last.spec, last.turn, last.speech) == (spec, 2, spec.speech(2))
+    shown = [int(p[0, 0, 0]) for p in (last.source, last.before, last.after)]
+    assert shown == [spec.start, 22, 33]
+    assert [int(picture[0, 0, 0]) for picture in last.earlier] == [11, 22]
+    assert last.history == tuple(scores[:2])
+    assert "my intent" not in repr(last)

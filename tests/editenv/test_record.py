@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,11 @@ def test_a_pipe_does_not_make_the_reader_wait(tmp_path: Path) -> None:
     rewrite(tmp_path, pictures=["pipe.png"] * 4)
     with pytest.raises(ValueError, match=r"'pipe\.png' is no file in the records' folder"):
         list(read_records(tmp_path))
+
+
+def test_replay_notices_a_user_who_says_something_else(tmp_path: Path) -> None:
+    play(tmp_path)
+    record = next(read_records(tmp_path))
+    other = replace(record, transcript=(record.transcript[0], "something else", record.transcript[2]))
+    with pytest.raises(ValueError, match="at turn 1 the user has said"):
+        replay(other, MICEEditEnv(FakeWorld(), ScriptUser(), FlatScorer()))

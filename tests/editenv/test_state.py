@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editenv.env import MICEEditEnv
+from editenv.types import Goodbye, Speech, TurnOutcome
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FailingScorer, FakeWorld, FlatScorer, ScriptUser, StubbornUser, answer
 
@@ -119,3 +120,30 @@ def test_states_of_other_versions_and_sizes_are_refused() -> None:
 def test_no_state_before_the_first_reset() -> None:
     with pytest.raises(ResetNeeded):
         make().get_state()
+
+
+class Changing(ScriptUser):
+    """Says another thing each time it is asked, and calls itself the same version."""
+
+    said = 0
+
+    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+        Changing.said += 1
+        return Speech(f"wish {Changing.said}")
+
+
+class Leaving(ScriptUser):
+    """Leaves at once."""
+
+    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+        return Goodbye("done")
+
+
+def test_a_user_who_does_not_say_the_same_again_is_noticed() -> None:
+    env = make(Changing())
+    env.reset(seed=5)
+    play_on(env, 2)
+    with pytest.raises(ValueError, match=r"the user now says .*wish 3.*, the state has .*wish 2"):
+        env.set_state(env.get_state())
+    with pytest.raises(ValueError, match="after turn 0 the user now says goodbye"):
+        make(Leaving()).set_state(env.get_state())
