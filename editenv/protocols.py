@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from numpy.random import Generator
-
-from editenv.types import Action, Goodbye, Picture, Scores, Speech, TurnOutcome
+from editenv.types import Goodbye, Picture, Scores, Speech, TurnOutcome
 
 Memory = TypeVar("Memory")
-Observations = Sequence[Mapping[str, Any]]
-"""A batch of single observations as `editenv.spaces.observation_space` describes them."""
+Observations = Mapping[str, Any]
+"""Observations of B sessions, batched as the vector environment gives them."""
 
 
 class SessionSpec(Protocol):
@@ -71,10 +69,17 @@ class Scorer(Protocol):
 class Policy(Protocol[Memory]):
     """An agent, batched over sessions; what it remembers of a session lives outside of it, in memories."""
 
-    def start(self, observations: Observations) -> list[Memory]:
-        """One fresh memory a session, made from the sessions' first observations."""
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[Memory]:
+        """One fresh memory a session.
 
-    def act(
-        self, observations: Observations, memories: list[Memory], rng: Generator
-    ) -> tuple[list[Action], list[Memory]]:
-        """One action and one new memory a session; memories given are not changed, so they can branch."""
+        Args:
+            observations: of B sessions at their first turn.
+            seeds: one number a session, from which all that the agent draws at random in it must follow, so that
+                its actions do not depend on the sessions beside it.
+        """
+
+    def act(self, observations: Observations, memories: list[Memory]) -> tuple[dict[str, Any], list[Memory]]:
+        """Actions as the vector environment takes them, and one new memory a session.
+
+        Memories given are not changed: a session can be branched together with its agent.
+        """

@@ -1,0 +1,107 @@
+"""One turn of the unified model: write the intent, then generate the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.prompts import intent_block, transcript_block
+from editenv.agents.flow.sample import Velocity, sample_ode
+from editenv.agents.flow.schedule import shifted_times
+from editenv.agents.unified import Context, ImageBlock, Written, prompt_logits, write_text
+from editenv.types import Picture
+
+
+@dataclass(frozen=True)
+class TurnSettings:
+    """How a turn is generated.
+
+    Attributes:
+        intent_from_turn: first turn, from 1, at which an intent is written; before it the user's words serve.
+        max_intent_tokens: most tokens of an intent, the stop token included.
+        temperature: of the intent's tokens; 0 takes the likeliest.
+        steps: steps of the flow from noise to picture.
+        shift: of the time grid; above 1 spends more steps near the noise.
+    """
+
+    intent_from_turn: int = 1
+    max_intent_tokens: int = 20
+    temperature: float = 0.0
+    steps: int = 8
+    shift: float = 2.0
+
+    def times(self) -> Tensor:
+        """The time grid, [steps + 1], from 1 to 0."""
+        return shifted_times(self.steps + 1, self.shift)
+
+
+@torch.no_grad()
+def encode(checkpoint: Checkpoint, pictures: Sequence[Picture]) -> Tensor:
+    """Latents [B, N, C] of uint8 pictures [H, W, 3]."""
+    return checkpoint.autoencoder.encode(torch.from_numpy(np.stack(list(pictures))).to(checkpoint.model.device))
+
+
+@torch.no_grad()
+def decode(checkpoint: Checkpoint, latents: Tensor) -> list[Picture]:
+    """Pictures of latents [B, N, C]."""
+    return list(checkpoint.autoencoder.decode(latents).cpu().numpy())
+
+
+def write_intents(
+    checkpoint: Checkpoint,
+    transcripts: Sequence[Sequence[str]],
+    settings: TurnSettings,
+    uniforms: Tensor | None = None,
+) -> Written:
+    """Intents as tokens with their log-probs; `uniforms` [B, max_intent_tokens] where the temperature is above 0."""
+    model = checkpoint.model
+    with torch.no_grad():
+        context = model.new_context(len(transcripts))
+        logits = prompt_logits(model, context, transcript_block(checkpoint.tokenizer, transcripts))
+        return write_text(
+            model, context, logits, settings.max_intent_tokens, settings.temperature, uniforms=uniforms
+        )
+
+
+def spoken(checkpoint: Checkpoint, written: Written, instructions: Sequence[str]) -> tuple[list[str], list[bool]]:
+    """Intents in words, and whether each had to fall back to the user's: where it is empty or never ended."""
+    texts, fallbacks = [], []
+    stop = checkpoint.tokenizer.eos_token_id
+    for ids, mask, instruction in zip(written.ids.tolist(), written.mask.tolist(), instructions, strict=True):
+        said = [token for token, real in zip(ids, mask, strict=True) if real]
+        text = checkpoint.tokenizer.decode(said, skip_special_tokens=True).strip()
+        failed = not text or said[-1] != stop
+        texts.append(instruction if failed else text)
+        fallbacks.append(failed)
+    return texts, fallbacks
+
+
+@torch.no_grad()
+def picture_context(checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str]) -> Context:
+    """What generation is conditioned on: the current picture, then the intent."""
+    return checkpoint.model.read([ImageBlock(latents), intent_block(checkpoint.tokenizer, intents)], len(latents))
+
+
+def conditioned(checkpoint: Checkpoint, context: Context, latents: Tensor) -> Velocity:
+    """The velocity as a function of latents and times alone."""
+    source = latents if checkpoint.model.config.source_channel else None
+    return partial(_velocity, checkpoint, context, source)
+
+
+@torch.no_grad()
+def generate(
+    checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str], noise: Tensor, settings: TurnSettings
+) -> Tensor:
+    """Latents [B, N, C] of the edited pictures, by the flow's ODE from noise [B, N, C]."""
+    context = picture_context(checkpoint, latents, intents)
+    return sample_ode(conditioned(checkpoint, context, latents), noise, settings.times())
+
+
+def _velocity(checkpoint: Checkpoint, context: Context, source: Tensor | None, x: Tensor, t: Tensor) -> Tensor:
+    return checkpoint.model.velocity(context, x, t, source=source)

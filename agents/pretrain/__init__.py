@@ -1,0 +1,1 @@
+"""Supervised training: the autoencoder and the two base checkpoints."""
