@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
 
 from editenv.agents.unified.patches import from_patches, to_patches
 
@@ -70,6 +71,15 @@ class CellAutoencoder(PreTrainedModel):
         self.norm = nn.BatchNorm1d(config.code_channels, affine=False)
         self.decoder = _network(config.code_channels, config.width, pixels)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights of variance 1 / inputs, so that codes start far above the batch norm's epsilon."""
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=module.in_features**-0.5)
+            init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latent tokens of pictures.

@@ -10,6 +10,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm, Qwen2RotaryEm
 
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
+from editenv.agents.unified.embeddings import ZeroLinear
 from editenv.agents.unified.experts import ExpertLayer, Frame, Hidden, modulate
 
 
@@ -25,7 +26,7 @@ class ExpertStack(nn.Module):
         self.norm = Qwen2RMSNorm(width, eps=eps)
         self.norm_moe_gen = Qwen2RMSNorm(width, eps=eps)
         if config.adaptive_norm:
-            self.modulation_moe_gen = nn.Linear(width, 2 * width)
+            self.modulation_moe_gen = ZeroLinear(width, 2 * width)
         self.rotary_emb = Qwen2RotaryEmbedding(config)
 
     def read(self, context: Context, hidden: Hidden, frame: Frame, need_hidden: bool) -> Hidden | None:

@@ -24,6 +24,10 @@ def time_features(t: Tensor, count: int = TIME_FEATURES) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
+class ZeroLinear(nn.Linear):
+    """A linear layer that starts at zero."""
+
+
 class TimeEmbedder(nn.Module):
     """Two linear layers over `time_features`: [B] -> [B, hidden_size]."""
 

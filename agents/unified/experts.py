@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, apply_rotary_pos_emb
 
 from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.embeddings import ZeroLinear
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes a block's keys and values, returns those of the context followed by the block's."""
@@ -126,7 +127,7 @@ class ExpertLayer(nn.Module):
         self.post_attention_layernorm = Qwen2RMSNorm(width, eps=eps)
         self.post_attention_layernorm_moe_gen = Qwen2RMSNorm(width, eps=eps)
         if config.adaptive_norm:
-            self.modulation_moe_gen = nn.Linear(width, 4 * width)
+            self.modulation_moe_gen = ZeroLinear(width, 4 * width)
 
     def forward(self, hidden: Hidden, frame: Frame, extend: Extend, need_hidden: bool) -> Hidden | None:
         """Run one layer: the new states, or None without `need_hidden`, which only hands keys to `extend`."""

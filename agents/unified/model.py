@@ -21,7 +21,7 @@ from editenv.agents.unified.backbone import ExpertLanguageModel, image_visibilit
 from editenv.agents.unified.blocks import Block, ImageBlock, TextBlock, VitBlock
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
-from editenv.agents.unified.embeddings import PositionTable, TimeEmbedder, position_table
+from editenv.agents.unified.embeddings import PositionTable, TimeEmbedder, ZeroLinear, position_table
 from editenv.agents.unified.experts import Frame, Hidden
 
 Grid = tuple[int, int]
@@ -64,7 +64,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         self.language_model = ExpertLanguageModel(config)
         self.time_embedder = TimeEmbedder(width)
         self.vae2llm = nn.Linear(config.latent_dim, width)
-        self.llm2vae = nn.Linear(width, config.latent_dim)
+        self.llm2vae = ZeroLinear(width, config.latent_dim)
         self.latent_pos_embed = PositionTable(width, config.max_latent_size)
         if config.source_channel:
             self.source2llm = nn.Linear(config.latent_dim, width, bias=False)
@@ -308,16 +308,13 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Normal weights as in Qwen2; time modulation and velocity head start at zero, as in BAGEL."""
-        super()._init_weights(module)
-        if isinstance(module, PositionTable):
+        if isinstance(module, ZeroLinear):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, PositionTable):
             init.copy_(module.pos_embed, position_table(module.width, module.side))
-        elif isinstance(module, UnifiedModel):
-            init.zeros_(module.llm2vae.weight)
-            init.zeros_(module.llm2vae.bias)
-        modulation = getattr(module, "modulation_moe_gen", None)
-        if isinstance(modulation, nn.Linear):
-            init.zeros_(modulation.weight)
-            init.zeros_(modulation.bias)
+        else:
+            super()._init_weights(module)
 
 
 def last_valid(hidden: Tensor, mask: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,13 @@ class Fixture:
         return height // side, width // side
 
     def read(self, *names: str) -> Context:
-        """A context of one row that has read blocks named `prompt0`, `latent0`, `vit0`, `prompt1` and so on."""
-        kinds = {"prompt": self.prompt, "latent": self.latent_block, "vit": self.vit_block}
-        blocks: list[Block] = [kinds[name[:-1]](int(name[-1])) for name in names]
-        return self.model.read(blocks, 1)
+        """A context of one row that has read the blocks of these names: `prompt0`, `latent0`, `vit0`, ..."""
+        kinds: dict[str, Callable[[int], Block]] = {
+            "prompt": self.prompt,
+            "latent": self.latent_block,
+            "vit": self.vit_block,
+        }
+        return self.model.read([kinds[name[:-1]](int(name[-1])) for name in names], 1)
 
 
 def load_fixture(path: Path) -> Fixture:

@@ -1,0 +1,100 @@
+"""The model computes what the reference code computes, and the check would notice if it did not."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from editenv.agents.unified.parity import Row, check_fixture
+from editenv.agents.unified.parity.__main__ import main
+from editenv.agents.unified.parity.compare import deviation
+from editenv.agents.unified.parity.registry import CHECKS
+
+
+@pytest.fixture
+def changed_copy(fixture_path, tmp_path):
+    """Writes the fixture with one tensor changed and returns its path."""
+
+    def write(name, change):
+        tensors = load_file(fixture_path)
+        tensors[name] = change(tensors[name])
+        path = tmp_path / "changed.safetensors"
+        save_file(tensors, path)
+        path.with_suffix(".json").write_text(fixture_path.with_suffix(".json").read_text())
+        return path
+
+    return write
+
+
+def test_every_output_that_is_covered_holds(fixture_path):
+    report = check_fixture(fixture_path)
+    assert [row.name for row in report.rows if not row.holds] == []
+    assert len(report.rows) == 73
+    outputs = json.loads(fixture_path.with_suffix(".json").read_text())["outputs"]
+    assert {row.name for row in report.rows} | set(report.uncovered) == set(outputs)
+    assert [name for name in report.uncovered if name.startswith(tuple(CHECKS))] == [
+        "out.pos.latent_ids_interp"
+    ]
+
+
+def test_the_command_exits_with_0_and_prints_error_and_tolerance(fixture_path):
+    command = [sys.executable, "-m", "editenv.agents.unified.parity", str(fixture_path), "--only", "out.time"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "out.time.embed" in done.stdout and "2 of 2 outputs hold" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "language_model.model.layers.1.mlp_moe_gen.down_proj.weight",
+        "language_model.model.layers.0.self_attn.q_norm.weight",
+        "language_model.model.norm_moe_gen.weight",
+        "latent_pos_embed.pos_embed",
+        "llm2vae.bias",
+    ],
+)
+def test_a_changed_weight_fails_with_exit_code_1(changed_copy, capsys, weight):
+    path = changed_copy(f"weights.{weight}", lambda tensor: tensor + 0.01)
+    assert main([str(path), "--only", "flow"]) == 1
+    assert "FAILS" in capsys.readouterr().out
+
+
+def test_a_missing_weight_is_named(fixture_path, tmp_path, capsys):
+    tensors = load_file(fixture_path)
+    del tensors["weights.vae2llm.bias"]
+    save_file(tensors, tmp_path / "less.safetensors")
+    (tmp_path / "less.json").write_text(fixture_path.with_suffix(".json").read_text())
+    assert main([str(tmp_path / "less.safetensors")]) == 2
+    assert "vae2llm.bias" in capsys.readouterr().err
+
+
+def test_an_unknown_prefix_is_an_error_that_names_the_known_ones(fixture_path, capsys):
+    assert main([str(fixture_path), "--only", "out.text", "out.sound"]) == 2
+    error = capsys.readouterr().err
+    assert "out.sound" in error
+    assert all(prefix in error for prefix in CHECKS)
+
+
+def test_only_keeps_exactly_the_prefix(fixture_path):
+    report = check_fixture(fixture_path, ["out.text.cache_k", "pos"])
+    assert [row.name for row in report.rows] == [
+        "out.text.cache_k.0",
+        "out.text.cache_k.1",
+        "out.pos.latent_ids",
+    ]
+
+
+def test_a_missing_fixture_is_named(tmp_path, capsys):
+    assert main([str(tmp_path / "none.safetensors")]) == 2
+    assert "none.safetensors does not exist" in capsys.readouterr().err
+
+
+def test_nan_and_other_shapes_never_hold():
+    assert not Row("x", deviation(torch.tensor([math.nan]), torch.zeros(1)), 1.0).holds
+    assert not Row("x", deviation(torch.zeros(2), torch.zeros(1)), 1e9).holds
+    assert Row("x", deviation(torch.tensor([1.5]), torch.ones(1)), 0.5).holds
