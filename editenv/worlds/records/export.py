@@ -1,0 +1,131 @@
+"""Writes studio sessions in the format of Edit-R2's MICE-Bench, with their exact meaning beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+
+from editenv.types import Picture
+from editenv.worlds.records.lines import EXTRA
+from editenv.worlds.records.meaning import WROTE
+from editenv.worlds.records.pictures import load_picture
+from editenv.worlds.records.session import RecordSpec, RecordTurn
+from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.edits.base import BACKGROUND
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene
+from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.world import StudioWorld
+
+PICTURES = "source_image"
+
+_LOOKS = "".join(f"(?:(?:{'|'.join(words)}) )?" for words in (MATERIALS, COLORS))
+_OBJECT = re.compile(rf"\b(the|an?) ({_LOOKS}(?:{'|'.join(SHAPES)}|object))\b")
+
+
+def export_sessions(
+    world: StudioWorld, split: str, seed: int, count: int, folder: str | Path, name: str = "sessions"
+) -> Path:
+    """Writes sessions 0 to count - 1 of a seed: `folder`/`name`.jsonl and a PNG below source_image each.
+
+    The same arguments give the same bytes. Every file is renamed into place when it is whole, the JSON Lines
+    last, so a reader never meets half an export.
+
+    Args:
+        world: where the sessions come from.
+        split: as `world.session` takes it.
+        seed: likewise.
+        count: how many, 1 or more.
+        folder: made when it does not exist.
+        name: of the file, without ".jsonl".
+
+    Returns:
+        The path of the JSON Lines.
+
+    Raises:
+        ValueError: count or name cannot be used, or the folder has another picture of a session's name.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}, expected 1 or more")
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise ValueError(f"name is {name!r}, expected letters, digits, '-', '_' and '.'")
+    place = Path(folder)
+    (place / PICTURES).mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index in range(count):
+        spec = world.session(split, seed, index)
+        record = record_from_studio(spec)
+        _write_picture(place, record.image, world.picture(spec))
+        extra = {"world": WROTE, "size": world.size, "grid": world.grid, "spec": spec.to_json()}
+        lines.append(json.dumps(record.to_json() | {EXTRA: extra}, ensure_ascii=False) + "\n")
+    path = place / f"{name}.jsonl"
+    _write(path, "".join(lines).encode())
+    return path
+
+
+def record_from_studio(spec: StudioSpec) -> RecordSpec:
+    """A studio session as a record; every turn is described as if all turns up to it went right."""
+    scene, seen = spec.scene, phrases(spec.scene.cells)
+    touched: frozenset[int] = frozenset()
+    turns = []
+    for turn in spec.turns:
+        touched |= turn.edit.touched(scene)
+        scene = right_result(turn.edit, turn.rules, scene)
+        present = phrases(scene.cells)
+        seen = tuple(dict.fromkeys((*seen, *present)))
+        turns.append(
+            RecordTurn(
+                task_type=turn.edit.task,
+                formatted_instruction=in_brackets(turn.intent),
+                # Judges compare with the source picture, so what was changed once stays free to differ.
+                bg_consistency=BACKGROUND not in touched,
+                unchanged_objects=_untouched(spec.scene, touched),
+                available_objects=present,
+                all_objects=seen,
+            )
+        )
+    return RecordSpec(f"{PICTURES}/{spec.id}.png", tuple(turn.text for turn in spec.turns), tuple(turns))
+
+
+def phrases(things: Iterable[Any]) -> tuple[str, ...]:
+    """The objects among things in words, such as "striped red circle", each phrase once."""
+    found = (f"{thing.material} {thing.color} {thing.shape}" for thing in things if thing is not None)
+    return tuple(dict.fromkeys(found))
+
+
+def in_brackets(intent: str) -> str:
+    """A canonical intent with the objects it speaks of in brackets: "remove the [red circle]"."""
+    return _OBJECT.sub(r"\1 [\2]", intent)
+
+
+def _untouched(source: Scene, touched: frozenset[int]) -> tuple[str, ...]:
+    """Phrases of the source's objects that no turn so far may change."""
+    return phrases(thing for cell, thing in enumerate(source.cells) if cell not in touched)
+
+
+def _write_picture(folder: Path, name: str, picture: Picture) -> None:
+    """Writes a PNG; one of the same pixels stays, so that exports into one folder can share it."""
+    from PIL import Image
+
+    if (folder / name).exists():
+        if not np.array_equal(load_picture(folder, name), picture):
+            raise ValueError(f"{folder / name} shows another picture, expected none")
+        return
+    data = BytesIO()
+    Image.fromarray(picture).save(data, format="PNG", compress_level=6)
+    _write(folder / name, data.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file under another name and renames it when it is whole."""
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(data)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)

@@ -1,0 +1,104 @@
+"""Source pictures of records: looked at before they are decoded, turned upright, fitted to one size."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from editenv.picturefile import MAX_PIXELS, _inside
+from editenv.types import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MARGIN = (128, 128, 128)
+"""Colour beside a picture that does not fill its canvas."""
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_ORIENTATION = 0x0112
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+
+
+def picture_size(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width of a picture in `folder` once it stands upright, from the file's head alone.
+
+    Raises:
+        ValueError: as `load_picture`, as far as the head tells.
+    """
+    with _opened(folder, name, max_pixels) as image:
+        width, height = image.size
+        return (width, height) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (height, width)
+
+
+def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes a picture in `folder`, upright, what is transparent on white.
+
+    Args:
+        folder: which the picture may not lie outside of, links followed.
+        name: its path below the folder.
+        max_pixels: largest height times width that is decoded.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        ValueError: there is no such file inside of the folder, it is damaged, none of FORMATS, has more than
+            8 bits a channel or more than max_pixels pixels.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(folder, name, max_pixels) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            clear = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        return np.array(upright.convert("RGB"))
+
+
+def fit_picture(picture: Picture, size: int) -> Picture:
+    """The whole picture on a square canvas, scaled (LANCZOS) until it touches two sides, MARGIN beside it.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        size: side of the canvas in pixels.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    if height == width == size:
+        return picture
+    longer = max(height, width)
+    height, width = (max(1, round(side * size / longer)) for side in (height, width))
+    scaled = np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+    canvas = np.empty((size, size, 3), np.uint8)
+    canvas[:] = MARGIN
+    top, left = (size - height) // 2, (size - width) // 2
+    canvas[top : top + height, left : left + width] = scaled
+    return canvas
+
+
+@contextmanager
+def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The image, not yet decoded; what Pillow raises over a damaged file becomes a ValueError."""
+    from PIL import Image
+
+    path = _inside(folder, name)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ValueError(f"it has {width} x {height} pixels, expected {max_pixels} at most")
+            if image.mode not in _MODES:
+                raise ValueError(f"it has mode {image.mode}, expected 8 bits a channel")
+            yield image
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name!r} is no picture that can be used: {error}") from error

@@ -1,0 +1,90 @@
+"""Records as a world: sessions in the order of their file, any pictures, no scores of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from editenv.picturefile import MAX_PIXELS
+from editenv.types import Picture
+from editenv.worlds.records.lines import SessionsFile, at_line
+from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
+from editenv.worlds.records.session import RecordSpec, record_from_json
+
+LARGEST_CANVAS = 1024
+"""Side in pixels above which a canvas is not chosen unless asked for."""
+
+
+class RecordsWorld:
+    """The sessions of a file with pictures of any kind.
+
+    All pictures are shown at one size. Without `size` that is the pictures' own where they are all alike;
+    where they are not, a square as wide as the longest side of any, at most LARGEST_CANVAS. Pictures of
+    another size are scaled to fit (Pillow's LANCZOS) and padded with grey, never cropped.
+
+    Opening looks at the head of each picture; what is damaged further inside is met when it is shown.
+
+    Args:
+        file: what `read_sessions_file` read.
+        size: side of a square canvas in pixels.
+
+    Raises:
+        ValueError: a picture cannot be used (names the line), or size is not in its range.
+    """
+
+    name = "records"
+    version = "1"
+
+    def __init__(self, file: SessionsFile, size: int | None = None) -> None:
+        if size is not None and not 1 <= size <= MAX_PIXELS**0.5:
+            raise ValueError(f"size is {size}, expected 1 to {int(MAX_PIXELS**0.5)}")
+        self.file = file
+        self.max_turns = max(line.record.turn_count for line in file.lines)
+        sizes = _sizes(file)
+        self._fitted = size is not None or len(sizes) > 1
+        self.image_shape = _common_shape(sizes, size)
+        self._numbers = {line.record.image: line.number for line in file.lines}
+
+    @property
+    def longest_instruction(self) -> int:
+        """Characters of the file's longest instruction."""
+        return self.file.longest_instruction
+
+    def session(self, split: str, seed: int, index: int) -> RecordSpec:
+        """Record `index` of the file, beginning anew after the last one; split and seed do not matter."""
+        return self.file.lines[index % len(self.file.lines)].record
+
+    def picture(self, spec: RecordSpec) -> Picture:
+        """The session's source picture from its file, uint8 of `image_shape`.
+
+        Raises:
+            ValueError: the picture cannot be used any more, or is damaged; names the line.
+        """
+        if spec.image not in self._numbers:
+            raise ValueError(f"{self.file.path} has no session with the picture {spec.image!r}")
+        with at_line(self.file.path, self._numbers[spec.image], "image"):
+            picture = load_picture(self.file.folder, spec.image)
+            if not self._fitted and picture.shape != self.image_shape:
+                raise ValueError(f"shape is {picture.shape}, was {self.image_shape} when the file was opened")
+        return fit_picture(picture, self.image_shape[0]) if self._fitted else picture
+
+    def spec_from_json(self, data: Mapping[str, Any]) -> RecordSpec:
+        """The session that RecordSpec.to_json described; ValueError where it did not."""
+        return record_from_json(data)
+
+
+def _sizes(file: SessionsFile) -> set[tuple[int, int]]:
+    """Heights and widths of the file's pictures."""
+    sizes = set()
+    for line in file.lines:
+        with at_line(file.path, line.number, "image"):
+            sizes.add(picture_size(file.folder, line.record.image))
+    return sizes
+
+
+def _common_shape(sizes: set[tuple[int, int]], size: int | None) -> tuple[int, int, int]:
+    """The one shape that all pictures are shown at."""
+    if size is None and len(sizes) == 1:
+        return (*next(iter(sizes)), 3)
+    side = size or min(LARGEST_CANVAS, max(max(pair) for pair in sizes))
+    return (side, side, 3)
