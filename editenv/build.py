@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
+from warnings import warn
 
 from gymnasium.vector import AutoresetMode
 
@@ -26,8 +27,9 @@ def make_env(
     split: str = "train",
     user: str = "replay",
     scorer: str | None = "exact",
-    size: int = 64,
+    size: int | None = None,
     grid: int = 4,
+    sessions_file: str | None = None,
     reward_weights: Mapping[str, float] | None = None,
     history: bool = False,
     max_length: int = MAX_LENGTH,
@@ -41,20 +43,29 @@ def make_env(
         suite: which sessions the world generates.
         split: "train", "validation" or "test".
         user: a name in `USERS`.
-        scorer: a name in `SCORERS`; None leaves turns unscored.
-        size: height and width of pictures, in pixels.
+        scorer: a name in `SCORERS`; None leaves turns unscored. "exact" scores a sessions file where its
+            pictures are studio scenes, elsewhere it warns and leaves turns unscored.
+        size: height and width of pictures, in pixels; None for 64, or for a sessions file's own.
         grid: cells a side.
+        sessions_file: JSON Lines in the format of Edit-R2's MICE-Bench, pictures below its folder. Its
+            sessions, in the order of the file and whatever the split and the seed, take the place of those
+            that world, suite and grid generate.
         reward_weights: weight by score name, 0 for those left out; None for 0.3 IF + 0.3 CC + 0.4 GA.
         history: whether observations hold all earlier pictures.
-        max_length: characters an instruction or an intent may have.
+        max_length: characters an instruction or an intent may have; more where a sessions file needs more.
         record_to: folder that gets a record of every finished session; None writes none.
         render_mode: "rgb_array" or None.
 
     Raises:
-        ValueError: a name or a setting is not known.
+        ValueError: a name or a setting is not known, or the sessions file cannot be used.
     """
     weights = weights_from_json(reward_weights)
-    place: World = find("world", world, WORLDS)(suite=suite, size=size, grid=grid)
+    place: World
+    if sessions_file is None:
+        place = find("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
+    else:
+        place, scorer, longest = _from_file(sessions_file, size, scorer)
+        max_length = max(max_length, longest)
     judge: Scorer | None = None if scorer is None else find("scorer", scorer, SCORERS)(place, weights)
     speaker: User = find("user", user, USERS)()
     return MICEEditEnv(
@@ -112,6 +123,22 @@ def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any
         raise ValueError(_unknown(kind, name, registry))
     module, _, attribute = registry[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:
+    """A sessions file's world, the scorer that fits it, and the length of its longest instruction."""
+    from editenv.worlds.records.open import open_sessions
+    from editenv.worlds.records.world import RecordsWorld
+
+    world = open_sessions(path, size)
+    if scorer == "exact" and isinstance(world, RecordsWorld):
+        warn(
+            f"{path} holds no studio scenes: a judge is missing, scores are None. Judges will be scorers of "
+            "their own, to be named in place of scorer='exact'.",
+            stacklevel=3,
+        )
+        scorer = None
+    return world, scorer, world.longest_instruction
 
 
 def _recorder(folder: str | None) -> Callable[..., None] | None:
