@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-
 from editenv.rewards.weighting import RewardWeights, weighted_reward
 from editenv.types import Scores, TurnOutcome
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.scene import Scene, scene_from_codes
+from editenv.worlds.studio.scene import UNREADABLE, Scene, scene_from_codes
 from editenv.worlds.studio.session import StudioTurn
 
 
@@ -83,9 +81,8 @@ def _previous(turn: TurnOutcome) -> dict[str, list[int]]:
 
 def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:
     """Share of the elements outside of `allowed` that two scenes agree in; None where none is left."""
-    pairs = [
-        (a, b) for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)) if cell not in allowed
-    ]
+    pairs = enumerate(zip(old.cells, new.cells, strict=True))
+    equal = [a == b and a is not UNREADABLE for cell, (a, b) in pairs if cell not in allowed]
     if BACKGROUND not in allowed:
-        pairs.append((old.background, new.background))  # type: ignore[arg-type]
-    return float(np.mean([a == b for a, b in pairs])) if pairs else None
+        equal.append(old.background == new.background != UNREADABLE.shape)
+    return sum(equal) / len(equal) if equal else None

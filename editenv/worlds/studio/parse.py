@@ -1,8 +1,10 @@
 """Recovers scenes from pixels alone, by comparing every cell with every picture a cell can show.
 
-Strict on purpose: blends, halos and tints that a tolerant parser lets pass are what a trained agent finds first.
-A cell counts as read when its root-mean-square distance to the nearest known picture is at most TOLERANCE; known
-pictures lie more than 16 levels apart, so a cell that is read as one thing is never near a second one.
+Strict on purpose: blends, halos and tints that a tolerant parser lets pass are what a trained agent finds
+first. A cell counts as read when its root-mean-square distance to a known picture is at most the tolerance,
+which is less than half the distance between any two known pictures: what is read as one thing is never near a
+second one.
+One mixture is read all the same: halfway between a red and a yellow object lies an orange one.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes
 
 TOLERANCE = 7.0
-"""Largest root-mean-square distance, in levels of 0 to 255, at which a cell or the background is still read."""
+"""Largest root-mean-square distance, in levels of 0 to 255, at which a cell or background is still read.
+
+Small cells, whose pictures lie closer together, are read more strictly (`cell_tolerance`)."""
 
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
+_APART = 0.49
 
 
 def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
@@ -33,7 +38,7 @@ def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
         grid: cells a side.
 
     Raises:
-        ValueError: a picture is not square, not uint8 or not of the size of the first one.
+        ValueError: a picture is not square, not uint8, not of the size of the first one, or too small.
     """
     if not len(pictures):
         return []
@@ -43,56 +48,89 @@ def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
     start = (size - grid * cell) // 2
     inner = batch[:, start : start + grid * cell, start : start + grid * cell]
     cells = inner.reshape(-1, grid, cell, grid, cell, 3).swapaxes(2, 3).reshape(len(batch), grid**2, -1)
-    backgrounds, readable = _read_backgrounds(batch, cells, cell)
-    codes = np.empty((len(batch), 1 + grid**2), np.int64)
+    backgrounds, readable = _read_backgrounds(cells, cell)
+    codes = np.zeros((len(batch), 1 + grid**2), np.int64)
     codes[:, 0] = np.where(readable, backgrounds, -1)
-    for number in np.unique(backgrounds):
-        rows = backgrounds == number
-        codes[rows, 1:] = _read_cells(cells[rows], int(number), cell)
+    codes[:, 1:] = _read_cells(cells, backgrounds, cell)
     return [scene_from_codes(row) for row in codes.tolist()]
 
 
+@lru_cache(maxsize=16)
+def cell_tolerance(cell: int) -> float:
+    """Largest distance at which a cell this many pixels wide is read, at most TOLERANCE."""
+    closest = min(_closest(background, cell) for background in range(len(BACKGROUNDS)))
+    return min(TOLERANCE, _APART * closest)
+
+
 def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-    first = np.asarray(pictures[0])
+    side = len(pictures[0])
     for number, picture in enumerate(pictures):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape != (len(first), len(first), 3):
-            raise ValueError(
-                f"picture {number} is {picture.dtype} {picture.shape}, expected uint8 ({len(first)}, {len(first)}, 3)"
-            )
-    return np.stack(list(pictures)) if not isinstance(pictures, np.ndarray) else pictures
+        if picture.dtype != np.uint8 or picture.shape != (side, side, 3):
+            came = f"{picture.dtype} {picture.shape}"
+            raise ValueError(f"picture {number} is {came}, expected uint8 ({side}, {side}, 3)")
+    return pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
 
 
-def _read_backgrounds(
-    batch: NDArray[np.uint8], cells: NDArray[np.uint8], cell: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The nearest background of each picture and whether it is near enough, from the rings around the cells."""
-    ring = np.zeros((cell, cell), bool)
-    ring[[0, -1]] = ring[:, [0, -1]] = True
-    where = np.flatnonzero(np.repeat(ring.reshape(-1), 3))
-    pixels = cells[:, :, where].reshape(len(batch), -1, 3).astype(np.int64)
-    total, squares, count = pixels.sum(1), (pixels**2).sum((1, 2)), pixels.shape[1]
-    grounds = np.array([GROUND[name] for name in BACKGROUNDS], np.int64)
-    distance = squares[:, None] - 2 * total @ grounds.T + count * (grounds**2).sum(-1)
+def _read_backgrounds(cells: NDArray[np.uint8], cell: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Each picture's nearest background and whether it is near enough, from the rings around the cells."""
+    ring = cells.take(_ring(cell), axis=2).reshape(len(cells), -1).astype(np.float64)
+    bare = np.tile(_GROUNDS, ring.shape[1] // 3)
+    own = np.einsum("bv,bv->b", ring, ring)
+    distance = own[:, None] - 2 * (ring @ bare.T) + (bare**2).sum(1)
     nearest = distance.argmin(1)
-    return nearest, distance[np.arange(len(batch)), nearest] <= 3 * count * TOLERANCE**2
+    return nearest, distance[np.arange(len(cells)), nearest] <= ring.shape[1] * TOLERANCE**2
 
 
-def _read_cells(cells: NDArray[np.uint8], background: int, cell: int) -> NDArray[np.int64]:
-    """Codes of cells [B, cells, values] over a known background; -1 where nothing known is near."""
+def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
+    """Codes [B, cells] of cells [B, cells, values] over known backgrounds; -1 where nothing known is near.
+
+    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture.
+    """
+    bare = cell_pictures(cell)[backgrounds, 0].reshape(len(cells), 1, -1)
+    shown = (cells != bare).any(-1)
+    codes = np.zeros(cells.shape[:2], np.int64)
+    for number in np.flatnonzero(np.bincount(backgrounds)):
+        where = np.flatnonzero(shown & (backgrounds == number)[:, None])
+        codes.flat[where] = _nearest(cells.reshape(-1, cells.shape[-1])[where], int(number), cell)
+    return codes
+
+
+def _nearest(cells: NDArray[np.uint8], background: int, cell: int) -> NDArray[np.int64]:
+    """Codes [N] of the known pictures that cells [N, values] show, -1 where none is near."""
     known, squares, exact = _templates(background, cell)
-    values = cells.reshape(-1, cells.shape[-1]).astype(exact) - exact(_CENTRE)
+    values = cells.astype(exact) - exact(_CENTRE)
     own = np.einsum("nd,nd->n", values, values).astype(np.float64)
     distance = own[:, None] - 2.0 * (values @ known).astype(np.float64) + squares
     nearest = distance.argmin(1)
-    near = distance[np.arange(len(nearest)), nearest] <= cells.shape[-1] * TOLERANCE**2
-    return np.where(near, nearest, -1).reshape(cells.shape[:2])
+    near = distance[np.arange(len(nearest)), nearest] <= cells.shape[-1] * cell_tolerance(cell) ** 2
+    return np.where(near, nearest, -1)
+
+
+_GROUNDS = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
+
+
+@lru_cache(maxsize=16)
+def _ring(cell: int) -> NDArray[np.int64]:
+    """Places of the outermost pixels' values among a cell's values."""
+    ring = np.ones((cell, cell, 3), bool)
+    ring[1:-1, 1:-1] = False
+    return np.flatnonzero(ring)
 
 
 @lru_cache(maxsize=64)
 def _templates(
     background: int, cell: int
 ) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
-    """Known pictures as columns, their squared lengths, and the float type that adds them without rounding."""
+    """Known pictures as columns, their squared lengths, and the float type that adds without rounding."""
     flat = cell_pictures(cell)[background].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64
     return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64), exact
+
+
+def _closest(background: int, cell: int) -> float:
+    """The smallest distance between two pictures that a cell can show over a background."""
+    known, squares, _ = _templates(background, cell)
+    products = known.T.astype(np.float64) @ known.astype(np.float64)
+    distance = squares[:, None] - 2 * products + squares
+    np.fill_diagonal(distance, np.inf)
+    return float(np.sqrt(distance.min() / len(known)))

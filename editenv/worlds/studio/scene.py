@@ -81,7 +81,7 @@ class Scene:
     def codes(self) -> list[int]:
         """The scene as numbers: the background's place (-1 unreadable), then one code a cell."""
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
-        return [background, *(_CODES[thing] if thing else 0 for thing in self.cells)]
+        return [background, *[_CODES[thing] if thing else 0 for thing in self.cells]]
 
 
 def scene_from_codes(codes: Iterable[int]) -> Scene:
@@ -94,7 +94,7 @@ def scene_from_codes(codes: Iterable[int]) -> Scene:
     if not -1 <= background < len(BACKGROUNDS):
         raise ValueError(f"background code is {background}, expected -1 to {len(BACKGROUNDS) - 1}")
     by_code = _by_code()
-    if any(not -1 <= code <= len(by_code) - 2 for code in cells):
+    if cells and not -1 <= min(cells) <= max(cells) <= len(by_code) - 2:
         raise ValueError(f"object codes are {cells}, expected each to be -1 to {len(by_code) - 2}")
     name = BACKGROUNDS[background] if background >= 0 else UNREADABLE.shape
     return Scene(tuple([by_code[code] for code in cells]), name)

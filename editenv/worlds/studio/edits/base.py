@@ -40,7 +40,8 @@ class Target:
     def fits(self, thing: Thing | None) -> bool:
         """True when an object looks as described; what cannot be read fits no description."""
         return (
-            thing not in (None, UNREADABLE)
+            thing is not None
+            and thing is not UNREADABLE
             and self.shape in (None, thing.shape)
             and self.color in (None, thing.color)
             and self.material in (None, thing.material)
