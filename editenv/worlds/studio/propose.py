@@ -178,12 +178,15 @@ def _alter(
 
 
 def _same(situation: Situation, draws: Draws) -> Proposal | None:
-    """What was done to one object, to another one."""
+    """What was done to one object, to another one; never what a rule stated since forbids."""
     last, found = situation.last, _object(situation, draws, refer=False)
     if found is None or not isinstance(last, ColorAlter | MaterialAlter):
         return None
     thing = situation.scene.cells[found[0].cell]
-    value = last.value or situation.ruled(last.attribute)
+    ruled = situation.ruled(last.attribute)
+    value = last.value or ruled
+    if ruled not in (None, value):
+        return None
     if thing is None or found[0].cell == last.target.cell or thing.attributes()[last.attribute] == value:
         return None
     return Proposal(replace(last, target=found[0]), "same", "same")
