@@ -1,0 +1,200 @@
+"""Rollouts: G sessions a spec, all turns, with everything the update needs of them as tensors.
+
+One row is one session; the second dimension is the turn. Rows of a spec share a `group_id`, and nothing is ever
+grouped by text. All randomness is a function of (seed, iteration, session, rollout, turn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.noise import normals, uniforms
+from editenv.agents.editor.prompts import intent_block, transcript_block
+from editenv.agents.editor.turns import TurnSettings, conditioned, decode, encode, picture_context, spoken, write_intents
+from editenv.agents.edit_r2.padding import real, stack_turns
+from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.flow.sample import sample_window
+from editenv.agents.flow.schedule import window_starts
+from editenv.agents.flow.sde import SAMPLERS
+from editenv.protocols import Observations
+from editenv.session import Session
+from editenv.vector import MICEEditVectorEnv
+
+_TEXT, _START, _STEP, _WINDOW = range(4)
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How sessions are sampled for training.
+
+    Attributes:
+        turn: intents and time grid; its temperature is that of training.
+        rollouts: sessions a spec, G.
+        sampler: a name in SAMPLERS.
+        noise_level: a of the stochastic steps.
+        sigma_t_max: largest time inside sigma; None for no bound.
+        window: stochastic steps a turn, W.
+        window_low, window_high: first and last step at which the window may start.
+        shared_noise: whether a spec's sessions start each turn's picture from the same noise.
+    """
+
+    turn: TurnSettings = field(default_factory=lambda: TurnSettings(temperature=0.9))
+    rollouts: int = 6
+    sampler: str = "flow_sde"
+    noise_level: float = 0.9
+    sigma_t_max: float | None = 0.96
+    window: int = 2
+    window_low: int = 0
+    window_high: int = 2
+    shared_noise: bool = False
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Finished sessions and their tensors, S sessions of at most K turns.
+
+    Attributes:
+        sessions: the S sessions, rows of a spec side by side.
+        tensors: by name, each [S, K, ...] except group_id [S]; see `collect`.
+        fallbacks: share of written intents that fell back to the user's words.
+    """
+
+    sessions: tuple[Session, ...]
+    tensors: dict[str, Tensor]
+    fallbacks: float
+
+
+def collect(
+    checkpoint: Checkpoint,
+    envs: MICEEditVectorEnv,
+    settings: RolloutSettings,
+    seed: int,
+    iteration: int,
+    specs: int,
+    watch: Stopwatch,
+) -> Rollout:
+    """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` times the phases.
+
+    Returns:
+        A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`, `intent_mask`,
+        `text_log_prob` [S, K, L2] (what was sampled, the stop token included; mask all False where none was written);
+        `condition_ids`, `condition_mask` [S, K, L3] (what the picture was conditioned on); `source` [S, K, N, C];
+        `latents` [S, K, W + 1, N, C]; `times` [S, K, W + 1]; `flow_log_prob_mean` [S, K, W]; `flow_mean`
+        [S, K, W, N, C]; `reward`, `instruction_following` [S, K]; `valid` [S, K], False where a turn was not
+        scored; `group_id` [S].
+    """
+    numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
+    names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
+    observations, _ = envs.reset(seed=seed, options={"sessions": numbers})
+    turns, fallbacks = [], []
+    for turn in range(envs.director.world.max_turns):
+        alive = [session.ending is None for session in envs.sessions]
+        if not any(alive):
+            break
+        tensors, actions, fallen = _turn(checkpoint, observations, settings, names, turn, watch)
+        with watch.phase("scoring"):
+            observations, *_ = envs.step(actions)
+        turns.append(tensors | _judged(envs.sessions, alive, turn))
+        fallbacks += [fell for fell, lives in zip(fallen, alive, strict=True) if lives]
+    stacked = stack_turns(turns)
+    stacked["group_id"] = torch.tensor(numbers)
+    return Rollout(envs.sessions, stacked, sum(fallbacks) / max(len(fallbacks), 1))
+
+
+def _turn(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    settings: RolloutSettings,
+    names: Sequence[tuple[int, ...]],
+    turn: int,
+    watch: Stopwatch,
+) -> tuple[dict[str, Tensor], dict[str, Any], list[bool]]:
+    """One turn of all rows: its tensors, the actions and which intents fell back."""
+    with watch.phase("intent"):
+        text, intents, fallen = _intents(checkpoint, observations, settings.turn, names, turn)
+    with watch.phase("image"):
+        drawn, pictures = _picture(checkpoint, observations, intents, settings, names, turn)
+    return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
+
+
+def _picture(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    intents: Sequence[str],
+    settings: RolloutSettings,
+    names: Sequence[tuple[int, ...]],
+    turn: int,
+) -> tuple[dict[str, Tensor], NDArray[np.uint8]]:
+    source = encode(checkpoint, observations["image"])
+    context = picture_context(checkpoint, source, intents)
+    starts = [(*(name[:3] if settings.shared_noise else name), turn, _START) for name in names]
+    shape = tuple(source.shape[1:])
+    steps = normals([(*name, turn, _STEP) for name in names], (settings.window, *shape))
+    places = uniforms([(*name, turn, _WINDOW) for name in names], 1)[:, 0]
+    sample = sample_window(
+        conditioned(checkpoint, context, source),
+        normals(starts, shape).to(source.device),
+        settings.turn.times(),
+        window_starts(places, settings.window_low, settings.window_high).to(source.device),
+        settings.window,
+        settings.noise_level,
+        steps.to(source.device),
+        SAMPLERS[settings.sampler],
+        settings.sigma_t_max,
+    )
+    condition = intent_block(checkpoint.tokenizer, intents)
+    tensors = {
+        "condition_ids": condition.ids,
+        "condition_mask": real(condition),
+        "source": source,
+        "latents": sample.latents,
+        "times": sample.times,
+        "flow_log_prob_mean": sample.log_prob_mean,
+        "flow_mean": sample.mean,
+    }
+    return tensors, np.stack(decode(checkpoint, sample.final))
+
+
+def _intents(
+    checkpoint: Checkpoint,
+    observations: Observations,
+    settings: TurnSettings,
+    names: Sequence[tuple[int, ...]],
+    turn: int,
+) -> tuple[dict[str, Tensor], list[str], list[bool]]:
+    transcripts = observations["transcript"]
+    prompt = transcript_block(checkpoint.tokenizer, transcripts)
+    text = {"transcript_ids": prompt.ids, "transcript_mask": real(prompt)}
+    if turn + 1 < settings.intent_from_turn:
+        nothing = torch.zeros(len(names), 1)
+        text |= {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
+        return text, list(observations["instruction"]), []
+    numbers = uniforms([(*name, turn, _TEXT) for name in names], settings.max_intent_tokens)
+    written = write_intents(checkpoint, transcripts, settings, numbers)
+    intents, fallen = spoken(checkpoint, written, observations["instruction"])
+    text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
+    return text, intents, fallen
+
+
+def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> dict[str, Tensor]:
+    """Rewards and what the filter reads, of the turn just played; NaN and not valid where nothing was scored."""
+    scored = [
+        session.scores[turn] if lives and session.scores[turn].scored else None
+        for session, lives in zip(sessions, alive, strict=True)
+    ]
+    following = [None if scores is None else scores.instruction_following for scores in scored]
+    return {
+        "reward": torch.tensor([float("nan") if s is None else s.reward for s in scored], dtype=torch.float64),
+        "instruction_following": torch.tensor(
+            [float("nan") if value is None else value for value in following], dtype=torch.float64
+        ),
+        "valid": torch.tensor([s is not None for s in scored]),
+    }

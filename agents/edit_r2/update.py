@@ -1,0 +1,163 @@
+"""One minibatch's loss: the policy judges what was sampled, beside the reference, and both terms are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editenv.agents.edit_r2.kl import gaussian_flow_kl, text_kl
+from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
+from editenv.agents.edit_r2.padding import trimmed
+from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.flow.sample import window_log_prob
+from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.unified import ImageBlock, UnifiedOutput
+
+Forward = Callable[..., UnifiedOutput]
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How the policy is updated from a rollout.
+
+    Attributes:
+        text_weight, flow_weight: of the two terms; 0 leaves a term out and its expert's weights frozen.
+        text_rate, flow_rate: learning rates of the understanding and the generation expert.
+        text_clip, flow_clip: half widths of the clip ranges.
+        text_kl, flow_kl: weights of the distances to the reference inside each term.
+        max_grad_norm: largest gradient norm of each expert.
+        updates_per_iteration: optimiser steps an iteration, each on its share of the sessions.
+        context_gradient: whether the flow's gradient reaches through the context; published: False.
+    """
+
+    text_weight: float = 1.0
+    flow_weight: float = 1.0
+    text_rate: float = 2e-4
+    flow_rate: float = 5e-5
+    text_clip: float = 0.2
+    flow_clip: float = 1e-3
+    text_kl: float = 0.0
+    flow_kl: float = 0.0
+    max_grad_norm: float = 1.0
+    updates_per_iteration: int = 2
+    context_gradient: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Log-probs of a minibatch's turns under one policy, M = sessions * turns.
+
+    Attributes:
+        text_log_prob: of each token, [M, L], None where the text is not trained.
+        flow_log_prob_mean: of each stochastic step, [M, W], None where the flow is not trained.
+        flow_mean: of each stochastic step, [M, W, N, C].
+        flow_std: noise of each stochastic step, [M, W].
+    """
+
+    text_log_prob: Tensor | None
+    flow_log_prob_mean: Tensor | None
+    flow_mean: Tensor | None
+    flow_std: Tensor | None
+
+
+def judge(model: Forward, batch: dict[str, Tensor], rollout: RolloutSettings, update: UpdateSettings) -> Judgement:
+    """What a policy thinks of sampled turns, in one forward call.
+
+    Args:
+        model: the policy's forward.
+        batch: turns of a rollout, each tensor [M, ...].
+        rollout: how they were sampled.
+        update: which terms are wanted.
+    """
+    wanted: dict[str, Any] = {}
+    if update.text_weight:
+        wanted |= {
+            "text_context": [trimmed(batch["transcript_ids"], batch["transcript_mask"], left=True)],
+            "intent_ids": batch["intent_ids"],
+            "intent_mask": batch["intent_mask"],
+        }
+    if update.flow_weight:
+        condition = trimmed(batch["condition_ids"], batch["condition_mask"])
+        wanted |= {
+            "image_context": [ImageBlock(batch["source"]), condition],
+            "x": batch["latents"][:, :-1],
+            "t": batch["times"][:, :-1],
+            "source": batch["source"],
+            "context_gradient": update.context_gradient,
+        }
+    output = model(**wanted)
+    text = None if output.logits is None else _token_log_prob(output.logits, batch, rollout.turn.temperature)
+    if output.velocity is None:
+        return Judgement(text, None, None, None)
+    flow = window_log_prob(
+        output.velocity,
+        batch["latents"],
+        batch["times"],
+        SAMPLERS[rollout.sampler],
+        rollout.noise_level,
+        float(rollout.turn.times()[1]),
+        rollout.sigma_t_max,
+    )
+    return Judgement(text, *flow)
+
+
+def policy_loss(
+    now: Judgement, reference: Judgement | None, batch: dict[str, Tensor], update: UpdateSettings
+) -> JointLoss:
+    """The joint loss of a minibatch of turns, with the distances to a reference where one was asked."""
+    text = flow = None
+    if now.text_log_prob is not None:
+        old = batch["text_log_prob"]
+        distance = None if reference is None else text_kl(now.text_log_prob, _given(reference.text_log_prob))
+        text = PolicyTerm(
+            now.text_log_prob, old, batch["intent_mask"], update.text_clip, update.text_weight, distance, update.text_kl
+        )
+    if now.flow_log_prob_mean is not None:
+        old = batch["flow_log_prob_mean"]
+        mean, std = _given(now.flow_mean), _given(now.flow_std)
+        distance = None if reference is None else gaussian_flow_kl(mean, _given(reference.flow_mean), std)
+        every = torch.ones_like(old, dtype=torch.bool)
+        flow = PolicyTerm(
+            now.flow_log_prob_mean, old, every, update.flow_clip, update.flow_weight, distance, update.flow_kl
+        )
+    return joint_loss(flow, text, batch["advantage"].float(), batch["keep"], batch["valid"])
+
+
+def ratio_errors(now: Judgement, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Largest |ratio - 1| of each space; before an update it measures how far rollout and training disagree."""
+    errors = {}
+    if now.text_log_prob is not None:
+        errors["text"] = ratio_error(now.text_log_prob, batch["text_log_prob"], batch["intent_mask"])
+    if now.flow_log_prob_mean is not None:
+        errors["flow"] = ratio_error(now.flow_log_prob_mean, batch["flow_log_prob_mean"])
+    return errors
+
+
+def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
+    """Stops a run whose training computes other log-probs than its rollout did.
+
+    Raises:
+        RuntimeError: |ratio - 1| is above a tenth of the clip range, or above 1e-4.
+    """
+    for space, error in errors.items():
+        clip = update.text_clip if space == "text" else update.flow_clip
+        bound = min(clip / 10, 1e-4)
+        if not error <= bound:
+            raise RuntimeError(
+                f"before the first update the {space} ratio differs from 1 by {error:.2e}, expected at most "
+                f"{bound:.0e}: rollout and training compute different log-probs (dtype, kernels or batch shape)"
+            )
+
+
+def _token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float) -> Tensor:
+    log_probs = torch.log_softmax(logits.float() / (temperature or 1.0), -1)
+    return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(~batch["intent_mask"], 0.0)
+
+
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "policy and reference judge the same terms"
+    return tensor
