@@ -5,14 +5,19 @@ image generation. It reads a `Context` block by block, writes the intent as text
 latents.
 """
 
+from editenv.agents.unified.autoencoder import CellAutoencoder, CellAutoencoderConfig
 from editenv.agents.unified.blocks import Block, ImageBlock, TextBlock, VitBlock
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
 from editenv.agents.unified.generate import Written, prompt_logits, write_text
+from editenv.agents.unified.guidance import guided_velocity, published_guided_velocity
 from editenv.agents.unified.model import UnifiedModel, UnifiedOutput
+from editenv.agents.unified.tokenizer import build_tokenizer
 
 __all__ = [
     "Block",
+    "CellAutoencoder",
+    "CellAutoencoderConfig",
     "Context",
     "ImageBlock",
     "TextBlock",
@@ -21,6 +26,9 @@ __all__ = [
     "UnifiedOutput",
     "VitBlock",
     "Written",
+    "build_tokenizer",
+    "guided_velocity",
     "prompt_logits",
+    "published_guided_velocity",
     "write_text",
 ]

@@ -54,7 +54,8 @@ def in_order(hidden: Hidden) -> Tensor:
     understanding, generation = hidden
     if generation is None:
         return understanding
-    return torch.cat([understanding[:, :1], generation, understanding[:, 1:]], dim=1)
+    start, end = understanding.chunk(2, dim=1)
+    return torch.cat([start, generation, end], dim=1)
 
 
 def modulate(states: Tensor, shift_scale: Tensor | None) -> Tensor:
@@ -109,8 +110,8 @@ class ExpertAttention(nn.Module):
         mixed = mixed.transpose(1, 2).flatten(2)
         if not split:
             return Hidden(self.o_proj(mixed), None)
-        markers = torch.cat([mixed[:, :1], mixed[:, -1:]], dim=1)
-        return Hidden(self.o_proj(markers), self.o_proj_moe_gen(mixed[:, 1:-1]))
+        start, generation, end = mixed.split([1, mixed.shape[1] - 2, 1], dim=1)
+        return Hidden(self.o_proj(torch.cat([start, end], dim=1)), self.o_proj_moe_gen(generation))
 
 
 class ExpertLayer(nn.Module):

@@ -20,7 +20,7 @@ def tokens(*shape, seed=0):
 
 
 def packed_velocity(model, ids, latents, x, t):
-    """Velocity of one row from one pass over [text, clean image, noisy image], without cache, token by token."""
+    """Velocity of one row from one pass over [text, clean image, noisy image] without cache, by token."""
     stack, special = model.language_model.model, torch.tensor([4, 5])
     position = position_table(32, 8)[torch.tensor([0, 1, 8, 9])]
     clean = model.vae2llm(latents) + model.time_embedder(torch.zeros(1)) + position
