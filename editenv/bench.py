@@ -30,9 +30,9 @@ def bench_env(
 ) -> dict[str, Any]:
     """Plays whole sessions of `MICEEdit-v0` with an agent that is always right, and times reset and step.
 
-    The agent's pictures are made before the clock starts: what is timed is the environment (drawing sessions,
-    source pictures, exact scores, observations, infos), with scripted sessions and new ones opened by `reset`.
-    numpy's products take as many threads as it is set to use; OMP_NUM_THREADS=1 makes it one core.
+    The agent's pictures are made before the clock starts: what is timed is the environment alone (drawing
+    sessions and source pictures, exact scores, observations, infos). numpy's products take as many threads
+    as it is set to use; OMP_NUM_THREADS=1 makes it one core.
 
     Args:
         num_envs: sessions side by side.
@@ -47,9 +47,9 @@ def bench_env(
         repeats: how often to measure.
 
     Returns:
-        `turns_per_second` (best repeat), `turns_per_second_median`, `microseconds_per_turn` (best repeat), its
-        parts `reset_microseconds_per_turn` and `step_microseconds_per_turn`, `reward` (mean; 1.0 without noise),
-        and the settings.
+        `turns_per_second` (best repeat), `turns_per_second_median`, `microseconds_per_turn` (best repeat),
+        its parts `reset_microseconds_per_turn` and `step_microseconds_per_turn`, `reward` (mean; 1.0 where
+        the pictures are exact), and the settings.
     """
     world = StudioWorld(suite, size, grid)
     rounds = -(-turns // (num_envs * world.max_turns))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Picture
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, things
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, Scene, things
 
 INK = {
     "red": (214, 40, 47),
@@ -26,9 +26,11 @@ GROUND = {
     "pink": (247, 202, 214),
 }
 _SUPERSAMPLING = 8
+_FULL = _SUPERSAMPLING**2
+_UNIT = 10 * _FULL**2  # one level, where shares count sub-pixels twice and colours count in tenths
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def cell_pictures(cell: int) -> NDArray[np.uint8]:
     """Every picture a cell can show.
 
@@ -43,22 +45,33 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
         )
-    paint = np.stack([_painted(thing.shape, thing.color, thing.material, cell) for thing in things()])
-    alpha = np.stack([_coverage(thing.shape, cell) for thing in things()])[..., None]
-    pictures = np.empty((len(BACKGROUNDS), 1 + len(paint), cell, cell, 3), np.uint8)
+    paint = {color: _paint(color) for color in COLORS}
+    bright = {material: _brightness(material, cell) for material in MATERIALS}
+    covered = {shape: _coverage(shape, cell) for shape in SHAPES}
+    pictures = np.empty((len(BACKGROUNDS), 1 + len(things()), cell, cell, 3), np.uint8)
     for number, name in enumerate(BACKGROUNDS):
-        ground = np.array(GROUND[name], np.float64)
+        ground = np.array(GROUND[name])
         pictures[number, 0] = ground
-        pictures[number, 1:] = np.rint(alpha * paint + (1 - alpha) * ground)
+        for code, thing in enumerate(things(), start=1):
+            ink, light = paint[thing.color]
+            share, lit = covered[thing.shape], bright[thing.material]
+            tenths = share * ((_FULL - lit) * ink + lit * light) + (_FULL - share) * _FULL * 10 * ground
+            pictures[number, code] = np.rint(tenths / _UNIT)
     pictures.flags.writeable = False
     return pictures
 
 
 def render(scene: Scene, size: int) -> Picture:
-    """The scene as a picture, uint8 [size, size, 3]; pixels that no cell covers show the background."""
+    """The scene as a picture, uint8 [size, size, 3]; pixels that no cell covers show the background.
+
+    Raises:
+        ValueError: something in the scene is unreadable, or a cell would be smaller than 8 pixels.
+    """
     grid = scene.grid
     cell = size // grid
     codes = scene.codes()
+    if min(codes) < 0:
+        raise ValueError(f"the scene {codes} holds -1, something unreadable, which cannot be drawn")
     shown = cell_pictures(cell)[codes[0], codes[1:]]
     inner = shown.reshape(grid, grid, cell, cell, 3).swapaxes(1, 2).reshape(grid * cell, grid * cell, 3)
     if grid * cell == size:
@@ -98,24 +111,22 @@ def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     raise ValueError(f"shape is {shape!r}, which has no drawing")
 
 
-def _shrink(fine: NDArray[np.float64], cell: int) -> NDArray[np.float64]:
-    """Averages sub-pixels to pixels."""
-    tail = fine.shape[2:]
-    return fine.reshape(cell, _SUPERSAMPLING, cell, _SUPERSAMPLING, *tail).mean(axis=(1, 3))
+def _shrink(fine: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
+    """How many sub-pixels of each pixel are True, int64 [cell, cell, 1], 0 to _FULL."""
+    return fine.reshape(cell, _SUPERSAMPLING, cell, _SUPERSAMPLING).sum(axis=(1, 3))[..., None]
 
 
-def _coverage(shape: str, cell: int) -> NDArray[np.float64]:
-    """Share of each pixel that the shape covers, [cell, cell], 0 on the outermost ring."""
-    alpha = _shrink(_inside(shape, *_mesh(cell)).astype(np.float64), cell)
-    alpha[[0, -1]] = 0
-    alpha[:, [0, -1]] = 0
-    return alpha
+def _coverage(shape: str, cell: int) -> NDArray[np.int64]:
+    """Sub-pixels of each pixel that the shape covers, int64 [cell, cell, 1], 0 on the outermost ring."""
+    covered = _shrink(_inside(shape, *_mesh(cell)), cell)
+    covered[[0, -1]] = 0
+    covered[:, [0, -1]] = 0
+    return covered
 
 
-def _painted(shape: str, color: str, material: str, cell: int) -> NDArray[np.float64]:
-    """Colour of each pixel inside the shape, [cell, cell, 3]."""
+def _brightness(material: str, cell: int) -> NDArray[np.int64]:
+    """Sub-pixels of each pixel that the material's pattern brightens, int64 [cell, cell, 1]."""
     x, y = _mesh(cell)
-    light = np.array((255.0, 255.0, 255.0)) * 0.7 + np.array(INK[color]) * 0.3
     if material == "plain":
         bright = np.zeros_like(x, bool)
     elif material == "striped":
@@ -124,5 +135,10 @@ def _painted(shape: str, color: str, material: str, cell: int) -> NDArray[np.flo
         bright = (abs((x + 0.25) % 0.5 - 0.25) < 0.14) & (abs((y + 0.25) % 0.5 - 0.25) < 0.14)
     else:
         raise ValueError(f"material is {material!r}, which has no drawing")
-    fine = np.where(bright[..., None], light, np.array(INK[color], np.float64))
-    return _shrink(fine, cell)
+    return _shrink(bright, cell)
+
+
+def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A colour and its bright version, seven parts white to three of it, in tenths of a level."""
+    ink = np.array(INK[color])
+    return 10 * ink, 7 * 255 + 3 * ink

@@ -1,0 +1,186 @@
+"""The parser reads every scene the renderer draws, and nothing that only resembles one."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from editenv.worlds.studio.parse import TOLERANCE, cell_tolerance, parse
+from editenv.worlds.studio.render import GROUND, cell_pictures, render
+from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene, scene_from_codes, things
+
+OBJECTS = len(things())
+UNREAD = UNREADABLE.shape
+
+
+@st.composite
+def scenes(draw: st.DrawFn, grid: int | None = None) -> Scene:
+    grid = grid or draw(st.integers(2, 5))
+    code = st.one_of(st.just(0), st.integers(1, OBJECTS))
+    cells = draw(st.lists(code, min_size=grid**2, max_size=grid**2))
+    return scene_from_codes([draw(st.integers(0, len(BACKGROUNDS) - 1)), *cells])
+
+
+def some_pictures(count: int, seed: int, grid: int = 4, size: int = 64) -> tuple[list[Scene], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    full = rng.random((count, grid**2)) < 0.4
+    codes = np.where(full, rng.integers(1, OBJECTS + 1, full.shape), 0)
+    made = [scene_from_codes([n % len(BACKGROUNDS), *row]) for n, row in enumerate(codes.tolist())]
+    return made, np.stack([render(scene, size) for scene in made])
+
+
+def squares(picture: np.ndarray, cell: int = 16) -> np.ndarray:
+    """The cells of pictures [..., 4 * cell, 4 * cell, 3] as [..., 16, cell, cell, 3]."""
+    cut = picture.reshape(*picture.shape[:-3], 4, cell, 4, cell, 3)
+    return np.moveaxis(cut, -4, -3).reshape(*picture.shape[:-3], 16, cell, cell, 3)
+
+
+@settings(max_examples=60)
+@given(scenes(), st.sampled_from([64, 128, 256, 48, 80, 100]))
+def test_what_is_drawn_is_read(scene: Scene, size: int) -> None:
+    """Fails where two things look alike, or where cells are cut elsewhere than they are drawn."""
+    assert parse([render(scene, size)], scene.grid) == [scene]
+
+
+@pytest.mark.parametrize("cell", [8, 9, 10, 11, 12, 15, 16, 20, 21, 25, 32, 64])
+def test_known_pictures_lie_more_than_two_tolerances_apart(cell: int) -> None:
+    """Fails where one picture could be read as either of two, or where 16 pixels lose the full tolerance."""
+    for pictures in cell_pictures(cell):
+        flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+        gaps = [np.sqrt(((flat[:one] - flat[one]) ** 2).mean(1).min()) for one in range(1, len(flat))]
+        assert min(gaps) > 2 * cell_tolerance(cell)
+    assert cell < 16 or cell_tolerance(cell) == TOLERANCE
+
+
+def test_backgrounds_lie_more_than_two_tolerances_apart() -> None:
+    """Fails where a background could be read as either of two."""
+    grounds = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
+    gap = np.sqrt(((grounds[:, None] - grounds) ** 2).mean(-1))
+    assert gap[~np.eye(len(grounds), dtype=bool)].min() > 2 * TOLERANCE
+
+
+def test_small_noise_is_tolerated() -> None:
+    """Fails where the parser is too strict for a decoded latent (an error of 5 levels)."""
+    made, clean = some_pictures(40, seed=1)
+    noise = np.random.default_rng(2).normal(0, 5, clean.shape)
+    assert parse(np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8), 4) == made
+
+
+def test_the_tolerance_is_a_distance() -> None:
+    """One value 7 * sqrt(768) = 193.99 levels off is read, one 194 off is not: a sum, not a largest error."""
+    blank = np.full((64, 64, 3), GROUND["white"], np.uint8)
+    for error, expected in ((193, None), (194, UNREADABLE)):
+        picture = blank.copy()
+        picture[8, 8, 0] = GROUND["white"][0] - error
+        assert parse([picture], 4)[0].cells[0] is expected
+
+
+def test_noise_and_flat_colours_are_unreadable() -> None:
+    """Fails where something that shows nothing is read as the nearest thing."""
+    noise = np.random.default_rng(3).integers(0, 256, (30, 64, 64, 3)).astype(np.uint8)
+    flat = [np.full((64, 64, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 0), (100, 100, 100))]
+    for scene in parse([*noise, *flat], 4):
+        assert scene.background == UNREAD
+        assert set(scene.cells) == {UNREADABLE}
+
+
+@pytest.mark.parametrize("background", range(len(BACKGROUNDS)))
+def test_halfway_between_two_pictures_is_neither(background: int) -> None:
+    """Fails where a hedge between two answers counts as one of them.
+
+    All 91 * 90 / 2 pairs. The one mixture that is read is of red and yellow: orange, neither of the two.
+    """
+    known = cell_pictures(16)[background].astype(np.int64)
+    pairs = np.array([(a, b) for a in range(len(known)) for b in range(a)])
+    mixed = np.full((len(pairs), 64, 64, 3), GROUND[BACKGROUNDS[background]], np.uint8)
+    mixed[:, :16, :16] = (known[pairs[:, 0]] + known[pairs[:, 1]] + 1) // 2
+    for (a, b), scene in zip(pairs, parse(mixed, 4), strict=True):
+        seen = scene.cells[0]
+        if seen is not UNREADABLE:
+            one, other = things()[a - 1], things()[b - 1]
+            assert seen is not None
+            assert (seen.color, {one.color, other.color}) == ("orange", {"red", "yellow"})
+            assert seen.shape == one.shape == other.shape
+            assert seen.material == one.material == other.material
+
+
+@pytest.mark.parametrize("shift", [(0, 1), (1, 0), (0, -2), (2, 0), (1, 1)])
+def test_objects_beside_their_place_are_unreadable(shift: tuple[int, int]) -> None:
+    """Fails where an object may stand beside its cell; every one of the 90 objects, by a pixel or two."""
+    for background in range(len(BACKGROUNDS)):
+        boards = [[background, *[0] * 5, code, *[0] * 10] for code in range(1, OBJECTS + 1)]
+        pictures = np.stack([render(scene_from_codes(board), 64) for board in boards])
+        for scene in parse(np.roll(pictures, shift, axis=(1, 2)), 4):
+            assert scene.cells[5] is UNREADABLE
+
+
+def test_tints_halos_blur_and_contrast_are_unreadable() -> None:
+    """Fails where a trick that changes how objects look, but not what they are, goes through."""
+    made, clean = some_pictures(30, seed=5)
+    real = clean.astype(np.float64)
+    ground = np.array([GROUND[scene.background] for scene in made], np.float64)[:, None, None]
+    faces = squares(real)
+    halo = faces.copy()
+    halo[:, :, [0, -1]] = halo[:, :, :, [0, -1]] = (255, 0, 0)
+    tricks = {
+        "tint": 0.8 * faces + 0.2 * np.array((45, 95, 215)),
+        "brighter": faces + 20,
+        "halo": halo,
+        "half transparent": (faces + ground[:, None]) / 2,
+    }
+    soft = ImageFilter.GaussianBlur(1)
+    blurred = np.stack([np.asarray(Image.fromarray(picture).filter(soft)) for picture in clean])
+    tricks["blur"] = squares(blurred.astype(np.float64))
+    for name, trick in tricks.items():
+        board = np.moveaxis(trick.reshape(-1, 4, 4, 16, 16, 3), 2, 3).reshape(clean.shape)
+        read = parse(np.clip(np.rint(board), 0, 255).astype(np.uint8), 4)
+        for scene, seen in zip(made, read, strict=True):
+            assert {seen.cells[cell] for cell in scene.occupied()} == {UNREADABLE}, name
+
+
+@settings(max_examples=20)
+@given(st.lists(scenes(grid=3), min_size=1, max_size=9), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_a_result_does_not_depend_on_the_batch(batch: list[Scene], noise: int, seed: int) -> None:
+    """Fails where sums are rounded in an order that the batch decides; noise from none to beyond what is read."""
+    rng = np.random.default_rng(seed)
+    clean = np.stack([render(scene, 50) for scene in batch])
+    pictures = np.clip(np.rint(clean + rng.normal(0, noise, clean.shape)), 0, 255).astype(np.uint8)
+    together = parse(pictures, 3)
+    assert together == [parse([picture], 3)[0] for picture in pictures]
+    assert together[::-1] == parse(list(pictures[::-1]), 3)
+
+
+def test_an_empty_batch_is_no_error() -> None:
+    """Fails where a scorer with nothing to read is refused."""
+    assert parse([], 4) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((64, 32, 3), np.uint8), r"picture 1 is uint8 \(64, 32, 3\), expected uint8 \(64, 64, 3\)"),
+        (np.zeros((32, 32, 3), np.uint8), r"picture 1 is uint8 \(32, 32, 3\)"),
+        (np.zeros((64, 64), np.uint8), r"picture 1 is uint8 \(64, 64\)"),
+        (np.zeros((64, 64, 4), np.uint8), r"picture 1 is uint8 \(64, 64, 4\)"),
+        (np.zeros((64, 64, 3), np.float32), r"picture 1 is float32 \(64, 64, 3\)"),
+    ],
+)
+def test_pictures_of_another_kind_are_named(wrong: np.ndarray, message: str) -> None:
+    """Fails where a picture of another size or type is read wrongly in place of being refused."""
+    with pytest.raises(ValueError, match=message):
+        parse([np.zeros((64, 64, 3), np.uint8), wrong], 4)
+
+
+def test_cells_too_small_are_refused() -> None:
+    """Fails where a picture is cut into cells that cannot show an object."""
+    with pytest.raises(ValueError, match="7 pixels wide, expected at least 8"):
+        parse([np.zeros((28, 28, 3), np.uint8)], 4)
+
+
+def test_what_cannot_be_read_cannot_be_drawn() -> None:
+    """Fails where an unreadable cell is drawn as some object."""
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        render(Scene((None, UNREADABLE, None, None), "white"), 32)
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        render(Scene((None,) * 4, UNREAD), 32)
