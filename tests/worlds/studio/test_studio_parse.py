@@ -142,7 +142,7 @@ def test_tints_halos_blur_and_contrast_are_unreadable() -> None:
 @settings(max_examples=20)
 @given(st.lists(scenes(grid=3), min_size=1, max_size=9), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_a_result_does_not_depend_on_the_batch(batch: list[Scene], noise: int, seed: int) -> None:
-    """Fails where sums are rounded in an order that the batch decides; noise from none to beyond what is read."""
+    """Fails where sums are rounded in an order that the batch decides; with noise or without."""
     rng = np.random.default_rng(seed)
     clean = np.stack([render(scene, 50) for scene in batch])
     pictures = np.clip(np.rint(clean + rng.normal(0, noise, clean.shape)), 0, 255).astype(np.uint8)

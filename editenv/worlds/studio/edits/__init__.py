@@ -61,9 +61,9 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
     task = fields.pop("task", None)
     if task not in EDITS:
         raise ValueError(f"task is {task!r}, expected one of {sorted(EDITS)}")
-    if isinstance(fields.get("target"), Mapping):
-        fields["target"] = Target(**fields["target"])
     try:
+        if isinstance(fields.get("target"), Mapping):
+            fields["target"] = Target(**fields["target"])
         return EDITS[task](**fields)
     except TypeError as error:
         raise ValueError(f"{task} has the fields {sorted(fields)}: {error}") from error

@@ -1,0 +1,183 @@
+"""Sessions: the same everywhere and always, disjoint between splits, and solvable from the text."""
+
+import json
+import subprocess
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from editenv.types import SPLITS
+from editenv.worlds.studio.edits import SubjectAdd
+from editenv.worlds.studio.scene import scene_hash
+from editenv.worlds.studio.session import StudioSpec, spec_from_json
+from editenv.worlds.studio.suites import load_suite, suite_names
+from editenv.worlds.studio.world import StudioWorld
+from tests.studio_play import right_scenes
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "studio_sessions.json").read_text())
+
+
+def fingerprint(suite: str, split: str, size: int, grid: int, seed: int, index: int) -> list[str]:
+    """A session's id and the hash of its source picture."""
+    world = StudioWorld(suite, size, grid)
+    spec = world.session(split, seed, index)
+    return [spec.id, blake2b(world.picture(spec).tobytes(), digest_size=8).hexdigest()]
+
+
+def some(suite: str, split: str, count: int = 300, grid: int = 4) -> list[StudioSpec]:
+    world = StudioWorld(suite, grid=grid)
+    return [world.session(split, 5, index) for index in range(count)]
+
+
+@pytest.mark.parametrize("key", sorted(GOLDEN["sessions"]))
+def test_sessions_are_what_they_were(key: str) -> None:
+    """Fails where sessions move: then raise StudioWorld.version and renew these hashes."""
+    suite, split, size, grid, seed, index = key.split()
+    assert StudioWorld.version == GOLDEN["version"]
+    now = fingerprint(suite, split, int(size), int(grid), int(seed), int(index))
+    assert now == GOLDEN["sessions"][key]
+
+
+def test_golden_sessions_cover_every_suite_and_split() -> None:
+    """Fails where a suite is added without hashes."""
+    covered = {tuple(key.split()[:2]) for key in GOLDEN["sessions"]}
+    assert covered == {(suite, split) for suite in suite_names() for split in SPLITS}
+
+
+def test_another_process_draws_the_same_bytes() -> None:
+    """Fails where sets, hash seeds or caches decide anything: another hash seed, another order."""
+    code = (
+        "import sys, hashlib; from editenv.worlds.studio.world import StudioWorld; w = StudioWorld('mixed');"
+        "order = [int(n) for n in sys.argv[1].split(',')];"
+        "s = {n: w.session('test', 3, n) for n in order};"
+        "print([(s[n].id, hashlib.sha256(w.picture(s[n]).tobytes()).hexdigest(), s[n].to_json())"
+        " for n in sorted(order)])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, order],
+            env={"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for hash_seed, order in (("1", "0,1,2,3,4,5"), ("2", "5,3,1,4,2,0"))
+    ]
+    assert said[0] == said[1] != ""
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_splits_share_no_start_scene(suite: str) -> None:
+    """Fails where a test session starts from a picture that training may show, whatever the seeds."""
+    seen = {split: {scene_hash(spec.scene) for spec in some(suite, split)} for split in SPLITS}
+    assert all(len(hashes) > 290 for hashes in seen.values())
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["validation"]
+    assert not seen["validation"] & seen["test"]
+    # By the rule itself, not only by luck: quarters of the hash belong to splits.
+    assert {number % 4 for number in seen["train"]} == {0, 1}
+    assert {number % 4 for number in seen["validation"]} == {2}
+    assert {number % 4 for number in seen["test"]} == {3}
+
+
+def test_seeds_and_numbers_give_other_sessions() -> None:
+    """Fails where a seed or a number is not used."""
+    world = StudioWorld("mixed")
+    ids = {world.session("train", seed, index).id for seed in range(5) for index in range(40)}
+    assert len(ids) == 200
+
+
+@pytest.mark.parametrize("grid", [2, 3, 4, 5])
+@pytest.mark.parametrize("suite", suite_names())
+def test_suites_keep_their_promises(suite: str, grid: int) -> None:
+    """Fails where sessions differ from their suite, or where a small grid breaks them."""
+    plan = load_suite(suite)
+    specs = some(suite, "train", 100, grid)
+    most = min(plan.objects[1], grid * grid - 1)
+    for spec in specs:
+        assert spec.turn_count == plan.turns
+        assert plan.objects[0] <= len(spec.scene.occupied()) <= most
+        first = [turn for turn, script in enumerate(spec.turns) if script.rules][:1]
+        assert not first or first[0] in plan.rule_turns
+        assert all(script.rules for script in spec.turns[first[0] :]) if first else True
+        assert spec.turns[0].reference is None
+        if plan.reference_share == 1:
+            assert all(script.reference for script in spec.turns[1:])
+        if plan.reference_share == 0:
+            assert not any(script.reference for script in spec.turns)
+        assert {script.edit.task for script in spec.turns} <= set(plan.tasks)
+    share = sum(any(script.rules for script in spec.turns) for spec in specs) / len(specs)
+    assert share == pytest.approx(plan.rule_share, abs=0.15)
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_referents_are_told_by_the_text(suite: str) -> None:
+    """Fails where the words fit two objects, none, or another than is meant."""
+    targets = 0
+    for spec in some(suite, "test"):
+        scenes = right_scenes(spec)
+        for script, scene in zip(spec.turns, scenes, strict=False):
+            target = getattr(script.edit, "target", None)
+            if target is None:
+                continue
+            targets += 1
+            fitting = [cell for cell, thing in enumerate(scene.cells) if target.fits(thing)]
+            assert target.cell in fitting
+            assert target.placed or fitting == [target.cell]
+            assert target.words(4) in script.intent
+            if script.reference in (None, "same"):
+                assert target.words(4) in script.text
+    assert targets > 300
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_every_turn_changes_the_picture(suite: str) -> None:
+    """Fails where an instruction asks for what is there already, so that doing nothing would be right."""
+    for spec in some(suite, "train"):
+        scenes = right_scenes(spec)
+        for script, before, after in zip(spec.turns, scenes, scenes[1:], strict=False):
+            assert before != after, script.text
+            if isinstance(script.edit, SubjectAdd):
+                assert before.cells[script.edit.cell] is None
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_sessions_survive_json(suite: str) -> None:
+    """Fails where a record read back is another session."""
+    world = StudioWorld(suite)
+    for spec in some(suite, "validation", 50):
+        written = json.dumps(spec.to_json())
+        again = world.spec_from_json(json.loads(written))
+        assert again == spec
+        assert again.id == spec.id
+
+
+def test_broken_json_is_named() -> None:
+    """Fails where a session with a missing or unknown key is read all the same."""
+    data = some("mixed", "train", 1)[0].to_json()
+    for key in ("scene", "turns", "suite", "index"):
+        with pytest.raises(ValueError, match=key):
+            spec_from_json({name: value for name, value in data.items() if name != key})
+    turn = dict(data["turns"][0])
+    del turn["edit"]
+    with pytest.raises(ValueError, match="edit"):
+        spec_from_json(data | {"turns": [turn]})
+
+
+def test_unknown_names_and_sizes_are_named() -> None:
+    """Fails where a misspelt suite or split, or a grid that nothing fits in, is taken."""
+    with pytest.raises(ValueError, match="suite is 'mice-cn', which does not exist; did you mean mice-c"):
+        StudioWorld("mice-cn")
+    with pytest.raises(ValueError, match=r"suite is 'zzz'.*mice-cm or mice-cu or mixed"):
+        StudioWorld("zzz")
+    with pytest.raises(
+        ValueError, match=r"split is 'dev', expected one of \('train', 'validation', 'test'\)"
+    ):
+        StudioWorld().session("dev", 0, 0)
+    for grid in (1, 6):
+        with pytest.raises(ValueError, match=f"grid is {grid}, expected 2 to 5"):
+            StudioWorld(grid=grid)
+    with pytest.raises(ValueError, match="size is 31, expected at least 32"):
+        StudioWorld(size=31)
