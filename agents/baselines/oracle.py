@@ -1,0 +1,73 @@
+"""The agent that is told what was meant and draws it exactly: every suite must let it reach 1.0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from editenv.protocols import Observations
+from editenv.session import Session
+from editenv.types import Picture
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.session import StudioTurn
+
+
+class OraclePolicy:
+    """Reads the meaning from the open sessions; a memory is the row of the session in `envs`.
+
+    Only for measuring: it looks where agents cannot. A policy is started with the rows of `envs` in order.
+
+    Args:
+        envs: whose sessions are played, of studio scenes.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv) -> None:
+        self.envs = envs
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[int]:
+        """The rows."""
+        return list(range(len(seeds)))
+
+    def act(self, observations: Observations, memories: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """A right result of each turn and its canonical intent.
+
+        Raises:
+            ValueError: a session has no studio meaning.
+        """
+        sessions = [self.envs.sessions[row] for row in memories]
+        turns = [studio_turn(session) for session in sessions]
+        images = right_pictures(observations["image"], turns, sessions[0].spec.scene.grid)
+        return {"image": np.stack(images), "intent": tuple(turn.intent for turn in turns)}, memories
+
+
+def studio_turn(session: Session) -> StudioTurn:
+    """What was meant by the session's present instruction.
+
+    Raises:
+        ValueError: the session is of another world.
+    """
+    meaning = session.speech.meaning
+    if not isinstance(meaning, StudioTurn):
+        raise ValueError(
+            f"session {session.spec.id} has no studio meaning, which an oracle needs: expected sessions of a "
+            "suite, or of a file that `editenv export` wrote"
+        )
+    return meaning
+
+
+def right_pictures(pictures: Sequence[Picture], turns: Sequence[StudioTurn], grid: int) -> list[Picture]:
+    """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
+
+    Args:
+        pictures: uint8 [H, W, 3] each, on which the edits are possible.
+        turns: one a picture.
+        grid: cells a side.
+    """
+    pairs = zip(turns, parse(pictures, grid), strict=True)
+    size = len(pictures[0])
+    return [render(right_result(turn.edit, turn.rules, scene), size) for turn, scene in pairs]

@@ -1,0 +1,111 @@
+"""Plays numbered sessions with a policy, many side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from rich.console import Console
+from rich.progress import Progress
+
+from editenv.protocols import Observations, Policy
+from editenv.session import Session
+from editenv.vector import MICEEditVectorEnv
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A policy that counts what deserves reporting."""
+
+    def counts(self) -> dict[str, float]:
+        """Shares by name, of all turns played so far."""
+
+
+def play(
+    envs: MICEEditVectorEnv,
+    policy: Policy[Any],
+    sessions: Sequence[int],
+    seed: int,
+    progress: str | None = None,
+    attempt: int = 0,
+) -> list[Session]:
+    """Plays sessions of a seed, `envs.num_envs` at a time.
+
+    The policy sees only sessions that are going on. Rows left over in the last wave play its last session
+    with the picture untouched and are dropped, so `envs` should have no `on_end` that would count them.
+
+    Args:
+        envs: with autoreset disabled.
+        policy: what to play with.
+        sessions: numbers of the sessions.
+        seed: of the sessions; a policy's seed is a function of it, the session's number and the attempt.
+        progress: what the progress bar says, on a terminal; None shows none.
+        attempt: number of the attempt; another one has other noise in the same sessions.
+
+    Returns:
+        The finished sessions, in the order of their numbers' list.
+
+    Raises:
+        ValueError: autoreset is not disabled.
+    """
+    if envs.autoreset_mode != AutoresetMode.DISABLED:
+        raise ValueError(f"autoreset_mode is {envs.autoreset_mode}, expected AutoresetMode.DISABLED")
+    played: list[Session] = []
+    console = Console(stderr=True)
+    silent = progress is None or not console.is_terminal
+    with Progress(console=console, transient=True, disable=silent) as bar:
+        task = bar.add_task(progress or "", total=len(sessions))
+        for start in range(0, len(sessions), envs.num_envs):
+            wave = sessions[start : start + envs.num_envs]
+            seeds = [policy_seed(seed, number, attempt) for number in wave]
+            played += _play_wave(envs, policy, wave, seed, seeds, lambda share: bar.advance(task, share))
+    return played
+
+
+def policy_seed(seed: int, session: int, attempt: int = 0) -> int:
+    """The policy's seed for an attempt at a session, 64 bits."""
+    return int(np.random.SeedSequence((seed, session, attempt)).generate_state(1, np.uint64)[0])
+
+
+def rows_of(observations: Observations, rows: Sequence[int]) -> dict[str, Any]:
+    """The observations of some rows, batched as before."""
+    return {
+        name: values[list(rows)] if isinstance(values, np.ndarray) else tuple(values[row] for row in rows)
+        for name, values in observations.items()
+    }
+
+
+def _play_wave(
+    envs: MICEEditVectorEnv,
+    policy: Policy[Any],
+    wave: Sequence[int],
+    seed: int,
+    policy_seeds: Sequence[int],
+    advance: Callable[[float], None],
+) -> list[Session]:
+    """At most num_envs sessions, from the first word to the last."""
+    left_over = envs.num_envs - len(wave)
+    observations, _ = envs.reset(seed=seed, options={"sessions": [*wave, *[wave[-1]] * left_over]})
+    rows = range(len(wave))
+    memories = policy.start(rows_of(observations, rows), policy_seeds)
+    while live := [row for row in rows if envs.sessions[row].ending is None]:
+        chosen = [memories[row] for row in live]
+        actions, kept = policy.act(rows_of(observations, live), chosen)
+        for row, memory in zip(live, kept, strict=True):
+            memories[row] = memory
+        observations, *_ = envs.step(_for_all(envs, observations, live, actions))
+        advance(len(live) / envs.director.world.max_turns)
+    return list(envs.sessions[: len(wave)])
+
+
+def _for_all(
+    envs: MICEEditVectorEnv, observations: Observations, live: Sequence[int], actions: dict[str, Any]
+) -> dict[str, Any]:
+    """The actions of the live rows, and the picture untouched in all others."""
+    images, intents = np.array(observations["image"]), [""] * envs.num_envs
+    images[list(live)] = actions["image"]
+    for row, intent in zip(live, actions["intent"], strict=True):
+        intents[row] = intent
+    return {"image": images, "intent": tuple(intents)}
