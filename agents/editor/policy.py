@@ -1,0 +1,264 @@
+"""The unified model as a policy: a writer of intents and a painter of pictures; each can be exact instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache, partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from editenv.agents.baselines.oracle import studio_turn
+from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
+from editenv.agents.editor.noise import normals, uniforms
+from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
+from editenv.protocols import Observations
+from editenv.types import Picture
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene
+
+_WORDS, _NOISE = range(2)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class EditorMemory:
+    """What the editor knows of a session beside the observations.
+
+    Attributes:
+        row: of the session in its environments, for writers that look there.
+        seed: of all that is drawn at random in the session.
+        turn: number of the turn to come, from 0.
+    """
+
+    row: int
+    seed: int
+    turn: int = 0
+
+
+class Writer(Protocol):
+    """Writes one intent a session."""
+
+    def write(self, observations: Observations, memories: Sequence[EditorMemory]) -> list[str]:
+        """Intents in words."""
+
+    def counts(self) -> dict[str, float]:
+        """Shares worth reporting, of all turns so far."""
+
+
+class Painter(Protocol):
+    """Carries intents out."""
+
+    def paint(
+        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Picture]:
+        """The edited pictures, uint8 [H, W, 3]."""
+
+    def counts(self) -> dict[str, float]:
+        """Shares worth reporting, of all turns so far."""
+
+
+class EditorPolicy:
+    """In each turn the writer writes the intent, then the painter paints it.
+
+    Args:
+        writer: of intents.
+        painter: of pictures.
+    """
+
+    def __init__(self, writer: Writer, painter: Painter) -> None:
+        self.writer = writer
+        self.painter = painter
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[EditorMemory]:
+        """Fresh memories; sessions are the environments' first rows, in order."""
+        return [EditorMemory(row, seed) for row, seed in enumerate(seeds)]
+
+    def act(
+        self, observations: Observations, memories: list[EditorMemory]
+    ) -> tuple[dict[str, Any], list[EditorMemory]]:
+        """One turn of all sessions."""
+        intents = self.writer.write(observations, memories)
+        images = self.painter.paint(observations["image"], intents, memories)
+        after = [replace(memory, turn=memory.turn + 1) for memory in memories]
+        return {"image": np.stack(images), "intent": tuple(intents)}, after
+
+    def counts(self) -> dict[str, float]:
+        """What writer and painter counted."""
+        return self.writer.counts() | self.painter.counts()
+
+
+class ModelWriter:
+    """The model writes; where what it wrote cannot be used, the user's words serve.
+
+    Args:
+        checkpoint: of the model.
+        settings: of a turn.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: TurnSettings) -> None:
+        self.checkpoint = checkpoint
+        self.settings = settings
+        self._written = self._fallbacks = 0
+
+    def write(self, observations: Observations, memories: Sequence[EditorMemory]) -> list[str]:
+        """Intents from `intent_from_turn` on, before it the user's words."""
+        intents = list(observations["instruction"])
+        rows = [n for n, memory in enumerate(memories) if memory.turn + 1 >= self.settings.intent_from_turn]
+        if not rows:
+            return intents
+        written = write_intents(
+            self.checkpoint,
+            [observations["transcript"][row] for row in rows],
+            self.settings,
+            self._uniforms([memories[row] for row in rows]),
+        )
+        texts, fallbacks = spoken(self.checkpoint, written, [intents[row] for row in rows])
+        for row, text in zip(rows, texts, strict=True):
+            intents[row] = text
+        self._written += len(rows)
+        self._fallbacks += sum(fallbacks)
+        return intents
+
+    def counts(self) -> dict[str, float]:
+        """`fallback_share`, of the intents written."""
+        return {"fallback_share": self._fallbacks / max(self._written, 1)}
+
+    def _uniforms(self, memories: Sequence[EditorMemory]) -> torch.Tensor | None:
+        if self.settings.temperature == 0:
+            return None
+        numbers = uniforms([(m.seed, m.turn, _WORDS) for m in memories], self.settings.max_intent_tokens)
+        return numbers.to(self.checkpoint.model.device)
+
+
+class OracleWriter:
+    """Reads the right intent from the open sessions, where agents cannot look.
+
+    Args:
+        envs: whose sessions are played, of studio scenes.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv) -> None:
+        self.envs = envs
+
+    def write(self, observations: Observations, memories: Sequence[EditorMemory]) -> list[str]:
+        """Canonical intents; ValueError where a session has no studio meaning."""
+        return [studio_turn(self.envs.sessions[memory.row]).intent for memory in memories]
+
+    def counts(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+
+class ModelPainter:
+    """The model generates, from noise that is a function of the session's seed and the turn.
+
+    Args:
+        checkpoint: of the model.
+        settings: of a turn.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: TurnSettings) -> None:
+        self.checkpoint = checkpoint
+        self.settings = settings
+
+    def paint(
+        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Picture]:
+        """Pictures by the flow's ODE."""
+        latents = encode(self.checkpoint, pictures)
+        noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(latents.shape[1:]))
+        edited = generate(self.checkpoint, latents, intents, noise.to(latents.device), self.settings)
+        return decode(self.checkpoint, edited)
+
+    def counts(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+
+class ExactPainter:
+    """Reads picture and intent by rules and draws the result; what it cannot carry out stays as it is.
+
+    Args:
+        size: side of a picture in pixels.
+        grid: cells a side.
+    """
+
+    def __init__(self, size: int, grid: int) -> None:
+        self.size = size
+        self.grid = grid
+        self._painted = self._left_alone = 0
+
+    def paint(
+        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Picture]:
+        """Exact pictures of the scenes that the intents ask for."""
+        edited = list(pictures)
+        for row, (scene, intent) in enumerate(zip(parse(pictures, self.grid), intents, strict=True)):
+            result = read_intent(intent, scene, self.grid) if _readable(scene) else None
+            self._painted += 1
+            self._left_alone += result is None
+            if result is not None:
+                edited[row] = render(result, self.size)
+        return edited
+
+    def counts(self) -> dict[str, float]:
+        """`left_alone_share`, of the intents given."""
+        return {"left_alone_share": self._left_alone / max(self._painted, 1)}
+
+
+def model_policy(checkpoint: Checkpoint, settings: TurnSettings) -> EditorPolicy:
+    """The policy of a model that writes and paints itself."""
+    return EditorPolicy(ModelWriter(checkpoint, settings), ModelPainter(checkpoint, settings))
+
+
+def editor_policy(
+    envs: MICEEditVectorEnv, model: str, intent: str, image: str, settings: TurnSettings
+) -> EditorPolicy:
+    """The policy of a checkpoint, which is loaded only where it is used.
+
+    Args:
+        envs: what is going to be played.
+        model: a shipped checkpoint, a run's folder or a checkpoint's.
+        intent: "model" or "oracle".
+        image: "model" or "exact".
+        settings: of a turn.
+
+    Raises:
+        ValueError: a name is not known, or the exact painter is to play pictures that are no studio scenes.
+    """
+    load = cache(partial(load_checkpoint, model))
+    writers: dict[str, Callable[[], Writer]] = {
+        "model": lambda: ModelWriter(load(), settings),
+        "oracle": lambda: OracleWriter(envs),
+    }
+    painters: dict[str, Callable[[], Painter]] = {
+        "model": lambda: ModelPainter(load(), settings),
+        "exact": lambda: _exact_painter(envs),
+    }
+    return EditorPolicy(_chosen("intent", intent, writers), _chosen("image", image, painters))
+
+
+def _exact_painter(envs: MICEEditVectorEnv) -> ExactPainter:
+    world = envs.director.world
+    grid = getattr(world, "grid", None)
+    if grid is None:
+        raise ValueError(f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes")
+    return ExactPainter(world.image_shape[0], grid)
+
+
+def _chosen(name: str, value: str, makers: dict[str, Callable[[], T]]) -> T:
+    if value not in makers:
+        near = get_close_matches(value, makers, n=1) or sorted(makers)
+        raise ValueError(f"{name} is {value!r}, expected {' or '.join(near)}")
+    return makers[value]()
+
+
+def _readable(scene: Scene) -> bool:
+    return scene.background in BACKGROUNDS and UNREADABLE not in scene.cells
