@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Settings of the commands: what there is (`schema`), its values (YAML), and how to put them together."""

@@ -1,0 +1,349 @@
+"""What can be set, with types: Hydra refuses any other key or value. The values stand in the YAML files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+
+
+@dataclass(kw_only=True)
+class CommandConfig:
+    """What every command has.
+
+    Attributes:
+        seed: of everything drawn at random.
+        out: folder for all that is written.
+    """
+
+    seed: int
+    out: str
+
+
+@dataclass(kw_only=True)
+class SessionsConfig(CommandConfig):
+    """Which sessions are played.
+
+    Attributes:
+        suite: name of a suite, such as "mixed", "mice-cm" or "mice-cu".
+        split: "train", "validation" or "test".
+        sessions_file: JSON Lines in MICE-Bench's format, in place of a suite; None for the suite.
+        size: side of a picture in pixels; None for 64, or for the sessions file's own.
+        grid: cells a side.
+    """
+
+    suite: str
+    split: str
+    sessions_file: str | None
+    size: int | None
+    grid: int
+
+    def env(self) -> dict[str, Any]:
+        """The settings of `editenv.build.make_env` that these are."""
+        names = ("suite", "split", "sessions_file", "size", "grid")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(kw_only=True)
+class PlayConfig(SessionsConfig):
+    """Which agent plays, and how.
+
+    Attributes:
+        policy: "model", "oracle", "noop" or "random".
+        model: a shipped checkpoint, a run's folder or a checkpoint's; for policy=model, like all below.
+        intent: "model" lets it write the intent, "oracle" gives the right one.
+        image: "model" lets it generate the picture, "exact" carries the intent out by rules.
+        intent_from_turn: first turn, from 1, at which an intent is written; before it the user's words serve.
+        max_intent_tokens: most tokens of an intent.
+        temperature: of the intent's tokens; 0 takes the likeliest.
+        steps: steps of the flow from noise to picture.
+        shift: of the flow's time grid.
+        threads: of torch; None leaves them as they are, but for no more than there are cores.
+    """
+
+    policy: str
+    model: str
+    intent: str
+    image: str
+    intent_from_turn: int
+    max_intent_tokens: int
+    temperature: float
+    steps: int
+    shift: float
+    threads: int | None
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig(PlayConfig):
+    """Settings of `editenv evaluate`.
+
+    Attributes:
+        sessions: how many, from session 0 on; None for 256, or for all of a sessions file.
+        num_envs: sessions side by side.
+        filmstrip: sessions that the picture shows.
+    """
+
+    sessions: int | None
+    num_envs: int
+    filmstrip: int
+
+
+@dataclass(kw_only=True)
+class ShowConfig(PlayConfig):
+    """Settings of `editenv show`.
+
+    Attributes:
+        session: number of the session.
+    """
+
+    session: int
+
+
+@dataclass(kw_only=True)
+class ExportConfig(CommandConfig):
+    """Settings of `editenv export`.
+
+    Attributes:
+        suite, split, size, grid: of the sessions.
+        sessions: how many, from session 0 on.
+    """
+
+    suite: str
+    split: str
+    size: int
+    grid: int
+    sessions: int
+
+
+@dataclass(kw_only=True)
+class AlgorithmConfig:
+    """The update of Edit-R2 and its rollouts; formulas stand at the functions that are named.
+
+    Attributes:
+        advantage: a name in `edit_r2.advantage.ADVANTAGES`.
+        filter: a name in `edit_r2.filter.FILTERS`.
+        text_weight, flow_weight: of the two losses; 0 freezes that expert.
+        text_rate, flow_rate: learning rates.
+        text_clip, flow_clip: half widths of the ratios' clip ranges.
+        text_kl, flow_kl: weights of the distances to the starting point.
+        noise_level: a of the stochastic steps.
+        sigma_t_max: largest time inside sigma; None for no bound.
+        window: stochastic steps a turn.
+        window_low, window_high: first and last step at which the window may start.
+        sampler: a name in `flow.sde.SAMPLERS`.
+        temperature: of the intent's tokens in rollouts.
+        steps: steps of the flow.
+        shift: of the flow's time grid.
+        updates_per_iteration: optimiser steps an iteration; with 1 no clip ever acts.
+        max_grad_norm: of each expert's gradient.
+        lora_rank: of the adapters; 0 trains all weights.
+        lora_alpha: adapters are scaled by alpha / rank.
+        shared_noise: whether a spec's rollouts start from one noise.
+        intent_from_turn: first turn, from 1, at which an intent is written.
+        max_intent_tokens: most tokens of an intent.
+        context_gradient: whether gradients flow through the picture's context too.
+    """
+
+    advantage: str
+    filter: str
+    text_weight: float
+    flow_weight: float
+    text_rate: float
+    flow_rate: float
+    text_clip: float
+    flow_clip: float
+    text_kl: float
+    flow_kl: float
+    noise_level: float
+    sigma_t_max: float | None
+    window: int
+    window_low: int
+    window_high: int
+    sampler: str
+    temperature: float
+    steps: int
+    shift: float
+    updates_per_iteration: int
+    max_grad_norm: float
+    lora_rank: int
+    lora_alpha: float
+    shared_noise: bool
+    intent_from_turn: int
+    max_intent_tokens: int
+    context_gradient: bool
+
+
+@dataclass(kw_only=True)
+class TrainConfig(SessionsConfig):
+    """Settings of `editenv train`; the same command goes on from the last checkpoint in `out`.
+
+    Attributes:
+        model: where to start: a shipped checkpoint, a run's folder or a checkpoint's.
+        iterations: rollouts and updates.
+        specs: sessions an iteration.
+        rollouts: times each is played, G.
+        save_every: iterations between checkpoints.
+        eval_every: iterations between evaluations on validation sessions; 0 for none.
+        eval_sessions: sessions of such an evaluation.
+        image_every: iterations between filmstrips of rollouts; 0 for none.
+        threads: of torch; None leaves them as they are, but for no more than there are cores.
+        algorithm: the update and its rollouts.
+    """
+
+    model: str
+    iterations: int
+    specs: int
+    rollouts: int
+    save_every: int
+    eval_every: int
+    eval_sessions: int
+    image_every: int
+    threads: int | None
+    algorithm: AlgorithmConfig
+
+
+@dataclass(kw_only=True)
+class DemoConfig(CommandConfig):
+    """Settings of `editenv demo`.
+
+    Attributes:
+        model: where training starts.
+        sessions: test sessions, the same ones before and after.
+        exported: test sessions written to files and played from them in the end; 0 for none.
+        num_envs: sessions side by side in evaluations.
+        filmstrip: sessions that `before_after.png` shows.
+        train: further overrides of `editenv train experiment=demo`, such as ["iterations=5"].
+        threads: of torch; None leaves them as they are, but for no more than there are cores.
+    """
+
+    model: str
+    sessions: int
+    exported: int
+    num_envs: int
+    filmstrip: int
+    train: list[str]
+    threads: int | None
+
+
+@dataclass(kw_only=True)
+class LessonsConfig:
+    """What is taught; see `pretrain.data.Lessons`."""
+
+    suites: list[str]
+    whole_session_share: float
+    whole_sessions: int | None
+    keep_rule: float
+    resolve_reference: float
+    spoilt: float
+
+
+@dataclass(kw_only=True)
+class PhaseConfig:
+    """A stretch of training; see `pretrain.unified.Phase`."""
+
+    lessons: LessonsConfig
+    image_steps: int
+    text_steps: int
+    rate: float
+    image_batch: int
+    text_batch: int
+    changed_weight: float
+
+
+@dataclass(kw_only=True)
+class AutoencoderRecipe:
+    """How the small autoencoder is made.
+
+    Attributes:
+        name: of the recipe and of the checkpoint.
+        cell: side in pixels of the squares it codes one by one.
+        steps: optimiser steps.
+        rate: peak learning rate.
+    """
+
+    name: str
+    cell: int
+    steps: int
+    rate: float
+
+
+@dataclass(kw_only=True)
+class ModelRecipe:
+    """How a base checkpoint is made.
+
+    Attributes:
+        name: of the recipe and of the checkpoint.
+        taught, not_taught: for the card, in words.
+        start: checkpoint whose weights are trained on; None starts from random weights.
+        autoencoder: folder of the autoencoder; None for the one that comes with the package.
+        grid: cells a side.
+        hidden_size, intermediate_size, layers, heads: sizes of a model that starts from random weights.
+        phases: stretches of training, in order.
+        ema: decay of the weights' moving average.
+        card_sessions: test sessions that the card's scores are taken on.
+    """
+
+    name: str
+    taught: str
+    not_taught: str
+    start: str | None
+    autoencoder: str | None
+    grid: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    phases: list[PhaseConfig]
+    ema: float
+    card_sessions: int
+
+
+@dataclass(kw_only=True)
+class PretrainConfig(CommandConfig):
+    """Settings of `editenv pretrain`.
+
+    Attributes:
+        recipe: an AutoencoderRecipe or a ModelRecipe.
+        threads: of torch; None leaves them as they are, but for no more than there are cores.
+    """
+
+    recipe: Any
+    threads: int | None
+
+
+COMMANDS: dict[str, type[CommandConfig]] = {
+    "evaluate": EvaluateConfig,
+    "show": ShowConfig,
+    "export": ExportConfig,
+    "train": TrainConfig,
+    "demo": DemoConfig,
+    "pretrain": PretrainConfig,
+}
+"""The settings of each command, by its name, which is also that of its YAML file."""
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra; calling it again changes nothing."""
+    store = ConfigStore.instance()
+    for name, schema in COMMANDS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    store.store(group="algorithm", name="algorithm_schema", node=AlgorithmConfig)
+    store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
+    store.store(group="recipe", name="model_schema", node=ModelRecipe)
+
+
+def setting_names(schema: type[CommandConfig]) -> list[str]:
+    """All that can be set by a command, as it is written on the command line: "seed", "algorithm.steps"."""
+    return _names(schema, "")
+
+
+def _names(schema: Any, prefix: str) -> list[str]:
+    kinds = get_type_hints(schema)
+    names = []
+    for field in fields(schema):
+        name = prefix + field.name
+        names.append(name)
+        if is_dataclass(kinds[field.name]):
+            names += _names(kinds[field.name], f"{name}.")
+    return names
