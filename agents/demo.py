@@ -1,0 +1,167 @@
+"""The whole path once: evaluate, train, evaluate the same sessions again, and play sessions from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+
+from editenv.agents.evaluate import Evaluation, print_evaluation, run_evaluation, write_evaluation
+from editenv.agents.export import export
+from editenv.agents.played import write_filmstrip
+from editenv.agents.report.curves import learning_curves
+from editenv.agents.report.summary import Summary, summarise_difference
+from editenv.agents.report.table import comparison
+from editenv.agents.train import train
+from editenv.configs.compose import compose
+from editenv.configs.schema import DemoConfig, EvaluateConfig, ExportConfig, TrainConfig
+from editenv.session import Session
+from editenv.types import Picture, Scores
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A session under a caption of its own, for filmstrips.
+
+    Attributes:
+        caption: stands before the session's title.
+        session: the session.
+    """
+
+    caption: str
+    session: Session
+
+    @property
+    def title(self) -> str:
+        """Caption and title."""
+        return f"{self.caption}  {self.session.title}"
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """The session's."""
+        return self.session.pictures
+
+    @property
+    def transcript(self) -> Sequence[str]:
+        """The session's."""
+        return self.session.transcript
+
+    @property
+    def intents(self) -> Sequence[str]:
+        """The session's."""
+        return self.session.intents
+
+    @property
+    def scores(self) -> Sequence[Scores]:
+        """The session's."""
+        return self.session.scores
+
+
+def demo(config: DemoConfig) -> Summary:
+    """`editenv demo`: prints both tables and writes summary.json, curves.png and before_after.png.
+
+    `out`/run holds the training run, which goes on where it was stopped; `out`/base, `out`/trained and
+    `out`/exported hold the evaluations, `out`/sessions the exported sessions.
+
+    Returns:
+        What summary.json holds.
+    """
+    start = perf_counter()
+    folder = Path(config.out)
+    settings = train_settings(config)
+    base = _evaluated(config, config.model, "base", sessions=config.sessions)
+    result = train(settings)
+    trained = _evaluated(config, str(result.model_folder), "trained", sessions=config.sessions)
+    difference = summarise_difference(base.scores, trained.scores)
+    Console().print(comparison(base.summary, trained.summary, difference))
+    summary = {
+        "base": base.to_json(),
+        "trained": trained.to_json(),
+        "difference": difference,
+        "seed": config.seed,
+        "iterations": result.iterations,
+    }
+    learning_curves(result.logs, folder / "curves.png", f"{config.model}, seed {config.seed}")
+    write_filmstrip(
+        before_after(base.sessions, trained.sessions, config.filmstrip), folder / "before_after.png"
+    )
+    if config.exported:
+        summary["exported"] = _play_files(config, str(result.model_folder)).to_json()
+    summary["seconds"] = perf_counter() - start
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(f"pictures: {folder / 'before_after.png'}, {folder / 'curves.png'}")
+    return summary
+
+
+def train_settings(config: DemoConfig) -> TrainConfig:
+    """The settings of `editenv train experiment=demo` with the demo's seed, model, threads and overrides."""
+    settings: TrainConfig = compose(
+        "train",
+        ["experiment=demo", *config.train],
+        seed=config.seed,
+        out=str(Path(config.out, "run")),
+        model=config.model,
+        threads=config.threads,
+    )
+    return settings
+
+
+def before_after(before: Sequence[Session], after: Sequence[Session], count: int) -> list[Captioned]:
+    """Sessions before and after training, one above the other.
+
+    Args:
+        before: sessions played before training.
+        after: the same sessions after it, in the same order.
+        count: pairs wanted; those come first in which a turn's GA changed, to the better or the worse.
+
+    Returns:
+        Two rows a pair.
+    """
+    pairs = sorted(
+        zip(before, after, strict=True), key=lambda pair: _awareness(pair[0]) == _awareness(pair[1])
+    )
+    return [
+        Captioned(caption, session)
+        for pair in pairs[:count]
+        for caption, session in zip(("before training", "after training"), pair, strict=True)
+    ]
+
+
+def _awareness(session: Session) -> list[float | None]:
+    return [scores.global_awareness for scores in session.scores]
+
+
+def _evaluated(config: DemoConfig, model: str, name: str, **values: Any) -> Evaluation:
+    """Test sessions played by a model, written to a folder of that name.
+
+    Equal sessions are played with equal noise, whatever the model.
+    """
+    settings: EvaluateConfig = compose(
+        "evaluate",
+        seed=config.seed,
+        out=str(Path(config.out, name)),
+        model=model,
+        num_envs=config.num_envs,
+        filmstrip=config.filmstrip,
+        threads=config.threads,
+        **values,
+    )
+    evaluation = run_evaluation(settings, f"evaluating {name}")
+    write_evaluation(evaluation, Path(settings.out), settings.filmstrip)
+    return evaluation
+
+
+def _play_files(config: DemoConfig, model: str) -> Evaluation:
+    """Test sessions written to files and played from there."""
+    settings: ExportConfig = compose(
+        "export", seed=config.seed, out=str(Path(config.out, "sessions")), sessions=config.exported
+    )
+    path = export(settings)
+    evaluation = _evaluated(config, model, "exported", sessions_file=str(path))
+    print_evaluation(evaluation, f"trained, on {path}")
+    return evaluation

@@ -1,0 +1,186 @@
+"""Evaluation: plays sessions with a policy, reports the scores of each turn, and keeps them for pairing."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from editenv.agents.baselines import POLICIES
+from editenv.agents.play import Counting, play
+from editenv.agents.played import is_scored, turn_scores, write_filmstrip, write_lines
+from editenv.agents.report.summary import Summary, TurnScores, summarise
+from editenv.agents.report.table import turn_table
+from editenv.agents.threads import use_threads
+from editenv.build import find, make_vector_env
+from editenv.configs.schema import EvaluateConfig, PlayConfig
+from editenv.protocols import Policy
+from editenv.session import Session
+from editenv.vector import MICEEditVectorEnv
+
+if TYPE_CHECKING:
+    from editenv.agents.editor.turns import TurnSettings
+
+SESSIONS = 256
+"""Sessions of an evaluation that names no number."""
+
+NO_JUDGE = "No scores: a judge is missing for these pictures. What `editenv export` wrote is scored exactly."
+
+MODEL = {"model": "editenv.agents.editor.policy:editor_policy"}
+"""The policies that are trained, in the form of POLICIES; called with the environments and more."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Sessions that were played, and what came out.
+
+    Attributes:
+        sessions: in order.
+        scores: scores[name][session][turn].
+        summary: means a turn by score's name, with their intervals.
+        facts: JSON values: the settings, versions, seconds, and what the policy counted.
+    """
+
+    sessions: list[Session]
+    scores: TurnScores
+    summary: Summary
+    facts: dict[str, Any]
+
+    @property
+    def scored(self) -> bool:
+        """Whether there was a judge."""
+        return is_scored(self.sessions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Facts and summary as JSON values."""
+        return self.facts | self.summary
+
+
+def evaluate(config: EvaluateConfig) -> Evaluation:
+    """`editenv evaluate`: prints the table and writes summary.json, scores.jsonl and filmstrip.png.
+
+    Raises:
+        ValueError: a setting is not in its range.
+    """
+    name = agent_name(config)
+    evaluation = run_evaluation(config, f"evaluating {name}")
+    write_evaluation(evaluation, Path(config.out), config.filmstrip)
+    print_evaluation(evaluation, f"{name} on {config.sessions_file or f'{config.suite}, {config.split}'}")
+    return evaluation
+
+
+def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evaluation:
+    """Plays sessions 0, 1, ... of the seed and summarises them; writes and prints nothing but a progress bar.
+
+    Raises:
+        ValueError: a setting is not in its range.
+    """
+    for name in ("num_envs", "sessions"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more")
+    count = session_count(config)
+    # Waves of nearly one size: a row without a session of its own costs as much as another.
+    waves = -(-count // config.num_envs)
+    envs = build_envs(config, -(-count // waves))
+    policy = build_policy(config, envs)
+    start = perf_counter()
+    sessions = play(envs, policy, range(count), config.seed, progress)
+    seconds = perf_counter() - start
+    scores = turn_scores(sessions)
+    facts = described(config, sessions) | {"seconds": seconds}
+    if isinstance(policy, Counting):
+        facts |= policy.counts()
+    return Evaluation(sessions, scores, summarise(scores), facts)
+
+
+def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
+    """What a summary says of the settings; the model's only where a model plays."""
+    names = ["policy", "suite", "split", "seed", "sessions_file"]
+    if config.policy == "model":
+        names += [
+            "model",
+            "intent",
+            "image",
+            "intent_from_turn",
+            "max_intent_tokens",
+            "temperature",
+            "steps",
+            "shift",
+        ]
+    return {name: getattr(config, name) for name in names} | {"versions": dict(sessions[0].versions)}
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path, filmstrip: int) -> None:
+    """Writes summary.json, scores.jsonl (one session a line) and a filmstrip of the first sessions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_lines(evaluation.sessions, folder / "scores.jsonl")
+    if filmstrip > 0:
+        write_filmstrip(evaluation.sessions[:filmstrip], folder / "filmstrip.png")
+
+
+def print_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Prints the table of turns, and what is missing where there are no scores."""
+    console = Console()
+    console.print(turn_table(evaluation.summary, title))
+    if not evaluation.scored:
+        console.print(NO_JUDGE)
+
+
+def agent_name(config: PlayConfig) -> str:
+    """The agent in words: "oracle", "model=practice, intent=oracle"."""
+    if config.policy != "model":
+        return config.policy
+    parts = {"intent": config.intent, "image": config.image}
+    return ", ".join([f"model={config.model}", *(f"{k}={v}" for k, v in parts.items() if v != "model")])
+
+
+def session_count(config: EvaluateConfig) -> int:
+    """How many sessions are played: what was asked for, else SESSIONS or all that a file has."""
+    if config.sessions is not None:
+        return config.sessions
+    if config.sessions_file is None:
+        return SESSIONS
+    from editenv.worlds.records.lines import read_sessions_file
+
+    return len(read_sessions_file(config.sessions_file).lines)
+
+
+def build_envs(config: PlayConfig, num_envs: int) -> MICEEditVectorEnv:
+    """The environments, whose ended sessions rest.
+
+    Raises:
+        ValueError: a setting is not known.
+    """
+    with warnings.catch_warnings():
+        # Whoever reads a table is told below it that there are no scores.
+        warnings.filterwarnings("ignore", message=".*(no scorer is configured|a judge is missing)")
+        return make_vector_env(num_envs=num_envs, autoreset_mode="Disabled", **config.env())
+
+
+def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
+    """The policy by name, with the model's settings where a model plays.
+
+    Raises:
+        ValueError: a name or a setting is not known.
+    """
+    make = find("policy", config.policy, MODEL | POLICIES)
+    if config.policy not in MODEL:
+        policy: Policy[Any] = make(envs)
+        return policy
+    use_threads(config.threads)
+    model: Policy[Any] = make(envs, config.model, config.intent, config.image, turn_settings(config))
+    return model
+
+
+def turn_settings(config: PlayConfig) -> TurnSettings:
+    """The settings of a model's turn."""
+    from editenv.agents.editor.turns import TurnSettings
+
+    return TurnSettings(**{field.name: getattr(config, field.name) for field in fields(TurnSettings)})
