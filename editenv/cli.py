@@ -1,0 +1,203 @@
+"""The `editenv` executable: finds the command, composes its settings with Hydra and calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from editenv.manual import Command, commands, overview, page
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+TRACEBACK = "EDITENV_TRACEBACK"
+"""Set to 1 in the environment, errors of the user show their traceback too."""
+
+_HELP = ("-h", "--help")
+_SWEEP = ("-m", "--multirun")
+# Everything goes to `out`, Hydra's own notes to out/.hydra, and there is no log file.
+_QUIET_HYDRA = (
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+    "hydra.run.dir=${out}",
+    "hydra.sweep.dir=${out}",
+    "hydra.sweep.subdir=${hydra.job.override_dirname}",
+    # Names with = or , would have to be quoted in a later model=DIR.
+    "hydra.job.config.override_dirname.kv_sep=-",
+    "hydra.job.config.override_dirname.item_sep=_",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: what is typed after "editenv"; None takes the process's.
+
+    Returns:
+        The exit status: 0, or 2 where the user has to change something, which one line on stderr names.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("editenv: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        explained = None if os.environ.get(TRACEBACK) == "1" else explain(error, words[0])
+        if explained is None:
+            raise
+        print(f"editenv: {explained}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in _HELP:
+        print(overview())
+        return 0
+    name, *rest = words
+    if name not in commands():
+        near = get_close_matches(name, commands(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"command {name!r} is not known, {hint}expected one of {', '.join(commands())}")
+    command = commands()[name]
+    if any(word in _HELP for word in rest):
+        print(page(command))
+    elif name == "bench":
+        _bench(command, rest)
+    else:
+        _run_hydra(command, rest)
+    return 0
+
+
+def _run_hydra(command: Command, words: list[str]) -> None:
+    """Composes the settings, once or for every job of a sweep, and calls the command."""
+    import hydra
+
+    from editenv.configs.compose import PACKAGE
+    from editenv.configs.schema import register
+
+    failures: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            _run_job(command, config)
+        except Exception as error:
+            # Raised again below: Hydra would print lines of its own. The other jobs of a sweep still run.
+            failures.append(error)
+
+    register()
+    # Hydra's parser wants all overrides in one stretch.
+    overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    others = [word for word in words if word not in overrides]
+    sweep = any(word in _SWEEP for word in others)
+    fixed = [override for override in overrides if not (sweep and re.search(r"[,(]", override))]
+    if not any(override.startswith("out=") for override in overrides):
+        overrides.append(f"out={default_out(command.name, fixed)}")
+    names = ",".join(["out", *(override.partition("=")[0].lstrip("+~") for override in fixed)])
+    quiet = [*_QUIET_HYDRA, f"hydra.job.config.override_dirname.exclude_keys=[{names}]"]
+    with _as_hydra_wants(["editenv", *quiet, *overrides, *others]):
+        hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command.name)(job)()
+    if failures:
+        raise failures[0]
+
+
+def _run_job(command: Command, config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from editenv.configs.compose import as_object
+
+    settings, run = as_object(config), HydraConfig.get()
+    folder = Path(run.runtime.output_dir)
+    settings.out = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    if run.mode == RunMode.MULTIRUN:
+        print(f"== {command.name} {run.job.override_dirname} -> {settings.out}", flush=True)
+    module, _, function = command.target.partition(":")
+    getattr(import_module(module), function)(settings)
+
+
+def _bench(command: Command, words: list[str]) -> None:
+    """`editenv bench env [--json] [KEY=VALUE ...]`, which needs no Hydra."""
+    from editenv.bench import bench_env
+
+    if words[:1] != ["env"]:
+        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env'")
+    known = signature(bench_env).parameters
+    settings: dict[str, Any] = {}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if word == "--json":
+            continue
+        if not equals or key not in known:
+            raise ValueError(f"bench has no setting {word!r}, expected KEY=VALUE of {', '.join(known)}")
+        settings[key] = _converted(key, value, type(known[key].default))
+    result = bench_env(**settings)
+    if "--json" in words:
+        print(json.dumps(result))
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+
+
+def _converted(key: str, value: str, kind: type) -> Any:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ValueError(f"{key} is {value!r}, expected {kind.__name__}") from error
+
+
+def default_out(command: str, overrides: Sequence[str]) -> str:
+    """The folder of a command that names none: the same words give the same folder, so that runs resume."""
+    kept = sorted(override for override in overrides if not override.startswith("hydra"))
+    return "runs/" + re.sub(r"[^\w.]+", "-", "-".join([command, *kept]))
+
+
+def explain(error: Exception, command: str) -> str | None:
+    """One line for what the user can mend; None where the program is to blame."""
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("editenv"):
+        return f"{error.name} is not installed, which `editenv {command}` needs: pip install 'editenv[train]'"
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
+        return _explain_hydra(error, command)
+    return _one_line(str(error)) if isinstance(error, ValueError | FileNotFoundError) else None
+
+
+def _explain_hydra(error: Exception, command: str) -> str:
+    if hasattr(error, "override") and error.override:
+        return (
+            f"{error.override!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
+        )
+    unknown = re.match(r"Could not override '([^']+)'", str(error))
+    if unknown is None:
+        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        text = str(error).partition("Config search path")[0] + cause
+        return _one_line(re.sub(r"\w+_schema\b", "", text))
+    from editenv.configs.schema import COMMANDS, setting_names
+
+    near = get_close_matches(unknown[1], [*setting_names(COMMANDS[command]), "experiment"], n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{command} has no setting {unknown[1]!r}, {hint}`editenv {command} --help` names them"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@contextmanager
+def _as_hydra_wants(words: list[str]) -> Iterator[None]:
+    """Hydra reads the process's arguments, and lets errors out only where the environment asks for it."""
+    with mock.patch.object(sys, "argv", words), mock.patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
