@@ -63,6 +63,11 @@ def make_env(
     place: World
     if sessions_file is None:
         place = find("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
+        if scorer is None:
+            warn(
+                "no scorer is configured: scores are None, rewards 0.0; scorer='exact' judges the studio.",
+                stacklevel=2,
+            )
     else:
         place, scorer, longest = _from_file(sessions_file, size, scorer)
         max_length = max(max_length, longest)

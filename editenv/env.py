@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -67,7 +66,6 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.action_space = action_space(world.image_shape, max_length)
         self._images = world.max_turns + 1 if history else None
         self._session: Session | None = None
-        warn_unscored(scorer)
 
     @property
     def session(self) -> Session:
@@ -160,12 +158,3 @@ def check_render_mode(render_mode: str | None) -> None:
     """Refuses render modes other than None and "rgb_array" with a ValueError."""
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"render_mode is {render_mode!r}, expected None or 'rgb_array'")
-
-
-def warn_unscored(scorer: Scorer | None) -> None:
-    """Says how to get scores, where there is no scorer."""
-    if scorer is None:
-        warnings.warn(
-            "no scorer is configured: scores are None, rewards 0.0. Give a scorer object, or scorer='exact'.",
-            stacklevel=1,
-        )

@@ -16,13 +16,13 @@ _WORDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a 
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
-    """The JSON object a text holds; NaN and infinities are refused.
+    """The JSON object a text holds; NaN, infinities and a key given twice are refused.
 
     Raises:
         ValueError: the text holds no JSON object.
     """
     try:
-        data = json.loads(text, parse_constant=_refuse)
+        data = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no valid JSON: {error}") from error
     if not isinstance(data, dict):
@@ -100,3 +100,13 @@ def _short(value: Any) -> str:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object from its pairs; a key given twice would hide a value."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} is given twice, expected once")
+        found[key] = value
+    return found

@@ -55,7 +55,7 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     from PIL import Image
 
-    path = _inside(folder, name)
+    path = file_inside(folder, name)
     try:
         with Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
@@ -68,7 +68,7 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
         raise ValueError(f"{name!r} is no readable PNG picture: {error}") from error
 
 
-def _inside(folder: Path, name: str) -> Path:
+def file_inside(folder: Path, name: str) -> Path:
     """The path of a plain file inside of the folder, links followed."""
     try:
         path = (folder / name).resolve()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from editenv.actions import read_actions
 from editenv.counting import check_options, check_seed, check_session
-from editenv.env import MICEEditEnv, check_render_mode, warn_unscored
+from editenv.env import MICEEditEnv, check_render_mode
 from editenv.observe import batch_infos, observation, observations, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Director, Session, frozen
@@ -79,7 +79,6 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._images = world.max_turns + 1 if history else None
         self._sessions: list[Session] = []
-        warn_unscored(scorer)
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -35,6 +35,7 @@ from editenv.agents.edit_r2.update import (
     ratio_errors,
 )
 from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
 
 COMPLETE = "complete.json"
@@ -70,7 +71,7 @@ class TrainingSettings:
     rollout: RolloutSettings = RolloutSettings()  # noqa: RUF009 - frozen
     update: UpdateSettings = UpdateSettings()  # noqa: RUF009 - frozen
     lora_rank: int = 0
-    lora_alpha: int = 128
+    lora_alpha: float = 128
     report_to: tuple[str, ...] = ()
 
 
@@ -97,7 +98,9 @@ class EditR2Trainer(GRPOTrainer):
         if settings.lora_rank == 0:
             freeze_experts(checkpoint.model, text=update.text_weight > 0, flow=update.flow_weight > 0)
             self.reference = copy.deepcopy(checkpoint.model).requires_grad_(False)
-        rows = Dataset.from_dict({"prompt": [str(spec) for spec in range(settings.specs * settings.iterations)]})
+        rows = Dataset.from_dict(
+            {"prompt": [str(spec) for spec in range(settings.specs * settings.iterations)]}
+        )
         super().__init__(
             model=checkpoint.model,
             reward_funcs=_unused_reward,
@@ -115,6 +118,13 @@ class EditR2Trainer(GRPOTrainer):
         """Number of the iteration being made, from 0."""
         return int(self.state.global_step) // self.settings.update.updates_per_iteration
 
+    def merged_model(self) -> UnifiedModel:
+        """The trained model; adapters are added into the weights."""
+        trained = self.accelerator.unwrap_model(self.model)
+        if isinstance(trained, PeftModel):
+            return copy.deepcopy(trained).merge_and_unload().eval()  # type: ignore[operator, no-any-return]
+        return self.checkpoint.model.eval()
+
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """AdamW with a group for each expert."""
         if self.optimizer is None:
@@ -128,7 +138,13 @@ class EditR2Trainer(GRPOTrainer):
         settings, iteration = self.settings, self.iteration
         self.checkpoint.model.eval()
         rollout = collect(
-            self.checkpoint, self.envs, settings.rollout, settings.seed, iteration, settings.specs, self.stopwatch
+            self.checkpoint,
+            self.envs,
+            settings.rollout,
+            settings.seed,
+            iteration,
+            settings.specs,
+            self.stopwatch,
         )
         batch = rollout.tensors
         shape = (settings.specs, settings.rollout.rollouts, -1)
@@ -137,7 +153,10 @@ class EditR2Trainer(GRPOTrainer):
         )
         advantage = ADVANTAGES[settings.advantage](reward, valid)
         keep = FILTERS[settings.filter](following, valid)
-        batch |= {name: value.flatten(0, 1) for name, value in zip(("advantage", "keep", "valid"), (advantage, keep, valid), strict=True)}
+        batch |= {
+            name: value.flatten(0, 1)
+            for name, value in zip(("advantage", "keep", "valid"), (advantage, keep, valid), strict=True)
+        }
         self._record(rollout_metrics(rollout, keep.flatten(0, 1), valid.flatten(0, 1)))
         self._record({"constant_groups": constant_groups(reward, valid)})
         if self.watch:
@@ -175,7 +194,11 @@ class EditR2Trainer(GRPOTrainer):
         update = self.settings.update
         if update.text_kl or update.flow_kl:
             return {}
-        few = {name: value[:_KL_SESSIONS].flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
+        few = {
+            name: value[:_KL_SESSIONS].flatten(0, 1)
+            for name, value in inputs.items()
+            if name not in _BATCH_WIDE
+        }
         with torch.no_grad():
             now = judge(self.checkpoint.model, few, self.settings.rollout, update)
             with self._as_reference() as reference:
@@ -262,10 +285,14 @@ def _adapters(settings: TrainingSettings) -> LoraConfig:
     """Adapters on attention and MLP of the experts that train."""
     names = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
     text = [rf"self_attn\.{names[0]}", rf"mlp\.{names[1]}"] if settings.update.text_weight else []
-    flow = [rf"self_attn\.{names[0]}_moe_gen", rf"mlp_moe_gen\.{names[1]}"] if settings.update.flow_weight else []
+    flow = (
+        [rf"self_attn\.{names[0]}_moe_gen", rf"mlp_moe_gen\.{names[1]}"]
+        if settings.update.flow_weight
+        else []
+    )
     return LoraConfig(
         r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]
         init_lora_weights="gaussian",
         target_modules=rf".*\.({'|'.join(text + flow)})",
     )

@@ -55,8 +55,8 @@ def train_phase(
     phase: Phase,
     seed: int,
     grid: int,
-    watch: Callable[[int, UnifiedModel], None] | None = None,
     ema: float = 0.998,
+    watch: Callable[[int, UnifiedModel], None] | None = None,
 ) -> UnifiedModel:
     """Trains the model in place and returns the moving average of its weights.
 
@@ -67,8 +67,8 @@ def train_phase(
         phase: what is taught and how long.
         seed: of lessons, times and noise.
         grid: cells a side.
-        watch: called with the step and the averaged model every 100 steps.
         ema: decay of the moving average.
+        watch: called with the step and the averaged model every 100 steps.
     """
     generator = torch.Generator().manual_seed(seed)
     texts, images = text_lessons(phase.lessons, seed, grid), image_lessons(phase.lessons, seed, grid)
@@ -136,5 +136,3 @@ def shifted_logit_normal(count: int, generator: torch.Generator, shift: float = 
 def _average(average: UnifiedModel, model: UnifiedModel, decay: float) -> None:
     for kept, now in zip(average.parameters(), model.parameters(), strict=True):
         kept.lerp_(now, 1 - decay)
-
-

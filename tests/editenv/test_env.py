@@ -9,6 +9,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 
+from editenv.build import make_env
 from editenv.env import MICEEditEnv
 from editenv.types import Scores
 from tests.fakes import FailingScorer, FakeWorld, FlatScorer, ScriptUser, StubbornUser, answer
@@ -158,14 +159,18 @@ def test_a_failed_judge_cuts_the_session_off() -> None:
 
 
 def test_without_scorer_the_session_goes_on_unscored() -> None:
-    with pytest.warns(UserWarning, match="no scorer is configured"):
-        env = MICEEditEnv(FakeWorld(), ScriptUser())
+    env = MICEEditEnv(FakeWorld(), ScriptUser())
     env.reset(seed=1)
     steps = [env.step(GOOD) for _ in range(3)]
     assert [step[1] for step in steps] == [0.0] * 3
     assert [step[2:4] for step in steps] == [(False, False), (False, False), (True, False)]
     assert all(step[4]["scores"] == Scores() for step in steps)
     assert steps[0][4]["versions"]["scorer"] is None
+
+
+def test_making_an_environment_without_scorer_says_how_to_get_one() -> None:
+    with pytest.warns(UserWarning, match="no scorer is configured.*scorer='exact'"):
+        make_env(scorer=None)
 
 
 def test_a_user_who_never_stops_runs_out_of_turns_and_one_may_give_up() -> None:

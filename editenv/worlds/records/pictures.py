@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from editenv.picturefile import MAX_PIXELS, _inside
+from editenv.picturefile import MAX_PIXELS, file_inside
 from editenv.types import Picture
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """The image, not yet decoded; what Pillow raises over a damaged file becomes a ValueError."""
     from PIL import Image
 
-    path = _inside(folder, name)
+    path = file_inside(folder, name)
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size

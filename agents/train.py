@@ -1,0 +1,161 @@
+"""`editenv train`: reinforcement learning from a checkpoint, resumed where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from editenv.agents.edit_r2.metrics import nested
+from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings, newest_checkpoint
+from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.report.curves import learning_curves
+from editenv.agents.threads import use_threads
+from editenv.agents.watch import Watcher
+from editenv.build import make_vector_env
+from editenv.configs.schema import AlgorithmConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves.
+
+    Attributes:
+        model_folder: weights after the last iteration.
+        logs: one entry an iteration, as `learning_curves` reads them.
+        seconds: of this process alone; those of a run that was killed before are not in it.
+        iterations: made in all.
+    """
+
+    model_folder: Path
+    logs: list[dict[str, Any]]
+    seconds: float
+    iterations: int
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Trains, and writes checkpoints, weights, logs, curves, image grids and summary.json into `config.out`.
+
+    The same call again goes on from the newest complete checkpoint in `config.out`.
+
+    Raises:
+        ValueError: a setting does not fit.
+        RuntimeError: training computes other log-probs than the rollout did.
+    """
+    started = time.perf_counter()
+    use_threads(config.threads)
+    _quiet()
+    out = Path(config.out)
+    settings = training_settings(config)
+    checkpoint = load_checkpoint(config.model)
+    envs = make_vector_env(num_envs=config.specs * config.rollouts, autoreset_mode="Disabled", **config.env())
+    if envs.director.scorer is None:
+        raise ValueError(
+            f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
+        )
+    trainer = EditR2Trainer(checkpoint, envs, settings, Watcher(config, checkpoint, settings.rollout.turn))
+    trainer.remove_callback(PrinterCallback)
+    updates = settings.update.updates_per_iteration
+    trainer.add_callback(_Bar(config.iterations, updates))
+    resumed = newest_checkpoint(out)
+    if resumed:
+        Console().print(f"going on from {resumed}")
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    checkpoint.model = trainer.merged_model()
+    save_checkpoint(checkpoint, out / "model")
+    logs = nested(trainer.state.log_history, updates)
+    result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
+    _write(config, result)
+    return result
+
+
+def training_settings(config: TrainConfig) -> TrainingSettings:
+    """The trainer's settings from those of the command.
+
+    Raises:
+        ValueError: a setting does not fit the others.
+    """
+    algorithm = config.algorithm
+    turn = _some(TurnSettings, algorithm)
+    rollout = replace(_some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts)
+    own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}
+    return replace(
+        _some(TrainingSettings, algorithm, out=Path(config.out)),
+        rollout=rollout,
+        update=_some(UpdateSettings, algorithm),
+        **own,
+    )
+
+
+def _some(kind: Any, algorithm: AlgorithmConfig, **given: Any) -> Any:
+    """A settings object filled with those of the algorithm's values that it has."""
+    names = {field.name for field in fields(kind)} & {field.name for field in fields(algorithm)}
+    return kind(**given, **{name: getattr(algorithm, name) for name in names})
+
+
+def _write(config: TrainConfig, result: TrainResult) -> None:
+    """logs.jsonl, curves.png and summary.json."""
+    out = Path(config.out)
+    lines = [json.dumps(log) + "\n" for log in result.logs]
+    (out / "logs.jsonl").write_text("".join(lines), encoding="utf-8")
+    learning_curves(result.logs, out / "curves.png", f"{config.model}, seed {config.seed}")
+    summary = {
+        "config": asdict(config),
+        "seed": config.seed,
+        "iterations": result.iterations,
+        "seconds": result.seconds,
+        "last": result.logs[-1],
+        "model": str(result.model_folder),
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _quiet() -> None:
+    """Leaves the terminal to the progress bar."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+class _Bar(TrainerCallback):
+    """A progress bar over iterations, with the rewards of the last one."""
+
+    def __init__(self, iterations: int, updates: int) -> None:
+        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self.bar = Progress(
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+        )
+        self.task = self.bar.add_task("", total=iterations)
+        self.updates = updates
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts the bar where a resumed run starts."""
+        self.bar.update(self.task, completed=state.global_step // self.updates)
+        self.bar.start()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Moves the bar on."""
+        rewards = [
+            f"{logs[f'reward/{turn}']:.2f}" for turn in range(1, 4) if logs and logs.get(f"reward/{turn}")
+        ]
+        self.bar.update(
+            self.task, completed=state.global_step // self.updates, description="reward " + " ".join(rewards)
+        )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leaves the terminal."""
+        self.bar.stop()
