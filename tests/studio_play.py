@@ -12,9 +12,9 @@ from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
 
-Answer = Callable[[StudioSpec, int, Scene, Scene], Picture]
-"""(session, turn, scene before, right scene after) -> the picture an agent answers; before and after are what
-the pictures should show, whatever was answered earlier."""
+Answer = Callable[[int, int, Scene, Scene], Picture]
+"""(row of the session, turn, scene before, right scene after) -> the picture an agent answers; the scenes are
+those that pictures should show, whatever was answered earlier."""
 
 
 def right_scenes(spec: StudioSpec) -> list[Scene]:
@@ -32,8 +32,8 @@ def play(specs: Sequence[StudioSpec], answer: Answer, grid: int = 4, size: int =
     pictures = [[render(spec.scene, size)] for spec in specs]
     scores: list[list[Scores]] = [[] for _ in specs]
     for turn in range(specs[0].turn_count):
-        for spec, scenes, shown in zip(specs, right, pictures, strict=True):
-            shown.append(answer(spec, turn, scenes[turn], scenes[turn + 1]))
+        for row, (scenes, shown) in enumerate(zip(right, pictures, strict=True)):
+            shown.append(answer(row, turn, scenes[turn], scenes[turn + 1]))
         outcomes = [
             TurnOutcome(
                 spec, turn, spec.speech(turn), shown[0], shown[-2], shown[-1], tuple(past), tuple(shown[1:-1])

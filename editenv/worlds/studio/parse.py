@@ -48,10 +48,10 @@ def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
     start = (size - grid * cell) // 2
     inner = batch[:, start : start + grid * cell, start : start + grid * cell]
     cells = inner.reshape(-1, grid, cell, grid, cell, 3).swapaxes(2, 3).reshape(len(batch), grid**2, -1)
-    backgrounds, readable = _read_backgrounds(cells, cell)
-    codes = np.zeros((len(batch), 1 + grid**2), np.int64)
+    backgrounds, readable, known = _read_backgrounds(cells, cell)
+    codes = np.empty((len(batch), 1 + grid**2), np.int64)
     codes[:, 0] = np.where(readable, backgrounds, -1)
-    codes[:, 1:] = _read_cells(cells, backgrounds, cell)
+    codes[:, 1:] = np.where(known[:, None], _read_cells(cells, backgrounds, cell), -1)
     return [scene_from_codes(row) for row in codes.tolist()]
 
 
@@ -71,14 +71,25 @@ def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
     return pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
 
 
-def _read_backgrounds(cells: NDArray[np.uint8], cell: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Each picture's nearest background and whether it is near enough, from the rings around the cells."""
-    ring = cells.take(_ring(cell), axis=2).reshape(len(cells), -1).astype(np.float64)
-    bare = np.tile(_GROUNDS, ring.shape[1] // 3)
-    own = np.einsum("bv,bv->b", ring, ring)
-    distance = own[:, None] - 2 * (ring @ bare.T) + (bare**2).sum(1)
-    nearest = distance.argmin(1)
-    return nearest, distance[np.arange(len(cells)), nearest] <= ring.shape[1] * TOLERANCE**2
+def _read_backgrounds(
+    cells: NDArray[np.uint8], cell: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Each picture's nearest background, from the rings around the cells.
+
+    Returns:
+        The nearest background [B]; whether it is near enough over all rings [B]; whether it is near enough in
+        more than half of them [B], without which cells cannot be read: a tint may bring a ground so close to
+        another background that objects of the tint's own colour would look right.
+    """
+    ring = cells.take(_ring(cell), axis=2).astype(np.float64)
+    bare = np.tile(_GROUNDS, ring.shape[2] // 3)
+    own = np.einsum("bcv,bcv->bc", ring, ring)
+    distance = own[..., None] - 2 * (ring @ bare.T) + (bare**2).sum(1)
+    total = distance.sum(1)
+    nearest = total.argmin(1)
+    rows, limit = np.arange(len(cells)), ring.shape[2] * TOLERANCE**2
+    known = (distance[rows, :, nearest] <= limit).mean(1) > 0.5
+    return nearest, total[rows, nearest] <= cells.shape[1] * limit, known
 
 
 def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
