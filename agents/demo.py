@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,7 @@ from editenv.agents.report.summary import Summary, summarise_difference
 from editenv.agents.report.table import comparison
 from editenv.agents.train import train
 from editenv.configs.compose import compose
-from editenv.configs.schema import DemoConfig, EvaluateConfig, ExportConfig, TrainConfig
+from editenv.configs.schema import DemoConfig, EvaluateConfig, ExportConfig
 from editenv.session import Session
 from editenv.types import Picture, Scores
 
@@ -73,9 +73,8 @@ def demo(config: DemoConfig) -> Summary:
     """
     start = perf_counter()
     folder = Path(config.out)
-    settings = train_settings(config)
     base = _evaluated(config, config.model, "base", sessions=config.sessions)
-    result = train(settings)
+    result = train(replace(config.train, out=str(folder / "run")))
     trained = _evaluated(config, str(result.model_folder), "trained", sessions=config.sessions)
     difference = summarise_difference(base.scores, trained.scores)
     Console().print(comparison(base.summary, trained.summary, difference))
@@ -96,19 +95,6 @@ def demo(config: DemoConfig) -> Summary:
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(f"pictures: {folder / 'before_after.png'}, {folder / 'curves.png'}")
     return summary
-
-
-def train_settings(config: DemoConfig) -> TrainConfig:
-    """The settings of `editenv train experiment=demo` with the demo's seed, model, threads and overrides."""
-    settings: TrainConfig = compose(
-        "train",
-        ["experiment=demo", *config.train],
-        seed=config.seed,
-        out=str(Path(config.out, "run")),
-        model=config.model,
-        threads=config.threads,
-    )
-    return settings
 
 
 def before_after(before: Sequence[Session], after: Sequence[Session], count: int) -> list[Captioned]:

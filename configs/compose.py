@@ -21,7 +21,7 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
     Args:
         command: a name in `schema.COMMANDS`.
         overrides: in Hydra's language, such as "seed=1".
-        values: settings by name, as Python values, which have the last word.
+        values: settings by name, as Python values (a dict for a part's settings), which have the last word.
 
     Raises:
         HydraException: an override names no setting, or its value is of the wrong kind.
@@ -34,9 +34,9 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
     else:
         with hydra.initialize_config_module(PACKAGE, version_base="1.3"):
             config = hydra.compose(command, list(overrides))
-    for name, value in values.items():
-        config[name] = value
-    return as_object(config)
+    merged = OmegaConf.merge(config, values)
+    assert isinstance(merged, DictConfig)
+    return as_object(merged)
 
 
 def as_object(config: DictConfig) -> Any:

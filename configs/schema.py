@@ -213,7 +213,7 @@ class DemoConfig(CommandConfig):
         exported: test sessions written to files and played from them in the end; 0 for none.
         num_envs: sessions side by side in evaluations.
         filmstrip: sessions that `before_after.png` shows.
-        train: further overrides of `editenv train experiment=demo`, such as ["iterations=5"].
+        train: those of `editenv train experiment=demo`; seed, model and threads are the demo's.
         threads: of torch; None leaves them as they are, but for no more than there are cores.
     """
 
@@ -222,7 +222,7 @@ class DemoConfig(CommandConfig):
     exported: int
     num_envs: int
     filmstrip: int
-    train: list[str]
+    train: TrainConfig
     threads: int | None
 
 
