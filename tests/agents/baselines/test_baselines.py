@@ -1,0 +1,54 @@
+"""What agents can reach at most and at least, in every suite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from editenv.agents.baselines import POLICIES
+from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.play import play
+from editenv.agents.played import turn_scores
+from editenv.build import find, make_vector_env
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.suites import suite_names
+from tests.fakes import FakeWorld, FlatScorer, ScriptUser
+
+SESSIONS = 60
+
+
+def scores(name, suite, **settings):
+    envs = make_vector_env(num_envs=32, autoreset_mode="Disabled", suite=suite, split="test", **settings)
+    return turn_scores(play(envs, find("policy", name, POLICIES)(envs), range(SESSIONS), seed=0))
+
+
+def mean(column):
+    return np.mean([value for session in column for value in session if value is not None])
+
+
+@pytest.mark.parametrize("suite", suite_names())
+@pytest.mark.parametrize("grid", [3, 4])
+def test_the_oracle_scores_one_in_every_turn(suite, grid):
+    for name, column in scores("oracle", suite, size=16 * grid, grid=grid).items():
+        values = [value for session in column for value in session if value is not None]
+        assert set(values) == ({1.0} if values else set()), name
+        # Sessions of mice-cu state no rule.
+        assert values or (name, suite) == ("rule_kept", "mice-cu")
+
+
+@pytest.mark.parametrize("suite", suite_names())
+@pytest.mark.parametrize("name", ["noop", "random"])
+def test_who_does_not_listen_follows_nothing(name, suite):
+    found = scores(name, suite)
+    assert mean(found["instruction_following"]) <= 0.05
+    assert mean(found["global_awareness"]) <= 0.05
+    assert mean(found["content_consistency"]) == (1.0 if name == "noop" else 0.0)
+
+
+def test_the_oracle_refuses_what_it_cannot_understand():
+    envs = MICEEditVectorEnv(
+        1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED
+    )
+    with pytest.raises(ValueError, match="no studio meaning"):
+        play(envs, OraclePolicy(envs), [0], seed=0)

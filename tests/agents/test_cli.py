@@ -1,0 +1,212 @@
+"""The `editenv` executable: help that works, settings that are checked, folders that stay apart."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from editenv.bench import bench_env
+from editenv.cli import default_out, main
+from editenv.configs.compose import compose
+from editenv.configs.schema import COMMANDS, TrainConfig, setting_names
+from editenv.manual import commands
+
+EXAMPLES = [(name, line) for name, command in commands().items() for line, _ in command.examples]
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Every train command runs in an empty folder and only notes the settings it was given."""
+    monkeypatch.chdir(tmp_path)
+    noted = []
+    monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=noted.append))
+    return noted
+
+
+def error_of(capsys, *words):
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    return printed.err
+
+
+def test_help_comes_without_heavy_imports():
+    """Fails where the command line imports what a command needs before it is known which one."""
+    code = (
+        "import sys; from editenv.cli import main; main(['--help']); main(['train', '--help']);"
+        "sys.exit(sum(name in sys.modules for name in ('torch', 'hydra', 'rich', 'editenv.agents')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert all(name in run.stdout for name in commands())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_teaches_by_three_examples(name, capsys):
+    assert main([name, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(f"  editenv {name} ") == 3 and commands()[name].text in printed
+
+
+@pytest.mark.parametrize(("name", "line"), EXAMPLES)
+def test_examples_of_the_help_are_right(name, line):
+    """Fails where an example names a setting, a group or a value that Hydra refuses."""
+    _, command, *words = shlex.split(line)
+    assert command == name
+    settings = [word for word in words if "=" in word]
+    if name == "bench":
+        assert {word.partition("=")[0] for word in settings} <= signature(bench_env).parameters.keys()
+    elif "-m" not in words:
+        assert isinstance(compose(name, ["out=x", *settings]), COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", commands())
+def test_settings_in_the_help_exist(name):
+    if name == "bench":
+        known = list(signature(bench_env).parameters)
+    else:
+        known = [*setting_names(COMMANDS[name]), "experiment", "recipe.phases"]
+    for names, _, _ in commands()[name].settings:
+        prefix = names.partition(".")[0] if "." in names else ""
+        for key in names.split(", "):
+            assert (prefix + key if key.startswith(".") else key) in known, key
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_calls_a_function_that_is_there(name):
+    module, _, function = commands()[name].target.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_training_gets_its_settings_and_a_folder(calls, tmp_path):
+    assert main(["train", "experiment=demo", "seed=3", "specs=2", "algorithm.steps=4", "out=there"]) == 0
+    (config,) = calls
+    assert isinstance(config, TrainConfig)
+    assert (config.seed, config.specs, config.algorithm.steps, config.out) == (3, 2, 4, "there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [".hydra"]
+
+
+def test_a_sweep_gives_each_job_a_folder_of_its_own(calls, capsys):
+    assert main(["train", "experiment=demo", "out=runs/x", "-m", "seed=0,1,2", "specs=2,4"]) == 0
+    assert {(config.seed, config.specs, config.out) for config in calls} == {
+        (seed, specs, f"runs/x/seed-{seed}_specs-{specs}") for seed in (0, 1, 2) for specs in (2, 4)
+    }
+    assert "runs/x/seed-2_specs-4" in capsys.readouterr().out
+
+
+def test_one_failed_job_of_a_sweep_leaves_the_others(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", "-m", "policy=noop,nope,oracle", "sessions=2", "filmstrip=0", "out=x"]
+    assert "policy 'nope' is not known" in error_of(capsys, *words)
+    assert [p.parent.name for p in sorted(Path("x").glob("*/summary.json"))] == [
+        "policy-noop",
+        "policy-oracle",
+    ]
+
+
+def test_the_same_words_give_the_same_folder(calls):
+    for words in (["seed=1", "experiment=demo"], ["experiment=demo", "seed=1"], ["seed=2"]):
+        main(["train", *words])
+    assert [config.out for config in calls] == [
+        "runs/train-experiment-demo-seed-1",
+        "runs/train-experiment-demo-seed-1",
+        "runs/train-seed-2",
+    ]
+    assert default_out("evaluate", ["model=runs/a"]) == "runs/evaluate-model-runs-a"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["evalute"], ["'evalute' is not known", "did you mean 'evaluate'?"]),
+        (["train", "itertions=3"], ["no setting 'itertions'", "did you mean 'iterations'?"]),
+        (["train", "algorithm.step=3"], ["no setting 'algorithm.step'", "'algorithm.steps'"]),
+        (["train", "algorithm=foo"], ["algorithm/foo", "edit_r2", "no_filter"]),
+        (["train", "specs=many"], ["specs=many", "'many'", "Integer"]),
+        (["pretrain"], ["'recipe'", "practice"]),
+        (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
+        (["evaluate", "policy=orcle"], ["policy 'orcle'", "'oracle'"]),
+        (["evaluate", "model=nowhere"], ["'nowhere'", "expected"]),
+        (["evaluate", "policy=noop", "sessions_file=none.jsonl"], ["none.jsonl"]),
+        (["bench", "speed"], ["'speed'", "'env'"]),
+        (["bench", "env", "turns=x"], ["turns is 'x', expected int"]),
+        (["bench", "env", "turn=3"], ["'turn=3'", "turns"]),
+    ],
+)
+def test_mistakes_are_named_in_one_line(words, parts, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    error = error_of(capsys, *words)
+    assert error.startswith("editenv: ") and all(part in error for part in parts)
+    assert "_schema" not in error
+
+
+def test_a_traceback_on_demand(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDITENV_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="orcle"):
+        main(["evaluate", "policy=orcle"])
+
+
+def test_what_is_not_the_users_fault_is_not_hidden(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def broken(config):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=broken))
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["train"])
+
+
+def test_a_missing_package_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    assert "hydra is not installed, which `editenv train` needs" in error_of(capsys, "train")
+
+
+def test_settings_can_be_looked_at(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--cfg", "job", "algorithm=text_only"]) == 0
+    assert "flow_weight: 0.0" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_bench_answers_in_json(capsys):
+    assert main(["bench", "env", "--json", "num_envs=4", "turns=12", "repeats=1"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["turns"] == 12
+
+
+def test_every_group_and_recipe_composes():
+    algorithms = {
+        name: compose("train", [f"algorithm={name}"], out="x").algorithm
+        for name in ("edit_r2", "text_only", "flow_only", "no_filter")
+    }
+    assert algorithms["text_only"].flow_weight == algorithms["flow_only"].text_weight == 0
+    assert algorithms["no_filter"].filter == "none"
+    assert {
+        compose("pretrain", [f"recipe={n}"], out="x").recipe.name for n in ("autoencoder", "practice", "base")
+    } == {
+        "autoencoder",
+        "practice",
+        "base",
+    }
+    assert [compose("train", [f"experiment={name}"], out="x").model for name in ("demo", "base")] == [
+        "practice",
+        "base",
+    ]
+
+
+def test_no_schema_field_lacks_a_value():
+    """Fails where a YAML file leaves a setting out; `recipe` has to be chosen and `out` is filled in."""
+    for name, schema in COMMANDS.items():
+        config = compose(name, ["recipe=base"] if name == "pretrain" else [], out="x")
+        assert {field.name for field in fields(schema)} == vars(config).keys()

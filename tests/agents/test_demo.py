@@ -1,0 +1,76 @@
+"""`editenv demo`, with training replaced by what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from editenv.agents import demo as module
+from editenv.agents.demo import before_after, demo
+from editenv.agents.editor.checkpoint import save_checkpoint
+from editenv.agents.evaluate import run_evaluation
+from editenv.agents.train import TrainResult
+from editenv.configs.compose import compose
+from tests.agents.tiny import tiny_checkpoint
+
+KEYS = ("instruction_following", "content_consistency", "global_awareness", "reward")
+
+
+@pytest.fixture
+def config(tmp_path):
+    save_checkpoint(tiny_checkpoint(), tmp_path / "start")
+    return compose(
+        "demo",
+        out=str(tmp_path / "demo"),
+        model=str(tmp_path / "start"),
+        sessions=3,
+        exported=2,
+        filmstrip=2,
+        seed=4,
+    )
+
+
+def test_the_demo_compares_and_keeps_everything(config, tmp_path, monkeypatch, capsys):
+    trained_with = []
+
+    def fake_train(settings):
+        trained_with.append(settings)
+        logs = [{"iteration": n, "reward": [0.1 * n] * 3} for n in range(2)]
+        return TrainResult(tmp_path / "start", logs, 1.0, 2)
+
+    monkeypatch.setattr(module, "train", fake_train)
+    demo(config)
+    out = tmp_path / "demo"
+    summary = json.loads((out / "summary.json").read_text())
+    for side in ("base", "trained", "difference", "exported"):
+        assert all(len(summary[side][key]) == 3 for key in KEYS), side
+    assert trained_with[0].out == str(out / "run") and trained_with[0].model == config.model
+    assert summary["seed"] == trained_with[0].seed == 4 and summary["iterations"] == 2
+    # The same model on both sides: any difference would come from other sessions or other noise.
+    assert summary["difference"]["reward"] == [0.0] * 3 and summary["seconds"] > 0
+    assert all(Image.open(out / name).size[0] > 300 for name in ("curves.png", "before_after.png"))
+    assert len((out / "sessions" / "sessions.jsonl").read_text().splitlines()) == 2
+    printed = capsys.readouterr().out
+    assert "trained - base, paired" in printed and "sessions.jsonl" in printed
+
+
+def test_training_is_the_demo_experiment_with_the_demos_seed():
+    demo_train = compose("demo", ["train.specs=2"], out="x", seed=7, threads=1).train
+    assert demo_train == compose("train", ["experiment=demo", "specs=2"], out="x", seed=7, threads=1)
+
+
+def test_changed_sessions_come_first(tmp_path):
+    """Session 0 fails on both sides; the others are right on one."""
+    noop, oracle = (
+        run_evaluation(compose("evaluate", out="x", policy=policy, sessions=3)).sessions
+        for policy in ("noop", "oracle")
+    )
+    rows = before_after(noop, [noop[0], *oracle[1:]], count=2)
+    assert [(row.caption, row.session.index) for row in rows] == [
+        ("before training", 1),
+        ("after training", 1),
+        ("before training", 2),
+        ("after training", 2),
+    ]

@@ -1,0 +1,140 @@
+"""`editenv evaluate`, `show` and `export`: what they print and leave behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from editenv.agents.editor.checkpoint import save_checkpoint
+from editenv.agents.evaluate import NO_JUDGE, evaluate, run_evaluation
+from editenv.agents.export import export
+from editenv.agents.show import show
+from editenv.configs.compose import compose
+from tests.agents.tiny import tiny_checkpoint
+
+SCORES = {
+    "instruction_following",
+    "content_consistency",
+    "global_awareness",
+    "turn_consistency",
+    "rule_kept",
+    "reward",
+}
+
+
+def settings(tmp_path, **values):
+    return compose("evaluate", out=str(tmp_path / "out"), num_envs=4, **values)
+
+
+def test_an_evaluation_leaves_summary_lines_and_pictures(tmp_path, capsys):
+    evaluate(settings(tmp_path, policy="oracle", sessions=6, filmstrip=2))
+    out = tmp_path / "out"
+    summary = json.loads((out / "summary.json").read_text())
+    assert {name: summary[name] for name in SCORES} == {name: [1.0] * 3 for name in SCORES}
+    assert {"versions", "intervals", "seconds", "seed", "suite", "split", "policy"} <= summary.keys()
+    assert summary["sessions"] == 6 and "model" not in summary
+    lines = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(6))
+    assert lines[0].keys() >= SCORES | {"session", "transcript", "intents"}
+    assert Image.open(out / "filmstrip.png").size[0] > 800
+    printed = capsys.readouterr().out
+    assert "oracle on mixed, test (6 sessions)" in printed and "IF" in printed and NO_JUDGE not in printed
+
+
+def test_noop_follows_nothing_and_breaks_nothing(tmp_path):
+    summary = run_evaluation(settings(tmp_path, policy="noop", sessions=20)).summary
+    assert summary["content_consistency"] == [1.0] * 3
+    assert max(summary["instruction_following"]) <= 0.05
+
+
+def test_equal_settings_give_equal_sessions(tmp_path):
+    save_checkpoint(tiny_checkpoint(), tmp_path)
+    same = {"model": str(tmp_path), "sessions": 3, "steps": 2, "temperature": 1.0, "max_intent_tokens": 5}
+    first, again = (run_evaluation(settings(tmp_path, **same)) for _ in range(2))
+    for one, two in zip(first.sessions, again.sessions, strict=True):
+        assert one.intents == two.intents and np.array_equal(one.pictures, two.pictures)
+    assert first.facts["model"] == str(tmp_path) and 0 <= first.facts["fallback_share"] <= 1
+
+
+def test_exported_sessions_are_played_and_scored(tmp_path):
+    path = export(compose("export", out=str(tmp_path / "files"), sessions=5, seed=2))
+    evaluation = run_evaluation(settings(tmp_path, policy="oracle", sessions_file=str(path)))
+    assert len(evaluation.sessions) == 5 and evaluation.summary["global_awareness"] == [1.0] * 3
+    drawn = run_evaluation(settings(tmp_path, policy="oracle", seed=2, sessions=2))
+    assert [s.spec.id for s in drawn.sessions] == [s.spec.id for s in evaluation.sessions[:2]]
+
+
+@pytest.fixture
+def any_pictures(tmp_path):
+    """A file of two sessions made by hand, of two turns and of one, whose pictures are noise."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for name, said in (("a", ["Add a cat", "Remove it"]), ("b", ["Make it night"])):
+        Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8)).save(tmp_path / f"{name}.png")
+        count = len(said)
+        lines.append(
+            {
+                "image": f"{name}.png",
+                "instruction": said,
+                "task_type": ["subject_add", "subject_remove"][:count],
+                "formatted_instruction": said,
+                "bg_consistency": [True] * count,
+                "unchanged_objects": [[]] * count,
+                "available_objects": [[]] * count,
+                "all_objects": [[]] * count,
+                "turns": count,
+            }
+        )
+    path = tmp_path / "any.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_any_pictures_can_be_played_without_scores(tmp_path, any_pictures, capsys):
+    save_checkpoint(tiny_checkpoint(), tmp_path)
+    for chosen in ({"policy": "noop"}, {"model": str(tmp_path), "size": 64, "steps": 1}):
+        evaluation = evaluate(settings(tmp_path, sessions_file=str(any_pictures), **chosen))
+        assert [session.turn for session in evaluation.sessions] == [2, 1]
+        assert evaluation.summary["reward"] == [None, None]
+        assert NO_JUDGE in " ".join(capsys.readouterr().out.split())
+    line = json.loads((tmp_path / "out" / "scores.jsonl").read_text().splitlines()[0])
+    assert line["instruction_following"] == line["reward"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"policy": "orcale"}, "policy 'orcale' is not known, did you mean 'oracle'"),
+        ({"policy": "noop", "sessions": 0}, "sessions is 0, expected 1 or more"),
+        ({"policy": "noop", "num_envs": 0}, "num_envs is 0, expected 1 or more"),
+        ({"policy": "noop", "suite": "mixd"}, "mixd"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, values, message):
+    with pytest.raises(ValueError, match=message):
+        run_evaluation(compose("evaluate", out=str(tmp_path), **values))
+
+
+def test_baselines_need_no_torch(tmp_path):
+    code = (
+        "import sys; from editenv.configs.compose import compose;"
+        "from editenv.agents.evaluate import evaluate;"
+        f"evaluate(compose('evaluate', policy='oracle', sessions=2, out={str(tmp_path)!r})); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_show_prints_the_turns_and_draws_them(tmp_path, capsys):
+    session = show(compose("show", out=str(tmp_path), policy="oracle", session=3))
+    printed = capsys.readouterr().out
+    assert session.index == 3 and all(text in printed for text in (*session.transcript, *session.intents))
+    assert "global_awareness 1.00" in printed
+    assert (tmp_path / "filmstrip.png").is_file()
+    with pytest.raises(ValueError, match="session is -1"):
+        show(compose("show", out=str(tmp_path), policy="oracle", session=-1))
