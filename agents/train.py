@@ -16,8 +16,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.edit_r2.metrics import nested
+from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings, newest_checkpoint
+from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
 from editenv.agents.editor.turns import TurnSettings
@@ -26,6 +27,9 @@ from editenv.agents.threads import use_threads
 from editenv.agents.watch import Watcher
 from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
+
+_FREE_TO_CHANGE = ("out", "iterations", "save_every", "eval_every", "eval_sessions", "image_every", "threads")
+"""Settings that a run may go on with changed: they do not touch what is learnt."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,17 @@ def train(config: TrainConfig) -> TrainResult:
     _quiet()
     out = Path(config.out)
     settings = training_settings(config)
-    checkpoint = load_checkpoint(config.model)
     envs = make_vector_env(num_envs=config.specs * config.rollouts, autoreset_mode="Disabled", **config.env())
     if envs.director.scorer is None:
         raise ValueError(
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
+    checkpoint = load_checkpoint(config.model)
+    resumed = _checkpoint_of(config)
     trainer = EditR2Trainer(checkpoint, envs, settings, Watcher(config, checkpoint, settings.rollout.turn))
     trainer.remove_callback(PrinterCallback)
     updates = settings.update.updates_per_iteration
     trainer.add_callback(_Bar(config.iterations, updates))
-    resumed = newest_checkpoint(out)
-    if resumed:
-        Console().print(f"going on from {resumed}")
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     checkpoint.model = trainer.merged_model()
     save_checkpoint(checkpoint, out / "model")
@@ -103,6 +105,33 @@ def _some(kind: Any, algorithm: AlgorithmConfig, **given: Any) -> Any:
     """A settings object filled with those of the algorithm's values that it has."""
     names = {field.name for field in fields(kind)} & {field.name for field in fields(algorithm)}
     return kind(**given, **{name: getattr(algorithm, name) for name in names})
+
+
+def _checkpoint_of(config: TrainConfig) -> Path | None:
+    """Where the run goes on; None at its beginning, whose settings are then kept in `settings.json`.
+
+    Raises:
+        ValueError: `config.out` holds a run with other settings.
+    """
+    out = Path(config.out)
+    mine = {name: value for name, value in asdict(config).items() if name not in _FREE_TO_CHANGE}
+    kept = out / "settings.json"
+    newest = newest_checkpoint(out)
+    if newest and kept.is_file():
+        other = json.loads(kept.read_text(encoding="utf-8"))
+        changed = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
+        if changed:
+            raise ValueError(
+                f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
+                f"same settings ({kept}) or another folder"
+            )
+    for folder in drop_half_written(out):
+        Console().print(f"passing over {folder}, which was not finished")
+    if newest:
+        Console().print(f"going on from {newest}")
+    out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    return newest
 
 
 def _write(config: TrainConfig, result: TrainResult) -> None:

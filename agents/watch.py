@@ -17,7 +17,7 @@ from editenv.configs.schema import TrainConfig
 
 
 class Watcher:
-    """Evaluates on validation sessions and draws rollouts, every so many iterations; changes nothing in the run.
+    """Evaluates on validation sessions and draws rollouts, every so many iterations; the run stays as it is.
 
     Args:
         config: says how often and on what.

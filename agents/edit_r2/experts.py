@@ -1,4 +1,4 @@
-"""Which weights write and which weights draw: two groups with learning rates and gradient bounds of their own."""
+"""Which weights write and which draw: two groups with learning rates and gradient bounds of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_generation(name: str) -> bool:
 
 
 def freeze_experts(model: nn.Module, text: bool, flow: bool) -> None:
-    """Freezes an expert that is not trained; a weight of zero alone would leave it gradients through attention.
+    """Freezes an expert that is not trained; a weight of 0 alone leaves it gradients through attention.
 
     Args:
         model: the policy; parameters that are frozen already stay so.
@@ -28,8 +28,10 @@ def freeze_experts(model: nn.Module, text: bool, flow: bool) -> None:
             parameter.requires_grad_(False)
 
 
-def parameter_groups(model: nn.Module, text_rate: float, flow_rate: float, weight_decay: float) -> list[dict[str, object]]:
-    """AdamW groups of the trainable parameters, "text" and "flow", each with its rate; an empty one is left out."""
+def parameter_groups(
+    model: nn.Module, text_rate: float, flow_rate: float, weight_decay: float
+) -> list[dict[str, object]]:
+    """AdamW groups of what trains, "text" and "flow", each with its rate; an empty one is left out."""
     groups: list[dict[str, object]] = []
     for name, rate, wanted in (("text", text_rate, False), ("flow", flow_rate, True)):
         chosen = [p for n, p in model.named_parameters() if p.requires_grad and is_generation(n) is wanted]

@@ -13,6 +13,7 @@ from editenv.session import Session
 from editenv.types import SCORE_NAMES
 
 _SCORES = ("reward", *SCORE_NAMES)
+_TRAINERS_OWN = ("epoch", "step")
 
 
 def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, float]:
@@ -20,7 +21,8 @@ def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, 
 
     Args:
         rollout: what was played.
-        keep, valid: bool [S, K].
+        keep: which turns the filter lets train, bool [S, K].
+        valid: which turns were scored, bool [S, K].
 
     Returns:
         "NAME/K" the mean of a score at turn K from 1 over the sessions where it applies; `filtered_share`,
@@ -42,7 +44,8 @@ def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float
     means = {}
     for name in _SCORES:
         for turn in range(turns):
-            values = [getattr(s.scores[turn], name) for s in sessions if len(s.scores) > turn and s.scores[turn].scored]
+            played = [session.scores[turn] for session in sessions if len(session.scores) > turn]
+            values = [getattr(scores, name) for scores in played if scores.scored]
             known = [value for value in values if value is not None]
             means[f"{prefix}{name}/{turn + 1}"] = sum(known) / len(known) if known else math.nan
     return means
@@ -56,6 +59,8 @@ def nested(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str, Any]]
             continue
         entry: dict[str, Any] = {"iteration": int(log["step"]) // updates - 1, "held_out": {}}
         for name, value in log.items():
+            if name in _TRAINERS_OWN:
+                continue
             head, _, turn = name.rpartition("/")
             if not turn.isdigit():
                 entry[name] = value

@@ -30,7 +30,9 @@ def trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
     used = mask.any(0).nonzero()
     if not len(used):
         return TextBlock(ids[:, :1], mask[:, :1])
-    ids, mask = (ids[:, used.min() :], mask[:, used.min() :]) if left else _head(ids, mask, int(used.max()) + 1)
+    ids, mask = (
+        (ids[:, used.min() :], mask[:, used.min() :]) if left else _head(ids, mask, int(used.max()) + 1)
+    )
     return TextBlock(ids, None if mask.all() else mask)
 
 

@@ -1,7 +1,7 @@
 """Rollouts: G sessions a spec, all turns, with everything the update needs of them as tensors.
 
-One row is one session; the second dimension is the turn. Rows of a spec share a `group_id`, and nothing is ever
-grouped by text. All randomness is a function of (seed, iteration, session, rollout, turn).
+One row is one session; the second dimension is the turn. Rows of a spec share a `group_id`, and nothing is
+ever grouped by text. All randomness is a function of (seed, iteration, session, rollout, turn).
 """
 
 from __future__ import annotations
@@ -15,12 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from editenv.agents.edit_r2.choice import chosen
+from editenv.agents.edit_r2.padding import real, stack_turns
+from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.noise import normals, uniforms
 from editenv.agents.editor.prompts import intent_block, transcript_block
-from editenv.agents.editor.turns import TurnSettings, conditioned, decode, encode, picture_context, spoken, write_intents
-from editenv.agents.edit_r2.padding import real, stack_turns
-from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.editor.turns import (
+    TurnSettings,
+    conditioned,
+    decode,
+    encode,
+    picture_context,
+    spoken,
+    write_intents,
+)
 from editenv.agents.flow.sample import sample_window
 from editenv.agents.flow.schedule import window_starts
 from editenv.agents.flow.sde import SAMPLERS
@@ -44,6 +53,9 @@ class RolloutSettings:
         window: stochastic steps a turn, W.
         window_low, window_high: first and last step at which the window may start.
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
+
+    Raises:
+        ValueError: the sampler is not known, or the window leaves the time grid.
     """
 
     turn: TurnSettings = field(default_factory=lambda: TurnSettings(temperature=0.9))
@@ -55,6 +67,14 @@ class RolloutSettings:
     window_low: int = 0
     window_high: int = 2
     shared_noise: bool = False
+
+    def __post_init__(self) -> None:
+        chosen("sampler", self.sampler, SAMPLERS)
+        if self.window < 1 or not 0 <= self.window_low <= self.window_high <= self.turn.steps - self.window:
+            raise ValueError(
+                f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected at "
+                f"least one step, all inside the grid's {self.turn.steps} steps"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,15 +101,15 @@ def collect(
     specs: int,
     watch: Stopwatch,
 ) -> Rollout:
-    """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` times the phases.
+    """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` takes times.
 
     Returns:
-        A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`, `intent_mask`,
-        `text_log_prob` [S, K, L2] (what was sampled, the stop token included; mask all False where none was written);
-        `condition_ids`, `condition_mask` [S, K, L3] (what the picture was conditioned on); `source` [S, K, N, C];
-        `latents` [S, K, W + 1, N, C]; `times` [S, K, W + 1]; `flow_log_prob_mean` [S, K, W]; `flow_mean`
-        [S, K, W, N, C]; `reward`, `instruction_following` [S, K]; `valid` [S, K], False where a turn was not
-        scored; `group_id` [S].
+        A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`,
+        `intent_mask`, `text_log_prob` [S, K, L2] (what was sampled, the stop token included; mask all False
+        where none was written); `condition_ids`, `condition_mask` [S, K, L3] (what the picture was
+        conditioned on); `source` [S, K, N, C]; `latents` [S, K, W + 1, N, C]; `times` [S, K, W + 1];
+        `flow_log_prob_mean` [S, K, W]; `flow_mean` [S, K, W, N, C]; `reward`, `instruction_following` [S, K];
+        `valid` [S, K], False where a turn was not scored; `group_id` [S].
     """
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
@@ -185,14 +205,16 @@ def _intents(
 
 
 def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> dict[str, Tensor]:
-    """Rewards and what the filter reads, of the turn just played; NaN and not valid where nothing was scored."""
+    """Rewards and what the filter reads, of the turn just played; NaN and not valid where unscored."""
     scored = [
         session.scores[turn] if lives and session.scores[turn].scored else None
         for session, lives in zip(sessions, alive, strict=True)
     ]
     following = [None if scores is None else scores.instruction_following for scores in scored]
     return {
-        "reward": torch.tensor([float("nan") if s is None else s.reward for s in scored], dtype=torch.float64),
+        "reward": torch.tensor(
+            [float("nan") if s is None else s.reward for s in scored], dtype=torch.float64
+        ),
         "instruction_following": torch.tensor(
             [float("nan") if value is None else value for value in following], dtype=torch.float64
         ),

@@ -27,7 +27,7 @@ class Stopwatch:
             self._seconds[name] += time.perf_counter() - start
 
     def take(self) -> dict[str, float]:
-        """Seconds of each phase since the last call, under "seconds/NAME", and the peak memory in MiB so far."""
+        """Seconds of each phase since the last call, under "seconds/NAME", and the peak memory in MiB."""
         taken = {f"seconds/{name}": seconds for name, seconds in self._seconds.items()}
         self._seconds.clear()
         return taken | {"peak_memory_mib": peak_memory_mib()}

@@ -1,19 +1,20 @@
 """Edit-R2's trainer: TRL's GRPOTrainer with sessions for completions and the joint loss of text and flow.
 
-One row of TRL's batches is one session. An iteration samples `specs * rollouts` of them, scores them and makes
-`updates_per_iteration` optimiser steps, each on its share. Launching, checkpoints, logging and LoRA are TRL's.
+One row of TRL's batches is one session. An iteration samples `specs * rollouts` of them, scores them and
+makes `updates_per_iteration` optimiser steps, each on its share. Launching, checkpoints, logging and LoRA are
+TRL's.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
@@ -21,9 +22,11 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
 from editenv.agents.edit_r2.advantage import ADVANTAGES, constant_groups
+from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
 from editenv.agents.edit_r2.filter import FILTERS
 from editenv.agents.edit_r2.metrics import rollout_metrics
+from editenv.agents.edit_r2.resume import keep_newest, mark_complete
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import (
@@ -38,10 +41,8 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
 
-COMPLETE = "complete.json"
-"""Written last into a checkpoint's folder: without it the checkpoint is half written."""
-
 _KL_SESSIONS = 16
+_KEPT = 2
 _BATCH_WIDE = ("group_id",)
 
 
@@ -59,6 +60,9 @@ class TrainingSettings:
         rollout, update: how sessions are sampled, how the policy is updated.
         lora_rank, lora_alpha: of the adapters; rank 0 trains the weights themselves.
         report_to: trackers, as TRL names them.
+
+    Raises:
+        ValueError: a name is not known, or numbers do not fit together.
     """
 
     out: Path
@@ -74,6 +78,18 @@ class TrainingSettings:
     lora_alpha: float = 128
     report_to: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        chosen("advantage", self.advantage, ADVANTAGES)
+        chosen("filter", self.filter, FILTERS)
+        for name in ("iterations", "specs", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        updates, sessions = self.update.updates_per_iteration, self.specs * self.rollout.rollouts
+        if updates < 1 or sessions % updates:
+            raise ValueError(
+                f"updates_per_iteration is {updates}, expected a divisor of specs * rollouts = {sessions}"
+            )
+
 
 class EditR2Trainer(GRPOTrainer):
     """Trains a checkpoint's model on sessions of an environment.
@@ -82,7 +98,8 @@ class EditR2Trainer(GRPOTrainer):
         checkpoint: its model is trained in place.
         envs: `specs * rollouts` environments side by side, autoreset disabled.
         settings: see TrainingSettings.
-        watch: called in each iteration with its number and rollout before the update; what it returns is logged.
+        watch: called in each iteration with its number and rollout, before the update; what it returns is
+            logged.
     """
 
     def __init__(
@@ -122,12 +139,12 @@ class EditR2Trainer(GRPOTrainer):
         """The trained model; adapters are added into the weights."""
         trained = self.accelerator.unwrap_model(self.model)
         if isinstance(trained, PeftModel):
-            return copy.deepcopy(trained).merge_and_unload().eval()  # type: ignore[operator, no-any-return]
+            return copy.deepcopy(trained).merge_and_unload().eval()
         return self.checkpoint.model.eval()
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """AdamW with a group for each expert."""
-        if self.optimizer is None:
+        if self.optimizer is None:  # type: ignore[has-type]
             update = self.settings.update
             groups = parameter_groups(self.model, update.text_rate, update.flow_rate, weight_decay=1e-4)
             self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
@@ -163,6 +180,8 @@ class EditR2Trainer(GRPOTrainer):
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout))
         self.checkpoint.model.train()
+        # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
+        torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
@@ -190,7 +209,7 @@ class EditR2Trainer(GRPOTrainer):
             return judge(reference, batch, self.settings.rollout, update)
 
     def _measured_kl(self, inputs: dict[str, Tensor]) -> dict[str, float]:
-        """Distances to the reference on a few sessions, for the log, where the loss does not hold them anyway."""
+        """Distances to the reference on a few sessions, for the log, where the loss does not hold them."""
         update = self.settings.update
         if update.text_kl or update.flow_kl:
             return {}
@@ -221,12 +240,12 @@ class EditR2Trainer(GRPOTrainer):
         return torch.tensor(sum(norm**2 for norm in norms.values()) ** 0.5)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Writes a checkpoint and then, last of all, the mark that it is complete."""
+        """Writes a checkpoint, then the mark that it is complete, and only then removes older ones."""
         super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        unfinished = folder / f"{COMPLETE}.part"
-        unfinished.write_text(json.dumps({"iteration": self.iteration}), encoding="utf-8")
-        unfinished.replace(folder / COMPLETE)
+        mark_complete(
+            self.settings.out / f"checkpoint-{self.state.global_step}", {"iteration": self.iteration}
+        )
+        keep_newest(self.settings.out, _KEPT)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None is written: a run's folder tells how it was made."""
@@ -241,18 +260,8 @@ class EditR2Trainer(GRPOTrainer):
             self._metrics["train"][name].append(value)
 
 
-def newest_checkpoint(out: Path) -> Path | None:
-    """The newest complete checkpoint of a run's folder; half-written ones are passed over."""
-    complete = [path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(complete, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
-
-
 def _arguments(settings: TrainingSettings) -> GRPOConfig:
     updates, sessions = settings.update.updates_per_iteration, settings.specs * settings.rollout.rollouts
-    if sessions % updates:
-        raise ValueError(
-            f"updates_per_iteration is {updates}, expected a divisor of specs * rollouts = {sessions} sessions"
-        )
     return GRPOConfig(
         output_dir=str(settings.out),
         seed=settings.seed,
@@ -273,7 +282,6 @@ def _arguments(settings: TrainingSettings) -> GRPOConfig:
         logging_strategy="steps",
         save_strategy="steps",
         save_steps=settings.save_every * updates,
-        save_total_limit=2,
         report_to=list(settings.report_to),
         disable_tqdm=True,
         dataloader_num_workers=0,
@@ -292,13 +300,13 @@ def _adapters(settings: TrainingSettings) -> LoraConfig:
     )
     return LoraConfig(
         r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]
+        lora_alpha=settings.lora_alpha,
         init_lora_weights="gaussian",
         target_modules=rf".*\.({'|'.join(text + flow)})",
     )
 
 
-class _without_adapters(AbstractContextManager[Any]):  # noqa: N801 - reads as a statement
+class _without_adapters(AbstractContextManager[Any]):
     def __init__(self, model: PeftModel) -> None:
         self.model, self.off = model, model.disable_adapter()
 

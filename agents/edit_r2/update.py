@@ -1,4 +1,4 @@
-"""One minibatch's loss: the policy judges what was sampled, beside the reference, and both terms are joined."""
+"""One minibatch's loss: policy and reference judge what was sampled, and both terms are joined."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class Judgement:
     flow_std: Tensor | None
 
 
-def judge(model: Forward, batch: dict[str, Tensor], rollout: RolloutSettings, update: UpdateSettings) -> Judgement:
+def judge(
+    model: Forward, batch: dict[str, Tensor], rollout: RolloutSettings, update: UpdateSettings
+) -> Judgement:
     """What a policy thinks of sampled turns, in one forward call.
 
     Args:
@@ -114,7 +116,13 @@ def policy_loss(
         old = batch["text_log_prob"]
         distance = None if reference is None else text_kl(now.text_log_prob, _given(reference.text_log_prob))
         text = PolicyTerm(
-            now.text_log_prob, old, batch["intent_mask"], update.text_clip, update.text_weight, distance, update.text_kl
+            now.text_log_prob,
+            old,
+            batch["intent_mask"],
+            update.text_clip,
+            update.text_weight,
+            distance,
+            update.text_kl,
         )
     if now.flow_log_prob_mean is not None:
         old = batch["flow_log_prob_mean"]
@@ -128,7 +136,7 @@ def policy_loss(
 
 
 def ratio_errors(now: Judgement, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Largest |ratio - 1| of each space; before an update it measures how far rollout and training disagree."""
+    """Largest |ratio - 1| of each space; before an update, how far rollout and training disagree."""
     errors = {}
     if now.text_log_prob is not None:
         errors["text"] = ratio_error(now.text_log_prob, batch["text_log_prob"], batch["intent_mask"])
@@ -149,13 +157,15 @@ def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
         if not error <= bound:
             raise RuntimeError(
                 f"before the first update the {space} ratio differs from 1 by {error:.2e}, expected at most "
-                f"{bound:.0e}: rollout and training compute different log-probs (dtype, kernels or batch shape)"
+                f"{bound:.0e}: rollout and training compute different log-probs (dtype, kernels, batch shape)"
             )
 
 
 def _token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float) -> Tensor:
     log_probs = torch.log_softmax(logits.float() / (temperature or 1.0), -1)
-    return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(~batch["intent_mask"], 0.0)
+    return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(
+        ~batch["intent_mask"], 0.0
+    )
 
 
 def _given(tensor: Tensor | None) -> Tensor:

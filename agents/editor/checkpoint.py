@@ -48,7 +48,9 @@ def checkpoint_folder(name: str | Path) -> Path:
         if (folder / "model.safetensors").is_file():
             return folder
     near = difflib.get_close_matches(str(name), shipped_names()) or shipped_names()
-    raise ValueError(f"model is {str(name)!r}, expected {' or '.join(near)}, or a run or folder with model.safetensors")
+    raise ValueError(
+        f"model is {str(name)!r}, expected {' or '.join(near)}, or a run or folder with model.safetensors"
+    )
 
 
 def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Random numbers as a function of names: seed, session and turn, never of the batch or of what was drawn before."""
+"""Random numbers as a function of names (seed, session, turn), never of the batch or of earlier draws."""
 
 from __future__ import annotations
 

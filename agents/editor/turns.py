@@ -44,7 +44,9 @@ class TurnSettings:
 @torch.no_grad()
 def encode(checkpoint: Checkpoint, pictures: Sequence[Picture]) -> Tensor:
     """Latents [B, N, C] of uint8 pictures [H, W, 3]."""
-    return checkpoint.autoencoder.encode(torch.from_numpy(np.stack(list(pictures))).to(checkpoint.model.device))
+    return checkpoint.autoencoder.encode(
+        torch.from_numpy(np.stack(list(pictures))).to(checkpoint.model.device)
+    )
 
 
 @torch.no_grad()
@@ -59,7 +61,7 @@ def write_intents(
     settings: TurnSettings,
     uniforms: Tensor | None = None,
 ) -> Written:
-    """Intents as tokens with their log-probs; `uniforms` [B, max_intent_tokens] where the temperature is above 0."""
+    """Intents as tokens with log-probs; `uniforms` [B, max_intent_tokens] for temperatures above 0."""
     model = checkpoint.model
     with torch.no_grad():
         context = model.new_context(len(transcripts))
@@ -69,7 +71,9 @@ def write_intents(
         )
 
 
-def spoken(checkpoint: Checkpoint, written: Written, instructions: Sequence[str]) -> tuple[list[str], list[bool]]:
+def spoken(
+    checkpoint: Checkpoint, written: Written, instructions: Sequence[str]
+) -> tuple[list[str], list[bool]]:
     """Intents in words, and whether each had to fall back to the user's: where it is empty or never ended."""
     texts, fallbacks = [], []
     stop = checkpoint.tokenizer.eos_token_id
@@ -85,7 +89,9 @@ def spoken(checkpoint: Checkpoint, written: Written, instructions: Sequence[str]
 @torch.no_grad()
 def picture_context(checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str]) -> Context:
     """What generation is conditioned on: the current picture, then the intent."""
-    return checkpoint.model.read([ImageBlock(latents), intent_block(checkpoint.tokenizer, intents)], len(latents))
+    return checkpoint.model.read(
+        [ImageBlock(latents), intent_block(checkpoint.tokenizer, intents)], len(latents)
+    )
 
 
 def conditioned(checkpoint: Checkpoint, context: Context, latents: Tensor) -> Velocity:
@@ -103,5 +109,7 @@ def generate(
     return sample_ode(conditioned(checkpoint, context, latents), noise, settings.times())
 
 
-def _velocity(checkpoint: Checkpoint, context: Context, source: Tensor | None, x: Tensor, t: Tensor) -> Tensor:
+def _velocity(
+    checkpoint: Checkpoint, context: Context, source: Tensor | None, x: Tensor, t: Tensor
+) -> Tensor:
     return checkpoint.model.velocity(context, x, t, source=source)

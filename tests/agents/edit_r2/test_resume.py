@@ -1,0 +1,175 @@
+"""A run that is killed and started again is the run that was never killed."""
+
+import json
+import multiprocessing
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from editenv.agents.edit_r2.resume import (
+    COMPLETE,
+    drop_half_written,
+    keep_newest,
+    mark_complete,
+    newest_checkpoint,
+    whole_checkpoints,
+)
+from editenv.agents.editor.checkpoint import save_checkpoint
+from tests.tiny_editor import tiny_checkpoint, tiny_config, tiny_trainer, train_for_brightness
+
+ITERATIONS = 4
+MEASURED = ("seconds/", "peak_memory", "step_time")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Processes of their own that start with everything imported, and nothing drawn."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.tiny_editor"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("start")
+    save_checkpoint(tiny_checkpoint(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, processes, start) -> dict[int, Path]:
+    """Runs that nobody killed, by LoRA rank."""
+    runs = {}
+    for rank in (0, 2):
+        runs[rank] = tmp_path_factory.mktemp(f"unbroken{rank}")
+        run(processes, tiny_config(runs[rank], start, iterations=ITERATIONS, lora_rank=rank))
+    return runs
+
+
+def begin(processes, config):
+    process = processes.Process(target=train_for_brightness, args=(config,))
+    process.start()
+    return process
+
+
+def run(processes, config) -> None:
+    process = begin(processes, config)
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def what_was_learnt(out: Path) -> tuple[dict[str, bytes], list[dict]]:
+    weights = {n: v.numpy().tobytes() for n, v in load_file(out / "model" / "model.safetensors").items()}
+    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
+    return weights, [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+
+
+@pytest.mark.parametrize(("rank", "saved", "seconds"), [(0, 1, 0.0), (0, 2, 0.05), (2, 1, 0.1)])
+def test_a_killed_run_started_again_equals_an_unbroken_one(
+    processes, unbroken, start, tmp_path, rank, saved, seconds
+):
+    config = tiny_config(tmp_path, start, iterations=ITERATIONS, lora_rank=rank)
+    process = begin(processes, config)
+    deadline = time.monotonic() + 60
+    while len(whole_checkpoints(tmp_path)) < saved and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    assert not (tmp_path / "model").exists(), "killed too late to show anything"
+    run(processes, config)
+    weights, logs = what_was_learnt(tmp_path)
+    expected_weights, expected_logs = what_was_learnt(unbroken[rank])
+    assert logs == expected_logs
+    assert weights == expected_weights
+
+
+def test_the_unbroken_run_learnt_something_in_every_iteration(unbroken, start):
+    weights, logs = what_was_learnt(unbroken[0])
+    before = load_file(start / "model.safetensors")
+    assert all(
+        value.numpy().tobytes() != weights[name] for name, value in before.items() if "pos_embed" not in name
+    )
+    assert [log["iteration"] for log in logs] == list(range(ITERATIONS))
+    assert all(log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0 for log in logs)
+
+
+def test_a_half_written_newest_checkpoint_is_passed_over(processes, unbroken, start, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "model")
+    newest = newest_checkpoint(tmp_path)
+    (newest / COMPLETE).unlink()
+    for file in newest.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    run(processes, tiny_config(tmp_path, start, iterations=ITERATIONS))
+    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+
+
+def test_a_finished_run_only_returns(unbroken, start, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    result = train_for_brightness(tiny_config(tmp_path, start, iterations=ITERATIONS))
+    assert result.iterations == ITERATIONS
+    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+
+
+def test_a_run_goes_on_for_longer_than_was_asked_at_first(processes, unbroken, start, tmp_path):
+    run(processes, tiny_config(tmp_path, start, iterations=2))
+    run(processes, tiny_config(tmp_path, start, iterations=ITERATIONS))
+    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+
+
+def test_other_settings_are_refused_in_a_folder_that_holds_a_run(unbroken, start, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    with pytest.raises(ValueError, match=r"run with another algorithm, seed; expected the same settings"):
+        train_for_brightness(tiny_config(tmp_path, start, seed=1, flow_rate=1.0))
+    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+
+
+def test_there_is_a_whole_checkpoint_whenever_a_save_is_interrupted(tmp_path):
+    """Even where the half-written remains of a killed run carry the highest number."""
+    trainer = tiny_trainer(tmp_path, iterations=3, save_every=1)
+    remains = tmp_path / "checkpoint-99"
+    remains.mkdir()
+    seen = []
+
+    class Spy(type(trainer.callback_handler.callbacks[0])):
+        def on_save(self, args, state, control, **kwargs):
+            seen.append(len(whole_checkpoints(tmp_path)))
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step > 2:
+                seen.append(len(whole_checkpoints(tmp_path)))
+
+    trainer.add_callback(Spy())
+    trainer.train()
+    assert min(seen) >= 1
+    assert [folder.name for folder in whole_checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-6"]
+
+
+def test_marks_decide_which_checkpoints_count(tmp_path):
+    for number in (2, 10, 9, 100):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+    for number in (2, 10, 9):
+        mark_complete(tmp_path / f"checkpoint-{number}", {"iteration": number})
+    assert newest_checkpoint(tmp_path).name == "checkpoint-10"
+    keep_newest(tmp_path, 2)
+    assert [folder.name for folder in whole_checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
+    assert [folder.name for folder in drop_half_written(tmp_path)] == ["checkpoint-100"]
+    assert newest_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_the_mark_goes_first_when_a_checkpoint_is_removed(tmp_path, monkeypatch):
+    for number in (1, 2):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        mark_complete(tmp_path / f"checkpoint-{number}", {})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_newest(tmp_path, 1)
+    assert not (tmp_path / "checkpoint-1" / COMPLETE).exists()

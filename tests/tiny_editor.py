@@ -1,0 +1,151 @@
+"""A small editor with random weights, and a judge that pays for brightness, so that rewards differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from gymnasium.vector import AutoresetMode
+
+from editenv.agents import train as training
+from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.agents.editor.checkpoint import SHIPPED, Checkpoint, load_autoencoder
+from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.train import TrainResult
+from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from editenv.configs.compose import compose
+from editenv.configs.schema import AlgorithmConfig, TrainConfig
+from editenv.sims.replay import ReplayUser
+from editenv.types import Scores, TurnOutcome
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.language import vocabulary
+from editenv.worlds.studio.world import StudioWorld
+
+_DISABLED = AutoresetMode.DISABLED
+TURN = TurnSettings(max_intent_tokens=5, temperature=0.9, steps=4)
+ROLLOUT = RolloutSettings(turn=TURN, rollouts=3)
+
+
+def tiny_checkpoint(seed: int = 0) -> Checkpoint:
+    """Hidden 32, 2 layers; no weight is zero, so that every part of the model shows in what it does."""
+    torch.set_num_threads(1)
+    autoencoder = load_autoencoder(SHIPPED / "autoencoder")
+    tokenizer = build_tokenizer(vocabulary())
+    special = {
+        f"{place}_id": SPECIAL_TOKENS.index(f"<{token}>")
+        for place, token in (
+            ("pad_token", "pad"),
+            ("bos_token", "bos"),
+            ("eos_token", "eos"),
+            ("start_of_image", "soi"),
+            ("end_of_image", "eoi"),
+        )
+    }
+    config = UnifiedConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        rope_theta=10_000.0,
+        latent_patch_size=1,
+        latent_channels=autoencoder.config.latent_dim,
+        max_latent_size=4,
+        source_channel=True,
+        residual_prediction=True,
+        adaptive_norm=True,
+        **special,
+    )
+    model = UnifiedModel(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "pos_embed" not in name and "norm.weight" not in name:
+                parameter.normal_(0, 0.15, generator=generator)
+    return Checkpoint(model, autoencoder, tokenizer, "tiny")
+
+
+class BrightnessScorer:
+    """Pays for bright pictures; follows an instruction in most turns; fails in the turns `fails` says."""
+
+    version = "brightness 1"
+
+    def __init__(self, fails: Sequence[tuple[int, int]] = ()) -> None:
+        self.fails = frozenset(fails)
+
+    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+        return [self._one(turn) for turn in turns]
+
+    def _one(self, turn: TurnOutcome) -> Scores:
+        if (turn.spec.index, turn.turn) in self.fails:
+            return Scores(error="judge: timed out")
+        following = float(int(turn.after.sum()) % 5 > 0)
+        return Scores(following, None, following, reward=float(turn.after.mean() / 255))
+
+
+def brightness_envs(count: int, scorer: Any = None) -> MICEEditVectorEnv:
+    """Studio sessions of `mixed`, judged by brightness."""
+    return MICEEditVectorEnv(
+        count, StudioWorld("mixed"), ReplayUser(), scorer or BrightnessScorer(), autoreset_mode=_DISABLED
+    )
+
+
+def tiny_settings(out: Path, **changes: Any) -> TrainingSettings:
+    """Two specs, three rollouts, two updates an iteration; keywords go to whichever settings have them."""
+    update = _changed(UpdateSettings(text_rate=1e-3, flow_rate=1e-3), changes)
+    rollout = _changed(ROLLOUT, changes)
+    settings = _changed(TrainingSettings(out, iterations=1, specs=2, save_every=100), changes)
+    assert not changes, f"no settings have {sorted(changes)}"
+    return replace(settings, rollout=rollout, update=update)
+
+
+def tiny_trainer(
+    out: Path, checkpoint: Checkpoint | None = None, scorer: Any = None, **changes: Any
+) -> EditR2Trainer:
+    """A trainer of a tiny checkpoint on sessions judged by brightness."""
+    settings = tiny_settings(out, **changes)
+    envs = brightness_envs(settings.specs * settings.rollout.rollouts, scorer)
+    return EditR2Trainer(checkpoint or tiny_checkpoint(), envs, settings)
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all weights by name."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _changed(settings: Any, changes: dict[str, Any]) -> Any:
+    own = {name: changes.pop(name) for name in list(changes) if hasattr(settings, name)}
+    return replace(settings, **own)
+
+
+def tiny_config(out: Path, model: Path, **changes: Any) -> TrainConfig:
+    """Settings of `editenv train` for a tiny checkpoint; keywords go to whichever level has them."""
+    tiny = {"max_intent_tokens": 5, "steps": 4, "text_rate": 1e-3, "flow_rate": 1e-3}
+    algorithm = {
+        name: changes.pop(name) for name in list(changes) if name in AlgorithmConfig.__dataclass_fields__
+    }
+    own = {
+        "iterations": 4,
+        "specs": 2,
+        "rollouts": 3,
+        "save_every": 1,
+        "eval_every": 0,
+        "image_every": 0,
+    } | changes
+    config = compose("train", out=str(out), model=str(model), **own)
+    return replace(config, threads=1, algorithm=replace(config.algorithm, **tiny | algorithm))
+
+
+def train_for_brightness(config: TrainConfig) -> TrainResult:
+    """`train` with the exact scorer, whose scores of random pictures are all 0, replaced."""
+    with patch.object(training, "make_vector_env", lambda num_envs, **_: brightness_envs(num_envs)):
+        return training.train(config)
