@@ -174,7 +174,11 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     if config.policy not in MODEL:
         policy: Policy[Any] = make(envs)
         return policy
+    from transformers.utils import logging
+
     use_threads(config.threads)
+    # Loading a small model is no work worth a progress bar.
+    logging.disable_progress_bar()
     model: Policy[Any] = make(envs, config.model, config.intent, config.image, turn_settings(config))
     return model
 

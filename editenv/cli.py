@@ -13,7 +13,6 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from editenv.manual import Command, commands, overview, page
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 TRACEBACK = "EDITENV_TRACEBACK"
 """Set to 1 in the environment, errors of the user show their traceback too."""
 
+_FULL_ERRORS = "HYDRA_FULL_ERROR"
 _HELP = ("-h", "--help")
 _SWEEP = ("-m", "--multirun")
 # Everything goes to `out`, Hydra's own notes to out/.hydra, and there is no log file.
@@ -195,8 +195,16 @@ def _one_line(text: str) -> str:
 @contextmanager
 def _as_hydra_wants(words: list[str]) -> Iterator[None]:
     """Hydra reads the process's arguments, and lets errors out only where the environment asks for it."""
-    with mock.patch.object(sys, "argv", words), mock.patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+    arguments, full_errors = sys.argv, os.environ.get(_FULL_ERRORS)
+    sys.argv, os.environ[_FULL_ERRORS] = words, "1"
+    try:
         yield
+    finally:
+        sys.argv = arguments
+        if full_errors is None:
+            del os.environ[_FULL_ERRORS]
+        else:
+            os.environ[_FULL_ERRORS] = full_errors
 
 
 if __name__ == "__main__":
