@@ -91,7 +91,7 @@ class Situation:
 
     def unique(self, target: Target) -> bool:
         """Do the words fit exactly one object of the scene?"""
-        return sum(target.fits(thing) for thing in self.scene.cells) == 1
+        return [target.fits(thing) for thing in self.scene.cells if thing is not None].count(True) == 1
 
     def ruled(self, attribute: str) -> str | None:
         """The value a rule in force asks for."""

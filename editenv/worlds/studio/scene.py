@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -68,7 +68,7 @@ class Scene:
         """The scene with one cell changed."""
         cells = list(self.cells)
         cells[cell] = thing
-        return replace(self, cells=tuple(cells))
+        return Scene(tuple(cells), self.background)
 
     def occupied(self) -> list[int]:
         """Cells that hold an object, in order."""
