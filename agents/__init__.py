@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Agents: policies that play sessions, the unified model, and the training that improves it."""

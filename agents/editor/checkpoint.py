@@ -35,7 +35,7 @@ class Checkpoint:
 
 def shipped_names() -> list[str]:
     """Names of the checkpoints that come with the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob("*/card.json"))
+    return sorted(path.parent.name for path in SHIPPED.glob("*/tokenizer.json"))
 
 
 def checkpoint_folder(name: str | Path) -> Path:
