@@ -62,7 +62,7 @@ def bench_env(
         repeats: how often to measure.
 
     Returns:
-        `turns_per_second` (best repeat) and `turns_per_second_median`; `turns_per_cpu_second` (best repeat), by
+        `turns_per_second` (best repeat) and `turns_per_second_median`; `turns_per_cpu_second` (best), by
         this process's processor time, which tells what one core does while others want it too;
         `microseconds_per_turn` (best repeat) and its parts `reset_microseconds_per_turn` and
         `step_microseconds_per_turn`; `reward` (mean; 1.0 where the pictures are exact); and the settings.
