@@ -123,7 +123,8 @@ def collect(
         with watch.phase("scoring"):
             observations, *_ = envs.step(actions)
         turns.append(tensors | _judged(envs.sessions, alive, turn))
-        fallbacks += [fell for fell, lives in zip(fallen, alive, strict=True) if lives]
+        # Before `intent_from_turn` nothing is written that could fall back.
+        fallbacks += [fell for fell, lives in zip(fallen, alive, strict=bool(fallen)) if lives]
     stacked = stack_turns(turns)
     stacked["group_id"] = torch.tensor(numbers)
     return Rollout(envs.sessions, stacked, sum(fallbacks) / max(len(fallbacks), 1))
