@@ -74,6 +74,7 @@ def train(config: TrainConfig) -> TrainResult:
     trainer.remove_callback(PrinterCallback)
     updates = settings.update.updates_per_iteration
     trainer.add_callback(_Bar(config.iterations, updates))
+    trainer.add_callback(_Journal(out / "logs.jsonl", updates))
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     checkpoint.model = trainer.merged_model()
     save_checkpoint(checkpoint, out / "model")
@@ -135,10 +136,8 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
 
 
 def _write(config: TrainConfig, result: TrainResult) -> None:
-    """logs.jsonl, curves.png and summary.json."""
+    """curves.png and summary.json."""
     out = Path(config.out)
-    lines = [json.dumps(log) + "\n" for log in result.logs]
-    (out / "logs.jsonl").write_text("".join(lines), encoding="utf-8")
     learning_curves(result.logs, out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {
         "config": asdict(config),
@@ -188,3 +187,18 @@ class _Bar(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leaves the terminal."""
         self.bar.stop()
+
+
+class _Journal(TrainerCallback):
+    """Keeps the file of logs, a line an iteration, up to date while the run goes on."""
+
+    def __init__(self, path: Path, updates: int) -> None:
+        self.path = path
+        self.updates = updates
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Writes all lines anew, since a resumed run may have to take some back."""
+        lines = [json.dumps(log) + "\n" for log in nested(state.log_history, self.updates)]
+        unfinished = self.path.with_suffix(".part")
+        unfinished.write_text("".join(lines), encoding="utf-8")
+        unfinished.replace(self.path)

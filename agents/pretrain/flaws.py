@@ -19,9 +19,34 @@ def forget(turn: StudioTurn, grid: int, rules: bool, reference: bool) -> str:
     return intent.replace(target.words(grid), "it", 1)
 
 
+_KINDS = (0.6, 0.2, 0.2)  # nothing done, other looks, a second change
+
+
 def spoil(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
     """A wrong result: nothing done, the edited object with other looks, or a second cell changed with it."""
-    kind = rng.integers(3)
+    while True:
+        drawn = _drawn(turn, before, result, rng)
+        if not is_right(turn, before, drawn):
+            return drawn
+
+
+def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
+    """Is the edit as asked, every rule kept, and all else as it was?"""
+    free = frozenset(name for rule in turn.rules for name in rule.free)
+    kept = all(rule.holds(turn.edit, before, after) is not False for rule in turn.rules)
+    return turn.edit.accepts(before, after, free) and kept and not _collateral(turn, before, after)
+
+
+def _collateral(turn: StudioTurn, before: Scene, after: Scene) -> bool:
+    changed = {cell for cell, old in enumerate(before.cells) if after.cells[cell] != old}
+    if before.background != after.background:
+        changed.add(BACKGROUND)
+    return bool(changed - turn.edit.touched(before))
+
+
+def _drawn(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
+    """As `spoil`, but by chance it may be right: words leave looks open, and drawn looks may be the old ones."""
+    kind = rng.choice(len(_KINDS), p=_KINDS)
     if kind == 0:
         return before
     cell = turn.edit.edited_cell(before)

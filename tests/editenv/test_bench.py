@@ -21,8 +21,3 @@ def test_parts_add_up() -> None:
     assert figures["turns_per_second"] == pytest.approx(1e6 / parts)
     assert figures["reward"] == 1.0
     assert figures["turns_per_cpu_second"] > 0
-
-
-def test_fast_enough_for_training() -> None:
-    """Fails where the environment is several times slower than it was made (6,000 turns a second)."""
-    assert bench_env(num_envs=64, turns=768, repeats=3)["turns_per_cpu_second"] > 1_500
