@@ -74,8 +74,8 @@ class Policy(Protocol[Memory]):
 
         Args:
             observations: of B sessions at their first turn.
-            seeds: one number a session, from which all that the agent draws at random in it must follow, so that
-                its actions do not depend on the sessions beside it.
+            seeds: one number a session, from which all that the agent draws at random in it must follow, so
+                that its actions do not depend on the sessions beside it.
         """
 
     def act(self, observations: Observations, memories: list[Memory]) -> tuple[dict[str, Any], list[Memory]]:

@@ -17,8 +17,8 @@ _LARGEST_NOISE = 0.25
 def train_autoencoder(cell: int, seed: int, steps: int, rate: float = 2e-3) -> CellAutoencoder:
     """An autoencoder of cells of `cell` pixels, trained on all of them at once with latent noise.
 
-    AdamW with a one-cycle schedule; the decoder sees latents with noise of standard deviation up to 0.25. Empty
-    cells, the commonest of all in scenes, stand several times in the batch.
+    AdamW with a one-cycle schedule; the decoder sees latents with noise of standard deviation up to 0.25.
+    Empty cells, the commonest of all in scenes, stand several times in the batch.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -28,7 +28,7 @@ _NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2)
 
 
 def card_scores(checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int) -> dict[str, Any]:
-    """Scores a turn on test sessions of `mixed`: greedy, with right intents given, and the best of 6 attempts."""
+    """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
     envs = make_vector_env(
         num_envs=min(sessions, 256),
         suite="mixed",
@@ -59,7 +59,7 @@ def card_scores(checkpoint: Checkpoint, size: int, grid: int, sessions: int, see
 
 @torch.no_grad()
 def round_trip(autoencoder: CellAutoencoder, size: int, grid: int, sessions: int = 512) -> dict[str, float]:
-    """Share of test scenes that parse exactly after encoding and decoding, by the latent noise's standard deviation."""
+    """Share of test scenes that parse exactly after encoding and decoding, by the latents' noise."""
     world = StudioWorld("mixed", size, grid)
     specs = [world.session("test", 0, index) for index in range(sessions)]
     latents = autoencoder.encode(torch.from_numpy(np.stack([world.picture(spec) for spec in specs])))
@@ -83,14 +83,14 @@ def _markdown(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        f"Made by `editenv pretrain recipe={card['name']} out=DIR` with seed {card['seed']} in {card['seconds']} seconds"
+        f"Made by `editenv pretrain recipe={card['name']}`, seed {card['seed']}, in {card['seconds']} seconds"
         + (f", starting from `{card['start']}`." if card["start"] else ", from random weights."),
         "",
         f"**Taught:** {card['taught']}",
         "",
         f"**Not taught:** {card['not_taught']}",
         "",
-        f"Scores on {scores['sessions']} test sessions of `{scores['suite']}` (seed {scores['seed']}), turns 1 / 2 / 3:",
+        f"{scores['sessions']} test sessions of `{scores['suite']}`, seed {scores['seed']}, turns 1 / 2 / 3:",
         "",
         "| | IF | CC | GA | rules kept |",
         "|---|---|---|---|---|",

@@ -26,7 +26,7 @@ class Lessons:
 
     Attributes:
         suites: suites whose training sessions are used, in turn.
-        whole_session_share: share of the text lessons taken from whole sessions; the rest are single instructions.
+        whole_session_share: share of text lessons from whole sessions; the rest are single instructions.
         whole_sessions: number of different whole sessions there are; None for as many as asked for.
         keep_rule: chance that a text lesson's answer keeps the rules stated in earlier turns.
         resolve_reference: chance that a text lesson's answer names the object that "it" stands for.
@@ -69,7 +69,7 @@ def image_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[ImageLesso
 
 
 def text_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[TextLesson]:
-    """Answers to transcripts, without end: from whole sessions or from single instructions, as the lessons say."""
+    """Answers to transcripts, without end: of whole sessions or single instructions, as the lessons say."""
     rng = np.random.default_rng([seed, 2])
     whole = _sessions(lessons.suites, seed, grid, lessons.whole_sessions)
     single = _sessions(lessons.suites, seed + 1, grid)
@@ -101,7 +101,7 @@ def _sessions(suites: Sequence[str], seed: int, grid: int, count: int | None = N
 
 
 class LatentTable:
-    """Latents of scenes by looking up each cell's, which equals encoding their pictures since cells are coded apart.
+    """Latents of scenes by looking up each cell's; cells are coded apart, so this equals encoding pictures.
 
     Args:
         autoencoder: codes one cell a token.

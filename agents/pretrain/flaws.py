@@ -1,4 +1,4 @@
-"""Head room made on purpose: answers that forget, edits that go wrong. Only the `practice` checkpoint is taught them."""
+"""Head room made on purpose: answers that forget, edits that go wrong. Only `practice` is taught them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from editenv.worlds.studio.session import StudioTurn
 
 
 def forget(turn: StudioTurn, grid: int, rules: bool, reference: bool) -> str:
-    """The turn's intent, without the rules in force or with "it" left unresolved where these are not wanted."""
+    """The turn's intent, without the rules in force or with "it" left in it where these are not wanted."""
     intent = turn.intent if rules else canonical_intent(turn.edit, (), grid)
     target = getattr(turn.edit, "target", None)
     if reference or turn.reference not in ("it", "just_added") or target is None:
@@ -45,7 +45,7 @@ def _collateral(turn: StudioTurn, before: Scene, after: Scene) -> bool:
 
 
 def _drawn(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
-    """As `spoil`, but by chance it may be right: words leave looks open, and drawn looks may be the old ones."""
+    """As `spoil`, but by chance it may be right: words leave looks open, drawn looks may be the old ones."""
     kind = rng.choice(len(_KINDS), p=_KINDS)
     if kind == 0:
         return before

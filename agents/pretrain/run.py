@@ -73,7 +73,7 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
         model = train_phase(
             model, checkpoint.tokenizer, table, as_phase(phase), seed + number, recipe.grid, recipe.ema
         )
-        # Weights are shipped in half precision; a phase that starts from them is the same in a run of its own.
+        # Weights are shipped in half precision: a phase that starts from such is the same on its own.
         model.half().float()
     seconds = time.perf_counter() - started
     checkpoint.model = model.eval()
