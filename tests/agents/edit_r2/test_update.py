@@ -1,0 +1,140 @@
+"""One minibatch's loss, from judging to the joint loss."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.edit_r2.update import (
+    Judgement,
+    UpdateSettings,
+    check_ratio,
+    judge,
+    policy_loss,
+    ratio_errors,
+)
+from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
+
+UPDATE = UpdateSettings()
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return tiny_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def turns(checkpoint):
+    """Turns of a rollout, one a row, with advantages that differ."""
+    late = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
+    tensors = collect(checkpoint, brightness_envs(6), late, 0, 0, 2, Stopwatch()).tensors
+    batch = {name: value.flatten(0, 1) for name, value in tensors.items() if name != "group_id"}
+    count = len(batch["valid"])
+    return batch | {"advantage": torch.linspace(-1, 1, count), "keep": torch.ones(count).bool()}
+
+
+@pytest.fixture(scope="module")
+def judged(checkpoint, turns):
+    with torch.no_grad():
+        return judge(checkpoint.model, turns, ROLLOUT, UPDATE)
+
+
+def test_judging_finds_the_log_probs_of_the_rollout(turns, judged):
+    written = turns["intent_mask"]
+    torch.testing.assert_close(
+        judged.text_log_prob[written], turns["text_log_prob"][written], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(judged.flow_log_prob_mean, turns["flow_log_prob_mean"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(judged.flow_mean, turns["flow_mean"], atol=1e-4, rtol=0)
+    assert all(error < 1e-4 for error in ratio_errors(judged, turns).values())
+
+
+def test_a_few_rows_are_judged_as_in_the_whole_batch(checkpoint, turns, judged):
+    rows = [1, 4, 8]
+    with torch.no_grad():
+        few = judge(checkpoint.model, {name: value[rows] for name, value in turns.items()}, ROLLOUT, UPDATE)
+    torch.testing.assert_close(few.text_log_prob, judged.text_log_prob[rows], atol=1e-5, rtol=0)
+    torch.testing.assert_close(few.flow_log_prob_mean, judged.flow_log_prob_mean[rows], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("off", "space"), [("text_weight", "flow"), ("flow_weight", "text")])
+def test_a_term_without_weight_is_neither_judged_nor_checked(checkpoint, turns, off, space):
+    update = replace(UPDATE, **{off: 0.0})
+    now = judge(checkpoint.model, turns, ROLLOUT, update)
+    assert (now.text_log_prob is None) == (space == "flow") and (now.flow_mean is None) == (space == "text")
+    assert ratio_errors(now, turns).keys() == {space}
+    assert all(name.startswith(space) for name in policy_loss(now, None, turns, update).parts)
+
+
+def test_turns_without_an_intent_have_no_text_gradient_but_a_flow_gradient(checkpoint, turns):
+    now = judge(checkpoint.model, turns, ROLLOUT, UPDATE)
+    now.text_log_prob.retain_grad()
+    now.flow_log_prob_mean.retain_grad()
+    policy_loss(now, None, turns, UPDATE).total.backward()
+    written = turns["intent_mask"].any(-1)
+    assert not written[0] and written[1], "the first turn uses the user's words"
+    assert torch.equal(now.text_log_prob.grad.abs().sum(-1) > 0, written)
+    assert (now.flow_log_prob_mean.grad != 0).all()
+
+
+def test_turns_that_are_filtered_or_unscored_have_no_gradient_in_either_space(checkpoint, turns):
+    batch = dict(turns)
+    batch["keep"], batch["valid"] = turns["keep"].clone(), turns["valid"].clone()
+    batch["keep"][1], batch["valid"][4] = False, False
+    now = judge(checkpoint.model, batch, ROLLOUT, UPDATE)
+    now.text_log_prob.retain_grad()
+    now.flow_log_prob_mean.retain_grad()
+    policy_loss(now, None, batch, UPDATE).total.backward()
+    for row in (1, 4):
+        assert (now.text_log_prob.grad[row] == 0).all() and (now.flow_log_prob_mean.grad[row] == 0).all()
+    assert (now.flow_log_prob_mean.grad[2] != 0).all()
+
+
+def test_both_distances_by_hand():
+    """flow: (0.3^2 + 0.1^2) / 2 / (2 * 0.5^2) = 0.1; text: k3 = exp(d) - d - 1 with d = 0.5 is 0.148721."""
+    zeros = torch.zeros(1, 1)
+    now = Judgement(zeros, zeros, torch.zeros(1, 1, 1, 2), torch.full((1, 1), 0.5))
+    then = Judgement(zeros + 0.5, zeros, torch.tensor([[[[0.3, -0.1]]]]), torch.full((1, 1), 0.5))
+    yes = torch.ones(1).bool()
+    batch = {
+        "text_log_prob": zeros,
+        "intent_mask": torch.ones(1, 1).bool(),
+        "flow_log_prob_mean": zeros,
+        "advantage": torch.zeros(1),
+        "keep": yes,
+        "valid": yes,
+    }
+    loss = policy_loss(now, then, batch, replace(UPDATE, text_kl=2.0, flow_kl=10.0, text_weight=0.5))
+    assert float(loss.parts["flow_kl"]) == pytest.approx(0.1)
+    assert float(loss.parts["text_kl"]) == pytest.approx(0.148721, rel=1e-5)
+    assert float(loss.total) == pytest.approx(10 * 0.1 + 0.5 * 2 * 0.148721, rel=1e-5)
+
+
+@pytest.mark.parametrize("context_gradient", [True, False])
+def test_the_context_gradient_is_a_setting(checkpoint, turns, context_gradient):
+    """The picture's context is the only thing that reaches word embeddings other than the image markers."""
+    update = replace(UPDATE, text_weight=0.0, context_gradient=context_gradient)
+    checkpoint.model.zero_grad()
+    policy_loss(judge(checkpoint.model, turns, ROLLOUT, update), None, turns, update).total.backward()
+    words = checkpoint.model.get_input_embeddings().weight.grad[6:]
+    assert bool((words != 0).any()) is context_gradient
+    checkpoint.model.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("errors", "clips", "message"),
+    [
+        ({"text": 2e-4}, {}, "the text ratio differs from 1 by 2.00e-04, expected at most 1e-04"),
+        ({"text": 0.0, "flow": 5e-5}, {"flow_clip": 1e-4}, "the flow ratio .* by 5.00e-05, .* at most 1e-05"),
+        ({"flow": float("nan")}, {}, "the flow ratio differs from 1 by nan"),
+    ],
+)
+def test_ratios_off_one_stop_the_run(errors, clips, message):
+    with pytest.raises(RuntimeError, match=message):
+        check_ratio(errors, replace(UPDATE, **clips))
+
+
+def test_ratios_within_a_tenth_of_the_clip_pass():
+    check_ratio({"text": 9e-5, "flow": 9e-5}, UPDATE)

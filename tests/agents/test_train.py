@@ -1,0 +1,155 @@
+"""`train`: what a run leaves behind, and what it refuses before anything heavy."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from editenv.agents import train as training
+from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.turns import TurnSettings, generate, write_intents
+from editenv.agents.train import train
+from editenv.worlds.records.export import export_sessions
+from editenv.worlds.records.lines import EXTRA
+from editenv.worlds.studio.world import StudioWorld
+from tests.tiny_editor import tiny_checkpoint, tiny_config, train_for_brightness
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    save_checkpoint(tiny_checkpoint(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, start):
+    """Three iterations, of which every second one looks at itself; its result and what it had in memory."""
+    out = tmp_path_factory.mktemp("run")
+    config = tiny_config(out, start, iterations=3, eval_every=2, eval_sessions=5, image_every=2)
+    kept = []
+    true = training.save_checkpoint
+
+    def keep(checkpoint, folder):
+        kept.append(checkpoint)
+        true(checkpoint, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", keep)
+        result = train_for_brightness(config)
+    return out, config, result, kept[0]
+
+
+def test_logs_hold_an_entry_an_iteration_with_held_out_scores_where_asked(run):
+    out, _, result, _ = run
+    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
+    assert logs == result.logs and [log["iteration"] for log in logs] == [0, 1, 2]
+    assert [("held_out" in log) for log in logs] == [True, False, True]
+    for log in logs:
+        assert len(log["reward"]) == 3 and log["text_ratio_error"] < 1e-4
+        for number in (
+            log["flow_kl"],
+            log["text_clip_fraction"],
+            log["seconds/update"],
+            log["peak_memory_mib"],
+        ):
+            assert np.isfinite(number)
+    assert len(logs[0]["held_out"]["reward"]) == 3
+
+
+def test_pictures_show_the_curves_and_some_rollouts(run):
+    out, *_ = run
+    assert sorted(path.name for path in (out / "images").iterdir()) == [
+        "iteration_00000.png",
+        "iteration_00002.png",
+    ]
+    for path in [out / "curves.png", *(out / "images").iterdir()]:
+        assert np.asarray(Image.open(path).convert("RGB")).std() > 5
+
+
+def test_the_summary_says_how_the_run_was_made(run, start):
+    out, config, result, _ = run
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["seed"] == config.seed and summary["iterations"] == 3 == result.iterations
+    assert summary["config"]["model"] == str(start) and summary["config"]["algorithm"]["steps"] == 4
+    assert summary["last"] == result.logs[-1] and summary["model"] == str(result.model_folder)
+
+
+def test_the_loaded_model_does_what_the_trained_one_did(run, start):
+    out, _, _, trained = run
+    by_run = load_checkpoint(out)
+    latents = torch.linspace(-1, 1, 16 * trained.model.config.latent_dim).reshape(1, 16, -1)
+    settings = TurnSettings(steps=3, max_intent_tokens=4)
+
+    def behaviour(checkpoint):
+        words = write_intents(checkpoint, [("add a star",)], settings)
+        return words.log_prob, generate(checkpoint, latents, ["add a star"], -latents, settings)
+
+    for mine, theirs in zip(behaviour(by_run), behaviour(trained), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not torch.equal(behaviour(load_checkpoint(start))[1], behaviour(by_run)[1])
+
+
+def test_a_run_with_adapters_leaves_whole_weights(start, tmp_path):
+    train_for_brightness(tiny_config(tmp_path, start, iterations=1, lora_rank=2))
+    trained, before = load_checkpoint(tmp_path).model.state_dict(), load_checkpoint(start).model.state_dict()
+    assert trained.keys() == before.keys()
+    assert not torch.equal(
+        *(w["language_model.model.layers.0.mlp.up_proj.weight"] for w in (trained, before))
+    )
+
+
+def test_sessions_come_from_a_file(start, tmp_path):
+    """Exported sessions are scored exactly; more specs than the file has sessions play them again."""
+    file = export_sessions(StudioWorld("mice-cm"), "train", 0, 3, tmp_path / "sessions")
+    config = tiny_config(
+        tmp_path / "run", start, iterations=1, specs=4, rollouts=2, eval_every=1, eval_sessions=3
+    )
+    result = train(replace(config, sessions_file=str(file)))
+    assert result.logs[0]["unscored_share"] == 0.0 and len(result.logs[0]["held_out"]["reward"]) == 3
+
+
+def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "load_checkpoint", heavy)
+    file = export_sessions(StudioWorld("mixed"), "train", 0, 1, tmp_path / "sessions")
+    for picture in file.parent.rglob("*.png"):
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(picture)
+    record = json.loads(file.read_text())
+    del record[EXTRA]
+    file.write_text(json.dumps(record) + "\n")
+    config = replace(tiny_config(tmp_path / "run", tmp_path), sessions_file=str(file))
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="no scorer to train on"):
+        warnings.simplefilter("ignore")
+        train(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"advantage": "pool"}, "advantage is 'pool', expected pooled"),
+        ({"filter": "first"}, "filter is 'first', expected first_failure or none"),
+        ({"sampler": "cpps"}, "sampler is 'cpps', expected cps"),
+        ({"suite": "mixd"}, "mixd.*mixed"),
+        ({"window_high": 9}, "window is 2 with starts 0 to 9"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr(training, "load_checkpoint", heavy)
+    with pytest.raises(ValueError, match=message):
+        train(tiny_config(tmp_path / "run", tmp_path, **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_model_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="model is 'practise', expected"):
+        train(tiny_config(tmp_path / "run", "practise"))
+    assert not (tmp_path / "run").exists()
+
+
+def heavy(*_: object) -> None:
+    raise AssertionError("the model was loaded before the settings were read")
