@@ -189,7 +189,7 @@ class EditR2Trainer(GRPOTrainer):
         settings = self.settings
         first = self._step % settings.update.updates_per_iteration == 0
         with self.stopwatch.phase("update"):
-            batch = {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
+            batch, share = _trained_turns(inputs)
             now = judge(model, batch, settings.rollout, settings.update)
             loss = policy_loss(now, self._reference_of(batch), batch, settings.update)
             self._record({name: float(value) for name, value in loss.parts.items()})
@@ -198,7 +198,7 @@ class EditR2Trainer(GRPOTrainer):
                 self._record({f"{space}_ratio_error": error for space, error in errors.items()})
                 check_ratio(errors, settings.update)
                 self._record(self._measured_kl(inputs))
-        return loss.total
+        return loss.total * share
 
     def _reference_of(self, batch: dict[str, Tensor]) -> Judgement | None:
         """What the reference thinks of a minibatch, where a distance to it is part of the loss."""
@@ -258,6 +258,18 @@ class EditR2Trainer(GRPOTrainer):
     def _record(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._metrics["train"][name].append(value)
+
+
+def _trained_turns(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
+
+    Filtered and unscored turns add nothing to the loss, so they need no forward either.
+    """
+    turns = {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
+    trains = turns["keep"] & turns["valid"]
+    if not trains.any():
+        return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
+    return {name: value[trains] for name, value in turns.items()}, float(trains.double().mean())
 
 
 def _arguments(settings: TrainingSettings) -> GRPOConfig:
