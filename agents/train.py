@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,9 @@ def _quiet() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    # TRL still speaks transformers' old names.
+    old = ".*gradient_checkpointing.* is deprecated"
+    warnings.filterwarnings("ignore", message=old, category=FutureWarning)
 
 
 class _Bar(TrainerCallback):

@@ -123,6 +123,7 @@ class AlgorithmConfig:
     Attributes:
         advantage: a name in `edit_r2.advantage.ADVANTAGES`.
         filter: a name in `edit_r2.filter.FILTERS`.
+        schedule: of the learning rates, "constant", "linear" or "cosine"; the latter two fall to zero.
         text_weight, flow_weight: of the two losses; 0 freezes that expert.
         text_rate, flow_rate: learning rates.
         text_clip, flow_clip: half widths of the ratios' clip ranges.
@@ -147,6 +148,7 @@ class AlgorithmConfig:
 
     advantage: str
     filter: str
+    schedule: str
     text_weight: float
     flow_weight: float
     text_rate: float

@@ -41,6 +41,9 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
 
+SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
+"""Learning rates over a run by name, as transformers calls them; all but the first fall to zero."""
+
 _KL_SESSIONS = 16
 _KEPT = 2
 _BATCH_WIDE = ("group_id",)
@@ -57,6 +60,7 @@ class TrainingSettings:
         specs: session scripts an iteration.
         save_every: iterations between checkpoints.
         advantage, filter: names in ADVANTAGES and FILTERS.
+        schedule: of the learning rates, one of SCHEDULES.
         rollout, update: how sessions are sampled, how the policy is updated.
         lora_rank, lora_alpha: of the adapters; rank 0 trains the weights themselves.
         report_to: trackers, as TRL names them.
@@ -72,6 +76,7 @@ class TrainingSettings:
     save_every: int = 10
     advantage: str = "pooled"
     filter: str = "first_failure"
+    schedule: str = "constant"
     rollout: RolloutSettings = RolloutSettings()  # noqa: RUF009 - frozen
     update: UpdateSettings = UpdateSettings()  # noqa: RUF009 - frozen
     lora_rank: int = 0
@@ -81,6 +86,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         chosen("advantage", self.advantage, ADVANTAGES)
         chosen("filter", self.filter, FILTERS)
+        chosen("schedule", self.schedule, SCHEDULES)
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -283,7 +289,7 @@ def _arguments(settings: TrainingSettings) -> GRPOConfig:
         num_generations=settings.rollout.rollouts,
         max_steps=settings.iterations * updates,
         learning_rate=settings.update.text_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=SCHEDULES[settings.schedule],
         beta=0.0,
         temperature=settings.rollout.turn.temperature or 1.0,
         bf16=False,
