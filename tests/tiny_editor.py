@@ -129,7 +129,7 @@ def _changed(settings: Any, changes: dict[str, Any]) -> Any:
 
 def tiny_config(out: Path, model: Path, **changes: Any) -> TrainConfig:
     """Settings of `editenv train` for a tiny checkpoint; keywords go to whichever level has them."""
-    tiny = {"max_intent_tokens": 5, "steps": 4, "text_rate": 1e-3, "flow_rate": 1e-3}
+    tiny = {"max_intent_tokens": 5, "steps": 4, "text_rate": 1e-3, "flow_rate": 1e-3, "schedule": "constant"}
     algorithm = {
         name: changes.pop(name) for name in list(changes) if name in AlgorithmConfig.__dataclass_fields__
     }

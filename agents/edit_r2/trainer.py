@@ -44,7 +44,7 @@ from editenv.vector import MICEEditVectorEnv
 SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 """Learning rates over a run by name, as transformers calls them; all but the first fall to zero."""
 
-_KL_SESSIONS = 16
+_KL_SESSIONS = 8
 _KEPT = 2
 _BATCH_WIDE = ("group_id",)
 
