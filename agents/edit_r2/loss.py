@@ -117,7 +117,7 @@ def joint_loss(
         valid: bool [...], False where a turn was not scored.
 
     Returns:
-        The loss and, for each term present, `flow_` / `text_` with `loss` (as it enters, before its weight),
+        The loss and, for each term present, `flow_` / `text_` with `loss` (of the turns given, unweighted),
         `kl`, `clip_fraction` (both over the elements that train) as detached scalars.
 
     Raises:

@@ -132,7 +132,10 @@ class EditR2Trainer(GRPOTrainer):
             processing_class=checkpoint.tokenizer,
             peft_config=_adapters(settings) if settings.lora_rank else None,
         )
-        if settings.lora_rank:
+        checkpoint.autoencoder.to(self.accelerator.device)
+        if settings.lora_rank == 0:
+            self.reference.to(self.accelerator.device)
+        else:
             freeze_experts(self.model, text=update.text_weight > 0, flow=update.flow_weight > 0)
         self.model_accepts_loss_kwargs = False
 

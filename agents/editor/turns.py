@@ -65,9 +65,11 @@ def write_intents(
     model = checkpoint.model
     with torch.no_grad():
         context = model.new_context(len(transcripts))
-        logits = prompt_logits(model, context, transcript_block(checkpoint.tokenizer, transcripts))
+        prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
+        logits = prompt_logits(model, context, prompt)
+        numbers = None if uniforms is None else uniforms.to(model.device)
         return write_text(
-            model, context, logits, settings.max_intent_tokens, settings.temperature, uniforms=uniforms
+            model, context, logits, settings.max_intent_tokens, settings.temperature, uniforms=numbers
         )
 
 
@@ -89,9 +91,8 @@ def spoken(
 @torch.no_grad()
 def picture_context(checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str]) -> Context:
     """What generation is conditioned on: the current picture, then the intent."""
-    return checkpoint.model.read(
-        [ImageBlock(latents), intent_block(checkpoint.tokenizer, intents)], len(latents)
-    )
+    intent = intent_block(checkpoint.tokenizer, intents).to(latents.device)
+    return checkpoint.model.read([ImageBlock(latents), intent], len(latents))
 
 
 def conditioned(checkpoint: Checkpoint, context: Context, latents: Tensor) -> Velocity:

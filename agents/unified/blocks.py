@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,10 @@ class TextBlock:
 
     ids: Tensor
     mask: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> TextBlock:
+        """The block on a device."""
+        return TextBlock(self.ids.to(device), None if self.mask is None else self.mask.to(device))
 
 
 @dataclass(frozen=True)
