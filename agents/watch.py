@@ -8,7 +8,7 @@ from pathlib import Path
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.editor.checkpoint import Checkpoint
-from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter
+from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.play import play
 from editenv.agents.played import write_filmstrip
@@ -27,7 +27,7 @@ class Watcher:
 
     def __init__(self, config: TrainConfig, checkpoint: Checkpoint, turn: TurnSettings) -> None:
         self.config = config
-        self.policy = EditorPolicy(*_greedy(checkpoint, replace(turn, temperature=0.0)))
+        self.policy = model_policy(checkpoint, replace(turn, temperature=0.0))
 
     def __call__(self, iteration: int, rollout: Rollout) -> dict[str, float]:
         """Held-out means under "held_out/NAME/K" in the iterations that evaluate, else nothing."""
@@ -43,7 +43,3 @@ class Watcher:
         settings = config.env() | ({} if config.sessions_file else {"split": "validation"})
         envs = make_vector_env(num_envs=min(config.eval_sessions, 256), autoreset_mode="Disabled", **settings)
         return turn_means(play(envs, self.policy, range(config.eval_sessions), config.seed), "held_out/")
-
-
-def _greedy(checkpoint: Checkpoint, settings: TurnSettings) -> tuple[ModelWriter, ModelPainter]:
-    return ModelWriter(checkpoint, settings), ModelPainter(checkpoint, settings)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
-from editenv.rewards.weighting import RewardWeights, weighted_reward
+from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Scores, TurnOutcome
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.parse import parse
@@ -69,7 +68,7 @@ class ExactScorer:
             rule_kept=float(all(asked)) if asked else None,
             detail={"scene": after.codes(), "touched": sorted(allowed)},
         )
-        return replace(scores, reward=weighted_reward(scores, self.weights))
+        return with_reward(scores, self.weights)
 
 
 def _previous(turn: TurnOutcome) -> dict[str, list[int]]:

@@ -222,11 +222,7 @@ class EditR2Trainer(GRPOTrainer):
         update = self.settings.update
         if update.text_kl or update.flow_kl:
             return {}
-        few = {
-            name: value[:_KL_SESSIONS].flatten(0, 1)
-            for name, value in inputs.items()
-            if name not in _BATCH_WIDE
-        }
+        few = _turns({name: value[:_KL_SESSIONS] for name, value in inputs.items()})
         with torch.no_grad():
             now = judge(self.checkpoint.model, few, self.settings.rollout, update)
             with self._as_reference() as reference:
@@ -269,12 +265,17 @@ class EditR2Trainer(GRPOTrainer):
             self._metrics["train"][name].append(value)
 
 
+def _turns(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sessions [S, K, ...] as single turns [S * K, ...], a session's turns side by side."""
+    return {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
+
+
 def _trained_turns(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
 
     Filtered and unscored turns add nothing to the loss, so they need no forward either.
     """
-    turns = {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
+    turns = _turns(inputs)
     trains = turns["keep"] & turns["valid"]
     if not trains.any():
         return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
