@@ -6,7 +6,7 @@ from editenv.types import SPLITS
 from editenv.worlds.studio.constraints import AttributeRule
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.language import canonical_intent, phrasings
-from editenv.worlds.studio.propose import PROPOSALS, Proposal, Situation
+from editenv.worlds.studio.proposals import PROPOSALS, Proposal, Situation
 from editenv.worlds.studio.scene import (
     BACKGROUNDS,
     COLORS,

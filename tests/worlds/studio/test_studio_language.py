@@ -15,7 +15,7 @@ from editenv.worlds.studio.language import (
     tokens,
     vocabulary,
 )
-from editenv.worlds.studio.propose import PROPOSALS
+from editenv.worlds.studio.proposals import PROPOSALS
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 

@@ -1,0 +1,30 @@
+"""What a user could sensibly ask for next, one function a task.
+
+To add a task's proposals, write a function (situation, draws, refer) -> Proposal or None in a file of its own
+and name it in PROPOSALS; None says that the task cannot be asked for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.proposals.add import propose_add
+from editenv.worlds.studio.proposals.alter import propose_color, propose_material
+from editenv.worlds.studio.proposals.background import propose_background
+from editenv.worlds.studio.proposals.move import propose_move
+from editenv.worlds.studio.proposals.remove import propose_remove
+from editenv.worlds.studio.proposals.replace import propose_replace
+from editenv.worlds.studio.proposals.situation import Proposal, Situation
+
+__all__ = ["PROPOSALS", "Proposal", "Situation"]
+
+PROPOSALS: dict[str, Callable[[Situation, Draws, bool], Proposal | None]] = {
+    "subject_add": propose_add,
+    "subject_remove": propose_remove,
+    "subject_replace": propose_replace,
+    "color_alter": propose_color,
+    "material_alter": propose_material,
+    "position_change": propose_move,
+    "background_change": propose_background,
+}

@@ -1,0 +1,45 @@
+"""How a user points at an object of the scene, and how a new one is described."""
+
+from __future__ import annotations
+
+from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.edits import SubjectAdd, Target
+from editenv.worlds.studio.proposals.situation import Situation
+from editenv.worlds.studio.scene import COLORS, MATERIALS
+
+_FULLER = 0.3
+_PLACED = 0.15
+
+
+def draw_object(situation: Situation, draws: Draws, refer: bool) -> tuple[Target, str | None] | None:
+    """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more."""
+    focus = situation.focus
+    if refer and focus is not None and situation.unique(focus):
+        added = isinstance(situation.last, SubjectAdd) and draws.chance(0.5)
+        return focus, "just_added" if added else "it"
+    cells = situation.scene.occupied()
+    if not cells:
+        return None
+    cell = draws.pick(cells)
+    thing = situation.scene.cells[cell]
+    assert thing is not None
+    if draws.chance(_PLACED):
+        return Target(cell, thing.shape, placed=True), None
+    options = [
+        Target(cell, thing.shape),
+        Target(cell, thing.shape, color=thing.color),
+        Target(cell, thing.shape, material=thing.material),
+        Target(cell, thing.shape, color=thing.color, material=thing.material),
+    ]
+    clear = [option for option in options if situation.unique(option)]
+    if not clear:
+        return None
+    return (draws.pick(clear) if draws.chance(_FULLER) else clear[0]), None
+
+
+def draw_looks(situation: Situation, draws: Draws) -> dict[str, str | None]:
+    """Looks of a new object; what a rule fixes is left unsaid."""
+    return {
+        "color": None if situation.ruled("color") else draws.pick(COLORS),
+        "material": None if situation.ruled("material") else draws.pick(MATERIALS),
+    }
