@@ -12,10 +12,10 @@ DEMO_OUT ?= runs/demo
 TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
 # One thread a process: two test workers on two cores otherwise fight over them.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3
+HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3,sb3_contrib
 
 .PHONY: help setup demo test lint types imports test-torch-free test-all format lock clean
 
@@ -24,11 +24,12 @@ help: ## Show this list
 
 setup: $(READY) ## Make the virtual environment .venv (about two minutes the first time)
 
-$(READY): requirements.lock pyproject.toml setup.py
+$(READY): requirements.lock requirements-nodeps.lock pyproject.toml setup.py
 	@echo "== setup: installing requirements.lock into $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"python is {sys.version.split()[0]}, expected 3.11 or later: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps -r requirements-nodeps.lock
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.ready-*
 	@touch $@
