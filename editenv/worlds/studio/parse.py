@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from editenv.types import Picture
 from editenv.worlds.studio.render import GROUND, cell_pictures
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
 
 TOLERANCE = 7.0
 """Largest root-mean-square distance, in levels of 0 to 255, at which a cell or background is still read.
@@ -95,20 +95,28 @@ def _read_backgrounds(
 def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
     """Codes [B, cells] of cells [B, cells, values] over known backgrounds; -1 where nothing known is near.
 
-    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture.
+    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of
+    a shape, and what shows none with those of signs: no two pictures are near to one cell, so the order
+    decides nothing.
     """
     bare = cell_pictures(cell)[backgrounds, 0].reshape(len(cells), 1, -1)
     shown = (cells != bare).any(-1)
     codes = np.zeros(cells.shape[:2], np.int64)
     for number in np.flatnonzero(np.bincount(backgrounds)):
         where = np.flatnonzero(shown & (backgrounds == number)[:, None])
-        codes.flat[where] = _nearest(cells.reshape(-1, cells.shape[-1])[where], int(number), cell)
+        faces = cells.reshape(-1, cells.shape[-1])[where]
+        found = _nearest(faces, int(number), cell, _SHAPES)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            signs = _nearest(faces[unknown], int(number), cell, _SIGNS)
+            found[unknown] = np.where(signs < 0, -1, signs + _SHAPES.stop)
+        codes.flat[where] = found
     return codes
 
 
-def _nearest(cells: NDArray[np.uint8], background: int, cell: int) -> NDArray[np.int64]:
-    """Codes [N] of the known pictures that cells [N, values] show, -1 where none is near."""
-    known, squares, exact = _templates(background, cell)
+def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) -> NDArray[np.int64]:
+    """Places [N], among a part of the known pictures, of those that cells [N, values] show; -1: none is near."""
+    known, squares, exact = _templates(background, cell, part.start, part.stop)
     values = cells.astype(exact) - exact(_CENTRE)
     own = np.einsum("nd,nd->n", values, values).astype(np.float64)
     distance = own[:, None] - 2.0 * (values @ known).astype(np.float64) + squares
@@ -117,6 +125,8 @@ def _nearest(cells: NDArray[np.uint8], background: int, cell: int) -> NDArray[np
     return np.where(near, nearest, -1)
 
 
+_SHAPES = slice(0, next(thing.code for thing in things() if thing.text))
+_SIGNS = slice(_SHAPES.stop, 1 + len(things()))
 _GROUNDS = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
 
 
@@ -128,19 +138,27 @@ def _ring(cell: int) -> NDArray[np.int64]:
     return np.flatnonzero(ring)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _templates(
-    background: int, cell: int
+    background: int, cell: int, start: int, stop: int
 ) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
-    """Known pictures as columns, their squared lengths, and the float type that adds without rounding."""
-    flat = cell_pictures(cell)[background].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
+    """Known pictures as columns, their squared lengths, and the float type that adds without rounding.
+
+    Args:
+        background, cell: of the pictures.
+        start, stop: codes of the first one and of the one after the last.
+    """
+    flat = cell_pictures(cell)[background, start:stop].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64
     return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64), exact
 
 
 def _closest(background: int, cell: int) -> float:
-    """The smallest distance between two pictures that a cell can show over a background."""
-    known, squares, _ = _templates(background, cell)
+    """The smallest distance between two pictures without signs that a cell can show over a background.
+
+    Signs have no say, so that what is read does not depend on whether there are any; they lie further apart.
+    """
+    known, squares, _ = _templates(background, cell, _SHAPES.start, _SHAPES.stop)
     products = known.T.astype(np.float64) @ known.astype(np.float64)
     distance = squares[:, None] - 2 * products + squares
     np.fill_diagonal(distance, np.inf)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Picture
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, Scene, things
+from editenv.worlds.studio.lettering import SUPERSAMPLING, lettering, shrink
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, Thing, things
 
 INK = {
     "red": (214, 40, 47),
@@ -25,8 +26,8 @@ GROUND = {
     "mint": (186, 232, 212),
     "pink": (247, 202, 214),
 }
-_SUPERSAMPLING = 8
-_FULL = _SUPERSAMPLING**2
+_FULL = SUPERSAMPLING**2
+_LETTERS = (2500, 2500, 2500)  # of signs: all but white, in tenths of a level
 _UNIT = 10 * _FULL**2  # one level, where shares count sub-pixels twice and colours count in tenths
 
 
@@ -45,20 +46,23 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
         )
-    paint = {color: _paint(color) for color in COLORS}
-    bright = {material: _brightness(material, cell) for material in MATERIALS}
-    covered = {shape: _coverage(shape, cell) for shape in SHAPES}
+    layers = [_layers(thing, cell) for thing in things()]
     pictures = np.empty((len(BACKGROUNDS), 1 + len(things()), cell, cell, 3), np.uint8)
     for number, name in enumerate(BACKGROUNDS):
         ground = np.array(GROUND[name])
         pictures[number, 0] = ground
-        for code, thing in enumerate(things(), start=1):
-            ink, light = paint[thing.color]
-            share, lit = covered[thing.shape], bright[thing.material]
+        for code, (ink, light, share, lit) in enumerate(layers, start=1):
             tenths = share * ((_FULL - lit) * ink + lit * light) + (_FULL - share) * _FULL * 10 * ground
             pictures[number, code] = np.rint(tenths / _UNIT)
     pictures.flags.writeable = False
     return pictures
+
+
+def _layers(thing: Thing, cell: int) -> tuple[NDArray[np.int64], ...]:
+    """Paint, bright paint, sub-pixels covered and sub-pixels brightened of an object's picture."""
+    if thing.text is not None:
+        return 10 * np.array(INK[thing.color]), np.array(_LETTERS), *lettering(thing.text, cell)
+    return *_paint(thing.color), _coverage(thing.shape, cell), _brightness(thing.material, cell)
 
 
 def render(scene: Scene, size: int) -> Picture:
@@ -85,7 +89,7 @@ def render(scene: Scene, size: int) -> Picture:
 
 def _mesh(cell: int, margin: float = 1.2) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sub-pixel centres, scaled so that an object fills -1 to 1 (x to the right, y downwards)."""
-    centres = (np.arange(cell * _SUPERSAMPLING) + 0.5) / _SUPERSAMPLING
+    centres = (np.arange(cell * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
     scaled = (centres - cell / 2) / (cell / 2 - margin * cell / 16)
     x, y = np.meshgrid(scaled, scaled)
     return x, y
@@ -111,19 +115,18 @@ def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     raise ValueError(f"shape is {shape!r}, which has no drawing")
 
 
-def _shrink(fine: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
-    """How many sub-pixels of each pixel are True, int64 [cell, cell, 1], 0 to _FULL."""
-    return fine.reshape(cell, _SUPERSAMPLING, cell, _SUPERSAMPLING).sum(axis=(1, 3))[..., None]
 
 
+@lru_cache(maxsize=64)
 def _coverage(shape: str, cell: int) -> NDArray[np.int64]:
     """Sub-pixels of each pixel that the shape covers, int64 [cell, cell, 1], 0 on the outermost ring."""
-    covered = _shrink(_inside(shape, *_mesh(cell)), cell)
+    covered = shrink(_inside(shape, *_mesh(cell)), cell)
     covered[[0, -1]] = 0
     covered[:, [0, -1]] = 0
     return covered
 
 
+@lru_cache(maxsize=64)
 def _brightness(material: str, cell: int) -> NDArray[np.int64]:
     """Sub-pixels of each pixel that the material's pattern brightens, int64 [cell, cell, 1]."""
     x, y = _mesh(cell)
@@ -135,7 +138,7 @@ def _brightness(material: str, cell: int) -> NDArray[np.int64]:
         bright = (abs((x + 0.25) % 0.5 - 0.25) < 0.14) & (abs((y + 0.25) % 0.5 - 0.25) < 0.14)
     else:
         raise ValueError(f"material is {material!r}, which has no drawing")
-    return _shrink(bright, cell)
+    return shrink(bright, cell)
 
 
 def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

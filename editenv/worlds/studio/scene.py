@@ -11,6 +11,10 @@ SHAPES = ("circle", "square", "triangle", "star", "cross")
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 MATERIALS = ("plain", "striped", "dotted")
 BACKGROUNDS = ("white", "gray", "black", "mint", "pink")
+SIGN = "sign"
+"""The shape of signs, which show a text; not in SHAPES, so that only suites with signs draw it."""
+TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")
+"""What signs can say; far apart in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +22,14 @@ class Thing:
     """One object of a scene.
 
     Attributes:
-        shape, color, material: words of SHAPES, COLORS and MATERIALS.
+        shape, color, material: words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain.
+        text: what a sign says, a word of TEXTS; None for everything else.
     """
 
     shape: str
     color: str
     material: str = "plain"
+    text: str | None = None
 
     @property
     def code(self) -> int:
@@ -31,14 +37,16 @@ class Thing:
         return _CODES[self]
 
     def attributes(self) -> dict[str, str]:
-        """The attributes by name."""
-        return {"shape": self.shape, "color": self.color, "material": self.material}
+        """The attributes by name; a text only where there is one."""
+        named = {"shape": self.shape, "color": self.color, "material": self.material}
+        return named if self.text is None else named | {"text": self.text}
 
 
 @lru_cache(maxsize=1)
 def things() -> tuple[Thing, ...]:
-    """All objects there can be, in the order of their codes (the first has code 1)."""
-    return tuple(Thing(s, c, m) for s in SHAPES for c in COLORS for m in MATERIALS)
+    """All objects there can be, in the order of their codes (the first has code 1); signs come last."""
+    shapes = [Thing(shape, color, material) for shape in SHAPES for color in COLORS for material in MATERIALS]
+    return (*shapes, *(Thing(SIGN, color, text=text) for text in TEXTS for color in COLORS))
 
 
 UNREADABLE = Thing("unreadable", "unreadable", "unreadable")
