@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import isfinite
 from numbers import Real
 
 from editenv.types import Scores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RewardWeights:
     """Weights of R = 0.3 IF + 0.3 CC + 0.4 GA (arXiv 2606.05950); each is 0 or more, one above 0.
 
@@ -40,6 +41,11 @@ class RewardWeights:
         """The weights by score name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @cached_property
+    def paid(self) -> tuple[tuple[str, float], ...]:
+        """Names and weights of the scores that are paid for; asked for at every turn, so worked out once."""
+        return tuple((name, weight) for name, weight in self.by_name().items() if weight)
+
 
 def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
     """The weights that a mapping names, 0 for every score it leaves out; None gives the published ones.
@@ -64,13 +70,14 @@ def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
     """
     if not scores.scored:
         return 0.0
-    parts = [(weight, getattr(scores, name)) for name, weight in weights.by_name().items() if weight]
-    total = sum(weight for weight, _ in parts)
-    applying = sum(weight for weight, score in parts if score is not None)
-    if not applying:
-        return 0.0
-    paid = sum(weight * score for weight, score in parts if score is not None)
-    return paid if applying == total else paid * (total / applying)
+    total = applying = reward = 0.0
+    for name, weight in weights.paid:
+        total += weight
+        score = getattr(scores, name)
+        if score is not None:
+            applying += weight
+            reward += weight * score
+    return reward if applying in (0.0, total) else reward * (total / applying)
 
 
 def with_reward(scores: Scores, weights: RewardWeights) -> Scores:
