@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from gymnasium.vector import AutoresetMode
@@ -18,6 +18,9 @@ from editenv.sims import USERS
 from editenv.spaces import MAX_LENGTH
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds import WORLDS
+
+if TYPE_CHECKING:
+    from editenv.tools.env import MICEEditToolsEnv
 
 
 def make_env(
@@ -116,6 +119,25 @@ def make_vector_env(
         render_mode=single.render_mode,
         autoreset_mode=modes[wanted],
     )
+
+
+def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToolsEnv:
+    """What `gym.make("MICEEditTools-v0", ...)` calls.
+
+    Args:
+        tokens: words of an instruction that are shown; None for 64.
+        settings: as in `make_env`, less `history`: this environment shows the present picture alone.
+
+    Raises:
+        ValueError: a name or a setting is not known, or the sessions' pictures are no studio scenes.
+    """
+    from editenv.tools.env import TOKENS, MICEEditToolsEnv
+
+    if "history" in settings:
+        raise ValueError(
+            "MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 without it"
+        )
+    return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
 
 
 def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:

@@ -1,0 +1,152 @@
+"""The environment for agents that choose operations: sessions, users and scorers are those of MICEEdit-v0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from editenv.env import MICEEditEnv
+from editenv.session import Session
+from editenv.tools.carry_out import carry_out
+from editenv.tools.masks import value_masks
+from editenv.tools.operation import in_words, operation_parts
+from editenv.tools.tokens import WordIds
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.scene import Scene
+
+TOKENS = 64
+"""Words an instruction is shown with, where nothing else is asked for."""
+
+
+class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
+    """A user asks for edits, the agent answers each with one operation, which is carried out exactly.
+
+    Observation, of Box and Discrete parts only: `image`, uint8 [H, W, 3]; `instruction`, int32 [tokens], word
+    ids (`words.words` names them, 0 behind the end); `transcript`, int32 [max_turns * tokens], what the user
+    said turn by turn, the present instruction included; `turn`, 0 to max_turns.
+
+    Action: MultiDiscrete, one number a part (`parts.names`, `parts.values`). The operation's result is drawn and
+    handed to the session as the agent's picture. A wrong operation (on an empty cell, onto an occupied one,
+    for an object that does not exist, without effect) leaves the picture as it is; `info["carried_out"]` is
+    False then. The operation "leave" leaves it so on purpose, "undo" goes back to the picture a turn before.
+
+    Rewards, endings, infos and the order of sessions are those of `MICEEditEnv`.
+
+    Args:
+        inner: the environment that is played, of studio scenes.
+        tokens: words of an instruction that are shown; longer ones lose their end.
+
+    Raises:
+        ValueError: the world has no grid of cells, so operations cannot be carried out on its pictures.
+    """
+
+    # Gymnasium reads it from the class as well as from its objects.
+    metadata: ClassVar[dict[str, Any]] = dict(MICEEditEnv.metadata)  # type: ignore[misc]
+
+    def __init__(self, inner: MICEEditEnv, tokens: int = TOKENS) -> None:
+        world = inner.director.world
+        grid = getattr(world, "grid", None)
+        if grid is None:
+            raise ValueError(
+                f"world {world.name!r} has no grid of cells, expected studio scenes: MICEEdit-v0 plays any world"
+            )
+        self.inner = inner
+        self.render_mode = inner.render_mode
+        self.grid: int = grid
+        self.parts = operation_parts(grid)
+        self.words = WordIds(tokens)
+        self.action_space = spaces.MultiDiscrete(self.parts.sizes)
+        self.observation_space = self._space(world.max_turns)
+        self._scenes: list[Scene] = []
+
+    @property
+    def session(self) -> Session:
+        """The session being played; ResetNeeded where none was opened yet."""
+        return self.inner.session
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Opens the next session, or the one that options["session"] names, as `MICEEditEnv.reset` does."""
+        super().reset(seed=seed)
+        _, info = self.inner.reset(seed=seed, options=options)
+        return self._opened(info)
+
+    def step(self, action: NDArray[np.int64]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Carries out one operation and lets the user answer.
+
+        Raises:
+            ValueError: the action is not in the action space; the session stays as it was.
+            ResetNeeded: no session is open, or it is over.
+        """
+        if not self.action_space.contains(np.asarray(action)):
+            limits = dict(zip(self.parts.names, self.parts.sizes, strict=True))
+            raise ValueError(f"action is {action!r}, expected one whole number a part, each below {limits}")
+        operation = self.parts.decode(np.asarray(action).tolist())
+        session = self.session
+        scene = self._scenes[-1]
+        result = carry_out(operation, scene, self._scenes[-2] if len(self._scenes) > 1 else None)
+        image = session.pictures[-1] if result in (None, scene) else render(result, len(session.pictures[0]))
+        words = in_words(operation, self.grid)
+        _, reward, terminated, truncated, info = self.inner.step({"image": image, "intent": words})
+        self._scenes.append(scene if result is None else result)
+        info |= {"operation": words, "carried_out": result is not None}
+        return self._seen(), reward, terminated, truncated, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which values of each part are worth trying, bool [sum of the parts' sizes], as sb3-contrib reads it.
+
+        False stands for what is wrong in every operation now, such as the background that is there already.
+        Parts are masked one by one; so an operation of allowed values may still be a wrong one.
+        """
+        return value_masks(self.parts, self._scenes[-1], first=len(self._scenes) < 2)
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The session's filmstrip, as `MICEEditEnv.render` gives it."""
+        return self.inner.render()
+
+    def get_state(self) -> bytes:
+        """The session and its place in the count, as `MICEEditEnv.get_state` gives them."""
+        return self.inner.get_state()
+
+    def set_state(self, state: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Goes on from a state of this environment or of a `MICEEditEnv` of the same kind.
+
+        Raises:
+            ValueError: these bytes are no state of such an environment; nothing has changed then.
+        """
+        return self._opened(self.inner.set_state(state)[1])
+
+    def close(self) -> None:
+        """Closes the inner environment."""
+        self.inner.close()
+
+    def _opened(self, info: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reads the session's pictures; what agents see first."""
+        self._scenes = parse(self.session.pictures, self.grid)
+        return self._seen(), info
+
+    def _seen(self) -> dict[str, Any]:
+        session = self.session
+        return {
+            "image": session.pictures[-1].copy(),
+            "instruction": self.words.encode(session.instruction),
+            "transcript": self.words.encode_all(session.transcript, self.inner.director.world.max_turns),
+            "turn": np.int64(session.turn),
+        }
+
+    def _space(self, max_turns: int) -> spaces.Dict:
+        length, last = self.words.length, len(self.words.words) - 1
+        parts: Mapping[str, spaces.Space[Any]] = {
+            "image": spaces.Box(0, 255, shape=self.inner.director.world.image_shape, dtype=np.uint8),
+            "instruction": spaces.Box(0, last, shape=(length,), dtype=np.int32),
+            "transcript": spaces.Box(0, last, shape=(max_turns * length,), dtype=np.int32),
+            "turn": spaces.Discrete(max_turns + 1),
+        }
+        return spaces.Dict(dict(parts))
