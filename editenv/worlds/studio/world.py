@@ -39,7 +39,7 @@ class StudioWorld:
         self.size = size
         self.grid = grid
         self.image_shape = (size, size, 3)
-        self.max_turns = self.suite.turns
+        self.max_turns = self.suite.max_turns
 
     def session(self, split: str, seed: int, index: int) -> StudioSpec:
         """Session `index` of `seed` in a split; always the same one."""

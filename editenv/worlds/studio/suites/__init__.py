@@ -15,7 +15,8 @@ class Suite:
 
     Attributes:
         name: the file's name.
-        turns: instructions a session.
+        turns: instructions a session's script holds.
+        max_turns: turns a session may have; more than `turns` leaves room for users who react.
         objects: smallest and largest number of objects in the start scene.
         rule_share: share of sessions with a rule.
         rule_turns: turns, from 0, at which the rule may be stated.
@@ -25,6 +26,7 @@ class Suite:
 
     name: str
     turns: int
+    max_turns: int
     objects: tuple[int, int]
     rule_share: float
     rule_turns: tuple[int, ...]
@@ -53,6 +55,7 @@ def load_suite(name: str) -> Suite:
     return Suite(
         name=name,
         turns=data["turns"],
+        max_turns=data.get("max_turns", data["turns"]),
         objects=tuple(data["objects"]),
         rule_share=data["rule"]["share"],
         rule_turns=tuple(data["rule"]["turns"]),
