@@ -10,7 +10,9 @@ from typing import Any
 
 from editenv.worlds.studio.constraints import Rule
 from editenv.worlds.studio.edits import Edit
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES
+from editenv.worlds.studio.edits.beside import RELATIONS
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
+from editenv.worlds.studio.words import NUMBERS, new_object, plural
 
 LARGEST_GRID = 5
 
@@ -26,6 +28,12 @@ def phrasings(act: str, split: str) -> list[str]:
     return patterns
 
 
+def all_phrasings(act: str, split: str) -> list[str]:
+    """As `phrasings`, with those that came later and that only suites with phrasings = "all" use."""
+    more: list[str] = _phrases()[act].get("more_test" if split == "test" else "more_train", [])
+    return [*phrasings(act, split), *more]
+
+
 def speech_acts() -> tuple[str, ...]:
     """Names of all speech acts."""
     return tuple(_phrases())
@@ -39,9 +47,11 @@ def intent_patterns(act: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def vocabulary() -> tuple[str, ...]:
     """Every word and mark that users say or intents hold, sorted; made without the test phrasings."""
-    patterns = [p for act in speech_acts() for p in (*phrasings(act, "train"), *intent_patterns(act))]
+    patterns = [p for act in speech_acts() for p in (*all_phrasings(act, "train"), *intent_patterns(act))]
     words = set(tokens(re.sub(r"\{\w+\}", " ", " ".join(patterns))))
     words |= {*SHAPES, *COLORS, *MATERIALS, *BACKGROUNDS, *(str(n + 1) for n in range(LARGEST_GRID))}
+    words |= {*TEXTS, *NUMBERS[1:], *(plural(shape) for shape in SHAPES)}
+    words |= set(tokens(" ".join((new_object(SIGN, None, None, TEXTS[0]), *RELATIONS.values()))))
     return tuple(sorted(words | {"a", "an", "the", "object", "row", "column", "color", "material", "round"}))
 
 
@@ -56,7 +66,7 @@ def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
     looks = dict(asked)
     for rule in rules if edit.covered_by_rules else ():
         looks |= rule.looks()
-    act = _phrases()[edit.task]
+    act = _phrases()[f"{edit.task}_beside" if getattr(edit, "beside", None) else edit.task]
     pattern = act["ruled"] if "ruled" in act and looks != asked else act["intent"]
     words = " ".join(word for word in (looks["material"], looks["color"]) if word)
     return str(pattern.format(**edit.slots(looks, grid) | {"looks": words}))

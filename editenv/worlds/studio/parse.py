@@ -115,7 +115,7 @@ def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: 
 
 
 def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) -> NDArray[np.int64]:
-    """Places [N], among a part of the known pictures, of those that cells [N, values] show; -1: none is near."""
+    """Places [N], in a part of the known pictures, of those that cells [N, values] show, -1 where none is near."""
     known, squares, exact = _templates(background, cell, part.start, part.stop)
     values = cells.astype(exact) - exact(_CENTRE)
     own = np.einsum("nd,nd->n", values, values).astype(np.float64)
@@ -144,9 +144,7 @@ def _templates(
 ) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
     """Known pictures as columns, their squared lengths, and the float type that adds without rounding.
 
-    Args:
-        background, cell: of the pictures.
-        start, stop: codes of the first one and of the one after the last.
+    Those from code `start` to the one before `stop`.
     """
     flat = cell_pictures(cell)[background, start:stop].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64

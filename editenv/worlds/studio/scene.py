@@ -78,6 +78,10 @@ class Scene:
         cells[cell] = thing
         return Scene(tuple(cells), self.background)
 
+    def known(self) -> bool:
+        """Whether every cell is empty or holds one of the world's things, or what cannot be read."""
+        return all(thing is None or thing in _CODES for thing in self.cells)
+
     def occupied(self) -> list[int]:
         """Cells that hold an object, in order."""
         return [cell for cell, thing in enumerate(self.cells) if thing is not None]

@@ -6,21 +6,27 @@ To add a task, write a frozen dataclass with the members of `Edit` in a file of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from functools import lru_cache
 from typing import Any
 
 from editenv.worlds.studio.edits.add import SubjectAdd
 from editenv.worlds.studio.edits.alter import ColorAlter, MaterialAlter
 from editenv.worlds.studio.edits.background import BackgroundChange
 from editenv.worlds.studio.edits.base import Edit, Target
+from editenv.worlds.studio.edits.beside import Beside
+from editenv.worlds.studio.edits.count import CountChange
 from editenv.worlds.studio.edits.move import PositionChange
 from editenv.worlds.studio.edits.remove import SubjectRemove
 from editenv.worlds.studio.edits.replace import SubjectReplace
+from editenv.worlds.studio.edits.text import TextChange
 
 __all__ = [
     "EDITS",
     "BackgroundChange",
+    "Beside",
     "ColorAlter",
+    "CountChange",
     "Edit",
     "MaterialAlter",
     "PositionChange",
@@ -28,6 +34,7 @@ __all__ = [
     "SubjectRemove",
     "SubjectReplace",
     "Target",
+    "TextChange",
     "edit_from_json",
     "edit_to_json",
 ]
@@ -40,7 +47,9 @@ EDITS: dict[str, type[Edit]] = {
         SubjectReplace,
         ColorAlter,
         MaterialAlter,
+        TextChange,
         PositionChange,
+        CountChange,
         BackgroundChange,
     )
 }
@@ -48,10 +57,7 @@ EDITS: dict[str, type[Edit]] = {
 
 def edit_to_json(edit: Edit) -> dict[str, Any]:
     """An edit as JSON values, its task under "task"."""
-    data = {"task": edit.task} | _shallow(edit)
-    if isinstance(data.get("target"), Target):
-        data["target"] = _shallow(data["target"])
-    return data
+    return {"task": edit.task} | _shallow(edit)
 
 
 def edit_from_json(data: Mapping[str, Any]) -> Edit:
@@ -67,11 +73,29 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
     try:
         if isinstance(given.get("target"), Mapping):
             given["target"] = Target(**given["target"])
+        if isinstance(given.get("beside"), Mapping):
+            given["beside"] = _beside(**given["beside"])
         return EDITS[task](**given)
     except TypeError as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
 
 
+def _beside(relation: str, anchor: Mapping[str, Any]) -> Beside:
+    return Beside(relation, Target(**anchor))
+
+
 def _shallow(value: Any) -> dict[str, Any]:
-    """A dataclass's fields by name; quicker than `asdict`, which copies deeply."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    """A dataclass's fields by name, those left out that need not be there; quicker than `asdict`."""
+    data = {}
+    for name, default in _fields(type(value)):
+        part = getattr(value, name)
+        if default is not MISSING and part == default:
+            continue
+        data[name] = _shallow(part) if isinstance(part, Target | Beside) else part
+    return data
+
+
+@lru_cache(maxsize=32)
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Names of a dataclass's fields, each with the value that is left out (MISSING where none is)."""
+    return tuple((f.name, f.default if f.metadata.get("sparse") else MISSING) for f in fields(kind))

@@ -43,7 +43,7 @@ class _Alter:
         cell = self.target.find(before)
         return frozenset() if cell is None else frozenset((cell,))
 
-    def edited_cell(self, before: Scene) -> int | None:
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         """The object's cell."""
         return self.target.find(before)
 

@@ -34,7 +34,7 @@ class BackgroundChange:
         """The background alone."""
         return frozenset((BACKGROUND,))
 
-    def edited_cell(self, before: Scene) -> int | None:
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         """No object is edited."""
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
@@ -11,6 +11,9 @@ from editenv.worlds.studio.words import known_object, place
 
 Looks = dict[str, str | None]
 """Colour and material that an edited object shall get; None where nothing is asked."""
+
+SPARSE = {"sparse": True}
+"""Metadata of a field that JSON leaves out while it has its default: older sessions keep their ids."""
 
 BACKGROUND = -1
 """Stands for the background where elements of a picture are named by cell numbers."""
@@ -24,6 +27,7 @@ class Target:
         cell: where it stands if all went as asked so far.
         shape, color, material: what is said or known of it; None where nothing is.
         placed: True when the words name its place too.
+        text: what is said or known of a sign's text.
     """
 
     cell: int
@@ -31,10 +35,11 @@ class Target:
     color: str | None = None
     material: str | None = None
     placed: bool = False
+    text: str | None = field(default=None, metadata=SPARSE)
 
     def words(self, grid: int) -> str:
         """The object in words: "the striped red circle", "the star in row 2 column 3"."""
-        looks = known_object(self.shape, self.color, self.material)
+        looks = known_object(self.shape, self.color, self.material, self.text)
         return f"{looks} in {place(self.cell, grid)}" if self.placed else looks
 
     def fits(self, thing: Thing | None) -> bool:
@@ -45,6 +50,7 @@ class Target:
             and self.shape in (None, thing.shape)
             and self.color in (None, thing.color)
             and self.material in (None, thing.material)
+            and self.text in (None, thing.text)
         )
 
     def find(self, scene: Scene) -> int | None:
@@ -79,8 +85,13 @@ class Edit(Protocol):
     def touched(self, before: Scene) -> frozenset[int]:
         """Elements (cells, BACKGROUND) that this edit may change."""
 
-    def edited_cell(self, before: Scene) -> int | None:
-        """Where the edited object stands afterwards; None when there is none or it cannot be told."""
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
+        """Where the edited object stands afterwards; None when there is none or it cannot be told.
+
+        Args:
+            before: what the picture before shows.
+            after: what the picture after shows; without it, where `apply` would leave the object.
+        """
 
     def asked(self) -> Looks:
         """The looks that the instruction itself asks for."""
@@ -94,4 +105,4 @@ def same_but(before: Thing | None, after: Thing | None, free: Iterable[str]) -> 
     if before is None or after is None:
         return False
     old, new = before.attributes(), after.attributes()
-    return all(new[name] == value for name, value in old.items() if name not in free)
+    return all(new.get(name) == value for name, value in old.items() if name not in free)

@@ -36,7 +36,7 @@ class SubjectRemove:
         cell = self.target.find(before)
         return frozenset() if cell is None else frozenset((cell,))
 
-    def edited_cell(self, before: Scene) -> int | None:
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         """Nothing is left to look at."""
         return None
 
