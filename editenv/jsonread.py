@@ -22,7 +22,7 @@ def read_object(text: str | bytes) -> dict[str, Any]:
         ValueError: the text holds no JSON object.
     """
     try:
-        data = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        data = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no valid JSON: {error}") from error
     if not isinstance(data, dict):
@@ -99,7 +99,13 @@ def _short(value: Any) -> str:
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is no JSON number that can be used")
+
+
+def _finite(digits: str) -> float:
+    """A number, unless it is too large for one."""
+    value = float(digits)
+    return value if isfinite(value) else _refuse(_short(digits))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ BAD_LINES = [
     (b"{", "no valid JSON"),
     (b"[1, 2]", "JSON is a list, expected an object"),
     (b'{"turns": NaN}', "no valid JSON: NaN"),
-    (b'{"image": "\xff"}', "no valid JSON"),
+    (b'{"image": "\xff"}', "the line is no UTF-8: byte 11 is invalid start byte"),
     (b"{}", "key 'image' is missing"),
     (b"[" * 100_000, "no valid JSON"),
 ]

@@ -1,0 +1,162 @@
+"""Looks through a sessions file: what can be played, what is not understood, what contradicts itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from editenv.worlds.records.contradictions import contradictions
+from editenv.worlds.records.lines import Line, SessionsFile, at_line, pictures_folder, scan_lines
+from editenv.worlds.records.meaning import read_spec, size_and_grid
+from editenv.worlds.records.open import open_sessions
+from editenv.worlds.records.pictures import load_picture
+from editenv.worlds.records.sentences import take_apart
+from editenv.worlds.records.session import TASKS
+from editenv.worlds.records.spoken import pronouns, stated_rule
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found. Findings are JSON objects; each has the key "line", counted from 1.
+
+    Attributes:
+        path: of the file.
+        sessions: records that can be used.
+        turns: of the records that could be read.
+        tasks: turns of each task type.
+        with_meaning: records with the key "editenv", which are scored exactly.
+        rules: records whose user states a lasting rule.
+        references: turns in which the user's words point back.
+        unparsed_sentences: "line", "turn" and "sentence" of what follows no known pattern.
+        contradictions: "line", "turn", "kind" (a word of KINDS) and "text".
+        repeated: "line" and "first", of records that stand in the file twice.
+        errors: "line" (None where the file as a whole is meant) and "error", of what cannot be used.
+    """
+
+    path: str
+    sessions: int = 0
+    turns: int = 0
+    tasks: dict[str, int] = field(default_factory=dict)
+    with_meaning: int = 0
+    rules: int = 0
+    references: int = 0
+    unparsed_sentences: list[dict[str, Any]] = field(default_factory=list)
+    contradictions: list[dict[str, Any]] = field(default_factory=list)
+    repeated: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """Whether every record of the file can be used."""
+        return not self.errors
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return asdict(self)
+
+
+def check_sessions_file(path: str | Path) -> Report:
+    """Reads every line, decodes every picture, and takes every sentence apart.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    report, lines = Report(str(path)), []
+    for number, line in enumerate(scan_lines(path), start=1):
+        if isinstance(line, ValueError):
+            report.errors.append({"line": number, "error": str(line)})
+        else:
+            lines.append(line)
+    file = SessionsFile(Path(path), tuple(lines), pictures_folder(Path(path), lines))
+    seen: dict[str, int] = {}
+    for line in lines:
+        _describe(report, line, seen)
+        try:
+            _use(file, line)
+        except ValueError as error:
+            report.errors.append({"line": line.number, "error": str(error)})
+        else:
+            report.sessions += 1
+    report.errors.sort(key=lambda finding: finding["line"])
+    if not report.errors:
+        _open(report)
+    counts = Counter(turn.task_type for line in lines for turn in line.record.turns)
+    report.tasks = {task: counts[task] for task in TASKS}
+    return report
+
+
+def _describe(report: Report, line: Line, seen: dict[str, int]) -> None:
+    """Counts what a record holds, and lists what is odd in it."""
+    record, where = line.record, {"line": line.number}
+    report.turns += record.turn_count
+    report.with_meaning += line.extra is not None
+    report.rules += any(map(stated_rule, record.instruction))
+    report.references += sum(bool(pronouns(said)) for said in record.instruction)
+    first = seen.setdefault(record.id, line.number)
+    if first != line.number:
+        report.repeated.append(where | {"first": first})
+    if line.extra is not None:
+        return  # Its meaning is read from the key, not from sentences.
+    for number, turn in enumerate(record.turns):
+        if take_apart(turn.formatted_instruction) is None:
+            finding = {"turn": number, "sentence": turn.formatted_instruction}
+            report.unparsed_sentences.append(where | finding)
+    report.contradictions += [where | asdict(found) for found in contradictions(record)]
+
+
+def _use(file: SessionsFile, line: Line) -> None:
+    """Does with a record what playing it does first; ValueError where that fails."""
+    if line.extra is not None:
+        alone = SessionsFile(file.path, (line,), file.folder)
+        size_and_grid(alone)
+        read_spec(alone, line)
+    with at_line(file.path, line.number, "image"):
+        load_picture(file.folder, line.record.image)
+
+
+def _open(report: Report) -> None:
+    """Opens the file as an environment would, which also compares lines with each other."""
+    try:
+        open_sessions(report.path)
+    except ValueError as error:
+        report.errors.append({"line": None, "error": str(error)})
+        report.sessions = 0
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """A report's JSON values as lines for a reader."""
+    width = max(map(len, TASKS))
+    lines = [
+        report["path"],
+        f"  {report['sessions']} sessions that can be used, {report['turns']} turns",
+        f"  {report['with_meaning']} with exact meaning, {report['rules']} state a rule, "
+        f"{report['references']} turns point back",
+        *(f"  {task:<{width}}  {count:>6}" for task, count in report["tasks"].items()),
+    ]
+    for name, columns in _FINDINGS.items():
+        lines += ["", f"{name.replace('_', ' ')}: {len(report[name])}"]
+        lines += ["  " + _row(finding, columns) for finding in report[name]]
+    return "\n".join(lines)
+
+
+_FINDINGS = {
+    "unparsed_sentences": ("sentence",),
+    "contradictions": ("kind", "text"),
+    "repeated": ("first",),
+    "errors": ("error",),
+}
+_WIDEST = 160
+
+
+def _row(finding: Mapping[str, Any], columns: tuple[str, ...]) -> str:
+    """A finding in one line."""
+    where = "file" if finding["line"] is None else f"line {finding['line']}"
+    if "turn" in finding:
+        where += f", turn {finding['turn']}"
+    text = "  ".join(f"as line {finding[c]}" if c == "first" else str(finding[c]) for c in columns)
+    text = " ".join(text.split())
+    cut = text if len(text) <= _WIDEST or "error" in columns else f"{text[: _WIDEST - 3]}..."
+    return f"{where}: {cut}"

@@ -1,0 +1,110 @@
+"""What a user's words add to the resolved instruction: the rule they state, and what their pronouns stand for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from editenv.worlds.records.sentences import Sentence, take_apart
+from editenv.worlds.records.session import RecordSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StatedRule:
+    """A rule that stays in force over later turns, as the sessions of MICE-Bench's CM part state one.
+
+    Attributes:
+        attribute: "color" or "material".
+        value: the colour or material.
+    """
+
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One turn of a record taken apart.
+
+    Attributes:
+        sentence: the parts of `formatted_instruction`.
+        rule: what the user's words state for this and all later turns, None where they state nothing.
+        pronouns: words that point at something said before, such as "its", in order.
+        referent: the phrase that they stand for, as the resolved instruction tells; None where it does not.
+    """
+
+    sentence: Sentence
+    rule: StatedRule | None = None
+    pronouns: tuple[str, ...] = ()
+    referent: str | None = None
+
+
+def turn_meaning(record: RecordSpec, turn: int) -> Meaning | None:
+    """A turn taken apart; None where its resolved instruction follows no known pattern."""
+    sentence = take_apart(record.turns[turn].formatted_instruction)
+    if sentence is None:
+        return None
+    said = record.instruction[turn]
+    pointing = pronouns(said)
+    return Meaning(sentence, stated_rule(said), pointing, _referent(sentence, said) if pointing else None)
+
+
+def stated_rule(instruction: str) -> StatedRule | None:
+    """The rule that an instruction states for all later edits, None where it states none.
+
+    Only the first LONGEST_RULE characters are looked at.
+    """
+    beginning = instruction[:LONGEST_RULE]
+    if not _LASTING.search(beginning):
+        return None
+    for pattern in _RULES:
+        if found := pattern.search(beginning):
+            value = found["value"].lower()
+            named = found.groupdict().get("attribute")
+            if named:
+                return StatedRule("material" if named.lower() == "material" else "color", value)
+            return StatedRule("color" if value in _COLORS else "material", value)
+    return None
+
+
+def pronouns(instruction: str) -> tuple[str, ...]:
+    """The words of an instruction that point back, those of a rule and of quoted texts left out."""
+    edit = _AFTER_RULE.split(_QUOTED.sub("", instruction), maxsplit=1)[-1]
+    return tuple(word.lower() for word in _PRONOUNS.findall(edit))
+
+
+def plain(phrase: str) -> str:
+    """A phrase as it is compared: one form of each character, no capitals, single blanks."""
+    return " ".join(unicodedata.normalize("NFC", phrase).casefold().split())
+
+
+LONGEST_RULE = 1000
+
+_LASTING = re.compile(
+    r"\b(?:rule|constraint|from now on|all (?:following|subsequent|later) edits|every edit|in this session|always)\b",
+    re.IGNORECASE,
+)
+_WORD = r"(?P<value>[\w-]+(?: [\w-]+)?) (?P<attribute>colou?r|material)\b"
+_RULES = tuple(
+    re.compile(text, re.IGNORECASE)
+    for text in (
+        rf"(?:: |\b(?:apply|given|give|receive|use|using|only|in|of) )(?:the |an? )?{_WORD}",
+        rf"\b{_WORD} (?:must|has to|should|shall)\b",
+        r"\b(?P<attribute>colou?r|material) (?:must|has to|should|shall) (?:always )?be (?P<value>[\w-]+)",
+        r"\b(?:added|modified|changed|edited|add|modify|change|edit) (?:must|has to|should|shall|is to) be (?P<value>[\w-]+)",
+    )
+)
+_AFTER_RULE = re.compile(r"with this rule active,?", re.IGNORECASE)
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)", re.DOTALL)
+_PRONOUNS = re.compile(r"(?<![\w-])(it|its|them|their|there)(?![\w-])", re.IGNORECASE)
+_COLORS = frozenset(
+    "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver beige".split()
+)
+
+
+def _referent(sentence: Sentence, said: str) -> str | None:
+    """The one object of the resolved instruction that the user's words leave out."""
+    words = plain(said)
+    left_out = [phrase for phrase in sentence.mentioned if plain(phrase) not in words]
+    return left_out[0] if len(left_out) == 1 else None
