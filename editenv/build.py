@@ -134,9 +134,7 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     from editenv.tools.env import TOKENS, MICEEditToolsEnv
 
     if "history" in settings:
-        raise ValueError(
-            "MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 without it"
-        )
+        raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
 
 

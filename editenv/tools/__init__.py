@@ -1,1 +1,1 @@
-"""`MICEEditTools-v0`: the same sessions for agents that choose editing operations instead of drawing pictures."""
+"""`MICEEditTools-v0`: the same sessions for agents that choose operations and draw nothing."""

@@ -31,8 +31,8 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     ids (`words.words` names them, 0 behind the end); `transcript`, int32 [max_turns * tokens], what the user
     said turn by turn, the present instruction included; `turn`, 0 to max_turns.
 
-    Action: MultiDiscrete, one number a part (`parts.names`, `parts.values`). The operation's result is drawn and
-    handed to the session as the agent's picture. A wrong operation (on an empty cell, onto an occupied one,
+    Action: MultiDiscrete, one number a part (`parts.names`, `parts.values`). The operation's result is drawn
+    and handed to the session as the agent's picture. A wrong operation (on an empty cell, onto a full one,
     for an object that does not exist, without effect) leaves the picture as it is; `info["carried_out"]` is
     False then. The operation "leave" leaves it so on purpose, "undo" goes back to the picture a turn before.
 
@@ -54,7 +54,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         grid = getattr(world, "grid", None)
         if grid is None:
             raise ValueError(
-                f"world {world.name!r} has no grid of cells, expected studio scenes: MICEEdit-v0 plays any world"
+                f"world {world.name!r} has no grid of cells, expected studio scenes; MICEEdit-v0 plays any"
             )
         self.inner = inner
         self.render_mode = inner.render_mode
@@ -100,7 +100,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         return self._seen(), reward, terminated, truncated, info
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which values of each part are worth trying, bool [sum of the parts' sizes], as sb3-contrib reads it.
+        """Which values of each part are worth trying, bool [sum of sizes], as sb3-contrib reads it.
 
         False stands for what is wrong in every operation now, such as the background that is there already.
         Parts are masked one by one; so an operation of allowed values may still be a wrong one.

@@ -53,9 +53,7 @@ class OperationParts:
         """
         unknown = sorted(set(chosen) - set(self.names))
         if unknown:
-            raise ValueError(
-                f"operation has no part {unknown[0]!r}, expected some of {', '.join(self.names)}"
-            )
+            raise ValueError(f"operation has no part {unknown[0]!r}, expected {', '.join(self.names)}")
         return [
             _number(name, values, chosen[name]) if name in chosen else 0
             for name, values in zip(self.names, self.values, strict=True)

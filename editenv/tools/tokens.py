@@ -37,7 +37,7 @@ class WordIds:
         return ids
 
     def encode_all(self, texts: Sequence[str], rows: int) -> NDArray[np.int32]:
-        """Texts one after another as int32 [rows * length], one stretch of `length` each; missing ones padded.
+        """Texts one after another as int32 [rows * length], `length` ids each; missing ones padded.
 
         Raises:
             ValueError: there are more texts than rows.
