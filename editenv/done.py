@@ -29,8 +29,13 @@ UNSCORED = Ending("unscored", truncated=True)
 OUT_OF_TURNS = Ending("max_turns", truncated=True)
 
 
-def ending(reply: Speech | Goodbye, turns: int, max_turns: int) -> Ending | None:
-    """The end that a user's reply after `turns` turns means, or None while the session goes on."""
+def ending(reply: Speech | Goodbye | None, turns: int, max_turns: int) -> Ending | None:
+    """The end that a user's reply after `turns` turns means, or None while the session goes on.
+
+    A reply of None says that a judge failed, after whom nobody is asked.
+    """
+    if reply is None:
+        return UNSCORED
     if isinstance(reply, Goodbye):
         return OUT_OF_TURNS if reply.reason == OUT_OF_TURNS.reason else Ending(reply.reason, truncated=False)
     return OUT_OF_TURNS if turns >= max_turns else None

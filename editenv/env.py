@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from editenv.actions import read_action
 from editenv.counting import check_options, check_seed, check_session
+from editenv.deferred import ScoringQueue
 from editenv.observe import observation, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Director, Session, frozen
@@ -39,6 +40,10 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         max_length: characters an instruction or an intent may have.
         on_end: called with each `Session` when it ends; a `editenv.record.Recorder` fits.
         render_mode: "rgb_array" lets `render` draw the session's filmstrip, else None.
+        scoring: "immediate" scores each turn in its step. "deferred", for users who read no scores, lets
+            sessions go on while the scorer works: until the last step scores are None and rewards 0.0; that
+            step waits, pays the sum of all turns' rewards, and its `info["session_scores"]` holds the scores
+            of every turn.
     """
 
     # Gymnasium reads it from the class as well as from its objects.
@@ -58,9 +63,11 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         max_length: int = MAX_LENGTH,
         on_end: Callable[[Session], None] | None = None,
         render_mode: str | None = None,
+        scoring: str = "immediate",
     ) -> None:
         check_render_mode(render_mode)
-        self.director = Director(world, user, scorer, split, max_length, on_end)
+        queue = scoring_queue(scoring, scorer)
+        self.director = Director(world, user, scorer, split, max_length, on_end, queue)
         self.render_mode = render_mode
         self.observation_space = observation_space(world.image_shape, world.max_turns, max_length, history)
         self.action_space = action_space(world.image_shape, max_length)
@@ -117,7 +124,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         end = session.ending
         info = self._known() | turn_info(session)
         terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
-        return self._seen(), float(session.scores[-1].reward), terminated, truncated, info
+        return self._seen(), float(session.reward), terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
         """The session's filmstrip, uint8 [H, W, 3], always of one size; None without a render mode."""
@@ -152,6 +159,17 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
     def _known(self) -> dict[str, Any]:
         return session_info(self.session)
+
+
+def scoring_queue(scoring: str, scorer: Scorer | None) -> ScoringQueue | None:
+    """Where turns wait for their scores; None where they are scored at once, or not at all.
+
+    Raises:
+        ValueError: scoring is neither "immediate" nor "deferred".
+    """
+    if scoring not in ("immediate", "deferred"):
+        raise ValueError(f"scoring is {scoring!r}, expected 'immediate' or 'deferred'")
+    return ScoringQueue(scorer) if scoring == "deferred" and scorer is not None else None
 
 
 def check_render_mode(render_mode: str | None) -> None:

@@ -56,13 +56,21 @@ def session_info(session: Session) -> dict[str, Any]:
 
 
 def turn_info(session: Session) -> dict[str, Any]:
-    """How the last turn went: scores, whether it was scored, why the session ended (None: it goes on)."""
+    """How the last turn went: scores, whether it was scored, why the session ended (None: it goes on).
+
+    With deferred scoring `scores` is empty until the session ends; then `session_scores` holds those of all
+    turns, and `scored` says whether each of them was scored.
+    """
     scores = session.scores[-1]
-    return {
+    info = {
         "scores": scores,
         "scored": scores.scored,
         "end_reason": session.ending.reason if session.ending else None,
     }
+    if session.tickets is not None:
+        info["session_scores"] = tuple(session.scores) if session.ending else None
+        info["scored"] = all(scores.scored for scores in info["session_scores"] or ())
+    return info
 
 
 def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

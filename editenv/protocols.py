@@ -46,7 +46,11 @@ class World(Protocol):
 
 
 class User(Protocol):
-    """Who gives the instructions. Stateless: what it needs to know is in spec and outcome."""
+    """Who gives the instructions. Stateless: what it needs to know is in spec and outcome.
+
+    A user that never reads an outcome's `history` may say so in an attribute, `reads_scores = False`; with it
+    turns can be scored while the session goes on.
+    """
 
     version: str
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from editenv.deferred import ScoringQueue, Ticket, score_all, settled
 from editenv.done import UNSCORED, Ending, ending
 from editenv.protocols import Scorer, User, World
 from editenv.spaces import MAX_LENGTH, text_problem
@@ -26,6 +27,9 @@ class Session:
         pictures: the source, then the picture after each turn; read-only uint8 [H, W, 3].
         transcript: what the user said so far, in order.
         intents, scores: one entry a finished turn.
+        reward: what the last step pays.
+        tickets: with deferred scoring the claims for which the last of `scores` are placeholders, empty once
+            the session is over; None where turns are scored at once.
         ending: how the session ended, None while it goes on.
     """
 
@@ -39,6 +43,8 @@ class Session:
     transcript: tuple[str, ...]
     intents: list[str] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
+    reward: float = 0.0
+    tickets: list[Ticket] | None = None
     ending: Ending | None = None
 
     @property
@@ -67,7 +73,24 @@ class Session:
             after=after,
             history=tuple(self.scores),
             earlier=tuple(self.pictures[1:]),
+            transcript=self.transcript,
         )
+
+    def settle(self) -> None:
+        """Waits for all scores that are still to come."""
+        if self.tickets:
+            self.scores[:] = settled(self.scores, self.tickets)
+            self.tickets = []
+
+
+class _Verdict(NamedTuple):
+    """What a finished turn means for its session; scores and tickets are those of all its turns."""
+
+    scores: Sequence[Scores]
+    tickets: list[Ticket] | None
+    reward: float
+    reply: Speech | Goodbye | None
+    end: Ending | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +103,10 @@ class Director:
         split: "train", "validation" or "test".
         max_length: characters an instruction may have.
         on_end: called with each session when it ends.
+        queue: where turns wait for `scorer` while their sessions go on; None scores them at once.
 
     Raises:
-        ValueError: the split is none of SPLITS.
+        ValueError: the split is none of SPLITS, or turns shall wait and the user wants to know their scores.
     """
 
     world: World
@@ -91,10 +115,16 @@ class Director:
     split: str = "train"
     max_length: int = MAX_LENGTH
     on_end: Callable[[Session], None] | None = None
+    queue: ScoringQueue | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split is {self.split!r}, expected one of {', '.join(SPLITS)}")
+        if self.queue is not None and getattr(self.user, "reads_scores", True):
+            raise ValueError(
+                f"scoring is deferred, but the user ({self.user.version}) may read scores that are not there "
+                "yet; expected one whose reads_scores is False, such as the replay user"
+            )
 
     def versions(self) -> dict[str, str | None]:
         """Versions of world, user and scorer, as records keep them."""
@@ -109,7 +139,17 @@ class Director:
         spec = self.world.session(self.split, seed, index)
         source = frozen(self.world.picture(spec))
         speech = self._heard(self.user.begin(spec))
-        return Session(spec, self.split, seed, index, self.versions(), speech, [source], (speech.text,))
+        return Session(
+            spec,
+            self.split,
+            seed,
+            index,
+            self.versions(),
+            speech,
+            [source],
+            (speech.text,),
+            tickets=None if self.queue is None else [],
+        )
 
     def advance(self, sessions: Sequence[Session], after: Sequence[Picture], intents: Sequence[str]) -> None:
         """Carries out one turn in each session; the scorer is asked once for all of them.
@@ -125,35 +165,59 @@ class Director:
             RuntimeError: the scorer returned another number of scores than it was asked for.
         """
         outcomes = [session.outcome(picture) for session, picture in zip(sessions, after, strict=True)]
-        scores = self.scorer.score(outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
-        if len(scores) != len(outcomes):
-            raise RuntimeError(
-                f"scorer returned {len(scores)} scores for {len(outcomes)} turns, expected as many"
-            )
-        judged = zip(outcomes, scores, strict=True)
-        replies = [self.reply(outcome) if score.scored else None for outcome, score in judged]
-        for turn in zip(sessions, after, intents, scores, replies, strict=True):
-            self._commit(*turn)
+        if self.queue is None:
+            verdicts = self._score_now(sessions, outcomes)
+        else:
+            verdicts = self._score_later(self.queue, sessions, outcomes)
+        for session, outcome, intent, verdict in zip(sessions, outcomes, intents, verdicts, strict=True):
+            self._commit(session, outcome, intent, verdict)
+
+    def _score_now(self, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]) -> list[_Verdict]:
+        """Asks the scorer, then the users; after a judge that failed nobody is asked."""
+        scores = score_all(self.scorer, outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
+        verdicts = []
+        for session, outcome, score in zip(sessions, outcomes, scores, strict=True):
+            reply = self.reply(outcome) if score.scored else None
+            end = ending(reply, outcome.turn + 1, self.world.max_turns)
+            verdicts.append(_Verdict([*session.scores, score], None, score.reward, reply, end))
+        return verdicts
+
+    def _score_later(
+        self, queue: ScoringQueue, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]
+    ) -> list[_Verdict]:
+        """Asks the users and hands the turns in; a session that ends now waits for all of its scores."""
+        replies = [self.reply(outcome) for outcome in outcomes]
+        earlier = [session.tickets or [] for session in sessions]
+        verdicts = []
+        for session, outcome, reply, old, new in zip(
+            sessions, outcomes, replies, earlier, queue.put(outcomes, earlier), strict=True
+        ):
+            scores, tickets, reward = (*session.scores, NO_SCORES), [*old, new], 0.0
+            end = ending(reply, outcome.turn + 1, self.world.max_turns)
+            if end is not None:
+                scores, tickets = settled(scores, tickets), []
+                reward = sum(score.reward for score in scores)
+                end = end if all(score.scored for score in scores) else UNSCORED
+            verdicts.append(_Verdict(scores, tickets, reward, reply, end))
+        return verdicts
 
     def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
         """What the user says after a turn."""
         reply = self.user.reply(outcome)
         return reply if isinstance(reply, Goodbye) else self._heard(reply)
 
-    def _commit(
-        self, session: Session, after: Picture, intent: str, scores: Scores, reply: Speech | Goodbye | None
-    ) -> None:
-        """Writes a finished turn into its session; a reply of None says that the judge failed."""
-        session.pictures.append(after)
+    def _commit(self, session: Session, outcome: TurnOutcome, intent: str, verdict: _Verdict) -> None:
+        """Writes a finished turn into its session."""
+        session.pictures.append(outcome.after)
         session.intents.append(intent)
-        session.scores.append(scores)
-        end = UNSCORED if reply is None else ending(reply, session.turn, self.world.max_turns)
-        session.ending = end
-        if end is None and isinstance(reply, Speech):
-            session.speech = reply
-            session.transcript = (*session.transcript, reply.text)
-        if end is not None and self.on_end:
-            self.on_end(session)
+        session.scores[:] = verdict.scores
+        session.tickets, session.reward, session.ending = verdict.tickets, verdict.reward, verdict.end
+        if verdict.end is not None:
+            if self.on_end:
+                self.on_end(session)
+        elif isinstance(verdict.reply, Speech):
+            session.speech = verdict.reply
+            session.transcript = (*session.transcript, verdict.reply.text)
 
     def _heard(self, speech: Speech) -> Speech:
         """The speech, once its text is known to fit the observation space."""

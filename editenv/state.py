@@ -21,7 +21,11 @@ _KEYS = ("versions", "shape", "split", "seed", "index", "spec", "transcript", "i
 
 
 def dump_session(session: Session) -> bytes:
-    """The session as bytes: everything `load_session` needs beside a director of the same kind."""
+    """The session as bytes: everything `load_session` needs beside a director of the same kind.
+
+    Deferred scores are waited for, so that a state never lacks any.
+    """
+    session.settle()
     end = session.ending
     head = {
         "versions": dict(session.versions),
@@ -100,6 +104,7 @@ def _last_known(head: dict[str, Any], pictures: list[Picture], director: Directo
         intents=read_list(head, "intents", str, turns),
         scores=[scores_from_json(data) for data in read_list(head, "scores", dict, turns)],
         ending=Ending(read_value(end, "reason", str), read_value(end, "truncated", bool)) if end else None,
+        tickets=None if director.queue is None else [],
     )
 
 
@@ -115,6 +120,7 @@ def _retrace(session: Session, director: Director, turns: int) -> Session:
         walked.pictures.append(pictures[turn + 1])
         walked.scores.append(scores[turn])
         walked.speech = reply
+        walked.transcript = (*walked.transcript, reply.text)
         spoken.append(reply.text)
     if tuple(spoken) != said or any(text_problem(text, director.max_length) for text in spoken):
         raise ValueError(f"the user now says {spoken}, the state has {list(said)}")

@@ -107,6 +107,7 @@ class TurnOutcome:
         before, after: the pictures before and after this turn's edit, uint8 [H, W, 3].
         history: scores of the earlier turns, in order, as far as they are known.
         earlier: pictures after each earlier turn, in order.
+        transcript: what the user said so far, this turn's instruction included.
     """
 
     spec: Any
@@ -117,3 +118,4 @@ class TurnOutcome:
     after: Picture
     history: tuple[Scores, ...] = ()
     earlier: tuple[Picture, ...] = ()
+    transcript: tuple[str, ...] = ()

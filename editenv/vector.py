@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from editenv.actions import read_actions
 from editenv.counting import check_options, check_seed, check_session
-from editenv.env import MICEEditEnv, check_render_mode
+from editenv.env import MICEEditEnv, check_render_mode, scoring_queue
 from editenv.observe import batch_infos, observation, observations, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Director, Session, frozen
@@ -43,7 +43,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
 
     Args:
         num_envs: N.
-        world, user, scorer, split, history, max_length, on_end, render_mode: as in `MICEEditEnv`.
+        world, user, scorer, split, history, max_length, on_end, render_mode, scoring: as in `MICEEditEnv`.
         autoreset_mode: see above.
     """
 
@@ -62,12 +62,14 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         on_end: Callable[[Session], None] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        scoring: str = "immediate",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}, expected 1 or more")
         check_render_mode(render_mode)
         self.num_envs = num_envs
-        self.director = Director(world, user, scorer, split, max_length, on_end)
+        queue = scoring_queue(scoring, scorer)
+        self.director = Director(world, user, scorer, split, max_length, on_end, queue)
         self.render_mode = render_mode
         self.autoreset_mode = autoreset_mode
         self.metadata = MICEEditEnv.metadata | {"autoreset_mode": autoreset_mode}  # type: ignore[misc]
@@ -139,7 +141,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         chosen = [sessions[row] for row in played]
         self.director.advance(chosen, [images[row] for row in played], [intents[row] for row in played])
         rewards = np.zeros(self.num_envs)
-        rewards[played] = [session.scores[-1].reward for session in chosen]
+        rewards[played] = [session.reward for session in chosen]
         infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in played}) if played else {}
         infos |= self._autoreset(sessions, played)
         return (

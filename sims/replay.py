@@ -22,6 +22,7 @@ class ReplayUser:
     """Says the script's next instruction after each turn, and goodbye after the last one."""
 
     version = "replay 1"
+    reads_scores = False
 
     def begin(self, spec: Script) -> Speech:
         """The script's first instruction."""
