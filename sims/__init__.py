@@ -2,5 +2,8 @@
 
 from __future__ import annotations
 
-USERS = {"replay": "editenv.sims.replay:ReplayUser"}
-"""User by name, as "module:class"; the class is called without arguments."""
+USERS = {
+    "replay": "editenv.sims.replay:ReplayUser",
+    "goal": "editenv.sims.goal:GoalUser",
+}
+"""User by name, as "module:class"; the class is called with the user's settings, JSON values by name."""

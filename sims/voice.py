@@ -1,0 +1,129 @@
+"""A goal user's choice in words: sentences of the studio's speech acts, spoken in a persona."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from editenv.sims.choice import Choice, is_pointed_at, is_the_same
+from editenv.sims.mind import GoalTurn
+from editenv.sims.persona import Persona
+from editenv.worlds.studio.constraints import AttributeRule
+from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace, Target
+from editenv.worlds.studio.language import canonical_intent, phrasings
+from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.scene import UNREADABLE
+
+_PLACED = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One persona speaking in one turn.
+
+    Attributes:
+        persona: whose manner of speaking.
+        split: whose sentences.
+        draws: of this turn.
+    """
+
+    persona: Persona
+    split: str
+    draws: Draws
+
+    def speak(self, choice: Choice) -> GoalTurn:
+        """The choice as an instruction and its meaning."""
+        situation = choice.mind.situation
+        edit, act, reference = self._words(choice)
+        slots = edit.slots(edit.asked(), situation.grid)
+        if reference in ("it", "just_added"):
+            slots["old"] = self._sentence(reference)
+        text = self._sentence(act).format(**slots)
+        text = self._with_rules(text, choice)
+        return GoalTurn(
+            text=self._surrounded(text, choice.mood),
+            intent=canonical_intent(edit, situation.rules, situation.grid),
+            edit=edit,
+            rules=situation.rules,
+            reference=reference,
+            mind=choice.mind,
+            mood=choice.mood,
+            states=choice.states is not None,
+            drops=bool(choice.drops),
+        )
+
+    def _words(self, choice: Choice) -> tuple[Edit, str, str | None]:
+        """The edit with words for its object, the speech act that says it, and how it points back."""
+        situation, edit = choice.mind.situation, choice.edit
+        if isinstance(edit, SubjectAdd):
+            vague = self._vaguely(edit, choice)
+            there = choice.refer and is_pointed_at(edit, situation)
+            return (vague, "subject_add_there", "there") if there else (vague, edit.task, None)
+        if not hasattr(edit, "target"):
+            return edit, edit.task, None
+        target, reference = self._object(edit.target.cell, choice)
+        edit = replace(edit, target=target)  # type: ignore[type-var]
+        if isinstance(edit, SubjectReplace):
+            return self._vaguely(edit, choice), edit.task, reference
+        if isinstance(edit, ColorAlter | MaterialAlter):
+            if choice.refer and reference is None and is_the_same(edit, situation):
+                return edit, "same", "same"
+            if situation.ruled(edit.attribute):
+                return replace(edit, value=None), "alter_open", reference
+        return edit, edit.task, reference
+
+    def _object(self, cell: int, choice: Choice) -> tuple[Target, str | None]:
+        """How the object of a cell is spoken of."""
+        situation, thing = choice.mind.situation, choice.mind.situation.scene.cells[cell]
+        if choice.refer and is_pointed_at(choice.edit, situation) and situation.focus is not None:
+            added = isinstance(situation.last, SubjectAdd) and self.draws.chance(0.5)
+            return situation.focus, "just_added" if added else "it"
+        if thing is None or thing is UNREADABLE:
+            return Target(cell, placed=True), None
+        options = [
+            Target(cell, thing.shape),
+            Target(cell, thing.shape, color=thing.color),
+            Target(cell, thing.shape, material=thing.material),
+            Target(cell, thing.shape, color=thing.color, material=thing.material),
+        ]
+        clear = [option for option in options if situation.unique(option)]
+        if not clear or self.draws.chance(_PLACED):
+            return Target(cell, thing.shape, placed=True), None
+        return clear[-1] if self.draws.chance(self.persona.fullness) else clear[0], None
+
+    def _vaguely(self, edit: SubjectAdd | SubjectReplace, choice: Choice) -> SubjectAdd | SubjectReplace:
+        """The edit less what a rule in force says already, and less what a vague person forgets to say."""
+        vagueness = self.persona.vagueness if choice.mood == "ask" else 0.0
+        unsaid = {
+            name: None
+            for name in ("color", "material")
+            if choice.mind.situation.ruled(name) or self.draws.chance(vagueness)
+        }
+        return replace(edit, **unsaid)
+
+    def _with_rules(self, text: str, choice: Choice) -> str:
+        """The sentence with the rules that are stated or dropped along with it."""
+        if choice.states:
+            text = self._sentence("rule_attribute").format(value=choice.states.value, edit=text)
+        for rule in choice.drops:
+            text = self._sentence("rule_drop").format(value=rule.value, edit=text)
+        return text
+
+    def _sentence(self, act: str) -> str:
+        """A sentence of a speech act that the persona would choose."""
+        polite = self.draws.chance(self.persona.politeness)
+        all_of_them = phrasings(act, self.split)
+        fitting = [s for s in all_of_them if ("please" in s) == polite] or all_of_them
+        if self.persona.length == "any":
+            return self.draws.pick(fitting)
+        ordered = sorted(fitting, key=lambda s: len(s.split()), reverse=self.persona.length == "long")
+        return self.draws.pick(ordered[: (len(ordered) + 1) // 2])
+
+    def _surrounded(self, text: str, mood: str) -> str:
+        """The sentence with words around it that ask for nothing."""
+        before, after = self.persona.before.get(mood, ()), self.persona.after
+        if before and (mood != "ask" or self.draws.chance(self.persona.chattiness)):
+            text = f"{self.draws.pick(before)} {text}"
+        if after and self.draws.chance(self.persona.chattiness):
+            text = f"{text} {self.draws.pick(after)}"
+        return text
