@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
@@ -12,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
 from editenv.protocols import Scorer, User, World
-from editenv.rewards import SCORERS
+from editenv.rewards.open import open_scorer
 from editenv.rewards.weighting import weights_from_json
 from editenv.sims import USERS
 from editenv.spaces import MAX_LENGTH
@@ -29,7 +30,10 @@ def make_env(
     suite: str = "mixed",
     split: str = "train",
     user: str = "replay",
+    user_settings: Mapping[str, Any] | None = None,
     scorer: str | None = "exact",
+    scorer_settings: Mapping[str, Any] | None = None,
+    scoring: str = "immediate",
     size: int | None = None,
     grid: int = 4,
     sessions_file: str | None = None,
@@ -46,8 +50,11 @@ def make_env(
         suite: which sessions the world generates.
         split: "train", "validation" or "test".
         user: a name in `USERS`.
+        user_settings: of that user, JSON values by name, such as {"persona": "terse"}.
         scorer: a name in `SCORERS`; None leaves turns unscored. "exact" scores a sessions file where its
             pictures are studio scenes, elsewhere it warns and leaves turns unscored.
+        scorer_settings: keyword arguments of the scorer's class, as docs/scorers.md lists them.
+        scoring: "immediate", or "deferred" to let sessions go on while the scorer works; see `MICEEditEnv`.
         size: height and width of pictures, in pixels; None for 64, or for a sessions file's own.
         grid: cells a side.
         sessions_file: JSON Lines in the format of Edit-R2's MICE-Bench, pictures below its folder. Its
@@ -74,8 +81,8 @@ def make_env(
     else:
         place, scorer, longest = _from_file(sessions_file, size, scorer)
         max_length = max(max_length, longest)
-    judge: Scorer | None = None if scorer is None else find("scorer", scorer, SCORERS)(place, weights)
-    speaker: User = find("user", user, USERS)()
+    judge: Scorer | None = None if scorer is None else open_scorer(scorer, place, weights, scorer_settings)
+    speaker: User = configured("user", user, USERS, user_settings)
     return MICEEditEnv(
         place,
         speaker,
@@ -85,6 +92,7 @@ def make_env(
         max_length=max_length,
         on_end=_recorder(record_to),
         render_mode=render_mode,
+        scoring=scoring,
     )
 
 
@@ -118,6 +126,7 @@ def make_vector_env(
         on_end=director.on_end,
         render_mode=single.render_mode,
         autoreset_mode=modes[wanted],
+        scoring=settings.get("scoring", "immediate"),
     )
 
 
@@ -150,6 +159,28 @@ def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any
     return getattr(import_module(module), attribute)
 
 
+def configured(
+    kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any
+) -> Any:
+    """What a registry names, called with what is given and with settings by name.
+
+    Raises:
+        ValueError: the registry has no such name, or what it names has no such setting or needs another one.
+    """
+    make = find(kind, name, registry)
+    known = list(signature(make).parameters)[len(given) :]
+    unknown = sorted(set(settings or {}) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{kind} {name!r} has no setting {unknown[0]!r}, expected {', '.join(known) or 'none'}"
+        )
+    try:
+        signature(make).bind(*given, **(settings or {}))
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}, expected settings {', '.join(known)}") from error
+    return make(*given, **(settings or {}))
+
+
 def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:
     """A sessions file's world, the scorer that fits it, and the length of its longest instruction."""
     from editenv.worlds.records.open import open_sessions
@@ -158,8 +189,8 @@ def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, 
     world = open_sessions(path, size)
     if scorer == "exact" and isinstance(world, RecordsWorld):
         warn(
-            f"{path} holds no studio scenes: a judge is missing, scores are None. Judges will be scorers of "
-            "their own, to be named in place of scorer='exact'.",
+            f"{path} holds no studio scenes: a judge is missing, scores are None. For scores give "
+            "scorer='judge', scorer_settings={'base_url': 'http://127.0.0.1:8000/v1', 'model': NAME}.",
             stacklevel=3,
         )
         scorer = None
