@@ -24,6 +24,19 @@ class CommandConfig:
 
 
 @dataclass(kw_only=True)
+class UserConfig:
+    """Who gives the instructions.
+
+    Attributes:
+        kind: a name in `editenv.sims.USERS`.
+        settings: that user's, by name.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+
+
+@dataclass(kw_only=True)
 class SessionsConfig(CommandConfig):
     """Which sessions are played.
 
@@ -33,6 +46,7 @@ class SessionsConfig(CommandConfig):
         sessions_file: JSON Lines in MICE-Bench's format, in place of a suite; None for the suite.
         size: side of a picture in pixels; None for 64, or for the sessions file's own.
         grid: cells a side.
+        user: who gives the instructions.
     """
 
     suite: str
@@ -40,11 +54,13 @@ class SessionsConfig(CommandConfig):
     sessions_file: str | None
     size: int | None
     grid: int
+    user: UserConfig
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
         names = ("suite", "split", "sessions_file", "size", "grid")
-        return {name: getattr(self, name) for name in names}
+        named = {name: getattr(self, name) for name in names}
+        return named | {"user": self.user.kind, "user_settings": self.user.settings}
 
 
 @dataclass(kw_only=True)
@@ -260,6 +276,7 @@ def register() -> None:
     for name, schema in COMMANDS.items():
         store.store(name=f"{name}_schema", node=schema)
     store.store(group="algorithm", name="algorithm_schema", node=AlgorithmConfig)
+    store.store(group="user", name="user_schema", node=UserConfig)
     store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
     store.store(group="recipe", name="model_schema", node=ModelRecipe)
 

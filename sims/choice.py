@@ -1,4 +1,4 @@
-"""What a goal user asks for next: what failed, then what broke, then what can be pointed at, then the rest."""
+"""What a goal user asks for next: what failed, what broke, what can be pointed at, then the rest."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def is_the_same(edit: Edit, situation: Situation) -> bool:
 
 
 def _drop_rules(mind: Mind, edits: list[Edit]) -> tuple[tuple[AttributeRule, ...], list[Edit]]:
-    """The rules in force less those, from the last one on, that leave nothing to be done; what can be done."""
+    """The rules in force less those, from the last one on, that leave nothing to do; what can be done."""
     situation = mind.situation
     for count in range(len(situation.rules), -1, -1):
         possible = conforming(edits, situation.rules[:count], situation.scene, mind.target)

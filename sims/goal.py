@@ -23,8 +23,8 @@ _SALT = 20_605  # keeps a user's draws apart from those that made the session
 class GoalUser:
     """Wants the scene that a session leads to, and reacts to what the pictures show.
 
-    They ask again when an edit failed, have damage repaired, point back, state rules that spare them words and
-    drop those that stand in the way, change their mind if that is their persona, and give up when their
+    They ask again when an edit failed, have damage repaired, point back, state rules that spare them words
+    and drop those that stand in the way, change their mind if that is their persona, and give up when their
     patience is out. They never see the agent's intent or its scores. They remember nothing themselves: their
     state of mind is part of what they meant last, and what they draw at random follows from session and turn.
 

@@ -22,7 +22,8 @@ class Mind:
         annoyance: failed or damaging turns, less the good ones, never below 0.
         changes: how often they have changed their mind.
         failed: the last edit, where the picture does not show it done.
-        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and are wrong.
+        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are
+            wrong.
     """
 
     situation: Situation

@@ -26,9 +26,9 @@ class Persona:
         length: "short", "any" or "long": which of a speech act's sentences are taken.
         politeness: that a sentence with "please" is taken, where there is one.
         chattiness: that words of `before` and `after`, which ask for nothing, are put around a sentence.
-        fullness: that an object is named with all its looks rather than by the fewest words that fit it alone.
+        fullness: that an object is named with all its looks, not by the fewest words that fit it alone.
         vagueness: that a look is left unsaid, to be put right in a later turn.
-        references: that an object is pointed back to ("it", "there", "the same") where that can be understood.
+        references: that something is pointed back to ("it", "there", "the same") where it can be understood.
         changes: after a turn that went well, that the user wants the object other than they wanted it before.
         patience: failed or damaging turns, less the good ones, that are borne before giving up.
         before: words in front of a sentence, by mood; "ask" is used with the chance of `chattiness`, the

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from editenv.sims.choice import Choice, is_pointed_at, is_the_same
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
-from editenv.worlds.studio.constraints import AttributeRule
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace, Target
 from editenv.worlds.studio.language import canonical_intent, phrasings
-from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.scene import UNREADABLE
 
 _PLACED = 0.15
