@@ -115,7 +115,7 @@ def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: 
 
 
 def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) -> NDArray[np.int64]:
-    """Places [N], in a part of the known pictures, of those that cells [N, values] show, -1 where none is near."""
+    """Places [N], in a part of the known pictures, of what cells [N, values] show, -1 if none is near."""
     known, squares, exact = _templates(background, cell, part.start, part.stop)
     values = cells.astype(exact) - exact(_CENTRE)
     own = np.einsum("nd,nd->n", values, values).astype(np.float64)

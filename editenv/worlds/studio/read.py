@@ -20,6 +20,7 @@ from editenv.worlds.studio.edits import (
     TextChange,
 )
 from editenv.worlds.studio.edits.beside import RELATIONS
+from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.language import LARGEST_GRID, intent_patterns, tokens
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.words import NUMBERS, plural
@@ -135,7 +136,7 @@ def _sentences() -> tuple[tuple[re.Pattern[str], _Editor], ...]:
     """The canonical patterns of phrases.toml as regular expressions, one group a slot."""
     colors, materials, shapes = "|".join(COLORS), "|".join(MATERIALS), "|".join(SHAPES)
     place = f"row [1-{LARGEST_GRID}] column [1-{LARGEST_GRID}]"
-    texts, numbers = "|".join(TEXTS), "|".join(NUMBERS[1:])
+    texts, numbers = "|".join(TEXTS), "|".join(NUMBERS[1 : MOST_COUNT + 1])
     looks = f"(?:(?:{materials}) )?(?:(?:{colors}) )?"
     old = f"the {looks}(?:{shapes}|object|{SIGN}(?: that says (?:{texts}))?)(?: in {place})?"
     slots = {

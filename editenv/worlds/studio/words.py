@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
-"""Numbers of objects in words; a number's place is its value."""
-
-
 def place(cell: int, grid: int) -> str:
     """A cell, counted from 1 at the top left: "row 2 column 3"."""
     return f"row {cell // grid + 1} column {cell % grid + 1}"

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import Looks, Target
 from editenv.worlds.studio.scene import COLORS, Scene, Thing
-from editenv.worlds.studio.words import NUMBERS, many_objects
+from editenv.worlds.studio.words import many_objects
+
+MOST_COUNT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,12 @@ class CountChange:
     itself agrees with the rules in force.
 
     Attributes:
-        count: how many there shall be, 1 or more.
+        count: how many there shall be, 1 to MOST_COUNT.
         shape: of which shape.
         color, material: which of them; None where nothing is said and all of them count.
 
     Raises:
-        ValueError: the count is none that has a word.
+        ValueError: the count is out of range.
     """
 
     task: ClassVar[str] = "count_change"
@@ -36,8 +38,8 @@ class CountChange:
     material: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count < len(NUMBERS):
-            raise ValueError(f"count is {self.count}, expected 1 to {len(NUMBERS) - 1}")
+        if not 1 <= self.count <= MOST_COUNT:
+            raise ValueError(f"count is {self.count}, expected 1 to {MOST_COUNT}")
 
     @property
     def described(self) -> Target:

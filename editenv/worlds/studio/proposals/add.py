@@ -13,7 +13,7 @@ MOST_OBJECTS = 7
 
 def propose_add(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
     """An object in an empty cell."""
-    empty = situation.scene.empty()
+    empty = situation.room()
     if not empty or len(situation.scene.occupied()) >= MOST_OBJECTS:
         return None
     there = refer and situation.vacated is not None

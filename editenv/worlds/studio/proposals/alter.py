@@ -17,7 +17,7 @@ def _alter(
         return _same(situation, draws)
     found = draw_object(situation, draws, refer)
     thing = None if found is None else situation.scene.cells[found[0].cell]
-    if found is None or thing is None:
+    if found is None or thing is None or (thing.text is not None and kind is MaterialAlter):
         return None
     ruled, now = situation.ruled(kind.attribute), thing.attributes()[kind.attribute]
     value = ruled or draws.pick(kind.values)
@@ -38,6 +38,8 @@ def _same(situation: Situation, draws: Draws) -> Proposal | None:
     if ruled not in (None, value):
         return None
     if thing is None or found[0].cell == last.target.cell or thing.attributes()[last.attribute] == value:
+        return None
+    if thing.text is not None and last.attribute == "material":
         return None
     return Proposal(replace(last, target=found[0]), "same", "same")
 

@@ -11,7 +11,7 @@ from editenv.worlds.studio.proposals.situation import Proposal, Situation
 def propose_move(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
     """Another cell for it."""
     found = draw_object(situation, draws, refer)
-    empty = situation.scene.empty()
+    empty = situation.room()
     if found is None or not empty:
         return None
     return Proposal(PositionChange(found[0], draws.pick(empty)), "position_change", found[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import SubjectAdd, Target
 from editenv.worlds.studio.proposals.situation import Situation
-from editenv.worlds.studio.scene import COLORS, MATERIALS
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN
 
 _FULLER = 0.3
 _PLACED = 0.15
@@ -14,27 +14,44 @@ _PLACED = 0.15
 def draw_object(situation: Situation, draws: Draws, refer: bool) -> tuple[Target, str | None] | None:
     """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more."""
     focus = situation.focus
-    if refer and focus is not None and situation.unique(focus):
+    if refer and focus is not None and situation.unique(focus) and not _stuck(situation, focus.shape):
         added = isinstance(situation.last, SubjectAdd) and draws.chance(0.5)
         return focus, "just_added" if added else "it"
     cells = situation.scene.occupied()
     if not cells:
         return None
-    cell = draws.pick(cells)
+    target = describe(situation, draws, draws.pick(cells))
+    return None if target is None else (target, None)
+
+
+def describe(situation: Situation, draws: Draws, cell: int) -> Target | None:
+    """The object of a cell in words that fit it alone, None where there are none."""
     thing = situation.scene.cells[cell]
-    assert thing is not None
+    if thing is None or _stuck(situation, thing.shape):
+        return None
     if draws.chance(_PLACED):
-        return Target(cell, thing.shape, placed=True), None
+        return None if cell in situation.loose else Target(cell, thing.shape, placed=True)
     options = [
         Target(cell, thing.shape),
         Target(cell, thing.shape, color=thing.color),
         Target(cell, thing.shape, material=thing.material),
         Target(cell, thing.shape, color=thing.color, material=thing.material),
     ]
+    if thing.text is not None:
+        options = [
+            Target(cell, thing.shape),
+            Target(cell, thing.shape, text=thing.text),
+            Target(cell, thing.shape, color=thing.color),
+        ]
     clear = [option for option in options if situation.unique(option)]
     if not clear:
         return None
-    return (draws.pick(clear) if draws.chance(_FULLER) else clear[0]), None
+    return draws.pick(clear) if draws.chance(_FULLER) else clear[0]
+
+
+def _stuck(situation: Situation, shape: str | None) -> bool:
+    """Is it a sign, which is always plain, while a rule asks for a material?"""
+    return shape == SIGN and situation.ruled("material") is not None
 
 
 def draw_looks(situation: Situation, draws: Draws) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from editenv.worlds.studio.constraints import AttributeRule, right_result
 from editenv.worlds.studio.edits import (
     ColorAlter,
+    CountChange,
     Edit,
     MaterialAlter,
     PositionChange,
@@ -14,6 +15,7 @@ from editenv.worlds.studio.edits import (
     SubjectRemove,
     SubjectReplace,
     Target,
+    TextChange,
 )
 from editenv.worlds.studio.scene import Scene
 
@@ -45,6 +47,8 @@ class Situation:
         focus: the object last edited, as far as the text tells its looks; None where there is none.
         stated: cells named in the text, where objects were put.
         vacated: a cell named in the text that the previous turn emptied.
+        loose: cells whose content some right result left to the agent; no later turn may rely on them.
+        vague: descriptions of objects of which the same is true.
     """
 
     scene: Scene
@@ -54,6 +58,8 @@ class Situation:
     focus: Target | None = None
     stated: frozenset[int] = frozenset()
     vacated: int | None = None
+    loose: frozenset[int] = frozenset()
+    vague: tuple[Target, ...] = ()
 
     def with_rule(self, rule: AttributeRule) -> Situation:
         """The situation once a rule has been stated."""
@@ -67,25 +73,50 @@ class Situation:
         focus, vacated, stated = None, None, self.stated
         if isinstance(edit, SubjectAdd | SubjectReplace) and cell is not None:
             said = edit.asked() | looks
-            focus = Target(cell, edit.shape, said["color"], said["material"])
-        elif isinstance(edit, ColorAlter | MaterialAlter | PositionChange) and cell is not None:
+            focus = Target(cell, edit.shape, said["color"], said["material"], text=edit.text)
+        elif isinstance(edit, ColorAlter | MaterialAlter | PositionChange | TextChange) and cell is not None:
             said = {name: value for name, value in edit.asked().items() if value}
+            said |= {"text": edit.text} if isinstance(edit, TextChange) else {}
             focus = replace(edit.target, cell=cell, placed=False, **said | looks)
         elif isinstance(edit, SubjectRemove):
             gone = edit.target.cell
             vacated = gone if edit.target.placed or gone in stated else None
-        if isinstance(edit, SubjectAdd | PositionChange):
+        if isinstance(edit, SubjectAdd | PositionChange) and edit.beside is None:
             stated = stated | {edit.cell}
-        return replace(self, scene=scene, last=edit, focus=focus, stated=stated, vacated=vacated)
+        loose, vague = self.loose | left_open(edit, self.scene), self.vague
+        if isinstance(edit, CountChange):
+            vague = (*vague, edit.described)
+        return Situation(scene, self.grid, self.rules, edit, focus, stated, vacated, loose, vague)
 
     def can_refer(self) -> bool:
         """Is there something that the next turn could point back to without looking at the picture?"""
         return self.vacated is not None or (self.focus is not None and self.unique(self.focus))
 
     def unique(self, target: Target) -> bool:
-        """Do the words fit exactly one object of the scene?"""
+        """Do the words fit exactly one object of the scene, however the agent chose so far?"""
+        if any(overlap(target, kind) for kind in self.vague):
+            return False
         return [target.fits(thing) for thing in self.scene.cells if thing is not None].count(True) == 1
+
+    def room(self) -> list[int]:
+        """Cells that are empty, however the agent chose so far."""
+        return [cell for cell in self.scene.empty() if cell not in self.loose]
 
     def ruled(self, attribute: str) -> str | None:
         """The value a rule in force asks for."""
         return next((rule.value for rule in reversed(self.rules) if rule.attribute == attribute), None)
+
+
+def left_open(edit: Edit, before: Scene) -> frozenset[int]:
+    """Cells whose content the instruction leaves to the agent."""
+    if isinstance(edit, CountChange):
+        return edit.touched(before)
+    beside = edit.beside if isinstance(edit, SubjectAdd | PositionChange) else None
+    cells = beside.cells(before) if beside else ()
+    return frozenset(cells) if len(cells) > 1 else frozenset()
+
+
+def overlap(one: Target, other: Target) -> bool:
+    """Could an object fit both descriptions?"""
+    pairs = ((one.shape, other.shape), (one.color, other.color), (one.material, other.material))
+    return all(a is None or b is None or a == b for a, b in pairs)
