@@ -1,0 +1,83 @@
+"""What a turn was meant to do, in words: the view that judges and other reading scorers have of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from editenv.types import TurnOutcome
+from editenv.worlds.records.export import in_brackets, record_from_studio
+from editenv.worlds.records.session import RecordTurn
+from editenv.worlds.records.spoken import stated_rule
+from editenv.worlds.studio.session import StudioTurn
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A turn in words.
+
+    Attributes:
+        task: one of the nine task types.
+        instructions: what the user said so far, in order; the last one is this turn's.
+        resolved: the same spelt out, as far as the world knows it, else as it was said.
+        unchanged: phrases of the objects that must look as in the source picture; None where the world does
+            not list them.
+        present: phrases of the objects there are after the turn, as far as they are known.
+        background: must the background look as in the source picture.
+        ruled: is a rule in force that was stated in this session.
+    """
+
+    task: str
+    instructions: tuple[str, ...]
+    resolved: tuple[str, ...]
+    unchanged: tuple[str, ...] | None
+    present: tuple[str, ...]
+    background: bool
+    ruled: bool
+
+
+def asked(turn: TurnOutcome) -> Asked:
+    """The turn in words.
+
+    Raises:
+        TypeError: what the user meant is of a world that has no words for it.
+    """
+    meaning = turn.speech.meaning
+    if isinstance(meaning, RecordTurn):
+        return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in _said(turn)))
+    if not isinstance(meaning, StudioTurn):
+        raise TypeError(
+            f"the turn's meaning is a {type(meaning).__name__}, expected a RecordTurn or a StudioTurn"
+        )
+    script: Sequence[StudioTurn] = getattr(turn.spec, "turns", ())
+    if turn.turn < len(script) and script[turn.turn] is meaning:
+        return _scripted(turn, record_from_studio(turn.spec).turns, bool(meaning.rules))
+    said = _said(turn)
+    return Asked(
+        task=meaning.edit.task,
+        instructions=said,
+        resolved=(*said[:-1], in_brackets(meaning.intent)),
+        unchanged=None,
+        present=(),
+        background=meaning.edit.task != "background_change",
+        ruled=bool(meaning.rules),
+    )
+
+
+def _scripted(turn: TurnOutcome, script: Sequence[RecordTurn], ruled: bool) -> Asked:
+    """A turn of a session whose turns are all known in words."""
+    own = script[turn.turn]
+    return Asked(
+        task=own.task_type,
+        instructions=_said(turn),
+        resolved=tuple(past.formatted_instruction for past in script[: turn.turn + 1]),
+        unchanged=own.unchanged_objects,
+        present=own.available_objects,
+        background=own.bg_consistency,
+        ruled=ruled,
+    )
+
+
+def _said(turn: TurnOutcome) -> tuple[str, ...]:
+    """The session's instructions up to this one."""
+    return turn.transcript or (turn.speech.text,)
