@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what is typed after "editenv"; None takes the process's.
 
     Returns:
-        The exit status: 0, or 2 where the user has to change something, which one line on stderr names.
+        The exit status: 0; 1 where a check found what cannot be used; 2 where the user has to change
+        something, which one line on stderr names.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -75,6 +76,8 @@ def _dispatch(words: list[str]) -> int:
         print(page(command))
     elif name == "bench":
         _bench(command, rest)
+    elif name == "records":
+        return _function(command)(rest)
     else:
         _run_hydra(command, rest)
     return 0
@@ -123,8 +126,12 @@ def _run_job(command: Command, config: DictConfig) -> None:
     settings.out = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
     if run.mode == RunMode.MULTIRUN:
         print(f"== {command.name} {run.job.override_dirname} -> {settings.out}", flush=True)
+    _function(command)(settings)
+
+
+def _function(command: Command) -> Callable[[Any], Any]:
     module, _, function = command.target.partition(":")
-    getattr(import_module(module), function)(settings)
+    return getattr(import_module(module), function)
 
 
 def _bench(command: Command, words: list[str]) -> None:

@@ -75,10 +75,10 @@ def page(command: Command) -> str:
     settings = [
         f"  {names:<{width}}  {values}\n  {'':<{width}}    {text}" for names, values, text in command.settings
     ]
-    what = "env [--json] " if command.name == "bench" else ""
+    own = _OWN_USAGE.get(command.name)
     return "\n".join(
         [
-            f"usage: editenv {command.name} {what}[KEY=VALUE ...]",
+            f"usage: editenv {command.name} {own or '[KEY=VALUE ...]'}",
             "",
             command.text,
             "",
@@ -87,10 +87,13 @@ def page(command: Command) -> str:
             "",
             "settings, with their values or defaults:",
             *settings,
-            *([] if command.name == "bench" else ["", _EVERYWHERE]),
+            *([] if own else ["", _EVERYWHERE]),
         ]
     )
 
+
+_OWN_USAGE = {"bench": "env [--json] [KEY=VALUE ...]", "records": "check PATH [--json]"}
+"""What follows the commands that Hydra does not compose."""
 
 _EVERYWHERE = """everywhere:
   seed=K       of everything drawn at random (0)

@@ -64,6 +64,8 @@ def test_examples_of_the_help_are_right(name, line):
     settings = [word for word in words if "=" in word]
     if name == "bench":
         assert {word.partition("=")[0] for word in settings} <= signature(bench_env).parameters.keys()
+    elif name == "records":
+        assert words[0] == "check" and set(words[2:]) <= {"--json"}
     elif "-m" not in words:
         assert isinstance(compose(name, ["out=x", *settings]), COMMANDS[name])
 
@@ -72,6 +74,8 @@ def test_examples_of_the_help_are_right(name, line):
 def test_settings_in_the_help_exist(name):
     if name == "bench":
         known = list(signature(bench_env).parameters)
+    elif name == "records":
+        known = ["PATH", "--json"]
     else:
         known = [*setting_names(COMMANDS[name]), "experiment", "recipe.phases"]
     for names, _, _ in commands()[name].settings:

@@ -1,4 +1,4 @@
-"""`editenv records check PATH [--json]`: prints what a sessions file holds and whether all of it can be used."""
+"""`editenv records check PATH [--json]`: prints what a sessions file holds and what of it cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds turns of a record that cannot be meant as they stand, such as an edit beside an object already removed."""
+"""Finds turns that cannot be meant as they stand, such as an edit beside an object already removed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def _of_names(record: RecordSpec, turn: int, sentence: Sentence, story: _Story) 
     for phrase in sentence.mentioned:
         name = plain(phrase)
         if name in story.removed:
-            yield Contradiction(turn, "removed_object", f"[{phrase}] was removed in turn {story.removed[name]}")
+            yield Contradiction(
+                turn, "removed_object", f"[{phrase}] was removed in turn {story.removed[name]}"
+            )
         elif name in story.replaced:
             what = f"[{phrase}] was replaced in turn {story.replaced[name]}"
             yield Contradiction(turn, "replaced_object", what)

@@ -66,6 +66,7 @@ def _sentence(task: str, parts: dict[str, str | None]) -> Sentence:
     return Sentence(task, **texts, position=_SAME.get(position, position) or None, kept=kept)
 
 
+_OPENS, _CLOSES = "'\"\u2018\u201c", "'\"\u2019\u201d"
 _SAME = {"top": "above", "over": "above", "bottom": "below", "under": "below", "beneath": "below"}
 _WHERE = "|".join((*POSITIONS, *_SAME))
 
@@ -78,8 +79,8 @@ def _pattern(text: str) -> re.Pattern[str]:
         "VAL": rf"{article}\[?(?P<value>[^\[\]]+?)\]?",
         "BESIDE": rf"{article}\[?(?P<beside>[^\[\]]+?)\]?",
         "WHERE": rf"(?:on |to |at )?(?:the )?\[?(?P<position>{_WHERE})\]?(?: (?:side )?of)?",
-        "NEW": r"['\"‘“]\[?(?P<value>.*?)\]?['\"’”]",
-        "OLD": r"['\"‘“]\[?(?P<old_text>.*?)\]?['\"’”]",
+        "NEW": rf"[{_OPENS}]\[?(?P<value>.*?)\]?[{_CLOSES}]",
+        "OLD": rf"[{_OPENS}]\[?(?P<old_text>.*?)\]?[{_CLOSES}]",
     }
     return re.compile(re.sub("|".join(slots), lambda slot: slots[slot[0]], text), re.IGNORECASE | re.DOTALL)
 

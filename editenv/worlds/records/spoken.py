@@ -1,4 +1,4 @@
-"""What a user's words add to the resolved instruction: the rule they state, and what their pronouns stand for."""
+"""What a user's words add to the resolved instruction: a rule they state, and what pronouns stand for."""
 
 from __future__ import annotations
 
@@ -51,11 +51,8 @@ def turn_meaning(record: RecordSpec, turn: int) -> Meaning | None:
 
 
 def stated_rule(instruction: str) -> StatedRule | None:
-    """The rule that an instruction states for all later edits, None where it states none.
-
-    Only the first LONGEST_RULE characters are looked at.
-    """
-    beginning = instruction[:LONGEST_RULE]
+    """The rule that an instruction states for all later edits, None where it states none."""
+    beginning = instruction[:LONGEST_INSTRUCTION]
     if not _LASTING.search(beginning):
         return None
     for pattern in _RULES:
@@ -70,7 +67,7 @@ def stated_rule(instruction: str) -> StatedRule | None:
 
 def pronouns(instruction: str) -> tuple[str, ...]:
     """The words of an instruction that point back, those of a rule and of quoted texts left out."""
-    edit = _AFTER_RULE.split(_QUOTED.sub("", instruction), maxsplit=1)[-1]
+    edit = _AFTER_RULE.split(_QUOTED.sub("", instruction[:LONGEST_INSTRUCTION]), maxsplit=1)[-1]
     return tuple(word.lower() for word in _PRONOUNS.findall(edit))
 
 
@@ -79,27 +76,31 @@ def plain(phrase: str) -> str:
     return " ".join(unicodedata.normalize("NFC", phrase).casefold().split())
 
 
-LONGEST_RULE = 1000
+LONGEST_INSTRUCTION = 4000
+"""Characters of an instruction in which rules and pronouns are looked for."""
 
 _LASTING = re.compile(
-    r"\b(?:rule|constraint|from now on|all (?:following|subsequent|later) edits|every edit|in this session|always)\b",
+    r"\b(?:rule|constraint|from now on|all (?:following|subsequent|later) edits|every edit|in this session"
+    r"|always)\b",
     re.IGNORECASE,
 )
-_WORD = r"(?P<value>[\w-]+(?: [\w-]+)?) (?P<attribute>colou?r|material)\b"
+_MUST = r"(?:must|has to|have to|should|shall|is to)"
+_NOUN = r"(?P<attribute>colou?r|material)\b"
+_WORD = rf"(?P<value>[\w-]+(?: [\w-]+)?) {_NOUN}"
 _RULES = tuple(
     re.compile(text, re.IGNORECASE)
     for text in (
+        rf"\b{_NOUN} {_MUST} (?:always )?be (?!applied|used|given)(?P<value>[\w-]+)",
         rf"(?:: |\b(?:apply|given|give|receive|use|using|only|in|of) )(?:the |an? )?{_WORD}",
-        rf"\b{_WORD} (?:must|has to|should|shall)\b",
-        r"\b(?P<attribute>colou?r|material) (?:must|has to|should|shall) (?:always )?be (?P<value>[\w-]+)",
-        r"\b(?:added|modified|changed|edited|add|modify|change|edit) (?:must|has to|should|shall|is to) be (?P<value>[\w-]+)",
+        rf"\b{_WORD} {_MUST}\b",
+        rf"\b(?:added|modified|changed|edited|add|modify|change|edit) {_MUST} be (?P<value>[\w-]+)",
     )
 )
 _AFTER_RULE = re.compile(r"with this rule active,?", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)", re.DOTALL)
 _PRONOUNS = re.compile(r"(?<![\w-])(it|its|them|their|there)(?![\w-])", re.IGNORECASE)
 _COLORS = frozenset(
-    "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver beige".split()
+    "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver".split()
 )
 
 
