@@ -34,6 +34,10 @@ def all_phrasings(act: str, split: str) -> list[str]:
     return [*phrasings(act, split), *more]
 
 
+PHRASINGS = {"first": phrasings, "all": all_phrasings}
+"""What a suite's key `phrasings` stands for."""
+
+
 def speech_acts() -> tuple[str, ...]:
     """Names of all speech acts."""
     return tuple(_phrases())

@@ -21,7 +21,9 @@ class Suite:
         rule_share: share of sessions with a rule.
         rule_turns: turns, from 0, at which the rule may be stated.
         reference_share: chance that a later turn points back ("it", "there", "the same"); at 1 all do.
-        tasks: weight of each task.
+        tasks: weight of each way of asking, a key of PROPOSALS.
+        signs: smallest and largest number of signs among the start scene's objects.
+        phrasings: a key of language.PHRASINGS; "all" adds the sentences that came later.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Suite:
     rule_turns: tuple[int, ...]
     reference_share: float
     tasks: dict[str, float]
+    signs: tuple[int, int] = (0, 0)
+    phrasings: str = "first"
 
 
 def suite_names() -> list[str]:
@@ -61,4 +65,6 @@ def load_suite(name: str) -> Suite:
         rule_turns=tuple(data["rule"]["turns"]),
         reference_share=data["reference"]["share"],
         tasks=data["tasks"],
+        signs=tuple(data.get("signs", (0, 0))),
+        phrasings=data.get("phrasings", "first"),
     )
