@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from math import isfinite
 from threading import Lock, Thread
 from time import perf_counter, time
 from typing import Any
+from warnings import warn
 
 Conversation = list[dict[str, Any]]
 """Messages as OpenAI's chat protocol has them, pictures as data URLs."""
@@ -208,7 +212,7 @@ class _Worker:
         """A known answer, or that of a new call; equal questions wait for one call."""
         key = sha256(json.dumps([version, request], sort_keys=True).encode()).hexdigest()
         started = perf_counter()
-        kept = self._cache.get(key) if self._cache is not None else None
+        kept = self._known(key)
         if isinstance(kept, str):
             answer = Answer(kept, None, cached=True)
         elif key in self._underway:
@@ -218,18 +222,29 @@ class _Worker:
             self._underway[key] = asyncio.ensure_future(self._call(request))
             self._underway[key].add_done_callback(lambda _: self._underway.pop(key))
             answer = await asyncio.shield(self._underway[key])
-            if self._cache is not None and answer.text is not None:
-                self._cache.set(key, answer.text)
-        self._count(answer)
+            self._keep(key, answer)
+        self._endpoint.cached += answer.cached
+        self._endpoint.failed += answer.error is not None
         if self._endpoint.settings.transcript:
             line = {"time": time(), "key": key, "version": version, "request": _without_pictures(request)}
             came = {"text": answer.text, "error": answer.error, "cached": answer.cached}
-            _append(self._endpoint.settings.transcript, line | came | {"seconds": perf_counter() - started})
+            with _warned("the transcript lacks a line"):
+                _append(
+                    self._endpoint.settings.transcript, line | came | {"seconds": perf_counter() - started}
+                )
         return answer
 
-    def _count(self, answer: Answer) -> None:
-        self._endpoint.cached += answer.cached
-        self._endpoint.failed += answer.error is not None
+    def _known(self, key: str) -> Any:
+        """A kept answer's text."""
+        if self._cache is not None:
+            with _warned("a kept answer cannot be read"):
+                return self._cache.get(key)
+        return None
+
+    def _keep(self, key: str, answer: Answer) -> None:
+        if self._cache is not None and answer.text is not None:
+            with _warned("an answer is not kept"):
+                self._cache.set(key, answer.text)
 
     async def _call(self, request: dict[str, Any]) -> Answer:
         """A call, when there is room and money for it."""
@@ -291,6 +306,15 @@ def _open_cache(folder: str) -> Any:
     from diskcache import Cache, JSONDisk
 
     return Cache(folder, disk=JSONDisk, eviction_policy="none")
+
+
+@contextmanager
+def _warned(loss: str) -> Iterator[None]:
+    """Turns a failure of cache or transcript into a warning: an answer that was paid for is worth more."""
+    try:
+        yield
+    except (OSError, ValueError, sqlite3.Error, zlib.error) as error:
+        warn(f"{loss}: {type(error).__name__}: {error}", stacklevel=2)
 
 
 def _without_pictures(request: dict[str, Any]) -> Any:
