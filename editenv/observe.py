@@ -45,14 +45,18 @@ def observations(sessions: Sequence[Session], images: int | None = None) -> dict
 
 
 def session_info(session: Session) -> dict[str, Any]:
-    """Which session this is: id, split, seed, index, and versions of world, user and scorer."""
-    return {
+    """Which session this is: id, split, seed, index, versions of world, user and scorer.
+
+    Under "speech" stands what the user wants kept about what they said last, where there is something.
+    """
+    known = {
         "session": session.spec.id,
         "split": session.split,
         "seed": session.seed,
         "index": session.index,
         "versions": dict(session.versions),
     }
+    return known | {"speech": dict(session.speech.detail)} if session.speech.detail else known
 
 
 def turn_info(session: Session) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class SessionRecord:
         intents, scores: one entry a turn.
         pictures: the source, then the picture after each turn, uint8 [H, W, 3].
         reason: why it ended.
+        details: what the user wanted kept about each entry of the transcript, empty where nothing.
     """
 
     versions: Mapping[str, str | None]
@@ -51,6 +52,7 @@ class SessionRecord:
     scores: tuple[Scores, ...]
     pictures: tuple[Picture, ...]
     reason: str
+    details: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
@@ -89,6 +91,8 @@ class Recorder:
             "scores": [scores.to_json() for scores in session.scores],
             "ending": session.ending.reason if session.ending else None,
         }
+        if any(session.details):
+            line["details"] = [dict(detail) for detail in session.details]
         data = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         handle = os.open(self.folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -151,7 +155,7 @@ def replay(record: SessionRecord, env: gymnasium.Env[Any, Any]) -> list[Scores]:
 def _read_line(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
     """One line as a record."""
     data = read_object(line)
-    check_keys(data, _KEYS)
+    check_keys(data, (*_KEYS, "details") if "details" in data else _KEYS)
     if data["format"] != FORMAT:
         raise ValueError(f"key 'format' is {data['format']!r}, expected {FORMAT!r}")
     names = read_list(data, "pictures", str)
@@ -170,6 +174,7 @@ def _read_line(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
         scores=tuple(_read_scores(data, turns)),
         pictures=tuple(_read_pictures(names, folder, max_pixels)),
         reason=read_value(data, "ending", str),
+        details=tuple(read_list(data, "details", dict, turns)) if "details" in data else (),
     )
 
 

@@ -26,6 +26,7 @@ class Session:
         speech: this turn's instruction; the last one where the session is over.
         pictures: the source, then the picture after each turn; read-only uint8 [H, W, 3].
         transcript: what the user said so far, in order.
+        details: what the user wanted kept about each of these.
         intents, scores: one entry a finished turn.
         reward: what the last step pays.
         tickets: with deferred scoring the claims for which the last of `scores` are placeholders, empty once
@@ -41,6 +42,7 @@ class Session:
     speech: Speech
     pictures: list[Picture]
     transcript: tuple[str, ...]
+    details: tuple[Mapping[str, Any], ...] = ()
     intents: list[str] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
     reward: float = 0.0
@@ -148,6 +150,7 @@ class Director:
             speech,
             [source],
             (speech.text,),
+            details=(speech.detail,),
             tickets=None if self.queue is None else [],
         )
 
@@ -218,6 +221,7 @@ class Director:
         elif isinstance(verdict.reply, Speech):
             session.speech = verdict.reply
             session.transcript = (*session.transcript, verdict.reply.text)
+            session.details = (*session.details, verdict.reply.detail)
 
     def _heard(self, speech: Speech) -> Speech:
         """The speech, once its text is known to fit the observation space."""

@@ -111,7 +111,7 @@ def _last_known(head: dict[str, Any], pictures: list[Picture], director: Directo
 def _retrace(session: Session, director: Director, turns: int) -> Session:
     """Walks through the session's turns with the user and checks that they say what they said before."""
     scores, pictures, said = session.scores, session.pictures, session.transcript
-    spoken = [session.speech.text]
+    spoken, details = [session.speech.text], [session.speech.detail]
     walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
     for turn in range(turns if session.ending is None else len(said) - 1):
         reply = director.reply(walked.outcome(pictures[turn + 1]))
@@ -122,7 +122,8 @@ def _retrace(session: Session, director: Director, turns: int) -> Session:
         walked.speech = reply
         walked.transcript = (*walked.transcript, reply.text)
         spoken.append(reply.text)
+        details.append(reply.detail)
     if tuple(spoken) != said or any(text_problem(text, director.max_length) for text in spoken):
         raise ValueError(f"the user now says {spoken}, the state has {list(said)}")
-    session.speech = walked.speech
+    session.speech, session.details = walked.speech, tuple(details)
     return session

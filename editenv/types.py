@@ -78,10 +78,12 @@ class Speech:
     Attributes:
         text: the words an agent reads.
         meaning: what was meant, as the world's own type; scorers read it, agents never see it.
+        detail: JSON values that a user wants kept in infos and records, such as who found the words.
     """
 
     text: str
     meaning: Any = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

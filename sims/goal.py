@@ -36,6 +36,8 @@ class GoalUser:
         ValueError: there is no such persona, or it is not complete.
     """
 
+    reads_scores = False
+
     def __init__(self, persona: str | Mapping[str, Any] = "plain", patience: int | None = None) -> None:
         given = load_persona(persona) if isinstance(persona, str) else persona_from_table(persona)
         self.persona: Persona = given if patience is None else replace(given, patience=patience)

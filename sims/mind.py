@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from editenv.sims.plan import elements
+from editenv.worlds.studio.constraints import judge
 from editenv.worlds.studio.edits.base import BACKGROUND, Edit
 from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.scene import Scene
@@ -41,11 +42,15 @@ class GoalTurn(StudioTurn):
 
     Attributes:
         mind: as it was once they had decided what to say.
+        sentence: the request alone, without rules and pleasantries.
+        frame: all of the text but the sentence, whose place is "{edit}".
         mood: why they said it, one of `persona.MOODS`.
         states, drops: whether a rule is stated or dropped along with the instruction.
     """
 
     mind: Mind
+    sentence: str = ""
+    frame: str = "{edit}"
     mood: str = "ask"
     states: bool = False
     drops: bool = False
@@ -71,9 +76,8 @@ def look(said: GoalTurn, shown: Scene) -> Mind:
 
 def followed(said: StudioTurn, before: Scene, shown: Scene) -> bool:
     """Is the edit done as it was said, and every rule in force kept by it?"""
-    free = frozenset(name for rule in said.rules for name in rule.free)
-    kept = all(rule.holds(said.edit, before, shown) is not False for rule in said.rules)
-    return kept and said.edit.accepts(before, shown, free)
+    verdict = judge(said.edit, said.rules, before, shown)
+    return verdict.followed and not verdict.broken
 
 
 def _damage(before: Scene, shown: Scene, target: Scene) -> frozenset[int]:

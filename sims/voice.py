@@ -36,15 +36,17 @@ class Voice:
         slots = edit.slots(edit.asked(), situation.grid)
         if reference in ("it", "just_added"):
             slots["old"] = self._sentence(reference)
-        text = self._sentence(act).format(**slots)
-        text = self._with_rules(text, choice)
+        sentence = self._sentence(act).format(**slots)
+        frame = self._surrounded(self._with_rules("{edit}", choice), choice.mood)
         return GoalTurn(
-            text=self._surrounded(text, choice.mood),
+            text=frame.replace("{edit}", sentence),
             intent=canonical_intent(edit, situation.rules, situation.grid),
             edit=edit,
             rules=situation.rules,
             reference=reference,
             mind=choice.mind,
+            sentence=sentence,
+            frame=frame,
             mood=choice.mood,
             states=choice.states is not None,
             drops=bool(choice.drops),

@@ -1,0 +1,124 @@
+"""The goal user in a language model's words: it never decides what is asked for, only how that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from editenv.endpoint import ChatEndpoint, endpoint_settings
+from editenv.sims.goal import GoalUser
+from editenv.sims.mind import GoalTurn
+from editenv.sims.persona import Persona
+from editenv.sims.wording import wording_problem
+from editenv.types import Speech
+from editenv.worlds.studio.session import StudioSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is told before it is asked.
+
+    Attributes:
+        version: of the text; answers to another version are not used.
+        text: with {summary} for the persona's.
+    """
+
+    version: str
+    text: str
+
+
+@lru_cache(maxsize=1)
+def load_prompt() -> Prompt:
+    """The prompt file: its version in the first line, then the text."""
+    content = files(__package__).joinpath("prompts", "wording.md").read_text(encoding="utf-8")
+    head, _, text = content.partition("\n")
+    return Prompt(head.removeprefix("version:").strip(), text.strip())
+
+
+class SpokenUser(GoalUser):
+    """A goal user whose instructions are worded by a model behind an OpenAI-compatible endpoint.
+
+    What is wanted, when it is asked for again and when it is enough is the goal user's. The model gets the
+    template's sentence and the persona; its words are taken where `wording_problem` finds nothing wrong with
+    them, else the template speaks. Rules are always stated and dropped in the template's words, for one that
+    is stated wrongly would spoil all turns after it. Each speech says under `detail` who worded it, and why
+    it was not the model. A sentence that was worded once in a turn is said the same when that turn is asked for
+    again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps answers.
+
+    Args:
+        endpoint: fields of `EndpointSettings`, JSON values by name.
+        persona, patience: as for GoalUser.
+
+    Raises:
+        ValueError: a setting is not known, missing or not in its range.
+    """
+
+    def __init__(
+        self,
+        endpoint: Mapping[str, Any],
+        persona: str | Mapping[str, Any] = "plain",
+        patience: int | None = None,
+    ) -> None:
+        super().__init__(persona, patience)
+        self.prompt = load_prompt()
+        self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
+        self.version = f"llm {self.prompt.version} {self.endpoint.settings.model}, {self.version}"
+        self._worded: dict[tuple[str, int, str], Speech] = {}
+        self._wordings = self._fallbacks = self._failures = 0
+
+    def counts(self) -> dict[str, float]:
+        """Wordings asked for, how many fell back to the template, and in how many of those no answer came."""
+        return {
+            "wordings": self._wordings,
+            "wording_fallbacks": self._fallbacks,
+            "wording_failures": self._failures,
+            "endpoint_calls": self.endpoint.calls,
+        }
+
+    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
+        """What is meant in the model's words, or in the template's where those will not do."""
+        key = (spec.id, turn, meant.text)
+        if key not in self._worded:
+            self._worded[key] = self._word(meant, spec, turn)
+        known = self._worded[key]
+        return replace(known, meaning=replace(meant, text=known.text))
+
+    def _word(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
+        """Asks for a wording and checks it."""
+        self._wordings += 1
+        messages = conversation(self.prompt, self.persona, meant.sentence)
+        (answer,) = self.endpoint.ask([messages], self.prompt.version, [spec.index * 1000 + turn])
+        words, problem = "", answer.error
+        if answer.text is None:
+            self._failures += 1
+        else:
+            words = cleaned(answer.text)
+            problem = wording_problem(words, meant.sentence, meant.edit.task, meant.reference)
+        self._fallbacks += problem is not None
+        text = meant.text if problem else meant.frame.replace("{edit}", words)
+        worded_by = "template" if problem else self.endpoint.settings.model
+        return Speech(text, detail={"worded_by": worded_by, "template": meant.text, "refused": problem})
+
+
+def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[str, Any]]:
+    """The question for a wording, as chat messages with two examples of what is wanted."""
+    examples = (
+        ("turn the striped cross yellow", "could you make the striped cross yellow"),
+        ("take it away", "i would like it to be taken away"),
+    )
+    shown = [
+        {"role": role, "content": content}
+        for pair in examples
+        for role, content in zip(("user", "assistant"), pair, strict=True)
+    ]
+    told = {"role": "system", "content": prompt.text.replace("{summary}", persona.summary)}
+    return [told, *shown, {"role": "user", "content": sentence}]
+
+
+def cleaned(answer: str) -> str:
+    """A model's answer less quotation marks and space around it, with single spaces in it, lines kept."""
+    lines = [" ".join(line.split()) for line in answer.strip().strip("\"'`*").splitlines()]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,107 @@
+"""Checks that other words for an instruction still ask for the same thing, by rules that know no mercy.
+
+A wording passes only where nothing that could be said wrongly is said otherwise: objects are named by the
+same looks in the same order, places and numbers are the same, the verb is one of the task's, nothing is
+negated, and what points back still points back. What fails falls back to the template, so strictness costs
+variety and never truth.
+"""
+
+from __future__ import annotations
+
+import re
+
+from editenv.worlds.studio.language import tokens
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
+
+LONGEST = 300
+"""Characters a wording may have."""
+
+_LOOKS = frozenset((*COLORS, *MATERIALS, *SHAPES, *BACKGROUNDS, *TEXTS, SIGN))
+_PLURALS = {f"{shape}s": shape for shape in SHAPES} | {"crosses": "cross", "grey": "gray"}
+_DO, _REMOVE = ("add", "put", "place", "draw"), ("remove", "delete", "erase", "rid", "away", "clear")
+_VERBS = {
+    "subject_add": (*_DO, "insert", "create", "give", "want", "need", "like", "have", "see"),
+    "subject_remove": (*_REMOVE, "want"),
+    "subject_replace": ("replace", "swap", "exchange", "turn", "change", "put", "draw", "want", "like"),
+    "color_alter": ("make", "paint", "color", "turn", "change", "recolor", "be", "want", "like", "same"),
+    "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same"),
+    "position_change": ("move", "put", "shift", "take", "place", "bring", "want", "like", "relocate"),
+    "background_change": ("make", "change", "paint", "turn", "set", "want", "like", "give"),
+}
+_NEGATIONS = frozenset(("no", "not", "never", "none", "t", "without", "except", "unless", "dont", "neither"))
+_POINTERS = {
+    "it": ("it", "that", "this", "one"),
+    "just_added": ("added", "new"),
+    "there": ("there", "that"),
+    "same": ("same",),
+}
+_EXACT = frozenset(
+    "left right above below under over beside between first second third last corner "
+    "one two three four five six seven eight nine more fewer all every each both other material text".split()
+) - {"one", "other", "all"}
+"""Words that stand in both or in neither; those taken out have harmless uses too."""
+
+_FROM_TO = frozenset(("with", "for", "into", "by", "to"))
+_INSTEAD = re.compile(r"in (?:the )?place of|instead of")
+
+
+def wording_problem(wording: str, sentence: str, task: str, reference: str | None) -> str | None:
+    """Why a wording may not stand for a sentence of the template, None where it may.
+
+    Args:
+        wording: other words for it, one line.
+        sentence: the template's, without rules and pleasantries.
+        task: name of the edit's task.
+        reference: how the sentence points back, None where it names its object itself.
+    """
+    if "\n" in wording or not 0 < len(wording) <= LONGEST:
+        return f"it is no single line of 1 to {LONGEST} characters"
+    said, meant = _plain(wording), _plain(sentence)
+    if _runs(said) != _runs(meant):
+        return f"it names {_runs(said)}, expected {_runs(meant)}"
+    if _numbers(said) != _numbers(meant):
+        return f"its places are {_numbers(said)}, expected {_numbers(meant)}"
+    changed = _EXACT & (set(said) ^ set(meant))
+    if changed or ("background" in meant and "background" not in said):
+        return f"{', '.join(sorted(changed)) or 'background'} is said in only one of both"
+    if reference and not set(said) & set(_POINTERS.get(reference, ())):
+        return f"it does not point back as {reference!r} does"
+    return _wrong_deed(said, meant, task)
+
+
+def _wrong_deed(said: list[str], meant: list[str], task: str) -> str | None:
+    """Why the words may ask for something else to be done with the same objects."""
+    if not set(said) & set(_VERBS.get(task, meant)):
+        return f"no word of it asks for {task}"
+    if task != "subject_remove" and set(said) & set(_REMOVE) - set(meant):
+        return "it asks for something to be removed"
+    if set(said) & _NEGATIONS - set(meant) or (task == "subject_remove" and _denied(said) != _denied(meant)):
+        return "it says no to something"
+    if task == "subject_replace":
+        turned = bool(_INSTEAD.search(" ".join(said)))
+        if turned != bool(_INSTEAD.search(" ".join(meant))) or not (turned or set(said) & _FROM_TO):
+            return "it may put the old in place of the new"
+    return None
+
+
+def _plain(text: str) -> list[str]:
+    """Words in lower case and the singular, without marks."""
+    return [_PLURALS.get(word, word) for word in tokens(text) if word.isalnum()]
+
+
+def _runs(words: list[str]) -> list[str]:
+    """Neighbouring words for looks, joined: "striped red circle"; an object without looks counts too."""
+    marked = [word if word in _LOOKS or word == "object" else " " for word in words]
+    return [
+        " ".join(run.split("_")) for run in "_".join(marked).replace("_ ", " ").replace(" _", " ").split()
+    ]
+
+
+def _numbers(words: list[str]) -> list[str]:
+    """Numbers with what they count, in order: "row 2"; anything else that is a number stays bare."""
+    return [f"{before} {word}" for before, word in zip(["", *words], words, strict=False) if word.isdigit()]
+
+
+def _denied(words: list[str]) -> bool:
+    """Is something said not to be wanted?"""
+    return "want" in words and bool(set(words) & _NEGATIONS)
