@@ -37,7 +37,7 @@ def check_keys(data: Mapping[str, Any], expected: tuple[str, ...]) -> None:
             raise ValueError(f"key {key!r} is missing, expected {', '.join(expected)}")
     for key in data:
         if key not in expected:
-            raise ValueError(f"key {key!r} is not known, expected {', '.join(expected)}")
+            raise ValueError(f"key {_short(key)} is not known, expected {', '.join(expected)}")
 
 
 def read_value(data: Mapping[str, Any], key: str, kind: type[Kind]) -> Kind:
@@ -113,6 +113,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key!r} is given twice, expected once")
+            raise ValueError(f"key {_short(key)} is given twice, expected once")
         found[key] = value
     return found

@@ -14,6 +14,9 @@ from editenv.types import Picture
 MAX_PIXELS = 4096 * 4096
 """Height times width above which a picture is not decoded, where nothing else is asked for."""
 
+MAX_BYTES = 64 << 20
+"""Length above which a picture's file is not read: more than MAX_PIXELS uncompressed in RGB."""
+
 FOLDER = "pictures"
 
 
@@ -69,13 +72,20 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def file_inside(folder: Path, name: str) -> Path:
-    """The path of a plain file inside of the folder, links followed."""
+    """The path of a plain file of at most MAX_BYTES inside of the folder, links followed.
+
+    Raises:
+        ValueError: the path leaves the folder, names no file, or the file is too long.
+    """
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise ValueError(f"{name!r} lies outside of the records' folder")
         if not path.is_file():
             raise ValueError(f"{name!r} is no file in the records' folder")
-    except OSError as error:
+        if (length := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{name!r} has {length} bytes, expected {MAX_BYTES} at most")
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is what pathlib makes of a link that leads to itself.
         raise ValueError(f"{name!r} is no usable path: {error}") from error
     return path

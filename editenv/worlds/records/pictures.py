@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,16 +90,30 @@ def fit_picture(picture: Picture, size: int) -> Picture:
 @contextmanager
 def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """The image, not yet decoded; what Pillow raises over a damaged file becomes a ValueError."""
-    from PIL import Image
-
     path = file_inside(folder, name)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ValueError(f"it has {width} x {height} pixels, expected {max_pixels} at most")
             if image.mode not in _MODES:
                 raise ValueError(f"it has mode {image.mode}, expected 8 bits a channel")
             yield image
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, *_bombs()) as error:
         raise ValueError(f"{name!r} is no picture that can be used: {error}") from error
+
+
+def _open(path: Path) -> Image.Image:
+    """Opens a picture; Pillow's warning of a very large one becomes an error."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path, formats=FORMATS)
+
+
+def _bombs() -> tuple[type[Exception], ...]:
+    """How Pillow speaks of pictures that are too large."""
+    from PIL import Image
+
+    return Image.DecompressionBombError, Image.DecompressionBombWarning
