@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing, things
 
@@ -15,16 +15,18 @@ class Operation:
 
     Attributes:
         task: a name in TOOLS.
-        cell: where the object stands, or shall stand.
-        second: the cell an object moves to.
-        looks: attributes by name; what is not named stays as it is.
+        cell: where the object stands, or shall stand; where counting begins.
+        second: the cell that an object moves to, or that of a second object.
+        both: whether removing, replacing and altering includes the object in `second`.
+        looks: attributes by name; what is not named stays as it is; a new object needs all.
         background: a word of BACKGROUNDS.
-        count: how many objects there shall be.
+        count: how many objects of these looks there shall be.
     """
 
     task: str
     cell: int
     second: int
+    both: bool
     looks: Mapping[str, str]
     background: str
     count: int
@@ -56,22 +58,43 @@ def _add(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | N
 
 
 def _remove(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-    return scene.put(operation.cell, None) if scene.cells[operation.cell] else None
+    if any(scene.cells[cell] is None for cell in _cells(operation)):
+        return None
+    for cell in _cells(operation):
+        scene = scene.put(cell, None)
+    return scene
 
 
 def _replace(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-    return _changed(operation, scene, operation.looks) if "shape" in operation.looks else None
+    return _changed(_cells(operation), scene, operation.looks) if "shape" in operation.looks else None
 
 
-def _alter(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-    return _changed(operation, scene, _without_shape(operation))
+def _alter(attribute: str, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+    if attribute not in operation.looks:
+        return None
+    return _changed(_cells(operation), scene, _without_shape(operation))
 
 
 def _move(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-    altered = _changed(operation, scene, _without_shape(operation))
+    altered = _changed((operation.cell,), scene, _without_shape(operation))
     if altered is None or scene.cells[operation.second] is not None:
         return None
     return altered.put(operation.cell, None).put(operation.second, altered.cells[operation.cell])
+
+
+def _count(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+    """As many objects as asked for: added or removed in the order of the cells, beginning at `cell`."""
+    looks = operation.looks
+    fitting = [c for c in scene.occupied() if _fits(scene.cells[c], looks)]
+    missing = operation.count - len(fitting)
+    like = scene.cells[fitting[0]] if fitting else None
+    new = _thing((like.attributes() if like else {}) | looks) if missing > 0 else None
+    places = _from(operation.cell, scene.empty() if missing > 0 else fitting)
+    if "shape" not in looks or len(places) < abs(missing) or (missing > 0 and new is None):
+        return None
+    for cell in places[: abs(missing)]:
+        scene = scene.put(cell, new)
+    return scene
 
 
 def _background(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
@@ -87,12 +110,12 @@ class Tool:
 
     Attributes:
         effect: (operation, scene, the scene a turn before) -> the result, None where it is impossible.
-        on_object: whether it needs an object to work on.
+        on: attribute that an object must have for it, "shape" for any object; None where it needs none.
         into_room: whether it needs an empty cell.
     """
 
     effect: _Effect
-    on_object: bool = False
+    on: str | None = None
     into_room: bool = False
 
 
@@ -100,11 +123,13 @@ TOOLS: dict[str, Tool] = {
     "leave": Tool(_leave),
     "undo": Tool(_undo),
     "subject_add": Tool(_add, into_room=True),
-    "subject_remove": Tool(_remove, on_object=True),
-    "subject_replace": Tool(_replace, on_object=True),
-    "color_alter": Tool(_alter, on_object=True),
-    "material_alter": Tool(_alter, on_object=True),
-    "position_change": Tool(_move, on_object=True, into_room=True),
+    "subject_remove": Tool(_remove, on="shape"),
+    "subject_replace": Tool(_replace, on="shape"),
+    "color_alter": Tool(partial(_alter, "color"), on="shape"),
+    "material_alter": Tool(partial(_alter, "material"), on="shape"),
+    "text_change": Tool(partial(_alter, "text"), on="text"),
+    "position_change": Tool(_move, on="shape", into_room=True),
+    "count_change": Tool(_count),
     "background_change": Tool(_background),
 }
 """Operation by task."""
@@ -112,13 +137,32 @@ TOOLS: dict[str, Tool] = {
 TASKS = tuple(TOOLS)
 
 
-def _changed(operation: Operation, scene: Scene, looks: Mapping[str, str]) -> Scene | None:
-    """The scene with new looks for the object in the operation's cell."""
-    old = scene.cells[operation.cell]
-    if old is None or old is UNREADABLE:
-        return None
-    thing = _thing(old.attributes() | looks)
-    return None if thing is None else scene.put(operation.cell, thing)
+def _cells(operation: Operation) -> tuple[int, ...]:
+    """The cells whose objects are edited."""
+    return (operation.cell, operation.second) if operation.both else (operation.cell,)
+
+
+def _changed(cells: tuple[int, ...], scene: Scene, looks: Mapping[str, str]) -> Scene | None:
+    """The scene with new looks for the objects in some cells; None where one cannot take them on."""
+    for cell in cells:
+        old = scene.cells[cell]
+        thing = None if old is None or old is UNREADABLE else _thing(old.attributes() | looks)
+        if thing is None:
+            return None
+        scene = scene.put(cell, thing)
+    return scene
+
+
+def _fits(thing: Thing | None, looks: Mapping[str, str]) -> bool:
+    """Whether an object has all these looks, less attributes that its shape has not."""
+    return thing is not None and all(
+        thing.attributes().get(name, value) == value for name, value in looks.items()
+    )
+
+
+def _from(start: int, cells: list[int]) -> list[int]:
+    """Cells in order, those before `start` last."""
+    return [cell for cell in cells if cell >= start] + [cell for cell in cells if cell < start]
 
 
 def _without_shape(operation: Operation) -> dict[str, str]:

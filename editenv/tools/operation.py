@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from editenv.tools.carry_out import TASKS, Operation
+from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.scene import BACKGROUNDS, things
 from editenv.worlds.studio.words import place
-
-LEAST_COUNT, MOST_COUNT = 1, 9
-"""Numbers that count_change can ask for, where the grid has as many cells."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,8 @@ class OperationParts:
 
     Attributes:
         names: of the parts, in the order in which an action lists them: task, cell, second (another cell),
-            one for every attribute that objects have (shape, color, material, text), background, count.
+            both (no or yes), one for every attribute of objects (shape, color, material, text), background
+            and count.
         values: one tuple a part; an attribute's first value is None, "as it is".
     """
 
@@ -41,9 +40,9 @@ class OperationParts:
         pairs = zip(self.names, self.values, action, strict=True)
         chosen = {name: values[int(number)] for name, values, number in pairs}
         task, cell, second = chosen.pop("task"), chosen.pop("cell"), chosen.pop("second")
-        background, count = chosen.pop("background"), chosen.pop("count")
+        both, background, count = chosen.pop("both"), chosen.pop("background"), chosen.pop("count")
         looks = {name: value for name, value in chosen.items() if value is not None}
-        return Operation(task, cell, second, looks, background, count)
+        return Operation(task, cell, second, both, looks, background, count)
 
     def encode(self, **chosen: Any) -> list[int]:
         """The action that stands for the parts named; the others take their first value.
@@ -75,9 +74,10 @@ def operation_parts(grid: int) -> OperationParts:
         "task": TASKS,
         "cell": cells,
         "second": cells,
+        "both": (False, True),
         **{name: tuple(values) for name, values in looks.items()},
         "background": BACKGROUNDS,
-        "count": tuple(range(LEAST_COUNT, min(MOST_COUNT, len(cells)) + 1)),
+        "count": tuple(range(1, min(MOST_COUNT, len(cells)) + 1)),
     }
     return OperationParts(tuple(parts), tuple(parts.values()))
 
@@ -88,12 +88,14 @@ def in_words(operation: Operation, grid: int) -> str:
         return operation.task
     if operation.task == "background_change":
         return f"background_change: {operation.background}"
+    looks = "" if operation.task == "subject_remove" else " ".join(operation.looks.values())
+    if operation.task == "count_change":
+        return f"count_change: {operation.count} {looks}"
     words = f"{operation.task} in {place(operation.cell, grid)}"
     if operation.task == "position_change":
         words += f" to {place(operation.second, grid)}"
-    if operation.task == "count_change":
-        return f"{words}: {operation.count}"
-    looks = "" if operation.task == "subject_remove" else " ".join(operation.looks.values())
+    elif operation.both and operation.task != "subject_add":
+        words += f" and {place(operation.second, grid)}"
     return f"{words}: {looks}" if looks else words
 
 
