@@ -2,5 +2,11 @@
 
 from __future__ import annotations
 
-SCORERS = {"exact": "editenv.rewards.exact:ExactScorer"}
-"""Scorer by name, as "module:class"; the class is called with (world, weights)."""
+SCORERS = {
+    "exact": "editenv.rewards.exact:ExactScorer",
+    "imperfect": "editenv.rewards.imperfect:ImperfectScorer",
+    "judge": "editenv.rewards.judge:JudgeScorer",
+    "ocr": "editenv.rewards.ocr:OcrScorer",
+    "similarity": "editenv.rewards.similarity:SimilarityScorer",
+}
+"""Scorer by name, as "module:class"; the class is called with (world, weights, **settings)."""
