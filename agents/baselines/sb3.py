@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on `MICEEditTools-v0`: features that read words and cells, which its own extractor cannot."""
+"""Stable-Baselines3 on `MICEEditTools-v0`: features that read words and cells, as its own cannot."""
 
 from __future__ import annotations
 

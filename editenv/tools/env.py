@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from editenv.env import MICEEditEnv
@@ -16,6 +17,7 @@ from editenv.tools.carry_out import carry_out
 from editenv.tools.masks import value_masks
 from editenv.tools.operation import in_words, operation_parts
 from editenv.tools.tokens import WordIds
+from editenv.types import Picture
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
@@ -89,13 +91,14 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             limits = dict(zip(self.parts.names, self.parts.sizes, strict=True))
             raise ValueError(f"action is {action!r}, expected one whole number a part, each below {limits}")
         operation = self.parts.decode(np.asarray(action).tolist())
-        session = self.session
-        scene = self._scenes[-1]
-        result = carry_out(operation, scene, self._scenes[-2] if len(self._scenes) > 1 else None)
-        image = session.pictures[-1] if result in (None, scene) else render(result, len(session.pictures[0]))
+        session, scenes = self.session, self._scenes
+        result = carry_out(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
+        image = session.pictures[-1] if result is None else self._picture(result)
+        if image is None:
+            result, image = None, session.pictures[-1]
         words = in_words(operation, self.grid)
         _, reward, terminated, truncated, info = self.inner.step({"image": image, "intent": words})
-        self._scenes.append(scene if result is None else result)
+        scenes.append(scenes[-1] if result is None else result)
         info |= {"operation": words, "carried_out": result is not None}
         return self._seen(), reward, terminated, truncated, info
 
@@ -104,7 +107,12 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
 
         False stands for what is wrong in every operation now, such as the background that is there already.
         Parts are masked one by one; so an operation of allowed values may still be a wrong one.
+
+        Raises:
+            ResetNeeded: no session was opened yet.
         """
+        if not self._scenes:
+            raise ResetNeeded("no session is open, call reset first")
         return value_masks(self.parts, self._scenes[-1], first=len(self._scenes) < 2)
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
@@ -126,6 +134,13 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     def close(self) -> None:
         """Closes the inner environment."""
         self.inner.close()
+
+    def _picture(self, scene: Scene) -> Picture | None:
+        """A scene as it was shown last, or drawn; None where something in it cannot be read."""
+        for shown, picture in zip(reversed(self._scenes), reversed(self.session.pictures), strict=True):
+            if shown == scene:
+                return picture
+        return None if min(scene.codes()) < 0 else render(scene, self.session.pictures[0].shape[0])
 
     def _opened(self, info: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads the session's pictures; what agents see first."""

@@ -1,0 +1,182 @@
+"""MICEEditTools-v0: sessions of MICEEdit-v0, operations carried out exactly, wrong ones with no effect."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env, data_equivalence
+
+from editenv.env import MICEEditEnv
+from editenv.rewards.exact import ExactScorer
+from editenv.sims.replay import ReplayUser
+from editenv.tools.env import MICEEditToolsEnv
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.world import StudioWorld
+from tests.fakes import FakeWorld, ScriptUser
+from tests.operation_search import operation_between
+from tests.studio_play import right_scenes
+
+ID = "editenv:MICEEditTools-v0"
+
+
+def make(**settings: Any) -> MICEEditToolsEnv:
+    made = gymnasium.make(ID, **settings).unwrapped
+    assert isinstance(made, MICEEditToolsEnv)
+    return made
+
+
+def test_check_env_has_nothing_to_say() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(make())
+        check_env(make(grid=3, size=48, tokens=8, split="test"), skip_render_check=True)
+
+
+def test_parts_are_box_and_discrete() -> None:
+    kinds = {type(space).__name__ for space in make().observation_space.spaces.values()}
+    assert kinds == {"Box", "Discrete"}
+
+
+@pytest.mark.parametrize("suite", ["mixed", "mice-cm", "mice-cu"])
+def test_right_operations_are_paid_in_full(suite: str) -> None:
+    """Fails where an instruction of these suites takes what no single operation can do."""
+    env = make(suite=suite, split="test")
+    for session in range(25):
+        env.reset(seed=1, options={"session": session})
+        scenes = right_scenes(env.session.spec)
+        for before, after in pairwise(scenes):
+            action = operation_between(env.parts, before, after)
+            assert action is not None
+            _, reward, _, _, info = env.step(np.array(action))
+            assert (info["carried_out"], reward) == (True, 1.0)
+
+
+def test_sessions_are_those_of_the_picture_environment() -> None:
+    tools, pictures = make(suite="mixed"), gymnasium.make("editenv:MICEEdit-v0", suite="mixed")
+    seen, info = tools.reset(seed=4)
+    other, known = pictures.reset(seed=4)
+    assert info == known
+    for _ in range(3):
+        assert np.array_equal(seen["image"], other["image"])
+        assert tools.session.transcript == other["transcript"]
+        assert seen["turn"] == other["turn"]
+        seen, reward, *ends, info = tools.step(np.array(tools.parts.encode(task="subject_remove", cell=0)))
+        action = {"image": seen["image"], "intent": info["operation"]}
+        other, same_reward, *same_ends, known = pictures.step(action)
+        assert (reward, ends, info["scores"]) == (same_reward, same_ends, known["scores"])
+
+
+def test_what_was_said_can_be_read_from_the_ids() -> None:
+    env = make(suite="mice-cm")
+    seen, _ = env.reset(seed=0)
+    first = env.session.instruction
+    seen, *_ = env.step(np.array(env.parts.encode(task="leave")))
+    assert env.words.decode(seen["instruction"]) == env.session.instruction
+    rows = seen["transcript"].reshape(3, env.words.length)
+    assert [env.words.decode(row) for row in rows] == [first, env.session.instruction, ""]
+
+
+def test_long_and_unknown_words_have_their_place() -> None:
+    words = make(tokens=4).words
+    assert words.decode(words.encode("Remove the zebra, please!")) == "remove the ? ,"
+    assert words.encode("remove").tolist()[1:] == [0, 0, 0]
+    with pytest.raises(ValueError, match="there are 3 texts, expected at most 2"):
+        words.encode_all(["a", "b", "c"], 2)
+
+
+def test_a_wrong_operation_leaves_the_picture_and_the_turn_counts() -> None:
+    env = make()
+    seen, _ = env.reset(seed=0)
+    (scene,) = parse([seen["image"]], 4)
+    action = env.parts.encode(task="subject_remove", cell=scene.empty()[0])
+    after, _, _, _, info = env.step(np.array(action))
+    assert np.array_equal(seen["image"], after["image"])
+    assert not info["carried_out"]
+    assert after["turn"] == 1
+    assert info["scores"].content_consistency == 1.0
+
+
+def test_undo_and_leave() -> None:
+    env = make(suite="mice-cu")
+    first, _ = env.reset(seed=2)
+    (scene,) = parse([first["image"]], 4)
+    removed, *_ = env.step(np.array(env.parts.encode(task="subject_remove", cell=scene.occupied()[0])))
+    assert not np.array_equal(first["image"], removed["image"])
+    undone, *_, info = env.step(np.array(env.parts.encode(task="undo")))
+    assert np.array_equal(first["image"], undone["image"])
+    assert info["operation"] == "undo"
+    left, *_, info = env.step(np.array(env.parts.encode(task="leave")))
+    assert np.array_equal(first["image"], left["image"])
+    assert info["carried_out"]
+
+
+@pytest.mark.parametrize("action", [np.zeros(3, np.int64), np.full(11, 99), "remove", None])
+def test_a_bad_action_is_named_and_changes_nothing(action: Any) -> None:
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action is [^,].*, expected one whole number a part"):
+        env.step(action)
+    assert env.session.turn == 0
+
+
+def test_states_branch_and_fit_the_picture_environment() -> None:
+    env = make()
+    env.reset(seed=3)
+    env.step(np.array(env.parts.encode(task="background_change", background="pink")))
+    state = env.get_state()
+    undo = np.array(env.parts.encode(task="undo"))
+    first = env.step(undo)
+    env.set_state(state)
+    assert data_equivalence(first, env.step(undo), exact=True)
+    pictures: Any = gymnasium.make("editenv:MICEEdit-v0").unwrapped
+    assert pictures.set_state(state)[0]["turn"] == 1
+
+
+def test_masks_follow_the_picture_and_survive_the_end() -> None:
+    env = make()
+    with pytest.raises(ResetNeeded, match="no session is open"):
+        env.action_masks()
+    env.reset(seed=0)
+    assert env.action_masks().shape == (sum(env.parts.sizes),)
+    tasks = dict(zip(env.parts.values[0], env.action_masks(), strict=False))
+    assert (tasks["undo"], tasks["leave"], tasks["text_change"]) == (False, True, False)
+    for _ in range(3):
+        env.step(np.array(env.parts.encode(task="leave")))
+    assert env.action_masks().any()
+
+
+def test_worlds_without_cells_and_histories_are_refused() -> None:
+    with pytest.raises(ValueError, match="world 'fake' has no grid of cells, expected studio scenes"):
+        MICEEditToolsEnv(MICEEditEnv(FakeWorld(), ScriptUser()))
+    with pytest.raises(ValueError, match="no setting 'history'"):
+        make(history=True)
+    with pytest.raises(ValueError, match="token count is 0, expected 1 or more"):
+        make(tokens=0)
+
+
+def test_unreadable_cells_cannot_be_edited() -> None:
+    """A picture that is no scene (here from a state) is left as it is rather than drawn anew."""
+    pictures = MICEEditEnv(StudioWorld(), ReplayUser(), ExactScorer(StudioWorld()))
+    pictures.reset(seed=0)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    pictures.step({"image": noise, "intent": ""})
+    env = make()
+    env.set_state(pictures.get_state())
+    after, *_, info = env.step(np.array(env.parts.encode(task="subject_remove", cell=0)))
+    assert np.array_equal(after["image"], noise)
+    assert not info["carried_out"]
+    back, *_, info = env.step(np.array(env.parts.encode(task="undo")))
+    assert np.array_equal(back["image"], noise)
+
+
+def test_every_suite_can_be_opened() -> None:
+    for suite in suite_names():
+        env = make(suite=suite)
+        assert env.reset(seed=0)[0] in env.observation_space
