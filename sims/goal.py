@@ -70,7 +70,7 @@ class GoalUser:
 
     def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
         """What is meant, in the words of its template; other kinds of user find others."""
-        return Speech(meant.text, meant)
+        return Speech(meant.text, meant, kept(meant))
 
     def _decide(
         self, spec: StudioSpec, turn: int, mind: Mind, last: GoalTurn | None = None
@@ -86,3 +86,13 @@ class GoalUser:
             return None
         choice = choose(mind, persona, draws, mood)
         return Voice(persona, spec.split, draws).speak(choice)
+
+
+def kept(meant: GoalTurn) -> dict[str, Any]:
+    """What infos and records keep about an instruction: why and how it was said."""
+    return {
+        "mood": meant.mood,
+        "reference": meant.reference,
+        "states_rule": meant.states,
+        "drops_rule": meant.drops,
+    }

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from editenv.endpoint import ChatEndpoint, endpoint_settings
-from editenv.sims.goal import GoalUser
+from editenv.sims.goal import GoalUser, kept
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
@@ -45,8 +45,9 @@ class SpokenUser(GoalUser):
     template's sentence and the persona; its words are taken where `wording_problem` finds nothing wrong with
     them, else the template speaks. Rules are always stated and dropped in the template's words, for one that
     is stated wrongly would spoil all turns after it. Each speech says under `detail` who worded it, and why
-    it was not the model. A sentence that was worded once in a turn is said the same when that turn is asked for
-    again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps answers.
+    it was not the model. A sentence that was worded once in a turn is said the same when that turn is
+    asked for again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps
+    answers.
 
     Args:
         endpoint: fields of `EndpointSettings`, JSON values by name.
@@ -100,14 +101,17 @@ class SpokenUser(GoalUser):
         self._fallbacks += problem is not None
         text = meant.text if problem else meant.frame.replace("{edit}", words)
         worded_by = "template" if problem else self.endpoint.settings.model
-        return Speech(text, detail={"worded_by": worded_by, "template": meant.text, "refused": problem})
+        found = {"worded_by": worded_by, "template": meant.text, "refused": problem}
+        return Speech(text, detail=kept(meant) | found)
 
 
 def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[str, Any]]:
-    """The question for a wording, as chat messages with two examples of what is wanted."""
+    """The question for a wording, as chat messages with examples of what is wanted."""
     examples = (
-        ("turn the striped cross yellow", "could you make the striped cross yellow"),
-        ("take it away", "i would like it to be taken away"),
+        ("turn the striped cross yellow", "could you make the striped cross yellow for me"),
+        ("put a plain square in row 1 column 1", "i would like a plain square in row 1 column 1"),
+        ("delete it", "could you take it away"),
+        ("delete the dotted circle", "i want you to take the dotted circle away"),
     )
     shown = [
         {"role": role, "content": content}
