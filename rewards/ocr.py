@@ -1,0 +1,117 @@
+"""Reads text in pictures: instruction following of text_change by RapidOCR, which comes with its models."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from editenv.rewards.asked import asked
+from editenv.rewards.weighting import RewardWeights, with_reward
+from editenv.types import Picture, Scores, TurnOutcome
+from editenv.worlds.records.sentences import take_apart
+from editenv.worlds.studio.session import StudioTurn
+
+
+class OcrScorer:
+    """IF of text_change turns: 1 when the wanted text can be read and the one it replaces cannot, else 0.
+
+    Texts are compared without case, blanks and punctuation, in one form of each character, so that line
+    breaks do not matter. All other scores, and all scores of other tasks, are None: not applicable. A
+    text_change whose sentence cannot be taken apart is not applicable either. `detail["read"]` keeps what
+    was read.
+
+    Args:
+        world: whose sessions are judged.
+        weights: of the reward.
+        side: pictures smaller than this, in pixels, are enlarged by a whole factor.
+        confidence: lines that the reader is less sure of, 0 to 1, do not count.
+        threads: of the reader.
+
+    Raises:
+        ValueError: a setting is not in its range.
+        ModuleNotFoundError: RapidOCR is not installed.
+    """
+
+    def __init__(
+        self,
+        world: Any,
+        weights: RewardWeights | None = None,
+        *,
+        side: int = 512,
+        confidence: float = 0.5,
+        threads: int = 1,
+    ) -> None:
+        for name, value in (("side", side), ("threads", threads)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {value!r}, expected a whole number of 1 or more")
+        if isinstance(confidence, bool) or not 0 <= confidence <= 1:
+            raise ValueError(f"confidence is {confidence!r}, expected a number from 0 to 1")
+        self.weights = weights or RewardWeights()
+        self._side, self._confidence = side, confidence
+        self._engine, release = _open_reader(threads)
+        self.version = f"ocr 1 rapidocr {release} side {side} confidence {confidence}"
+
+    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+        """Scores of turns; only the pictures of text_change turns are read."""
+        return [self._one(turn) for turn in turns]
+
+    def _one(self, turn: TurnOutcome) -> Scores:
+        texts = wanted_texts(turn)
+        if texts is None:
+            return Scores()
+        new, old = texts
+        lines = self.read(turn.after)
+        scores = Scores(float(says(lines, new, old)), detail={"read": lines, "wanted": new})
+        return with_reward(scores, self.weights)
+
+    def read(self, picture: Picture) -> list[str]:
+        """The lines of text in a picture, uint8 [H, W, 3], from top to bottom."""
+        factor = max(1, self._side // max(picture.shape[:2]))
+        large = np.repeat(np.repeat(picture, factor, 0), factor, 1)
+        # The reader takes its colours as OpenCV has them.
+        result = self._engine(np.ascontiguousarray(large[:, :, ::-1]))
+        pairs = zip(result.txts or (), result.scores or (), strict=True)
+        return [text for text, sure in pairs if sure >= self._confidence]
+
+
+def wanted_texts(turn: TurnOutcome) -> tuple[str, str | None] | None:
+    """The text that a turn wants to see and the one it wants to be gone; None where it is no text_change."""
+    meaning = turn.speech.meaning
+    if isinstance(meaning, StudioTurn):
+        text = getattr(meaning.edit, "text", None)
+        return (text, None) if meaning.edit.task == "text_change" and isinstance(text, str) else None
+    meant = asked(turn)
+    sentence = take_apart(meant.resolved[-1]) if meant.task == "text_change" else None
+    return (sentence.value, sentence.old_text) if sentence and sentence.value else None
+
+
+def says(lines: Sequence[str], new: str, old: str | None = None) -> bool:
+    """Can `new` be read in the lines, and `old` not, unless it is a part of `new`."""
+    shown, wanted, gone = _plain("".join(lines)), _plain(new), _plain(old or "")
+    return wanted in shown and (not gone or gone in wanted or gone not in shown)
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, in one form; the text as it is where it has none."""
+    same = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, same)) or "".join(same.split())
+
+
+def _open_reader(threads: int) -> tuple[Any, str]:
+    """RapidOCR without its log, and its version."""
+    from importlib.metadata import version
+
+    try:
+        from rapidocr import RapidOCR
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"scorer 'ocr' needs {error.name}: pip install 'editenv[ocr]'", name=error.name
+        ) from error
+    settings = {"Global.log_level": "error", "EngineConfig.onnxruntime.intra_op_num_threads": threads}
+    engine = RapidOCR(params=settings)
+    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
+    return engine, version("rapidocr")
