@@ -7,6 +7,8 @@ from typing import Protocol
 
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Scores, TurnOutcome
+from editenv.worlds.studio.constraints import judge
+from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.scene import UNREADABLE, Scene, scene_from_codes
@@ -20,11 +22,14 @@ class _Grid(Protocol):
 class ExactScorer:
     """Instruction following, consistency, awareness and rule keeping as facts about parsed pictures.
 
-    - IF is 1 when the edited object is as asked (`Edit.accepts`), else 0.
+    - IF is 1 when the edited object is as asked (`Edit.accepts`), else 0. Where the rules in force make the
+      instruction impossible, or nothing is left to undo, it is 1 when the scene is unchanged;
+      `detail["leave_alone"]` marks these turns, so that statistics can leave them out.
     - CC is the share, of the elements (cells and background) that no instruction so far may change, that are
       as in the source picture; `turn_consistency` is the same for this turn, against the picture before it.
-    - GA is 1 when every turn so far followed its instruction and kept every rule in force.
-    - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None.
+    - GA is 1 when every turn so far followed its instruction and broke no rule in force.
+    - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None: whoever damages a
+      protected object that nobody spoke of is caught by CC and GA.
 
     What the parser cannot read is equal to nothing, so an unreadable picture scores 0.
 
@@ -52,23 +57,30 @@ class ExactScorer:
 
     def _score(self, turn: TurnOutcome, before: Scene, after: Scene) -> Scores:
         meaning: StudioTurn = turn.speech.meaning
-        edit, rules = meaning.edit, meaning.rules
-        free = frozenset(name for rule in rules for name in rule.free)
-        followed = edit.accepts(before, after, free)
-        asked = [kept for rule in rules if (kept := rule.holds(edit, before, after)) is not None]
-        touched = edit.touched(before)
-        allowed = touched.union(_previous(turn).get("touched", ()))
-        source = turn.spec.scene
-        aware = followed and all(asked) and all(past.global_awareness == 1 for past in turn.history)
+        shown = self._shown_before(turn) if isinstance(meaning.edit, Undo) else ()
+        verdict = judge(meaning.edit, meaning.rules, before, after, shown)
+        allowed = verdict.licensed.union(_previous(turn).get("touched", ()))
+        right = verdict.followed and not verdict.broken
+        aware = right and all(past.global_awareness == 1 for past in turn.history)
+        detail = {"scene": after.codes(), "touched": sorted(allowed)}
+        if verdict.leave_alone:
+            detail["leave_alone"] = True
         scores = Scores(
-            instruction_following=float(followed),
-            content_consistency=_share_equal(source, after, allowed),
+            instruction_following=float(verdict.followed),
+            content_consistency=_share_equal(turn.spec.scene, after, allowed),
             global_awareness=float(aware),
-            turn_consistency=_share_equal(before, after, touched),
-            rule_kept=float(all(asked)) if asked else None,
-            detail={"scene": after.codes(), "touched": sorted(allowed)},
+            turn_consistency=_share_equal(before, after, verdict.touched),
+            rule_kept=None if verdict.kept is None else float(verdict.kept),
+            detail=detail,
         )
         return with_reward(scores, self.weights)
+
+    def _shown_before(self, turn: TurnOutcome) -> list[Scene]:
+        """What the picture before the last edit showed, where there was a last edit."""
+        if turn.turn < 2:
+            return [turn.spec.scene] * turn.turn
+        codes = turn.history[-2].detail.get("scene") if len(turn.history) > 1 else None
+        return [scene_from_codes(codes)] if codes else parse([turn.earlier[-2]], self.grid)
 
 
 def _previous(turn: TurnOutcome) -> dict[str, list[int]]:

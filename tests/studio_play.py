@@ -21,7 +21,7 @@ def right_scenes(spec: StudioSpec) -> list[Scene]:
     """The start scene and what every turn should lead to."""
     scenes = [spec.scene]
     for turn in spec.turns:
-        scenes.append(right_result(turn.edit, turn.rules, scenes[-1]))
+        scenes.append(right_result(turn.edit, turn.rules, scenes[-1], scenes[:-1]))
     return scenes
 
 
@@ -31,15 +31,23 @@ def play(specs: Sequence[StudioSpec], answer: Answer, grid: int = 4, size: int =
     right = [right_scenes(spec) for spec in specs]
     pictures = [[render(spec.scene, size)] for spec in specs]
     scores: list[list[Scores]] = [[] for _ in specs]
-    for turn in range(specs[0].turn_count):
-        for row, (scenes, shown) in enumerate(zip(right, pictures, strict=True)):
-            shown.append(answer(row, turn, scenes[turn], scenes[turn + 1]))
+    for turn in range(max(spec.turn_count for spec in specs)):
+        rows = [row for row, spec in enumerate(specs) if turn < spec.turn_count]
+        for row in rows:
+            pictures[row].append(answer(row, turn, right[row][turn], right[row][turn + 1]))
         outcomes = [
             TurnOutcome(
-                spec, turn, spec.speech(turn), shown[0], shown[-2], shown[-1], tuple(past), tuple(shown[1:-1])
+                specs[row],
+                turn,
+                specs[row].speech(turn),
+                pictures[row][0],
+                pictures[row][-2],
+                pictures[row][-1],
+                tuple(scores[row]),
+                tuple(pictures[row][1:-1]),
             )
-            for spec, shown, past in zip(specs, pictures, scores, strict=True)
+            for row in rows
         ]
-        for past, score in zip(scores, scorer.score(outcomes), strict=True):
-            past.append(score)
+        for row, score in zip(rows, scorer.score(outcomes), strict=True):
+            scores[row].append(score)
     return scores

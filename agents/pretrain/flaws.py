@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numpy.random import Generator
 
+from editenv.worlds.studio.constraints import judge
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.scene import Scene, things
@@ -32,9 +33,8 @@ def spoil(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Sce
 
 def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
     """Is the edit as asked, every rule kept, and all else as it was?"""
-    free = frozenset(name for rule in turn.rules for name in rule.free)
-    kept = all(rule.holds(turn.edit, before, after) is not False for rule in turn.rules)
-    return turn.edit.accepts(before, after, free) and kept and not _collateral(turn, before, after)
+    verdict = judge(turn.edit, turn.rules, before, after)
+    return verdict.followed and not verdict.broken and not _collateral(turn, before, after)
 
 
 def _collateral(turn: StudioTurn, before: Scene, after: Scene) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from editenv.types import Picture, Scores
+from editenv.worlds.studio.constraints import freed
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.render import INK, render
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, Scene, Thing
@@ -43,7 +44,7 @@ class Case:
 
     @property
     def free(self) -> frozenset[str]:
-        return frozenset(name for rule in self.script.rules for name in rule.free)
+        return freed(self.script.edit, self.script.rules)
 
     @property
     def others(self) -> list[int]:
@@ -205,7 +206,7 @@ def broken_rules(case: Case) -> Iterator[Scene]:
     if cell is None or thing is None:
         return
     for rule in case.script.rules:
-        attribute = next(iter(rule.free))
+        attribute = rule.attribute
         old = case.before.cells[cell]
         if getattr(edit, "attribute", None) == attribute and edit.asked()[attribute]:
             continue  # the instruction itself names the value, so this would be a wrong edit

@@ -39,7 +39,7 @@ def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> 
     turns = []
     for turn in range(suite.turns):
         if turn == rule_turn:
-            situation = situation.with_rule(_draw_rule(draws))
+            situation = situation.stating(_draw_rule(draws))
         proposal = _propose(situation, draws, suite, turn)
         turns.append(_phrased(proposal, situation, draws, suite, split, stated=turn == rule_turn))
         situation = situation.after(proposal.edit)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from editenv.worlds.studio.constraints import Rule
+from editenv.worlds.studio.constraints import Rule, demanded_looks
 from editenv.worlds.studio.edits import Edit
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
@@ -68,8 +68,7 @@ def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
     """A turn's self-contained instruction with every rule in force worked in; what an agent should write."""
     asked = edit.asked()
     looks = dict(asked)
-    for rule in rules if edit.covered_by_rules else ():
-        looks |= rule.looks()
+    looks |= demanded_looks(edit, rules)
     act = _phrases()[f"{edit.task}_beside" if getattr(edit, "beside", None) else edit.task]
     pattern = act["ruled"] if "ruled" in act and looks != asked else act["intent"]
     words = " ".join(word for word in (looks["material"], looks["color"]) if word)

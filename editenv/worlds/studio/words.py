@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""Numbers of objects in words; a number's place is its value."""
+
 def place(cell: int, grid: int) -> str:
     """A cell, counted from 1 at the top left: "row 2 column 3"."""
     return f"row {cell // grid + 1} column {cell % grid + 1}"
@@ -31,10 +34,6 @@ def plural(shape: str) -> str:
 def _described(shape: str, color: str | None, material: str | None, text: str | None) -> str:
     looks = " ".join(word for word in (material, color, shape) if word)
     return looks if text is None else f'{looks} that says "{text}"'
-
-
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-"""Number words, by number."""
 
 REGIONS = ("corners", "top row", "bottom row", "left column", "right column")
 """Parts of the grid that have a name."""

@@ -16,10 +16,12 @@ from editenv.worlds.studio.edits.background import BackgroundChange
 from editenv.worlds.studio.edits.base import Edit, Target
 from editenv.worlds.studio.edits.beside import Beside
 from editenv.worlds.studio.edits.count import CountChange
+from editenv.worlds.studio.edits.each import Each
 from editenv.worlds.studio.edits.move import PositionChange
 from editenv.worlds.studio.edits.remove import SubjectRemove
 from editenv.worlds.studio.edits.replace import SubjectReplace
 from editenv.worlds.studio.edits.text import TextChange
+from editenv.worlds.studio.edits.undo import Undo
 
 __all__ = [
     "EDITS",
@@ -27,6 +29,7 @@ __all__ = [
     "Beside",
     "ColorAlter",
     "CountChange",
+    "Each",
     "Edit",
     "MaterialAlter",
     "PositionChange",
@@ -35,6 +38,7 @@ __all__ = [
     "SubjectReplace",
     "Target",
     "TextChange",
+    "Undo",
     "edit_from_json",
     "edit_to_json",
 ]
@@ -51,6 +55,7 @@ EDITS: dict[str, type[Edit]] = {
         PositionChange,
         CountChange,
         BackgroundChange,
+        Undo,
     )
 }
 
@@ -75,6 +80,10 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
             given["target"] = Target(**given["target"])
         if isinstance(given.get("beside"), Mapping):
             given["beside"] = _beside(**given["beside"])
+        if isinstance(given.get("instead"), Mapping):
+            given["instead"] = edit_from_json(given["instead"])
+        if "parts" in given:
+            return Each(tuple(edit_from_json(part) for part in given["parts"]))
         return EDITS[task](**given)
     except TypeError as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
@@ -91,7 +100,13 @@ def _shallow(value: Any) -> dict[str, Any]:
         part = getattr(value, name)
         if default is not MISSING and part == default:
             continue
-        data[name] = _shallow(part) if isinstance(part, Target | Beside) else part
+        if isinstance(part, Target | Beside):
+            part = _shallow(part)
+        elif name == "instead":
+            part = edit_to_json(part)
+        elif name == "parts":
+            part = [edit_to_json(each) for each in part]
+        data[name] = part
     return data
 
 

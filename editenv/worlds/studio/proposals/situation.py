@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from editenv.worlds.studio.constraints import AttributeRule, right_result
+from editenv.worlds.studio.constraints import (
+    AttributeRule,
+    Except,
+    Rule,
+    Statement,
+    in_force,
+    is_impossible,
+    right_result,
+)
 from editenv.worlds.studio.edits import (
-    ColorAlter,
     CountChange,
+    Each,
     Edit,
-    MaterialAlter,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
-    SubjectReplace,
     Target,
-    TextChange,
+)
+from editenv.worlds.studio.proposals.aftermath import (
+    added_after,
+    focus_of,
+    left_open,
+    looks_left_open,
 )
 from editenv.worlds.studio.scene import Scene
 
@@ -42,51 +53,102 @@ class Situation:
     Attributes:
         scene: what the picture should show.
         grid: cells a side.
-        rules: rules in force.
+        rules: rules in force, in the order they were stated.
         last: the previous turn's edit.
         focus: the object last edited, as far as the text tells its looks; None where there is none.
         stated: cells named in the text, where objects were put.
         vacated: a cell named in the text that the previous turn emptied.
         loose: cells whose content some right result left to the agent; no later turn may rely on them.
         vague: descriptions of objects of which the same is true.
+        excepted: rules in force that do not bind the coming turn.
+        previous: the scene before the last edit; None where there is nothing to undo.
+        added: shape and cell of every object that was added, in order; the cell is None where it is gone.
+        several: what the last turns put or changed that "them" would mean; two or more, or none.
+        pointing: further ways to point at objects (keys of REFERENCES) that may be used.
     """
 
     scene: Scene
     grid: int
-    rules: tuple[AttributeRule, ...] = ()
+    rules: tuple[Rule, ...] = ()
     last: Edit | None = None
     focus: Target | None = None
     stated: frozenset[int] = frozenset()
     vacated: int | None = None
     loose: frozenset[int] = frozenset()
     vague: tuple[Target, ...] = ()
+    excepted: tuple[Rule, ...] = ()
+    previous: Scene | None = None
+    added: tuple[tuple[str, int | None], ...] = ()
+    several: tuple[Target, ...] = ()
+    pointing: tuple[str, ...] = ()
 
-    def with_rule(self, rule: AttributeRule) -> Situation:
-        """The situation once a rule has been stated."""
-        return replace(self, rules=(*self.rules, rule))
+    @property
+    def bound(self) -> tuple[Rule, ...]:
+        """The rules that bind the coming turn."""
+        return (
+            tuple(rule for rule in self.rules if rule not in self.excepted) if self.excepted else self.rules
+        )
+
+    def stating(self, *statements: Statement) -> Situation:
+        """The situation once something has been said about rules."""
+        rules = self.rules
+        for statement in statements:
+            rules = in_force(rules, statement)
+        excepted = tuple(statement.rule for statement in statements if isinstance(statement, Except))
+        return replace(self, rules=rules, excepted=(*self.excepted, *excepted))
+
+    def impossible(self, edit: Edit) -> bool:
+        """Does a rule forbid every right result of the edit?"""
+        return is_impossible(edit, self.bound, self.scene)
 
     def after(self, edit: Edit) -> Situation:
-        """The situation once an edit has been carried out."""
-        scene = right_result(edit, self.rules, self.scene)
-        cell = edit.edited_cell(self.scene)
-        looks = {name: value for rule in self.rules for name, value in rule.looks().items()}
-        focus, vacated, stated = None, None, self.stated
-        if isinstance(edit, SubjectAdd | SubjectReplace) and cell is not None:
-            said = edit.asked() | looks
-            focus = Target(cell, edit.shape, said["color"], said["material"], text=edit.text)
-        elif isinstance(edit, ColorAlter | MaterialAlter | PositionChange | TextChange) and cell is not None:
-            said = {name: value for name, value in edit.asked().items() if value}
-            said |= {"text": edit.text} if isinstance(edit, TextChange) else {}
-            focus = replace(edit.target, cell=cell, placed=False, **said | looks)
-        elif isinstance(edit, SubjectRemove):
+        """The situation once an edit has been carried out, or left alone where it is impossible."""
+        if self.impossible(edit):
+            return Situation(
+                self.scene,
+                self.grid,
+                self.rules,
+                stated=self.stated,
+                loose=self.loose,
+                vague=self.vague,
+                added=self.added,
+                pointing=self.pointing,
+            )
+        rules, before = self.bound, self.scene
+        vague, vacated, stated = self.vague, None, self.stated
+        focus = focus_of(edit, rules, before)
+        if isinstance(edit, SubjectRemove):
             gone = edit.target.cell
             vacated = gone if edit.target.placed or gone in stated else None
         if isinstance(edit, SubjectAdd | PositionChange) and edit.beside is None:
             stated = stated | {edit.cell}
-        loose, vague = self.loose | left_open(edit, self.scene), self.vague
         if isinstance(edit, CountChange):
             vague = (*vague, edit.described)
-        return Situation(scene, self.grid, self.rules, edit, focus, stated, vacated, loose, vague)
+        if focus is not None and looks_left_open(edit, rules):
+            vague = (*vague, focus)
+        return Situation(
+            right_result(edit, rules, before, () if self.previous is None else (self.previous,)),
+            self.grid,
+            self.rules,
+            last=edit,
+            focus=focus,
+            stated=stated,
+            vacated=vacated,
+            loose=self.loose | left_open(edit, before),
+            vague=vague,
+            previous=before,
+            added=added_after(edit, before, self.added),
+            several=self._several(edit, focus),
+            pointing=self.pointing,
+        )
+
+    def _several(self, edit: Edit, focus: Target | None) -> tuple[Target, ...]:
+        """What "them" means after an edit: objects named together, or added one after the other."""
+        if isinstance(edit, Each):
+            found = tuple(focus_of(part, self.bound, self.scene) for part in edit.parts)
+            return tuple(target for target in found if target is not None)
+        twice = isinstance(edit, SubjectAdd) and isinstance(self.last, SubjectAdd)
+        return (self.focus, focus) if twice and self.focus is not None and focus is not None else ()
 
     def can_refer(self) -> bool:
         """Is there something that the next turn could point back to without looking at the picture?"""
@@ -103,17 +165,9 @@ class Situation:
         return [cell for cell in self.scene.empty() if cell not in self.loose]
 
     def ruled(self, attribute: str) -> str | None:
-        """The value a rule in force asks for."""
-        return next((rule.value for rule in reversed(self.rules) if rule.attribute == attribute), None)
-
-
-def left_open(edit: Edit, before: Scene) -> frozenset[int]:
-    """Cells whose content the instruction leaves to the agent."""
-    if isinstance(edit, CountChange):
-        return edit.touched(before)
-    beside = edit.beside if isinstance(edit, SubjectAdd | PositionChange) else None
-    cells = beside.cells(before) if beside else ()
-    return frozenset(cells) if len(cells) > 1 else frozenset()
+        """The value that a rule about everything asks for."""
+        demanding = (rule for rule in reversed(self.bound) if isinstance(rule, AttributeRule))
+        return next((rule.value for rule in demanding if rule.attribute == attribute), None)
 
 
 def overlap(one: Target, other: Target) -> bool:

@@ -1,0 +1,60 @@
+"""Every object that is added or changed must have one value of one attribute (MICE-Bench's CM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.constraints.avoid import AvoidLook
+from editenv.worlds.studio.constraints.base import Rule
+from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.edits.base import Looks
+from editenv.worlds.studio.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRule:
+    """As in "from now on everything you add or change must be red".
+
+    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt.
+
+    Attributes:
+        attribute: "color" or "material".
+        value: a word of COLORS or MATERIALS.
+    """
+
+    family: ClassVar[str] = "attribute"
+    act: ClassVar[str] = "rule_attribute"
+    forbids: ClassVar[bool] = False
+
+    attribute: str
+    value: str
+
+    def covers(self, edit: Edit, before: Scene) -> bool:
+        """Whatever adds or changes an object."""
+        return edit.covered_by_rules
+
+    def looks(self, edit: Edit) -> Looks:
+        """The one value."""
+        return {self.attribute: self.value} if edit.covered_by_rules else {}
+
+    def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
+        """The edited object does not show the value; one that is missing or unreadable does not."""
+        return edit.covered_by_rules and lacks_looks(self.looks(edit), edit, before, after)
+
+    def overrides(self, earlier: Rule) -> bool:
+        """Every rule that demands another value of the attribute, or forbids this one."""
+        if earlier.family in ("attribute", "scoped"):
+            return getattr(earlier, "attribute", None) == self.attribute
+        return earlier == AvoidLook(self.attribute, self.value)
+
+    def slots(self, grid: int) -> dict[str, str]:
+        """The value."""
+        return {"value": self.value, "rule": f"the {self.value} rule"}
+
+
+def lacks_looks(looks: Looks, edit: Edit, before: Scene, after: Scene) -> bool:
+    """True where the edited object is not there to be seen or looks different."""
+    cell = edit.edited_cell(before, after)
+    thing = None if cell is None else after.cells[cell]
+    return thing is None or any(getattr(thing, name) != value for name, value in looks.items())

@@ -1,0 +1,169 @@
+"""What is right under the rules in force, and what a picture made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from editenv.worlds.studio.constraints.base import Rule
+from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace
+from editenv.worlds.studio.edits.base import Looks
+from editenv.worlds.studio.edits.each import parts_of
+from editenv.worlds.studio.edits.undo import Restore, shown_before
+from editenv.worlds.studio.scene import COLORS, MATERIALS, UNREADABLE, Scene
+
+_WORDS = {"color": COLORS, "material": MATERIALS}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a turn's picture made of its instruction.
+
+    Attributes:
+        followed: was the instruction carried out, or the picture left alone where that is right?
+        kept: were the rules kept that ask something of this turn? None where none does.
+        broken: was any rule in force broken, of those too that ask nothing of this instruction?
+        touched: elements (cells, BACKGROUND) that may differ from the picture before.
+        licensed: elements that may differ from the source picture from now on.
+        leave_alone: was it right to change nothing?
+    """
+
+    followed: bool
+    kept: bool | None
+    broken: bool
+    touched: frozenset[int]
+    licensed: frozenset[int]
+    leave_alone: bool
+
+
+def judge(
+    edit: Edit, rules: tuple[Rule, ...], before: Scene, after: Scene, past: Sequence[Scene] = ()
+) -> Verdict:
+    """Judges one turn.
+
+    Args:
+        edit: what was asked for.
+        rules: those that bind this turn.
+        before: what the picture before shows.
+        after: what the picture after shows.
+        past: scenes of the pictures before `before`, in order; they decide what an undo restores.
+    """
+    edit = shown_before(edit, past)
+    asked = [
+        rule.breaks(part, before, after) for part in parts_of(edit) for rule in _asking(rules, part, before)
+    ]
+    broken = any(asked) or any(rule.forbids and rule.breaks(edit, before, after) for rule in rules)
+    kept = not any(asked) if asked else None
+    if is_impossible(edit, rules, before) or (isinstance(edit, Restore) and edit.shown == before):
+        followed, touched = is_unchanged(before, after), frozenset[int]()
+        return Verdict(followed, kept, broken, touched, touched, leave_alone=True)
+    followed, touched = edit.accepts(before, after, freed(edit, rules)), edit.touched(before)
+    # What an undo brings back was licensed, or it was damage, which nothing licenses.
+    licensed = frozenset[int]() if isinstance(edit, Restore) else touched
+    return Verdict(followed, kept, broken, touched, licensed, leave_alone=False)
+
+
+def right_result(edit: Edit, rules: tuple[Rule, ...], before: Scene, past: Sequence[Scene] = ()) -> Scene:
+    """One right result of an edit under the rules that bind the turn; `before` where it is impossible.
+
+    Later rules have the last word. What the instruction leaves open is chosen so that no rule is broken.
+
+    Args:
+        edit: as `judge` takes it.
+        rules: likewise.
+        before: likewise.
+        past: likewise.
+    """
+    edit = shown_before(edit, past)
+    if not _forbidding(rules):
+        return _demanded(edit, rules, before)
+    return next(_allowed(edit, rules, before), before)
+
+
+def is_impossible(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> bool:
+    """True where the edit itself can be done, but whatever result is right by its words breaks a rule."""
+    if not _forbidding(rules):
+        return False
+    placed = _where_it_stands(edit, before)
+    if placed is None or not placed.accepts(before, _demanded(placed, rules, before), freed(placed, rules)):
+        return False
+    return next(_allowed(placed, rules, before), None) is None
+
+
+def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
+    """Attributes of edited objects that rules in force may change, though the instruction names them not."""
+    return frozenset(name for part in parts_of(edit) for name in demanded_looks(part, rules))
+
+
+def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> Looks:
+    """The looks that rules demand of a single edit's object, the later rule's where two speak of one."""
+    return {name: value for rule in rules for name, value in rule.looks(edit).items()}
+
+
+def is_unchanged(before: Scene, after: Scene) -> bool:
+    """True where both scenes are the same and nothing in them is unreadable."""
+    readable = UNREADABLE not in after.cells and after.background != UNREADABLE.shape
+    return readable and after == before
+
+
+def _forbidding(rules: tuple[Rule, ...]) -> bool:
+    return any(rule.forbids for rule in rules)
+
+
+def _asking(rules: tuple[Rule, ...], edit: Edit, before: Scene) -> list[Rule]:
+    """Rules that ask something of the edit, less those that a later one of these contradicts."""
+    asking = [rule for rule in rules if rule.covers(edit, before)]
+    if len(asking) < 2:
+        return asking
+    return [
+        rule
+        for place, rule in enumerate(asking)
+        if not any(set(rule.looks(edit)) & set(later.looks(edit)) for later in asking[place + 1 :])
+    ]
+
+
+def _demanded(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Scene:
+    """The edit's result with every demanded look."""
+    result = before
+    for part in parts_of(edit):
+        start, result = result, part.apply(result)
+        cell = part.edited_cell(start, result)
+        looks = demanded_looks(part, rules)
+        thing = None if cell is None else result.cells[cell]
+        if looks and cell is not None and thing is not None:
+            result = result.put(cell, replace(thing, **looks))
+    return result
+
+
+def _allowed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Scene]:
+    """Right results that break no rule, of those that differ in what the instruction leaves open."""
+    for closed in _closed(edit, rules, before):
+        result = _demanded(closed, rules, before)
+        if not any(rule.forbids and rule.breaks(edit, before, result) for rule in rules):
+            yield result
+
+
+def _closed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Edit]:
+    """The edit with what it leaves open said, in every way there is; itself where nothing is open."""
+    yield edit
+    fixed = demanded_looks(edit, rules)
+    if isinstance(edit, ColorAlter | MaterialAlter) and edit.value is None and edit.attribute not in fixed:
+        thing = before.cells[edit.target.cell]
+        now = None if thing is None else getattr(thing, edit.attribute)
+        yield from (replace(edit, value=value) for value in edit.values if value != now)
+    elif isinstance(edit, SubjectAdd | SubjectReplace):
+        names = [name for name, value in edit.asked().items() if value is None and name not in fixed]
+        for values in product(*(_WORDS[name] for name in names)) if names else ():
+            yield replace(edit, **dict(zip(names, values, strict=True)))
+
+
+def _where_it_stands(edit: Edit, before: Scene) -> Edit | None:
+    """The edit of the object where it really stands; None where it cannot be found."""
+    target = getattr(edit, "target", None)
+    if target is None:
+        return edit
+    cell = target.find(before)
+    if cell is None:
+        return None
+    return edit if cell == target.cell else replace(edit, target=replace(target, cell=cell))  # type: ignore[type-var]
