@@ -10,7 +10,7 @@ from typing import Any
 
 from editenv.worlds.records.contradictions import contradictions
 from editenv.worlds.records.lines import Line, SessionsFile, at_line, pictures_folder, scan_lines
-from editenv.worlds.records.meaning import read_spec, size_and_grid
+from editenv.worlds.records.meaning import read_spec, size_and_grid, turn_limit
 from editenv.worlds.records.open import open_sessions
 from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.sentences import take_apart
@@ -112,7 +112,7 @@ def _use(file: SessionsFile, line: Line) -> None:
     if line.extra is not None:
         alone = SessionsFile(file.path, (line,), file.folder)
         size_and_grid(alone)
-        read_spec(alone, line)
+        turn_limit(alone, line, read_spec(alone, line))
     with at_line(file.path, line.number, "image"):
         load_picture(file.folder, line.record.image)
 

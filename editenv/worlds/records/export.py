@@ -15,19 +15,23 @@ import numpy as np
 
 from editenv.types import Picture
 from editenv.worlds.records.lines import EXTRA
-from editenv.worlds.records.meaning import WROTE
+from editenv.worlds.records.meaning import MAX_TURNS, WROTE, task_type
 from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.session import RecordSpec, RecordTurn
-from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.constraints import judge, right_result
 from editenv.worlds.studio.edits.base import BACKGROUND
-from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, Scene
 from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.words import NUMBERS, known_object
 from editenv.worlds.studio.world import StudioWorld
 
 PICTURES = "source_image"
 
 _LOOKS = "".join(f"(?:(?:{'|'.join(words)}) )?" for words in (MATERIALS, COLORS))
-_OBJECT = re.compile(rf"\b(the|an?) ({_LOOKS}(?:{'|'.join(SHAPES)}|object))\b")
+_SHAPES = "|".join((*SHAPES, SIGN, "object"))
+_OBJECT = re.compile(
+    rf"\b(the|an?|{'|'.join(NUMBERS)}) ({_LOOKS}(?:{_SHAPES})(?:e?s)?\b(?: that says \"[^\"]*\")?)"
+)
 
 
 def export_sessions(
@@ -64,6 +68,8 @@ def export_sessions(
         record = record_from_studio(spec)
         _write_picture(place, record.image, world.picture(spec))
         extra = {"world": WROTE, "size": world.size, "grid": world.grid, "spec": spec.to_json()}
+        if world.max_turns > spec.turn_count:
+            extra[MAX_TURNS] = world.max_turns
         lines.append(json.dumps(record.to_json() | {EXTRA: extra}, ensure_ascii=False) + "\n")
     path = place / f"{name}.jsonl"
     _write(path, "".join(lines).encode())
@@ -72,21 +78,23 @@ def export_sessions(
 
 def record_from_studio(spec: StudioSpec) -> RecordSpec:
     """A studio session as a record; every turn is described as if all turns up to it went right."""
-    scene, seen = spec.scene, phrases(spec.scene.cells)
-    touched: frozenset[int] = frozenset()
+    scene, past, seen = spec.scene, [], phrases(spec.scene.cells)
+    licensed: frozenset[int] = frozenset()
     turns = []
     for turn in spec.turns:
-        touched |= turn.edit.touched(scene)
-        scene = right_result(turn.edit, turn.rules, scene)
+        result = right_result(turn.edit, turn.rules, scene, past)
+        licensed |= judge(turn.edit, turn.rules, scene, result, past).licensed
+        past.append(scene)
+        scene = result
         present = phrases(scene.cells)
         seen = tuple(dict.fromkeys((*seen, *present)))
         turns.append(
             RecordTurn(
-                task_type=turn.edit.task,
+                task_type=task_type(turn.edit),
                 formatted_instruction=in_brackets(turn.intent),
                 # Judges compare with the source picture, so what was changed once stays free to differ.
-                bg_consistency=BACKGROUND not in touched,
-                unchanged_objects=_untouched(spec.scene, touched),
+                bg_consistency=BACKGROUND not in licensed,
+                unchanged_objects=_untouched(spec.scene, licensed),
                 available_objects=present,
                 all_objects=seen,
             )
@@ -96,8 +104,8 @@ def record_from_studio(spec: StudioSpec) -> RecordSpec:
 
 def phrases(things: Iterable[Any]) -> tuple[str, ...]:
     """The objects among things in words, such as "striped red circle", each phrase once."""
-    found = (f"{thing.material} {thing.color} {thing.shape}" for thing in things if thing is not None)
-    return tuple(dict.fromkeys(found))
+    found = (known_object(**thing.attributes()) for thing in things if thing is not None)
+    return tuple(dict.fromkeys(phrase.removeprefix("the ") for phrase in found))
 
 
 def in_brackets(intent: str) -> str:
@@ -105,9 +113,9 @@ def in_brackets(intent: str) -> str:
     return _OBJECT.sub(r"\1 [\2]", intent)
 
 
-def _untouched(source: Scene, touched: frozenset[int]) -> tuple[str, ...]:
+def _untouched(source: Scene, licensed: frozenset[int]) -> tuple[str, ...]:
     """Phrases of the source's objects that no turn so far may change."""
-    return phrases(thing for cell, thing in enumerate(source.cells) if cell not in touched)
+    return phrases(thing for cell, thing in enumerate(source.cells) if cell not in licensed)
 
 
 def _write_picture(folder: Path, name: str, picture: Picture) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from editenv.types import Picture
 from editenv.worlds.records.lines import EXTRA, Line, SessionsFile, at_line
-from editenv.worlds.records.meaning import read_spec, size_and_grid
+from editenv.worlds.records.meaning import read_spec, size_and_grid, turn_limit
 from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.scene import Scene
@@ -44,7 +45,7 @@ class StudioRecordsWorld:
         self._lines: dict[str, Line] = {}
         for spec, line in zip(self._specs, file.lines, strict=True):
             _check_repeat(file, self._lines.setdefault(spec.id, line), line)
-        self.max_turns = max(spec.turn_count for spec in self._specs)
+        self.max_turns = max(map(partial(turn_limit, file), file.lines, self._specs))
         self._check_pictures()
 
     @property
