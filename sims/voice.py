@@ -106,7 +106,7 @@ class Voice:
         if choice.states:
             text = self._sentence("rule_attribute").format(value=choice.states.value, edit=text)
         for rule in choice.drops:
-            text = self._sentence("rule_drop").format(value=rule.value, edit=text)
+            text = self._sentence("revoke").format(edit=text, **rule.slots(choice.mind.situation.grid))
         return text
 
     def _sentence(self, act: str) -> str:
