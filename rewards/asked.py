@@ -22,7 +22,7 @@ class Asked:
         resolved: the same spelt out, as far as the world knows it, else as it was said.
         unchanged: phrases of the objects that must look as in the source picture; None where the world does
             not list them.
-        present: phrases of the objects there are after the turn, as far as they are known.
+        objects: phrases of all objects that were there up to this turn, as far as they are known.
         background: must the background look as in the source picture.
         ruled: is a rule in force that was stated in this session.
     """
@@ -31,7 +31,7 @@ class Asked:
     instructions: tuple[str, ...]
     resolved: tuple[str, ...]
     unchanged: tuple[str, ...] | None
-    present: tuple[str, ...]
+    objects: tuple[str, ...]
     background: bool
     ruled: bool
 
@@ -58,7 +58,7 @@ def asked(turn: TurnOutcome) -> Asked:
         instructions=said,
         resolved=(*said[:-1], in_brackets(meaning.intent)),
         unchanged=None,
-        present=(),
+        objects=(),
         background=meaning.edit.task != "background_change",
         ruled=bool(meaning.rules),
     )
@@ -72,7 +72,7 @@ def _scripted(turn: TurnOutcome, script: Sequence[RecordTurn], ruled: bool) -> A
         instructions=_said(turn),
         resolved=tuple(past.formatted_instruction for past in script[: turn.turn + 1]),
         unchanged=own.unchanged_objects,
-        present=own.available_objects,
+        objects=own.all_objects,
         background=own.bg_consistency,
         ruled=ruled,
     )

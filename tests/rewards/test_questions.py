@@ -18,7 +18,7 @@ PROMPTS = read_prompts("mice-1")
 
 def asked_at(turn, task="color_alter", **changes):
     words = tuple(f"do {number}" for number in range(turn + 1))
-    meant = {"unchanged": ("cup", "pen"), "present": (), "background": True, "ruled": False} | changes
+    meant = {"unchanged": ("cup", "pen"), "objects": (), "background": True, "ruled": False} | changes
     outcome = TurnOutcome(
         None,
         turn,

@@ -1,0 +1,252 @@
+"""Consistency by looks: what is compared with what, with fakes; and both models, tiny and random."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from editenv.build import make_env
+from editenv.rewards.similarity import GREY, SimilarityScorer
+from editenv.rewards.weighting import RewardWeights
+from editenv.types import Scores, TurnOutcome
+from editenv.worlds.records.session import RecordSpec, RecordTurn
+
+COLORS = {"cup": (200, 0, 0), "pen": (0, 200, 0), "cat": (0, 0, 200)}
+FLOOR = (90, 90, 90)
+
+
+class Finder:
+    """Finds the object of a phrase's colour."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def find(self, pictures, phrases):
+        self.jobs += phrases
+        return [self._one(*pair) for pair in zip(pictures, phrases, strict=True)]
+
+    def _one(self, picture, phrase):
+        channel = list(COLORS).index(phrase)
+        rows, columns = np.nonzero(picture[..., channel] > 150)
+        if len(rows) == 0:
+            return None
+        return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+class MeanColor:
+    """A picture's mean colour as a direction."""
+
+    def __init__(self):
+        self.shown = []
+
+    def embed(self, pictures):
+        self.shown += pictures
+        means = np.stack([picture.reshape(-1, 3).mean(0) for picture in pictures])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def scene(floor=FLOOR, **places):
+    """A 20 x 20 picture with an object of 4 x 4 at each (left, top), in its colour or another one."""
+    picture = np.full((20, 20, 3), floor, np.uint8)
+    for name, place in places.items():
+        left, top, *color = place
+        picture[top : top + 4, left : left + 4] = color[0] if color else COLORS[name]
+    return picture
+
+
+def turn(source, after, unchanged=("cup", "pen"), background=True, objects=("cup", "pen", "cat")):
+    own = RecordTurn(
+        "color_alter", "Change the color of [cat] to [red]", background, unchanged, objects, objects
+    )
+    spec = RecordSpec("x.png", ("paint it",), (own,))
+    return TurnOutcome(spec, 0, spec.speech(0), source, source, after)
+
+
+@pytest.fixture
+def scorer():
+    made = SimilarityScorer.__new__(SimilarityScorer)
+    made.weights, made.features, made.detector = RewardWeights(), MeanColor(), Finder()
+    return made
+
+
+def only(scorer, *turns):
+    scores = scorer.score(list(turns))
+    return scores[0] if len(turns) == 1 else scores
+
+
+def test_what_stays_scores_one_wherever_the_edited_object_goes(scorer):
+    source = scene(cup=(0, 0), pen=(8, 0), cat=(0, 10))
+    score = only(scorer, turn(source, scene(cup=(0, 0), pen=(8, 0), cat=(12, 12))))
+    assert score.content_consistency == pytest.approx(1.0)
+    assert score.detail == {"objects": {"cup": 1.0, "pen": 1.0}, "background": pytest.approx(1.0)}
+    assert score.reward == pytest.approx(1.0) and score.instruction_following is None
+
+
+def test_a_changed_object_and_a_lost_one_cost_their_share(scorer):
+    source = scene(cup=(0, 0), pen=(8, 0))
+    paler = (200, 200, 0)  # Half way between cup and pen: cosine with the cup's red is 1 / sqrt(2).
+    score = only(scorer, turn(source, scene(cup=(0, 0, paler)), unchanged=("cup",), objects=("cup",)))
+    assert score.detail["objects"]["cup"] == pytest.approx(2**-0.5)
+    gone = only(scorer, turn(source, scene(cup=(0, 0))))
+    assert gone.detail["objects"] == {"cup": pytest.approx(1.0), "pen": 0.0}
+    assert gone.content_consistency == pytest.approx((0.5 + 1.0) / 2)
+
+
+def test_an_object_that_the_source_does_not_show_is_left_out(scorer):
+    source = scene(cup=(0, 0))
+    score = only(scorer, turn(source, source))
+    assert score.detail["objects"] == {"cup": pytest.approx(1.0)}
+
+
+def test_the_background_is_compared_with_all_objects_covered_in_both_pictures(scorer):
+    source, after = scene(cup=(0, 0), cat=(8, 8)), scene(cup=(4, 12), cat=(8, 8))
+    only(scorer, turn(source, after, unchanged=()))
+    first, second = scorer.features.shown
+    for shown in (first, second):
+        assert (shown[0:4, 0:4] == GREY).all() and (shown[12:16, 4:8] == GREY).all()
+        assert (shown[8:12, 8:12] == GREY).all()
+    assert np.array_equal(first, second) and tuple(first[19, 19]) == FLOOR
+
+
+def test_another_background_is_seen(scorer):
+    source = scene(cup=(0, 0))
+    score = only(scorer, turn(source, scene((90, 0, 0), cup=(0, 0))))
+    assert score.detail["objects"]["cup"] == pytest.approx(1.0)
+    assert 0.5 < score.detail["background"] < 0.7  # Grey against red is 1 / sqrt(3), less the grey box.
+
+
+def test_where_nothing_had_to_stay_there_is_no_score(scorer):
+    source = scene(cup=(0, 0))
+    score = only(scorer, turn(source, source, unchanged=(), background=False))
+    assert score == Scores(detail={"objects": {}, "background": None})
+
+
+def test_many_turns_are_scored_as_each_alone_and_nothing_is_looked_for_twice(scorer):
+    source = scene(cup=(0, 0), pen=(8, 0))
+    turns = [
+        turn(source, scene(cup=(0, 0))),
+        turn(source, source, unchanged=()),
+        turn(source, scene((9, 9, 9))),
+    ]
+    together = only(scorer, *turns)
+    assert len(scorer.detector.jobs) == 3 * 3  # Three phrases in each of three pictures.
+    assert together == [only(scorer, one) for one in turns]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders of a DINOv3 and a GroundingDINO model, tiny and with random weights."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    features, detector = tmp_path_factory.mktemp("dinov3"), tmp_path_factory.mktemp("detector")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.DINOv3ViTConfig(**sizes, patch_size=8, image_size=32)
+    transformers.DINOv3ViTModel(config).save_pretrained(features)
+    (features / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 32, "width": 32}}))
+    words = (
+        ["[PAD]"]
+        + [f"[u{n}]" for n in range(99)]
+        + ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        + [f"[x{n}]" for n in range(908)]
+    )
+    words += [".", "red", "cup", "wooden", "table"] + [f"[y{n}]" for n in range(20)]
+    (detector / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    transformers.BertTokenizer(str(detector / "vocab.txt")).save_pretrained(detector)
+    config = transformers.GroundingDinoConfig(
+        backbone_config=transformers.SwinConfig(
+            embed_dim=8,
+            depths=[1, 1, 1],
+            num_heads=[1, 1, 1],
+            window_size=2,
+            out_features=["stage2", "stage3"],
+        ),
+        text_config=transformers.BertConfig(**sizes, vocab_size=len(words)),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_queries=5,
+        num_feature_levels=2,
+        encoder_n_points=1,
+        decoder_n_points=1,
+    )
+    transformers.GroundingDinoForObjectDetection(config).save_pretrained(detector)
+    size = {"shortest_edge": 32, "longest_edge": 64}
+    (detector / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    return str(features), str(detector)
+
+
+def pictures(count, shape=(24, 40, 3)):
+    return list(np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8))
+
+
+def test_features_are_directions_that_do_not_depend_on_the_batch(models):
+    from editenv.rewards.vision import Features
+
+    shown = [*pictures(3), *pictures(2, (7, 5, 3))]
+    together = Features(models[0], batch=4).embed(shown)
+    alone = np.concatenate([Features(models[0]).embed([picture]) for picture in shown])
+    assert together.shape == (5, 16) and np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    assert np.allclose(together, alone, atol=1e-5)
+    assert not np.allclose(together[0], together[1], atol=1e-3)
+
+
+def test_boxes_lie_in_the_picture_and_do_not_depend_on_the_batch(models):
+    from editenv.rewards.vision import Detector
+
+    shown, phrases = pictures(3), ["red cup", "Wooden table.", "cup"]
+    detector = Detector(models[1], threshold=0.0, batch=2)
+    together = detector.find(shown, phrases)
+    assert together == [detector.find([one], [phrase])[0] for one, phrase in zip(shown, phrases, strict=True)]
+    for left, top, right, bottom in together:
+        assert 0 <= left < right <= 40 and 0 <= top < bottom <= 24
+    assert Detector(models[1], threshold=1.0).find(shown, phrases) == [None] * 3
+
+
+def test_pictures_reach_the_model_resized_and_normalised():
+    from editenv.rewards.vision import _detector_shape, _normalised
+
+    flat = np.full((2, 2, 3), 255, np.uint8)
+    values = _normalised([flat], {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
+    assert values.shape == (1, 3, 2, 2) and values[0, :, 0, 0].tolist() == [1.0, 2.0, 5.0]
+    assert _detector_shape(480, 640, {}) == (800, 1067) and _detector_shape(100, 400, {}) == (333, 1333)
+
+
+def test_an_environment_plays_with_both_models(models, tmp_path):
+    from tests.worlds.records.handmade import SINGLE, draw_pictures, write_lines
+
+    draw_pictures(tmp_path, {SINGLE["image"]: (32, 32)})
+    settings = {"features": models[0], "detector": models[1], "threshold": 0.0}
+    env = make_env(
+        sessions_file=str(write_lines(tmp_path, [SINGLE])), scorer="similarity", scorer_settings=settings
+    )
+    seen, info = env.reset(seed=0)
+    assert info["versions"]["scorer"].startswith("similarity 1 dinov3")
+    scores = env.step({"image": seen["image"], "intent": ""})[4]["scores"]
+    assert scores.content_consistency == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "scorer 'similarity' lacks the setting 'features'"),
+        ({"features": "/no/folder", "detector": "x"}, "model folder '/no/folder' does not exist"),
+        ({"features": "x", "detector": "x", "threshold": 7}, "threshold is 7"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(settings, message):
+    pytest.importorskip("transformers")
+    with pytest.raises(ValueError, match=message):
+        make_env(scorer="similarity", scorer_settings=settings)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    pytest.importorskip("transformers")
+    with pytest.raises(ValueError, match="cannot be used"):
+        make_env(scorer="similarity", scorer_settings={"features": str(tmp_path), "detector": str(tmp_path)})
