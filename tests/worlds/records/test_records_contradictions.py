@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,11 @@ def test_each_kind_is_found_in_its_turn(record, turn, kind):
 
 def test_there_is_a_session_for_every_kind():
     assert {kind for *_, kind in FOUND} == set(KINDS)
+
+
+def test_the_page_about_records_explains_every_kind():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "records.md").read_text(encoding="utf-8")
+    assert all(f"| `{kind}` | {text} |" in page for kind, text in KINDS.items())
 
 
 @pytest.mark.parametrize("record", SOUND, ids=lambda record: record.turns[0].formatted_instruction)
