@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
+from importlib.util import find_spec
 from math import isfinite
 from threading import Lock, Thread
 from time import perf_counter, time
@@ -87,6 +88,8 @@ def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
     Raises:
         ValueError: a name is not known, `base_url` or `model` is missing, or a value is not in its range.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"endpoint is {data!r}, expected a mapping with base_url and model")
     known = [field.name for field in fields(EndpointSettings)]
     unknown = sorted(set(data) - set(known))
     if unknown:
@@ -120,9 +123,17 @@ class ChatEndpoint:
         calls: questions that were sent, without retries.
         cached: answers that were known from an earlier call.
         failed: questions without an answer.
+
+    Raises:
+        ModuleNotFoundError: a package of the extra "judge" is missing.
     """
 
     def __init__(self, settings: EndpointSettings) -> None:
+        for package in ("openai", *(["diskcache"] if settings.cache else [])):
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(
+                    f"asking a model needs {package}: pip install 'editenv[judge]'", name=package
+                )
         self.settings = settings
         self.calls = self.cached = self.failed = 0
         self._cache = _open_cache(settings.cache) if settings.cache else None
@@ -261,8 +272,6 @@ class _Worker:
             self._client = self._client or _open_client(self._endpoint.settings)
             client = self._client.with_options(max_retries=retries)
             return Answer(_text_of(await client.chat.completions.create(**request)), None)
-        except ImportError:
-            raise
         except Exception as error:  # Whatever a server sends must stay this one call's error.
             cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
             return Answer(None, f"{type(error).__name__}: {error}{cause}"[:500])

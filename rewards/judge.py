@@ -43,6 +43,8 @@ class JudgeScorer:
     Args:
         world: whose sessions are judged; records and the studio can be put into words.
         weights: of the reward.
+        endpoint: `base_url`, `model` and the other settings of `editenv.endpoint.EndpointSettings`; the
+            temperature is 0.6 where none is given, since votes would else be alike.
         votes: answers to each question.
         combine: a name in VOTES.
         prompts: a folder of prompt files that comes with the package, or the path of one.
@@ -50,8 +52,6 @@ class JudgeScorer:
         reasks: further questions for a vote that cannot be read.
         side: pictures smaller than this, in pixels, are enlarged by a whole factor.
         check: ask the server one short question now, so that a wrong address is noticed at once.
-        temperature: of the answers; more than 0, since votes would else be alike.
-        endpoint: `base_url`, `model` and the other settings of `editenv.endpoint.EndpointSettings`.
 
     Raises:
         ValueError: a setting is not known or not in its range.
@@ -63,6 +63,7 @@ class JudgeScorer:
         world: Any,
         weights: RewardWeights | None = None,
         *,
+        endpoint: Mapping[str, Any],
         votes: int = 4,
         combine: str = "mean",
         prompts: str = "mice-1",
@@ -70,8 +71,6 @@ class JudgeScorer:
         reasks: int = 2,
         side: int = 256,
         check: bool = True,
-        temperature: float = 0.6,
-        **endpoint: Any,
     ) -> None:
         for name, value, least in (("votes", votes, 1), ("reasks", reasks, 0), ("side", side, 1)):
             if type(value) is not int or value < least:
@@ -80,11 +79,12 @@ class JudgeScorer:
             if value not in known:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
         self.weights = weights or RewardWeights()
-        self.endpoint = ChatEndpoint(endpoint_settings({**endpoint, "temperature": temperature}))
+        self.endpoint = ChatEndpoint(endpoint_settings(_warm(endpoint)))
         self.prompts = read_prompts(prompts)
+        model, temperature = self.endpoint.settings.model, self.endpoint.settings.temperature
         self.version = (
-            f"judge 1 {self.endpoint.settings.model} {self.prompts.version} {votes} votes {combine} "
-            f"temperature {temperature} awareness {awareness}"
+            f"judge 1 {model} {self.prompts.version} {votes} votes {combine} temperature {temperature} "
+            f"awareness {awareness} side {side}"
         )
         self._votes, self._reasks, self._side, self._awareness = votes, reasks, side, awareness
         self._combine: Callable[[Sequence[float]], float] = VOTES[combine]
@@ -141,6 +141,11 @@ class JudgeScorer:
             error=error,
         )
         return with_reward(scores, self.weights)
+
+
+def _warm(endpoint: Any) -> Any:
+    """The endpoint's settings with the judge's temperature, unless they have one."""
+    return {"temperature": 0.6, **endpoint} if isinstance(endpoint, Mapping) else endpoint
 
 
 @dataclass

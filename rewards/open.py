@@ -43,9 +43,7 @@ def open_scorer(
 
 
 def _check(name: str, given: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
-    """Refuses settings that are not known, and missing ones; a class that takes any checks its own."""
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
+    """Refuses settings that are not known, and missing ones."""
     known = {key: value for key, value in parameters.items() if value.kind is Parameter.KEYWORD_ONLY}
     names = ", ".join(known) or "none"
     for key in given:

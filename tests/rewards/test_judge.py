@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("openai")
 pytest.importorskip("diskcache")
 
 from editenv.build import make_env, make_vector_env
+from editenv.endpoint import EndpointSettings
 from editenv.record import read_records
 from editenv.rewards.judge import JudgeScorer, majority, mean
 from tests.chat_server import (
@@ -31,7 +33,10 @@ from tests.chat_server import (
 )
 from tests.worlds.records.handmade import MEMORY, UNDERSTANDING, draw_pictures, records, write_lines
 
-FAST = {"model": "m", "timeout": 0.25, "retries": 0, "votes": 1, "check": False}
+FAST = {"votes": 1, "check": False}
+SERVER = {"model": "m", "timeout": 0.25, "retries": 0}
+NOWHERE = SERVER | {"base_url": "http://127.0.0.1:9/v1"}
+ENDPOINT = [field.name for field in fields(EndpointSettings)]
 
 
 @pytest.fixture
@@ -45,7 +50,8 @@ def judged(url, sessions_file=None, **settings):
     """An environment before the judge."""
     env_names = ("scoring", "record_to", "suite")
     env = {name: settings.pop(name) for name in env_names if name in settings}
-    judge = FAST | {"base_url": url} | settings
+    server = {name: settings.pop(name) for name in ENDPOINT if name in settings}
+    judge = FAST | {"endpoint": SERVER | {"base_url": url} | server} | settings
     return make_env(scorer="judge", scorer_settings=judge, sessions_file=sessions_file, **env)
 
 
@@ -276,7 +282,8 @@ def test_many_sessions_are_judged_side_by_side(sessions_file):
             num_envs=4,
             sessions_file=sessions_file,
             scorer="judge",
-            scorer_settings=FAST | {"base_url": server.url, "timeout": 5.0, "concurrency": 6},
+            scorer_settings=FAST
+            | {"endpoint": SERVER | {"base_url": server.url, "timeout": 5.0, "concurrency": 6}},
         )
         envs.reset(seed=0)
         shape = envs.single_action_space["image"].shape
@@ -292,20 +299,22 @@ def test_many_sessions_are_judged_side_by_side(sessions_file):
         ({"combine": "max"}, "combine is 'max', expected one of mean, majority"),
         ({"awareness": "both"}, "awareness is 'both'"),
         ({"prompts": "mice-0"}, r"prompts 'mice-0' lack if.md, expected mice-1"),
-        ({"colour": 1}, "setting 'colour' is not known, expected one of base_url"),
-        ({"model": None}, "setting 'model' is missing"),
-        ({"base_url": "nowhere"}, "base_url is 'nowhere'"),
+        ({"colour": 1}, "scorer 'judge' has no setting 'colour', expected some of: endpoint, votes"),
+        ({"endpoint": {"colour": 1}}, "setting 'colour' is not known, expected one of base_url"),
+        ({"endpoint": {"base_url": "http://x"}}, "setting 'model' is missing"),
+        ({"endpoint": SERVER | {"base_url": "nowhere"}}, "base_url is 'nowhere'"),
+        ({"endpoint": "http://x"}, "endpoint is 'http://x', expected a mapping"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
-        make_env(scorer="judge", scorer_settings=FAST | {"base_url": "http://127.0.0.1:9/v1"} | settings)
+        make_env(scorer="judge", scorer_settings=FAST | {"endpoint": NOWHERE} | settings)
 
 
 def test_turns_of_a_world_without_words_are_refused():
     from editenv.types import Speech, TurnOutcome
 
     picture = np.zeros((4, 4, 3), np.uint8)
-    judge = JudgeScorer(None, **FAST, base_url="http://127.0.0.1:9/v1")
+    judge = JudgeScorer(None, **FAST, endpoint=NOWHERE)
     with pytest.raises(TypeError, match="the turn's meaning is a int"):
         judge.score([TurnOutcome(None, 0, Speech("?", 5), picture, picture, picture)])
