@@ -73,7 +73,8 @@ def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
     thing = None if cell is None else mind.situation.scene.cells[cell]
     if cell is None or thing is None or thing != mind.target.cells[cell]:
         return mind
-    for attribute, values in (("color", COLORS), ("material", MATERIALS)):
+    looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
+    for attribute, values in looks.items():
         if mind.situation.ruled(attribute) is None:
             value = draws.pick([value for value in values if value != thing.attributes()[attribute]])
             target = mind.target.put(cell, replace(thing, **{attribute: value}))

@@ -46,8 +46,8 @@ class SpokenUser(GoalUser):
     them, else the template speaks. Rules are always stated and dropped in the template's words, for one that
     is stated wrongly would spoil all turns after it. Each speech says under `detail` who worded it, and why
     it was not the model. A sentence that was worded once in a turn is said the same when that turn is
-    asked for again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps
-    answers.
+    asked for again, so that sessions can be continued from a state; for other processes `endpoint.cache`
+    keeps answers.
 
     Args:
         endpoint: fields of `EndpointSettings`, JSON values by name.

@@ -62,7 +62,8 @@ def look(said: GoalTurn, shown: Scene) -> Mind:
     before = mind.situation.scene
     good = followed(said, before, shown)
     damaged = _damage(before, shown, mind.target) - elements(edit)
-    situation = replace(mind.situation.after(edit), scene=shown)
+    # What an agent was free to choose is seen now.
+    situation = replace(mind.situation.after(edit), scene=shown, loose=frozenset(), vague=())
     if not good:
         situation = replace(situation, last=None, focus=None, vacated=None)
     return replace(

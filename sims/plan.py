@@ -15,6 +15,7 @@ from editenv.worlds.studio.edits import (
     SubjectRemove,
     SubjectReplace,
     Target,
+    TextChange,
 )
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
@@ -81,21 +82,28 @@ def _moves(shown: Scene, target: Scene) -> dict[int, int]:
 
 
 def _cell_edits(cell: int, old: Thing | None, new: Thing | None) -> list[Edit]:
-    """What could be done in one cell; two edits where an object differs in both colour and material."""
+    """What could be done in one cell; one edit a look that differs."""
     target = Target(cell)
     if new is None:
         # All that can be said of what nobody can read is where it is.
         return [SubjectRemove(target)]
     if old is None or old is UNREADABLE:
-        return [SubjectAdd(cell, new.shape, new.color, new.material)]
+        return [SubjectAdd(cell, **_description(new))]
     if old.shape != new.shape:
-        return [SubjectReplace(target, new.shape, new.color, new.material)]
+        return [SubjectReplace(target, **_description(new))]
     edits: list[Edit] = []
     if old.color != new.color:
         edits.append(ColorAlter(target, new.color))
     if old.material != new.material:
         edits.append(MaterialAlter(target, new.material))
+    if new.text is not None and old.text != new.text:
+        edits.append(TextChange(target, new.text))
     return edits
+
+
+def _description(thing: Thing) -> dict[str, str | None]:
+    """An object as it is asked for; of a sign nobody says that it is plain."""
+    return thing.attributes() if thing.text is None else thing.attributes() | {"material": None}
 
 
 def _apart(old: Thing | None, new: Thing | None) -> int:

@@ -10,7 +10,7 @@ from editenv.sims.persona import Persona
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace, Target
 from editenv.worlds.studio.language import canonical_intent, phrasings
-from editenv.worlds.studio.scene import UNREADABLE
+from editenv.worlds.studio.scene import UNREADABLE, Thing
 
 _PLACED = 0.15
 
@@ -80,13 +80,7 @@ class Voice:
             return situation.focus, "just_added" if added else "it"
         if thing is None or thing is UNREADABLE:
             return Target(cell, placed=True), None
-        options = [
-            Target(cell, thing.shape),
-            Target(cell, thing.shape, color=thing.color),
-            Target(cell, thing.shape, material=thing.material),
-            Target(cell, thing.shape, color=thing.color, material=thing.material),
-        ]
-        clear = [option for option in options if situation.unique(option)]
+        clear = [option for option in _options(cell, thing) if situation.unique(option)]
         if not clear or self.draws.chance(_PLACED):
             return Target(cell, thing.shape, placed=True), None
         return clear[-1] if self.draws.chance(self.persona.fullness) else clear[0], None
@@ -116,8 +110,9 @@ class Voice:
         fitting = [s for s in all_of_them if ("please" in s) == polite] or all_of_them
         if self.persona.length == "any":
             return self.draws.pick(fitting)
-        ordered = sorted(fitting, key=lambda s: len(s.split()), reverse=self.persona.length == "long")
-        return self.draws.pick(ordered[: (len(ordered) + 1) // 2])
+        lengths = [len(sentence.split()) for sentence in fitting]
+        wanted = min(lengths) if self.persona.length == "short" else max(lengths)
+        return self.draws.pick([s for s, length in zip(fitting, lengths, strict=True) if length == wanted])
 
     def _surrounded(self, text: str, mood: str) -> str:
         """The sentence with words around it that ask for nothing."""
@@ -127,3 +122,20 @@ class Voice:
         if after and self.draws.chance(self.persona.chattiness):
             text = f"{text} {self.draws.pick(after)}"
         return text
+
+
+def _options(cell: int, thing: Thing) -> list[Target]:
+    """Ways to describe an object by its looks, the shortest first."""
+    if thing.text is not None:
+        return [
+            Target(cell, thing.shape),
+            Target(cell, thing.shape, color=thing.color),
+            Target(cell, thing.shape, text=thing.text),
+            Target(cell, thing.shape, color=thing.color, text=thing.text),
+        ]
+    return [
+        Target(cell, thing.shape),
+        Target(cell, thing.shape, color=thing.color),
+        Target(cell, thing.shape, material=thing.material),
+        Target(cell, thing.shape, color=thing.color, material=thing.material),
+    ]

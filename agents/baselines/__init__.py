@@ -4,6 +4,8 @@ from __future__ import annotations
 
 POLICIES = {
     "oracle": "editenv.agents.baselines.oracle:OraclePolicy",
+    "reader": "editenv.agents.baselines.reader.policy:ReaderPolicy",
+    "clumsy": "editenv.agents.baselines.clumsy:ClumsyPolicy",
     "noop": "editenv.agents.baselines.noop:NoopPolicy",
     "random": "editenv.agents.baselines.random:RandomPolicy",
 }

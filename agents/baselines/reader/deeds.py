@@ -1,0 +1,134 @@
+"""What a speech act asks to be done, where the session stands: one function an act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from editenv.agents.baselines.reader.nouns import beside, cell, described_looks, objects
+from editenv.worlds.studio.edits import (
+    BackgroundChange,
+    ColorAlter,
+    CountChange,
+    Edit,
+    MaterialAlter,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    SubjectReplace,
+    TextChange,
+)
+from editenv.worlds.studio.edits.count import MOST_COUNT
+from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, TEXTS
+from editenv.worlds.studio.words import NUMBERS
+
+Slots = Mapping[str, str]
+Deed = Callable[[Slots, Situation], list[Edit]]
+
+
+def edits_of(act: str, slots: Slots, situation: Situation) -> list[Edit]:
+    """All edits that an act may mean; none where it makes no sense here."""
+    return DEEDS[act](slots, situation) if act in DEEDS else []
+
+
+def _add(slots: Slots, situation: Situation) -> list[Edit]:
+    looks = _new(slots["new"])
+    if looks is None:
+        return []
+    if "relation" in slots:
+        places = beside(slots["relation"], situation)
+        return [SubjectAdd(_first(place, situation), **looks, beside=place) for place in places]
+    where = cell(slots["place"], situation.grid) if "place" in slots else situation.vacated
+    return [] if where is None else [SubjectAdd(where, **looks)]
+
+
+def _remove(slots: Slots, situation: Situation) -> list[Edit]:
+    return [SubjectRemove(target) for target in objects(slots["old"], situation)]
+
+
+def _replace(slots: Slots, situation: Situation) -> list[Edit]:
+    looks = _new(slots["new"])
+    found = objects(slots["old"], situation)
+    return [] if looks is None else [SubjectReplace(target, **looks) for target in found]
+
+
+def _color(slots: Slots, situation: Situation) -> list[Edit]:
+    found = objects(slots["old"], situation) if slots["value"] in COLORS else []
+    return [ColorAlter(target, slots["value"]) for target in found]
+
+
+def _material(slots: Slots, situation: Situation) -> list[Edit]:
+    found = objects(slots["old"], situation) if slots["value"] in MATERIALS else []
+    return [MaterialAlter(target, slots["value"]) for target in found]
+
+
+def _open(slots: Slots, situation: Situation) -> list[Edit]:
+    kind = {"color": ColorAlter, "material": MaterialAlter}.get(slots["attribute"])
+    return [] if kind is None else [kind(target) for target in objects(slots["old"], situation)]
+
+
+def _move(slots: Slots, situation: Situation) -> list[Edit]:
+    found = objects(slots["old"], situation)
+    if "relation" in slots:
+        places = beside(slots["relation"], situation)
+        return [
+            PositionChange(target, _first(place, situation), place) for target in found for place in places
+        ]
+    where = cell(slots["place"], situation.grid)
+    return [] if where is None else [PositionChange(target, where) for target in found]
+
+
+def _text(slots: Slots, situation: Situation) -> list[Edit]:
+    found = objects(slots["old"], situation) if slots["text"] in TEXTS else []
+    signs = [target for target in found if getattr(situation.scene.cells[target.cell], "text", None)]
+    return [TextChange(target, slots["text"]) for target in signs]
+
+
+def _count(slots: Slots, situation: Situation) -> list[Edit]:
+    number, _, words = slots["many"].partition(" ")
+    looks = described_looks(words)
+    if number not in NUMBERS[1 : MOST_COUNT + 1] or looks is None or looks["shape"] is None:
+        return []
+    return [CountChange(NUMBERS.index(number), looks["shape"], looks["color"], looks["material"])]
+
+
+def _background(slots: Slots, situation: Situation) -> list[Edit]:
+    return [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else []
+
+
+def _same(slots: Slots, situation: Situation) -> list[Edit]:
+    last = situation.last
+    if last is None or not hasattr(last, "target"):
+        return []
+    return [replace(last, target=target) for target in objects(slots["old"], situation)]  # type: ignore[type-var]
+
+
+DEEDS: dict[str, Deed] = {
+    "subject_add": _add,
+    "subject_add_there": _add,
+    "subject_add_beside": _add,
+    "subject_remove": _remove,
+    "subject_replace": _replace,
+    "color_alter": _color,
+    "material_alter": _material,
+    "alter_open": _open,
+    "position_change": _move,
+    "position_change_beside": _move,
+    "text_change": _text,
+    "count_change": _count,
+    "background_change": _background,
+    "same": _same,
+}
+"""Acts that ask for an edit."""
+
+
+def _new(words: str) -> dict[str, str | None] | None:
+    """Looks of a new object: "a striped red circle"."""
+    looks = described_looks(words.partition(" ")[2])
+    return looks if looks and looks["shape"] is not None else None
+
+
+def _first(place: object, situation: Situation) -> int:
+    cells = place.cells(situation.scene)  # type: ignore[attr-defined]
+    return cells[0] if cells else 0

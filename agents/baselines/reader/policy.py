@@ -1,0 +1,120 @@
+"""The policy: reads the instruction, looks at the picture, draws what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from editenv.agents.baselines.reader.deeds import edits_of
+from editenv.agents.baselines.reader.grammar import readings
+from editenv.agents.baselines.reader.statements import statements_of
+from editenv.protocols import Observations
+from editenv.types import Picture
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.constraints import Statement, right_result
+from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """An instruction that could not be read, or in more than one way.
+
+    Attributes:
+        text: what the user said.
+        turn: in which turn of its session, from 0.
+        meanings: in how many ways it can be meant, 0 or more than 1.
+    """
+
+    text: str
+    turn: int
+    meanings: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What the policy remembers of a session: where it stands, and the pictures' scenes so far."""
+
+    situation: Situation | None = None
+    past: tuple[Scene, ...] = ()
+
+
+class ReaderPolicy:
+    """An agent without weights that knows the users' language and reads pictures exactly.
+
+    It sees what every agent sees. Its scores are the ceiling an agent can reach; an instruction that it finds
+    ambiguous or cannot read is a mistake of the simulated user, and is kept in `unclear`.
+
+    Args:
+        envs: whose sessions are played; only the grid is taken from them.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv) -> None:
+        self.grid: int = envs.director.world.grid  # type: ignore[attr-defined]
+        self.unclear: list[Unclear] = []
+        self.instructions = 0
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[_Notes]:
+        """Empty notes."""
+        return [_Notes()] * len(seeds)
+
+    def act(self, observations: Observations, memories: list[_Notes]) -> tuple[dict[str, Any], list[_Notes]]:
+        """What was asked for, in words and as a picture; the picture untouched where that is unclear."""
+        scenes = parse(observations["image"], self.grid)
+        images, intents, kept = [], [], []
+        for row, (notes, scene) in enumerate(zip(memories, scenes, strict=True)):
+            before, text = observations["image"][row], observations["instruction"][row]
+            image, intent, notes = self._answer(notes, scene, before, text, int(observations["turn"][row]))
+            images.append(image)
+            intents.append(intent)
+            kept.append(notes)
+        return {"image": np.stack(images), "intent": tuple(intents)}, kept
+
+    def counts(self) -> dict[str, float]:
+        """Instructions that were unclear, and how many there were."""
+        return {"instructions": self.instructions, "unclear_instructions": len(self.unclear)}
+
+    def _answer(
+        self, notes: _Notes, scene: Scene, picture: Picture, text: str, turn: int
+    ) -> tuple[Picture, str, _Notes]:
+        """One session's answer and the notes after it."""
+        situation = replace(notes.situation, scene=scene) if notes.situation else Situation(scene, self.grid)
+        found = meanings(text, situation)
+        self.instructions += 1
+        if len(found) != 1:
+            self.unclear.append(Unclear(text, turn, len(found)))
+        past = (*notes.past, scene)
+        if not found:
+            return picture.copy(), text, _Notes(replace(situation, focus=None, last=None, vacated=None), past)
+        statements, edit = found[0]
+        situation = situation.stating(*statements)
+        result = right_result(edit, situation.bound, scene, notes.past)
+        image = picture.copy() if result == scene else render(result, len(picture))
+        intent = canonical_intent(edit, situation.bound, self.grid)
+        return image, intent, _Notes(situation.after(edit), past)
+
+
+def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...], Edit]]:
+    """All that a text may mean here: what it says about rules, and what is to be done, without doubles."""
+    found: dict[tuple[tuple[Statement, ...], Edit], None] = {}
+    for *spoken, deed in readings(text):
+        for statements in statements_of(spoken, situation):
+            for edit in edits_of(deed.act, deed.slots, situation.stating(*statements)):
+                found[statements, edit] = None
+    return [meaning for meaning in found if _possible(meaning[1], situation.scene)]
+
+
+def _possible(edit: Edit, scene: Scene) -> bool:
+    """Can it be done at all in this scene?"""
+    try:
+        edit.apply(scene)
+    except ValueError:
+        return False
+    return True
