@@ -9,6 +9,7 @@ from editenv.worlds.studio.edits import (
     EDITS,
     BackgroundChange,
     ColorAlter,
+    CountChange,
     Edit,
     MaterialAlter,
     PositionChange,
@@ -53,6 +54,7 @@ ALL: list[tuple[Edit, Scene, frozenset[int], int | None]] = [
         1,
     ),
     (PositionChange(THE_STAR, 2), SCENE.put(0, None).put(2, STAR), frozenset({0, 2}), 2),
+    (CountChange(1, "circle"), SCENE.put(3, None), frozenset({1, 3}), None),
     (BackgroundChange("black"), replace(SCENE, background="black"), frozenset({BACKGROUND}), None),
 ]
 IDS = [edit.task for edit, *_ in ALL]
@@ -100,8 +102,8 @@ def test_edits_survive_json(edit: Edit) -> None:
 
 
 def test_every_task_has_a_case_above() -> None:
-    """Fails where a task is added without a case."""
-    assert {edit.task for edit, *_ in ALL} == set(EDITS)
+    """Fails where a task is added without a case; signs and undos have cases in files of their own."""
+    assert {edit.task for edit, *_ in ALL} == set(EDITS) - {"text_change", "undo"}
 
 
 def test_the_kept_attributes_must_be_kept() -> None:

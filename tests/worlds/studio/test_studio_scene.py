@@ -9,6 +9,7 @@ from editenv.worlds.studio.scene import (
     COLORS,
     MATERIALS,
     SHAPES,
+    TEXTS,
     UNREADABLE,
     Scene,
     Thing,
@@ -28,12 +29,14 @@ def test_codes_name_scenes_one_to_one(background: int, cells: list[int]) -> None
 
 def test_every_object_has_a_code_of_its_own() -> None:
     """Fails where an attribute is left out of the list of objects."""
-    assert len(set(things())) == len(SHAPES) * len(COLORS) * len(MATERIALS)
-    assert [thing.code for thing in things()] == list(range(1, 91))
+    shapes = len(SHAPES) * len(COLORS) * len(MATERIALS)
+    assert len(set(things())) == shapes + len(TEXTS) * len(COLORS)
+    assert [thing.code for thing in things()] == list(range(1, 139))
+    assert {thing.shape for thing in things()[:90]} == set(SHAPES)
     assert UNREADABLE.code == -1
 
 
-@pytest.mark.parametrize("codes", [[5, 0, 0, 0, 0], [-2, 0], [0, 91], [0, -2], [0, 1, 2, 100]])
+@pytest.mark.parametrize("codes", [[5, 0, 0, 0, 0], [-2, 0], [0, 139], [0, -2], [0, 1, 2, 140]])
 def test_numbers_outside_of_the_lists_are_refused(codes: list[int]) -> None:
     """Fails where a wrong number in a record becomes some object."""
     with pytest.raises(ValueError, match="expected"):

@@ -41,7 +41,7 @@ def test_what_is_drawn_with_signs_is_read(scene: Scene, size: int) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_signs_lie_more_than_two_tolerances_from_everything(cell: int) -> None:
-    """Fails where a cell could be read as a sign or as something else, so that the order of reading matters."""
+    """Fails where a cell could be read as a sign or as something else, so that order matters."""
     for pictures in cell_pictures(cell):
         flat = pictures.reshape(len(pictures), -1).astype(np.float64)
         for sign in SIGNS:
@@ -77,7 +77,7 @@ def test_a_word_by_hand() -> None:
 
 
 def test_a_sign_by_hand() -> None:
-    """64 pixels: the panel spans 54 by 44 whole pixels at least, its corner is ink, its letters near white."""
+    """Of 64 pixels a panel takes 54 by 44 or so: its corner is ink, its letters are near white."""
     sign = Thing(SIGN, "blue", text="hi")
     picture = cell_pictures(64)[BACKGROUNDS.index("black"), sign.code]
     assert tuple(picture[12, 7]) == INK["blue"]
