@@ -114,7 +114,7 @@ def collect(
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
     observations, _ = envs.reset(seed=seed, options={"sessions": numbers})
-    turns, fallbacks = [], []
+    turns, lived, fallbacks = [], [], []
     for turn in range(envs.director.world.max_turns):
         alive = [session.ending is None for session in envs.sessions]
         if not any(alive):
@@ -122,10 +122,13 @@ def collect(
         tensors, actions, fallen = _turn(checkpoint, observations, settings, names, turn, watch)
         with watch.phase("scoring"):
             observations, *_ = envs.step(actions)
-        turns.append(tensors | _judged(envs.sessions, alive, turn))
+        turns.append(tensors)
+        lived.append(alive)
         # Before `intent_from_turn` nothing is written that could fall back.
         fallbacks += [fell for fell, lives in zip(fallen, alive, strict=bool(fallen)) if lives]
-    stacked = stack_turns(turns)
+    # Only now: deferred scores come with the last turn.
+    judged = [_judged(envs.sessions, alive, turn) for turn, alive in enumerate(lived)]
+    stacked = stack_turns([tensors | scores for tensors, scores in zip(turns, judged, strict=True)])
     stacked["group_id"] = torch.tensor(numbers)
     return Rollout(envs.sessions, stacked, sum(fallbacks) / max(len(fallbacks), 1))
 
@@ -206,7 +209,7 @@ def _intents(
 
 
 def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> dict[str, Tensor]:
-    """Rewards and what the filter reads, of the turn just played; NaN and not valid where unscored."""
+    """Rewards and what the filter reads, of one turn; NaN and not valid where unscored."""
     scored = [
         session.scores[turn] if lives and session.scores[turn].scored else None
         for session, lives in zip(sessions, alive, strict=True)

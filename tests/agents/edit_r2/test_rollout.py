@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 
 from editenv.agents.edit_r2.padding import trimmed
 from editenv.agents.edit_r2.rollout import RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import ROLLOUT, BrightnessScorer, brightness_envs, tiny_checkpoint
 
 PLAIN = replace(ROLLOUT, window_high=0)
@@ -126,6 +128,21 @@ def test_before_intent_from_turn_the_users_words_serve_and_no_token_trains(check
     mask = played.tensors["intent_mask"]
     assert not mask[:, 0].any() and mask[:, 1:].any(-1).all()
     assert all(session.intents[0] == session.transcript[0] for session in played.sessions)
+
+
+def test_deferred_scores_train_the_same(checkpoint, played):
+    """Fails where scores are read in the middle of a session, when there are only placeholders."""
+    made = brightness_envs(6).director
+    envs = MICEEditVectorEnv(
+        6,
+        made.world,
+        made.user,
+        made.scorer,
+        scoring="deferred",
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+    later = collect(checkpoint, envs, ROLLOUT, 0, 0, 2, Stopwatch())
+    assert same(later.tensors, played.tensors) and not later.tensors["reward"].isnan().any()
 
 
 def test_turns_after_a_judge_failed_are_not_valid(checkpoint):
