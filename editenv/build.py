@@ -190,7 +190,8 @@ def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, 
     if scorer == "exact" and isinstance(world, RecordsWorld):
         warn(
             f"{path} holds no studio scenes: a judge is missing, scores are None. For scores give "
-            "scorer='judge' and scorer_settings={'endpoint': {'base_url': 'http://127.0.0.1:8000/v1', 'model': NAME}}.",
+            "scorer='judge' and, for example, scorer_settings={'endpoint': "
+            "{'base_url': 'http://127.0.0.1:8000/v1', 'model': 'NAME'}}.",
             stacklevel=3,
         )
         scorer = None

@@ -136,7 +136,7 @@ def _function(command: Command) -> Callable[[Any], Any]:
 
 def _bench(command: Command, words: list[str]) -> None:
     """`editenv bench env [--json] [KEY=VALUE ...]`, which needs no Hydra."""
-    from editenv.bench import bench_env
+    from editenv.bench import bench_env, table
 
     if words[:1] != ["env"]:
         raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env'")
@@ -153,7 +153,7 @@ def _bench(command: Command, words: list[str]) -> None:
     if "--json" in words:
         print(json.dumps(result))
     else:
-        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+        print(table(result))
 
 
 def _converted(key: str, value: str, kind: type) -> Any:
@@ -171,11 +171,15 @@ def default_out(command: str, overrides: Sequence[str]) -> str:
 
 def explain(error: Exception, command: str) -> str | None:
     """One line for what the user can mend; None where the program is to blame."""
+    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
+        return _one_line(str(error))
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("editenv"):
         return f"{error.name} is not installed, which `editenv {command}` needs: pip install 'editenv[train]'"
     if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
         return _explain_hydra(error, command)
-    return _one_line(str(error)) if isinstance(error, ValueError | FileNotFoundError) else None
+    return (
+        _one_line(str(error)) if isinstance(error, ValueError | FileNotFoundError | ConnectionError) else None
+    )
 
 
 def _explain_hydra(error: Exception, command: str) -> str:
