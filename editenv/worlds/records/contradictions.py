@@ -76,7 +76,7 @@ def contradictions(record: RecordSpec) -> list[Contradiction]:
     Turns whose sentence follows no known pattern are passed over.
     """
     meanings = [turn_meaning(record, turn) for turn in range(record.turn_count)]
-    story, found = _Story(), []
+    story, found = _Story(), list[Contradiction]()
     for turn, meaning in enumerate(meanings):
         if meaning is None:
             continue

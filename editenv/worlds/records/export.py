@@ -78,7 +78,7 @@ def export_sessions(
 
 def record_from_studio(spec: StudioSpec) -> RecordSpec:
     """A studio session as a record; every turn is described as if all turns up to it went right."""
-    scene, past, seen = spec.scene, [], phrases(spec.scene.cells)
+    scene, past, seen = spec.scene, list[Scene](), phrases(spec.scene.cells)
     licensed: frozenset[int] = frozenset()
     turns = []
     for turn in spec.turns:

@@ -7,8 +7,10 @@ from typing import Any
 
 from editenv.jsonread import check_keys, read_list, read_value
 from editenv.worlds.records.lines import EXTRA, Line, SessionsFile, at_line
+from editenv.worlds.records.session import MOST_TURNS
 from editenv.worlds.studio.constraints import judge, right_result
 from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.world import StudioWorld
 
@@ -18,9 +20,6 @@ MAX_TURNS = "max_turns"
 
 WROTE = f"{StudioWorld.name} {StudioWorld.version}"
 """The world whose sessions are written; sessions of its earlier versions are read too."""
-
-LONGEST = 1000
-"""Turns that a session may have at most, since histories make room for them."""
 
 LARGEST_CELL = 256
 """Side of a cell in pixels above which scenes are not read: their templates would fill the memory."""
@@ -87,13 +86,13 @@ def turn_limit(file: SessionsFile, line: Line, spec: StudioSpec) -> int:
     """Turns that a line's session may have.
 
     Raises:
-        ValueError: there are fewer than in the script, or more than LONGEST.
+        ValueError: there are fewer than in the script, or more than MOST_TURNS.
     """
     extra = line.extra or {}
     with at_line(file.path, line.number, EXTRA):
         limit = read_value(extra, MAX_TURNS, int) if MAX_TURNS in extra else spec.turn_count
-        if not spec.turn_count <= limit <= LONGEST:
-            raise ValueError(f"key {MAX_TURNS!r} is {limit}, expected {spec.turn_count} to {LONGEST}")
+        if not spec.turn_count <= limit <= MOST_TURNS:
+            raise ValueError(f"key {MAX_TURNS!r} is {limit}, expected {spec.turn_count} to {MOST_TURNS}")
     return limit
 
 
@@ -139,7 +138,7 @@ def _check_script(spec: StudioSpec, grid: int) -> None:
     if min(spec.scene.codes()) < 0:
         raise ValueError("key 'scene' holds something unreadable, expected codes of 0 or more")
     _check_cells([turn.to_json() for turn in spec.turns], grid)
-    scene, past = spec.scene, []
+    scene, past = spec.scene, list[Scene]()
     for number, turn in enumerate(spec.turns):
         try:
             result = right_result(turn.edit, turn.rules, scene, past)

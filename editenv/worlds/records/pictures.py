@@ -99,21 +99,17 @@ def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
             if image.mode not in _MODES:
                 raise ValueError(f"it has mode {image.mode}, expected 8 bits a channel")
             yield image
-    except (OSError, SyntaxError, ValueError, struct.error, *_bombs()) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise ValueError(f"{name!r} is no picture that can be used: {error}") from error
 
 
 def _open(path: Path) -> Image.Image:
-    """Opens a picture; Pillow's warning of a very large one becomes an error."""
+    """Opens a picture; what Pillow says of one that is far too large becomes a ValueError."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(path, formats=FORMATS)
-
-
-def _bombs() -> tuple[type[Exception], ...]:
-    """How Pillow speaks of pictures that are too large."""
-    from PIL import Image
-
-    return Image.DecompressionBombError, Image.DecompressionBombWarning
+        try:
+            return Image.open(path, formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError(str(error)) from error

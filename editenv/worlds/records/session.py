@@ -20,6 +20,9 @@ TASKS = (
 )  # fmt: skip
 """The nine task types."""
 
+MOST_TURNS = 1000
+"""Turns above which a record is refused, since an environment makes room for them."""
+
 _TEXTS = ("instruction", "task_type", "formatted_instruction")
 _OBJECTS = ("unchanged_objects", "available_objects", "all_objects")
 KEYS = ("image", *_TEXTS, "bg_consistency", *_OBJECTS, "turns")
@@ -106,6 +109,8 @@ def record_from_json(data: Mapping[str, Any]) -> RecordSpec:
     count = read_value(data, "turns", int)
     if count < 1:
         raise ValueError(f"key 'turns' is {count}, expected 1 or more")
+    if count > MOST_TURNS:
+        raise ValueError(f"key 'turns' is {count}, expected {MOST_TURNS} at most")
     texts = {key: read_list(data, key, str, count) for key in _TEXTS}
     objects = {key: _phrases(data, key, count) for key in _OBJECTS}
     backgrounds = read_list(data, "bg_consistency", bool, count)

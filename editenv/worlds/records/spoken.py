@@ -86,18 +86,19 @@ _LASTING = re.compile(
 )
 _MUST = r"(?:must|has to|have to|should|shall|is to)"
 _NOUN = r"(?P<attribute>colou?r|material)\b"
-_WORD = rf"(?P<value>[\w-]+(?: [\w-]+)?) {_NOUN}"
+# Words and quotations have a longest length, so that no text makes the search go back and forth for long.
+_WORD = rf"(?P<value>[\w-]{{1,40}}(?: [\w-]{{1,40}})?) {_NOUN}"
 _RULES = tuple(
     re.compile(text, re.IGNORECASE)
     for text in (
-        rf"\b{_NOUN} {_MUST} (?:always )?be (?!applied|used|given)(?P<value>[\w-]+)",
+        rf"\b{_NOUN} {_MUST} (?:always )?be (?!applied|used|given)(?P<value>[\w-]{{1,40}})",
         rf"(?:: |\b(?:apply|given|give|receive|use|using|only|in|of) )(?:the |an? )?{_WORD}",
         rf"\b{_WORD} {_MUST}\b",
-        rf"\b(?:added|modified|changed|edited|add|modify|change|edit) {_MUST} be (?P<value>[\w-]+)",
+        rf"\b(?:added|modified|changed|edited|add|modify|change|edit) {_MUST} be (?P<value>[\w-]{{1,40}})",
     )
 )
 _AFTER_RULE = re.compile(r"with this rule active,?", re.IGNORECASE)
-_QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)", re.DOTALL)
+_QUOTED = re.compile(r"(?<!\w)(['\"]).{0,200}?\1(?!\w)", re.DOTALL)
 _PRONOUNS = re.compile(r"(?<![\w-])(it|its|them|their|there)(?![\w-])", re.IGNORECASE)
 _COLORS = frozenset(
     "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver".split()

@@ -150,7 +150,7 @@ KEYS = {
     "turns null": (key("turns", None), "key 'turns' is None, expected a whole number"),
     "no turns at all": (key("turns", 0), "key 'turns' is 0, expected 1 or more"),
     "negative turns": (key("turns", -3), "key 'turns' is -3, expected 1 or more"),
-    "too many turns": (key("turns", 10**12), "key 'instruction' has 3 entries, expected 1000000000000"),
+    "too many turns": (key("turns", 10**12), "key 'turns' is 1000000000000, expected 1000 at most"),
     "one turn less": (key("turns", 2), "key 'instruction' has 3 entries, expected 2"),
     "instruction null": (key("instruction", None), "key 'instruction' is None, expected a list"),
     "instruction of numbers": (key("instruction", [1, 2, 3]), "key 'instruction[0]' is 1, expected a text"),

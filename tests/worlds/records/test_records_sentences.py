@@ -118,6 +118,9 @@ def test_no_text_breaks_the_reading(text):
         " with ",
         "change the color of ",
         "rule only x ",
+        "rule a-",
+        "a-",
+        "'a ",
     ],
 )
 def test_hostile_repetition_takes_no_time(piece):
@@ -128,7 +131,7 @@ def test_hostile_repetition_takes_no_time(piece):
         take_apart(text)
         stated_rule(text * 10)
         pronouns(text * 10)
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 0.5
 
 
 RULES = [
