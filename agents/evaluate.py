@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 SESSIONS = 256
 """Sessions of an evaluation that names no number."""
 
-NO_JUDGE = "No scores: a judge is missing for these pictures. What `editenv export` wrote is scored exactly."
+NO_JUDGE = (
+    "No scores: a judge is missing for these pictures; scorer=judge asks a vision-language model. What "
+    "`editenv export` wrote is scored exactly."
+)
 
 MODEL = {"model": "editenv.agents.editor.policy:editor_policy"}
 """The policies that are trained, in the form of POLICIES; called with the environments and more."""
@@ -113,7 +116,9 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
             "steps",
             "shift",
         ]
-    return {name: getattr(config, name) for name in names} | {"versions": dict(sessions[0].versions)}
+    user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
+    known = {name: getattr(config, name) for name in names}
+    return known | {"user": user, "scorer": scorer, "versions": dict(sessions[0].versions)}
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, filmstrip: int) -> None:

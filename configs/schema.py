@@ -37,6 +37,21 @@ class UserConfig:
 
 
 @dataclass(kw_only=True)
+class ScorerConfig:
+    """Who judges turns, and when.
+
+    Attributes:
+        kind: a name in `editenv.rewards.SCORERS`; None leaves turns unscored.
+        settings: that scorer's, by name.
+        scoring: "immediate", or "deferred" to let sessions go on while the scorer works.
+    """
+
+    kind: str | None
+    settings: dict[str, Any]
+    scoring: str
+
+
+@dataclass(kw_only=True)
 class SessionsConfig(CommandConfig):
     """Which sessions are played.
 
@@ -47,6 +62,7 @@ class SessionsConfig(CommandConfig):
         size: side of a picture in pixels; None for 64, or for the sessions file's own.
         grid: cells a side.
         user: who gives the instructions.
+        scorer: who judges turns.
     """
 
     suite: str
@@ -55,12 +71,15 @@ class SessionsConfig(CommandConfig):
     size: int | None
     grid: int
     user: UserConfig
+    scorer: ScorerConfig
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
         names = ("suite", "split", "sessions_file", "size", "grid")
         named = {name: getattr(self, name) for name in names}
-        return named | {"user": self.user.kind, "user_settings": self.user.settings}
+        scorer = self.scorer
+        judged = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}
+        return named | judged | {"user": self.user.kind, "user_settings": self.user.settings}
 
 
 @dataclass(kw_only=True)
@@ -68,7 +87,7 @@ class PlayConfig(SessionsConfig):
     """Which agent plays, and how.
 
     Attributes:
-        policy: "model", "oracle", "noop" or "random".
+        policy: "model", "oracle", "reader", "clumsy", "noop" or "random".
         model: a shipped checkpoint, a run's folder or a checkpoint's; for policy=model, like all below.
         intent: "model" lets it write the intent, "oracle" gives the right one.
         image: "model" lets it generate the picture, "exact" carries the intent out by rules.
@@ -116,6 +135,25 @@ class ShowConfig(PlayConfig):
     """
 
     session: int
+
+
+@dataclass(kw_only=True)
+class UsersConfig(CommandConfig):
+    """Settings of `editenv users`.
+
+    Attributes:
+        split: "train", "validation" or "test".
+        sessions: how many of each suite and persona, from session 0 on.
+        suites: which suites' instructions are read; None for all.
+        personas: whose speaking is measured.
+        num_envs: sessions side by side.
+    """
+
+    split: str
+    sessions: int
+    suites: list[str] | None
+    personas: list[str]
+    num_envs: int
 
 
 @dataclass(kw_only=True)
@@ -263,6 +301,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "evaluate": EvaluateConfig,
     "show": ShowConfig,
     "export": ExportConfig,
+    "users": UsersConfig,
     "train": TrainConfig,
     "demo": DemoConfig,
     "pretrain": PretrainConfig,
@@ -277,6 +316,7 @@ def register() -> None:
         store.store(name=f"{name}_schema", node=schema)
     store.store(group="algorithm", name="algorithm_schema", node=AlgorithmConfig)
     store.store(group="user", name="user_schema", node=UserConfig)
+    store.store(group="scorer", name="scorer_schema", node=ScorerConfig)
     store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
     store.store(group="recipe", name="model_schema", node=ModelRecipe)
 
