@@ -1,0 +1,48 @@
+"""Personas are data and are checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from editenv.build import make_vector_env
+from editenv.sims.persona import load_persona, persona_from_table, persona_names
+
+TABLE = asdict(load_persona("plain"))
+
+
+def test_there_are_the_four_and_a_plain_one() -> None:
+    assert {"terse", "chatty", "vague", "indecisive", "plain"} <= set(persona_names())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"politeness": 1.5}, "politeness is 1.5"),
+        ({"length": "huge"}, "length is 'huge'"),
+        ({"patience": -1}, "patience is -1"),
+        ({"patience": 2.5}, "patience is 2.5"),
+        ({"before": {"angry": ["hey"]}}, "before has"),
+        ({"mood": "good"}, "expected"),
+    ],
+)
+def test_a_wrong_table_is_refused_by_name(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        persona_from_table(TABLE | change)
+
+
+def test_a_missing_key_and_an_unknown_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="'plain'"):
+        persona_from_table({key: value for key, value in TABLE.items() if key != "vagueness"})
+    with pytest.raises(ValueError, match="did you mean 'terse'"):
+        load_persona("ters")
+
+
+def test_a_whole_table_may_stand_in_place_of_a_name() -> None:
+    table = TABLE | {"name": "shouting", "after": (". now !",), "chattiness": 1.0}
+    envs = make_vector_env(
+        num_envs=2, suite="persona", user="goal", user_settings={"persona": table}, autoreset_mode="Disabled"
+    )
+    observations, _ = envs.reset(seed=0)
+    assert all(text.endswith(". now !") for text in observations["instruction"])
