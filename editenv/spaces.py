@@ -140,6 +140,25 @@ def action_space(image_shape: tuple[int, int, int], max_length: int = MAX_LENGTH
     )
 
 
+def batched(space: spaces.Dict, count: int) -> spaces.Dict:
+    """Gymnasium's batch of a space, the bounds of its boxes stored once.
+
+    A Box keeps four arrays of its own shape, which for a batch of pictures is more than all pictures of
+    all sessions take.
+
+    Args:
+        space: of one session; its boxes have one lower and one upper bound each.
+        count: sessions.
+    """
+    batch = batch_space(space, count)
+    for name, single in space.items():
+        if isinstance(single, spaces.Box):
+            box = batch[name]
+            for bound in ("low", "high", "bounded_below", "bounded_above"):
+                setattr(box, bound, np.broadcast_to(getattr(single, bound).flat[0], box.shape))
+    return batch
+
+
 # `iterate` stays unregistered on purpose: Gymnasium walks over a batch of texts entry by entry only then.
 
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from editenv.actions import read_actions
@@ -17,7 +16,7 @@ from editenv.env import MICEEditEnv, check_render_mode, scoring_queue
 from editenv.observe import batch_infos, observation, observations, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Director, Session, frozen
-from editenv.spaces import MAX_LENGTH, action_space, observation_space
+from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space
 from editenv.state import dump_session, load_session
 
 Floats = NDArray[np.float64]
@@ -77,8 +76,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             world.image_shape, world.max_turns, max_length, history
         )
         self.single_action_space = action_space(world.image_shape, max_length)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batched(self.single_observation_space, num_envs)
+        self.action_space = batched(self.single_action_space, num_envs)
         self._images = world.max_turns + 1 if history else None
         self._sessions: list[Session] = []
 

@@ -9,6 +9,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from editenv.actions import batch_actions
@@ -261,3 +262,14 @@ def test_a_step_before_reset_and_zero_rows_are_refused() -> None:
         vector(2).step(batch([0, 0]))
     with pytest.raises(ValueError, match="num_envs is 0"):
         vector(0)
+
+
+def test_spaces_of_many_rows_are_gymnasiums_batches_and_small() -> None:
+    """A thousand rows' bounds would take more memory than their pictures."""
+    env = vector(1000)
+    ours: Any = env.observation_space
+    theirs = batch_space(env.single_observation_space, 1000)
+    assert ours == theirs
+    assert ours["image"].sample().shape == (1000, 8, 8, 3)
+    assert ours["image"].low.strides == (0, 0, 0, 0)
+    assert env.reset(seed=0)[0] in ours
