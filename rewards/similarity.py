@@ -48,8 +48,8 @@ class SimilarityScorer:
     Args:
         world: whose sessions are judged.
         weights: of the reward.
-        features: folder of a DINOv3 model.
-        detector: folder of a GroundingDINO model with its tokenizer.
+        features: folder of a DINOv3 model, or an object that embeds pictures.
+        detector: folder of a GroundingDINO model with its tokenizer, or an object that finds phrases.
         threshold: least confidence of a box that counts as found, 0 to 1.
         device: of torch.
 
@@ -62,18 +62,22 @@ class SimilarityScorer:
         world: Any,
         weights: RewardWeights | None = None,
         *,
-        features: str,
-        detector: str,
+        features: str | Embeds,
+        detector: str | Finds,
         threshold: float = 0.3,
         device: str = "cpu",
     ) -> None:
         if isinstance(threshold, bool) or not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold!r}, expected a number from 0 to 1")
         self.weights = weights or RewardWeights()
-        self.features: Embeds = Features(features, device)
-        self.detector: Finds = Detector(detector, threshold, device)
-        names = f"{Path(features).name} {Path(detector).name}"
-        self.version = f"similarity 1 {names} threshold {threshold}"
+        names = [
+            Path(part).name if isinstance(part, str) else type(part).__name__ for part in (features, detector)
+        ]
+        self.version = f"similarity 1 {' '.join(names)} threshold {threshold}"
+        self.features: Embeds = Features(features, device) if isinstance(features, str) else features
+        self.detector: Finds = (
+            Detector(detector, threshold, device) if isinstance(detector, str) else detector
+        )
 
     def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
         """Scores of turns; each phrase is looked for once in each picture, all crops are embedded at once."""

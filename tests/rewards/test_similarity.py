@@ -9,7 +9,6 @@ import pytest
 
 from editenv.build import make_env
 from editenv.rewards.similarity import GREY, SimilarityScorer
-from editenv.rewards.weighting import RewardWeights
 from editenv.types import Scores, TurnOutcome
 from editenv.worlds.records.session import RecordSpec, RecordTurn
 
@@ -66,9 +65,7 @@ def turn(source, after, unchanged=("cup", "pen"), background=True, objects=("cup
 
 @pytest.fixture
 def scorer():
-    made = SimilarityScorer.__new__(SimilarityScorer)
-    made.weights, made.features, made.detector = RewardWeights(), MeanColor(), Finder()
-    return made
+    return SimilarityScorer(None, features=MeanColor(), detector=Finder())
 
 
 def only(scorer, *turns):
