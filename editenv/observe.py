@@ -77,38 +77,67 @@ def turn_info(session: Session) -> dict[str, Any]:
     return info
 
 
-def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Infos with equal keys as Gymnasium's vector environments give them.
+def session_infos(count: int, sessions: Mapping[int, Session]) -> dict[str, Any]:
+    """`session_info` of many rows as `batch_infos` gives it, without a dict a row.
 
     Args:
         count: number of sub-environments, N.
-        infos: info by row, one row or more.
+        sessions: session by row, one row or more.
+    """
+    shown, rows = list(sessions.values()), list(sessions)
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    versions: dict[str, Any] = {}
+    for key in shown[0].versions:
+        versions |= _masked(key, [s.versions[key] for s in shown], rows, mask, object)
+    batch = {
+        **_masked("session", [s.spec.id for s in shown], rows, mask, object),
+        **_masked("split", [s.split for s in shown], rows, mask, object),
+        **_masked("seed", [s.seed for s in shown], rows, mask, np.int64),
+        **_masked("index", [s.index for s in shown], rows, mask, np.int64),
+        "versions": versions,
+        "_versions": mask.copy(),
+    }
+    said = {row: {"speech": dict(s.speech.detail)} for row, s in sessions.items() if s.speech.detail}
+    return batch | batch_infos(count, said) if said else batch
+
+
+def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Infos as Gymnasium's vector environments give them.
+
+    Args:
+        count: number of sub-environments, N.
+        infos: info by row, one row or more; a key need not be in every row.
 
     Returns:
         One array [N] a key (bool, int64 or object) and, under `_key`, a mask [N] of the rows that have it.
     """
-    rows = list(infos)
-    mask = np.zeros(count, dtype=bool)
-    mask[rows] = True
     batch: dict[str, Any] = {}
-    for key, example in infos[rows[0]].items():
-        if isinstance(example, dict):
-            batch[key] = batch_infos(count, {row: info[key] for row, info in infos.items()})
+    for key in dict.fromkeys(key for info in infos.values() for key in info):
+        column = {row: info[key] for row, info in infos.items() if key in info}
+        rows, values = list(column), list(column.values())
+        mask = np.zeros(count, dtype=bool)
+        mask[rows] = True
+        if isinstance(values[0], dict):
+            batch |= {key: batch_infos(count, column), f"_{key}": mask}
         else:
-            batch[key] = _column(count, {row: info[key] for row, info in infos.items()}, type(example))
-        batch[f"_{key}"] = mask.copy()
+            kind = type(values[0]) if type(values[0]) in (bool, int) else object
+            batch |= _masked(key, values, rows, mask, kind)
     return batch
 
 
-def _column(count: int, values: Mapping[int, Any], kind: type) -> NDArray[Any]:
-    """One info key's values as an array [N], empty where a row has none."""
-    if kind in (bool, int):
-        column = np.zeros(count, dtype=kind)
+def _masked(
+    key: str, values: list[Any], rows: list[int], mask: NDArray[np.bool_], kind: type
+) -> dict[str, Any]:
+    """One info key's values as an array [N], empty where a row has none, and the mask beside it."""
+    column: NDArray[Any] = np.full(len(mask), None, object) if kind is object else np.zeros(len(mask), kind)
+    if kind is object:
+        # One by one: numpy would take a list of tuples for a table.
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
     else:
-        column = np.full(count, None, dtype=object)
-    for row, value in values.items():
-        column[row] = value
-    return column
+        column[rows] = values
+    return {key: column, f"_{key}": mask.copy()}
 
 
 def _album(sessions: Sequence[Session], room: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from editenv.actions import read_actions
 from editenv.counting import check_options, check_seed, check_session
 from editenv.env import MICEEditEnv, check_render_mode, scoring_queue
-from editenv.observe import batch_infos, observation, observations, session_info, turn_info
+from editenv.observe import batch_infos, observation, observations, session_info, session_infos, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Director, Session, frozen
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space
@@ -255,4 +255,4 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         return observations(self._sessions, self._images)
 
     def _known(self, rows: Sequence[int]) -> dict[str, Any]:
-        return batch_infos(self.num_envs, {row: session_info(self._sessions[row]) for row in rows})
+        return session_infos(self.num_envs, {row: self._sessions[row] for row in rows})
