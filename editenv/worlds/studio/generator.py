@@ -1,115 +1,162 @@
-"""Draws sessions: a start scene, then edits that can be done, on objects that the text alone tells apart."""
+"""Draws sessions: a start scene, then edits that can be done, on objects that the words alone tell apart."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import AttributeRule
+from editenv.worlds.studio.constraints import Except, Rule, Statement
 from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.language import PHRASINGS, canonical_intent
-from editenv.worlds.studio.proposals import PROPOSALS, Proposal, Situation
-from editenv.worlds.studio.scene import (
-    BACKGROUNDS,
-    COLORS,
-    MATERIALS,
-    SHAPES,
-    SIGN,
-    TEXTS,
-    Scene,
-    Thing,
-    scene_hash,
+from editenv.worlds.studio.held_out import (
+    edit_is_held_out,
+    held_out_in,
+    rule_is_held_out,
+    scene_is_held_out,
 )
-from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.language import PHRASINGS
+from editenv.worlds.studio.proposals import PROPOSALS, Proposal, Situation
+from editenv.worlds.studio.proposals.conflicts import is_clear, is_contrary, is_temptation
+from editenv.worlds.studio.proposals.undo import propose_undo
+from editenv.worlds.studio.scene import Scene, scene_hash
+from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.speaking import speak
+from editenv.worlds.studio.start import start_scene
+from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import Suite
 
+__all__ = ["draw_session", "start_scene"]
+
 _SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all start scenes train, a quarter each validates and tests
+_TRIES = 200
+_MOST_TRIES = 20_000
+
+Fits = Callable[[Proposal], bool]
 
 
 def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> StudioSpec:
     """Session `index` of `seed`, the same on every machine and in every order of asking.
 
-    Splits are disjoint: a start scene belongs to one split by the hash of its content.
+    Splits are disjoint: a start scene belongs to one split by the hash of its content. What is held out of
+    training is left out, or, in the test split of a suite that seeks it, there at least once.
+
+    Raises:
+        RuntimeError: the suite leaves nothing that could be asked for.
     """
-    number = SPLITS.index(split)
-    draws = Draws((number, seed, index))
-    scene = start_scene(draws, grid, suite.objects, suite.signs)
-    while _SPLIT_OF_HASH[scene_hash(scene) % 4] != number:
-        scene = start_scene(draws, grid, suite.objects, suite.signs)
-    rule_turn = draws.pick(suite.rule_turns) if suite.rule_turns and draws.chance(suite.rule_share) else None
-    situation = Situation(scene, grid)
-    turns = []
-    for turn in range(suite.turns):
-        if turn == rule_turn:
-            situation = situation.stating(_draw_rule(draws))
-        proposal = _propose(situation, draws, suite, turn)
-        turns.append(_phrased(proposal, situation, draws, suite, split, stated=turn == rule_turn))
-        situation = situation.after(proposal.edit)
-    return StudioSpec(suite.name, split, seed, index, scene, tuple(turns))
-
-
-def start_scene(
-    draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
-) -> Scene:
-    """A scene of some objects, no two alike in shape and colour; one cell at least stays empty.
-
-    Args:
-        draws: choices.
-        grid: cells a side.
-        objects: smallest and largest number of objects.
-        signs: smallest and largest number of them that are signs, no two with one text.
-    """
-    free = list(range(grid * grid))
-    most = min(objects[1], len(free) - 1)
-    cells: list[Thing | None] = [None] * len(free)
-    seen = set()
-    count = objects[0] + draws.below(most - objects[0] + 1)
-    texts = list(TEXTS)
-    for _ in range(min(count, _between(draws, *signs))):
-        sign = Thing(SIGN, draws.pick(COLORS), text=texts.pop(draws.below(len(texts))))
-        cells[free.pop(draws.below(len(free)))] = sign
-        count -= 1
-    for _ in range(count):
-        thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), draws.pick(MATERIALS))
-        while (thing.shape, thing.color) in seen:
-            thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), thing.material)
-        seen.add((thing.shape, thing.color))
-        cells[free.pop(draws.below(len(free)))] = thing
-    return Scene(tuple(cells), draws.pick(BACKGROUNDS))
-
-
-def _between(draws: Draws, least: int, most: int) -> int:
-    return least if least == most else least + draws.below(most - least + 1)
-
-
-def _draw_rule(draws: Draws) -> AttributeRule:
-    attribute = "color" if draws.chance(0.6) else "material"
-    return AttributeRule(attribute, draws.pick(COLORS if attribute == "color" else MATERIALS))
-
-
-def _propose(situation: Situation, draws: Draws, suite: Suite, turn: int) -> Proposal:
-    """A task that can be done here; where later turns must refer, one that leaves something to refer to."""
-    refer = turn > 0 and draws.chance(suite.reference_share)
-    lasting = suite.reference_share == 1 and turn + 1 < suite.turns
+    draws = Draws((SPLITS.index(split), seed, index))
+    seeks = suite.held_out == "seek" and split == "test"
+    script = _Script(suite, split, draws, anything=seeks or suite.held_out == "allow")
     while True:
-        task = draws.weighted(suite.tasks)
-        proposal = PROPOSALS[task](situation, draws, refer)
-        if proposal is None or (refer and proposal.reference is None and suite.reference_share == 1):
-            continue
-        if lasting and not situation.after(proposal.edit).can_refer():
-            continue
-        return proposal
+        spec = script.draw(seed, index, grid)
+        if not seeks or any(held_out_in(spec)):
+            return spec
 
 
-def _phrased(
-    proposal: Proposal, situation: Situation, draws: Draws, suite: Suite, split: str, stated: bool
-) -> StudioTurn:
-    """The proposal in words, with the rule in front of or behind it in the turn that states it."""
-    edit, grid, phrasings = proposal.edit, situation.grid, PHRASINGS[suite.phrasings]
-    slots = edit.slots(edit.asked(), grid)
-    if proposal.reference in ("it", "just_added"):
-        slots["old"] = draws.pick(phrasings(proposal.reference, split))
-    text = draws.pick(phrasings(proposal.act, split)).format(**slots)
-    if stated:
-        rule = situation.rules[-1]
-        text = draws.pick(phrasings("rule_attribute", split)).format(value=rule.value, edit=text)
-    intent = canonical_intent(edit, situation.rules, grid)
-    return StudioTurn(text, intent, edit, situation.rules, proposal.reference)
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """Writes the script of one session.
+
+    Attributes:
+        suite: what kind of session.
+        split: whose start scenes and sentences.
+        draws: all its choices.
+        anything: may what is held out of training be used?
+    """
+
+    suite: Suite
+    split: str
+    draws: Draws
+    anything: bool
+
+    def draw(self, seed: int, index: int, grid: int) -> StudioSpec:
+        """A whole session."""
+        suite, draws = self.suite, self.draws
+        wording = partial(PHRASINGS[suite.phrasings], split=self.split)
+        scene = self._start(grid)
+        due = [
+            (draws.pick(entry.turns), entry.family)
+            for entry in suite.rules
+            if entry.turns and draws.chance(entry.share)
+        ]
+        situation, turns = Situation(scene, grid, pointing=suite.pointing), []
+        for turn in range(suite.turns):
+            families = [family for when, family in due if when == turn]
+            said, proposal = self._direct(situation, turn, families)
+            turns.append(speak(situation, proposal, draws, wording, said))
+            situation = situation.stating(*said).after(proposal.edit)
+        return StudioSpec(suite.name, self.split, seed, index, scene, tuple(turns))
+
+    def _start(self, grid: int) -> Scene:
+        suite, number = self.suite, SPLITS.index(self.split)
+        while True:
+            scene = start_scene(self.draws, grid, suite.objects, suite.signs)
+            if _SPLIT_OF_HASH[scene_hash(scene) % 4] != number:
+                continue
+            if self.anything or not scene_is_held_out(scene):
+                return scene
+
+    def _direct(
+        self, situation: Situation, turn: int, families: list[str]
+    ) -> tuple[tuple[Statement, ...], Proposal]:
+        """What is said about rules in a turn, and what is asked for in it."""
+        draws, suite = self.draws, self.suite
+        if "exception" in families:
+            found = self._exception(situation, turn)
+            if found is not None:
+                return found
+        said: list[Statement] = []
+        for family in families:
+            if family != "exception":
+                statement = STATEMENTS[family](situation.stating(*said), draws, self._may_rule)
+                said += [] if statement is None else [statement]
+        stated = situation.stating(*said)
+        if suite.undo and not said and draws.chance(suite.undo):
+            undo = propose_undo(stated, draws, refer=True)
+            if undo is not None:
+                return (), undo
+        if suite.tempt and not said and draws.chance(suite.tempt):
+            tempting = self._try(stated, turn, lambda proposal: is_temptation(proposal.edit, stated), _TRIES)
+            if tempting is not None:
+                return (), tempting
+        proposal = self._try(stated, turn, lambda proposal: is_clear(proposal.edit, stated), _MOST_TRIES)
+        if proposal is None:
+            raise RuntimeError(
+                f"suite {suite.name} leaves nothing to ask for in {stated}, expected some task"
+            )
+        return tuple(said), proposal
+
+    def _exception(self, situation: Situation, turn: int) -> tuple[tuple[Statement, ...], Proposal] | None:
+        """An edit that one rule in force is against, and the exception made for it."""
+        if not situation.rules:
+            return None
+        rule = self.draws.pick(situation.rules)
+        lifted = situation.stating(Except(rule))
+
+        def fits(proposal: Proposal) -> bool:
+            return is_contrary(proposal.edit, rule, situation) and is_clear(proposal.edit, lifted)
+
+        proposal = self._try(lifted, turn, fits, _TRIES)
+        return None if proposal is None else ((Except(rule),), proposal)
+
+    def _try(self, situation: Situation, turn: int, fits: Fits, tries: int) -> Proposal | None:
+        """A proposal that fits; where later turns must refer, one that leaves something to refer to."""
+        draws, suite = self.draws, self.suite
+        refer = turn > 0 and draws.chance(suite.reference_share)
+        always = suite.reference_share == 1
+        for _ in range(tries):
+            proposal = PROPOSALS[draws.weighted(suite.tasks)](situation, draws, refer)
+            if proposal is None or (refer and always and proposal.reference is None):
+                continue
+            if not fits(proposal) or not self._may_ask(proposal, situation):
+                continue
+            if always and turn + 1 < suite.turns and not situation.after(proposal.edit).can_refer():
+                continue
+            return proposal
+        return None
+
+    def _may_rule(self, rule: Rule) -> bool:
+        return self.anything or not rule_is_held_out(rule)
+
+    def _may_ask(self, proposal: Proposal, situation: Situation) -> bool:
+        return self.anything or not edit_is_held_out(proposal.edit, situation.bound, situation.scene)

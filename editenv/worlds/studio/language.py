@@ -8,18 +8,26 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from editenv.worlds.studio.constraints import Rule, demanded_looks
-from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.constraints import Rule, decided, demanded_looks, is_impossible
+from editenv.worlds.studio.edits import Each, Edit, Undo
 from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
-from editenv.worlds.studio.words import NUMBERS, new_object, plural
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
+from editenv.worlds.studio.words import EXTREMES, NUMBERS, ORDINALS, REGIONS, new_object, plural
 
 LARGEST_GRID = 5
+LEAVE_ALONE = "leave the image as it is"
+"""The canonical intent of an instruction that a rule makes impossible."""
+
+THEN = " then "
+"""Stands between the canonical intents of several edits done in one turn."""
 
 
 @lru_cache(maxsize=1)
 def _phrases() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(files(__package__).joinpath("phrases.toml").read_text(encoding="utf-8"))
+    read: dict[str, dict[str, Any]] = {}
+    for name in ("phrases.toml", "phrases_rules.toml"):
+        read |= tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    return read
 
 
 def phrasings(act: str, split: str) -> list[str]:
@@ -54,7 +62,8 @@ def vocabulary() -> tuple[str, ...]:
     patterns = [p for act in speech_acts() for p in (*all_phrasings(act, "train"), *intent_patterns(act))]
     words = set(tokens(re.sub(r"\{\w+\}", " ", " ".join(patterns))))
     words |= {*SHAPES, *COLORS, *MATERIALS, *BACKGROUNDS, *(str(n + 1) for n in range(LARGEST_GRID))}
-    words |= {*TEXTS, *NUMBERS[1:], *(plural(shape) for shape in SHAPES)}
+    words |= {*TEXTS, *NUMBERS[1:], *ORDINALS, *EXTREMES, *(plural(shape) for shape in SHAPES)}
+    words |= set(tokens(" ".join((LEAVE_ALONE, THEN, "the rule about one shape for objects", *REGIONS))))
     words |= set(tokens(" ".join((new_object(SIGN, None, None, TEXTS[0]), *RELATIONS.values()))))
     return tuple(sorted(words | {"a", "an", "the", "object", "row", "column", "color", "material", "round"}))
 
@@ -65,7 +74,14 @@ def tokens(text: str) -> list[str]:
 
 
 def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
-    """A turn's self-contained instruction with every rule in force worked in; what an agent should write."""
+    """An edit's self-contained instruction with every demand of the rules worked in.
+
+    It does not look at the picture: `turn_intent` tells what an agent should write where rules forbid things.
+    """
+    if isinstance(edit, Undo):
+        return canonical_intent(edit.instead, (), grid)
+    if isinstance(edit, Each):
+        return THEN.join(canonical_intent(part, rules, grid) for part in edit.parts)
     asked = edit.asked()
     looks = dict(asked)
     looks |= demanded_looks(edit, rules)
@@ -73,3 +89,17 @@ def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
     pattern = act["ruled"] if "ruled" in act and looks != asked else act["intent"]
     words = " ".join(word for word in (looks["material"], looks["color"]) if word)
     return str(pattern.format(**edit.slots(looks, grid) | {"looks": words}))
+
+
+def turn_intent(edit: Edit, rules: tuple[Rule, ...], before: Scene, grid: int) -> str:
+    """A turn's self-contained instruction with every rule in force worked in; what an agent should write.
+
+    Args:
+        edit: what was asked for.
+        rules: those that bind the turn.
+        before: what the picture shows.
+        grid: cells a side.
+    """
+    if is_impossible(edit, rules, before):
+        return LEAVE_ALONE
+    return canonical_intent(decided(edit, rules, before), rules, grid)

@@ -21,7 +21,7 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.language import LARGEST_GRID, intent_patterns, tokens
+from editenv.worlds.studio.language import LARGEST_GRID, LEAVE_ALONE, THEN, intent_patterns, tokens
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.words import NUMBERS, plural
 
@@ -46,6 +46,27 @@ def read_intent(text: str, scene: Scene, grid: int) -> Scene | None:
         drawn, such as a striped sign.
     """
     said = " ".join(token for token in tokens(text) if token.isalnum())
+    if said == LEAVE_ALONE:
+        return scene
+    first, *others = said.split(THEN)
+    edited = _read_one(first, scene, grid)
+    for other in others:
+        edited = _merged(scene, edited, _read_one(other, scene, grid))
+    return edited
+
+
+def _merged(scene: Scene, one: Scene | None, other: Scene | None) -> Scene | None:
+    """The scene with the changes of both, which were each read on the scene as it was."""
+    if one is None or other is None:
+        return None
+    for cell, thing in enumerate(other.cells):
+        if thing != scene.cells[cell]:
+            one = one.put(cell, thing)
+    return one if other.background == scene.background else replace(one, background=other.background)
+
+
+def _read_one(said: str, scene: Scene, grid: int) -> Scene | None:
+    """The scene after one sentence of known words."""
     for sentence, editor in _sentences():
         match = sentence.fullmatch(said)
         if match:

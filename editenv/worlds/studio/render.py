@@ -115,8 +115,6 @@ def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     raise ValueError(f"shape is {shape!r}, which has no drawing")
 
 
-
-
 @lru_cache(maxsize=64)
 def _coverage(shape: str, cell: int) -> NDArray[np.int64]:
     """Sub-pixels of each pixel that the shape covers, int64 [cell, cell, 1], 0 on the outermost ring."""

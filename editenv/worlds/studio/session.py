@@ -10,7 +10,14 @@ from hashlib import blake2b
 from typing import Any
 
 from editenv.types import Speech
-from editenv.worlds.studio.constraints import Rule, rule_from_json, rule_to_json
+from editenv.worlds.studio.constraints import (
+    Change,
+    Rule,
+    change_from_json,
+    rule_from_json,
+    rule_to_json,
+    statement_to_json,
+)
 from editenv.worlds.studio.edits import Edit, edit_from_json, edit_to_json
 from editenv.worlds.studio.scene import Scene, scene_from_codes
 
@@ -23,8 +30,10 @@ class StudioTurn:
         text: what the user says.
         intent: the canonical self-contained instruction, with every rule in force.
         edit: what is to be done.
-        rules: the rules in force, those of this turn included, in the order they were stated.
-        reference: "it", "just_added", "there" or "same" where the text points at an earlier turn, else None.
+        rules: the rules that bind this turn, its own included, in the order they were stated.
+        reference: how the text points at something, a key of REFERENCES; None where it names it.
+        changes: exceptions, ends and replacements of rules that this turn states; new rules are those in
+            `rules` that the turn before had not.
     """
 
     text: str
@@ -32,16 +41,19 @@ class StudioTurn:
     edit: Edit
     rules: tuple[Rule, ...] = ()
     reference: str | None = None
+    changes: tuple[Change, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The turn as JSON values."""
-        return {
+        data = {
             "text": self.text,
             "intent": self.intent,
             "edit": edit_to_json(self.edit),
             "rules": [rule_to_json(rule) for rule in self.rules],
             "reference": self.reference,
         }
+        # Left out while empty, so that sessions without changes keep their ids.
+        return data | {"changes": [statement_to_json(c) for c in self.changes]} if self.changes else data
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,7 @@ def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
                 edit=edit_from_json(turn["edit"]),
                 rules=tuple(rule_from_json(rule) for rule in turn["rules"]),
                 reference=turn["reference"],
+                changes=tuple(change_from_json(change) for change in turn.get("changes", ())),
             )
             for turn in data["turns"]
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """Numbers of objects in words; a number's place is its value."""
 
+
 def place(cell: int, grid: int) -> str:
     """A cell, counted from 1 at the top left: "row 2 column 3"."""
     return f"row {cell // grid + 1} column {cell % grid + 1}"
@@ -34,6 +35,13 @@ def plural(shape: str) -> str:
 def _described(shape: str, color: str | None, material: str | None, text: str | None) -> str:
     looks = " ".join(word for word in (material, color, shape) if word)
     return looks if text is None else f'{looks} that says "{text}"'
+
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth")
+"""Places in a row of objects, in words."""
+
+EXTREMES = ("leftmost", "rightmost", "topmost", "lowest")
+"""Words for the object that lies farthest out on a side."""
 
 REGIONS = ("corners", "top row", "bottom row", "left column", "right column")
 """Parts of the grid that have a name."""

@@ -36,6 +36,11 @@ class StudioWorld:
                 f"size is {size}, expected at least {8 * grid}: 8 pixels for each of {grid} cells"
             )
         self.suite = load_suite(suite)
+        if self.suite.objects[0] >= grid * grid:
+            least = self.suite.objects[0]
+            raise ValueError(
+                f"grid is {grid}, too small for suite {suite!r}: its scenes hold {least} objects or more"
+            )
         self.size = size
         self.grid = grid
         self.image_shape = (size, size, 3)

@@ -27,10 +27,12 @@ from editenv.worlds.studio.constraints.changes import (
 )
 from editenv.worlds.studio.constraints.judging import (
     Verdict,
+    decided,
     demanded_looks,
     freed,
     is_impossible,
     judge,
+    open_looks,
     right_result,
 )
 from editenv.worlds.studio.constraints.limit import LimitAlike, LimitCount
@@ -56,15 +58,17 @@ __all__ = [
     "Statement",
     "Verdict",
     "binding",
+    "change_from_json",
+    "decided",
     "demanded_looks",
     "freed",
     "in_force",
     "is_impossible",
     "judge",
+    "open_looks",
     "right_result",
     "rule_from_json",
     "rule_to_json",
-    "statement_from_json",
     "statement_to_json",
 ]
 
@@ -92,7 +96,8 @@ def rule_from_json(data: Mapping[str, Any]) -> Rule:
     given = dict(data)
     if isinstance(given.get("target"), Mapping):
         given["target"] = _made("target", Target, given["target"])
-    return _made_by_family(given, RULES)
+    rule: Rule = _made_by_family(given, RULES)
+    return rule
 
 
 def statement_to_json(statement: Statement) -> dict[str, Any]:
@@ -100,16 +105,15 @@ def statement_to_json(statement: Statement) -> dict[str, Any]:
     return {"family": statement.family, **_shallow(statement)}
 
 
-def statement_from_json(data: Mapping[str, Any]) -> Statement:
-    """The inverse of statement_to_json.
+def change_from_json(data: Mapping[str, Any]) -> Change:
+    """The inverse of statement_to_json for what is said about a rule in force.
 
     Raises:
         ValueError: the family is unknown or its fields are not those it has.
     """
-    if data.get("family") not in CHANGES:
-        return rule_from_json(data)
     nested = {name: rule_from_json(rule) for name, rule in data.items() if name in ("rule", "by")}
-    return _made_by_family(dict(data) | nested, CHANGES)
+    change: Change = _made_by_family(dict(data) | nested, CHANGES)
+    return change
 
 
 def _made_by_family(given: dict[str, Any], registry: Mapping[str, type[Any]]) -> Any:

@@ -50,14 +50,18 @@ def judge(
         past: scenes of the pictures before `before`, in order; they decide what an undo restores.
     """
     edit = shown_before(edit, past)
+    alone = is_impossible(edit, rules, before) or (isinstance(edit, Restore) and edit.shown == before)
     asked = [
-        rule.breaks(part, before, after) for part in parts_of(edit) for rule in _asking(rules, part, before)
+        rule.breaks(part, before, after)
+        for part in parts_of(edit)
+        for rule in _asking(rules, part, before)
+        if rule.forbids or not alone
     ]
     broken = any(asked) or any(rule.forbids and rule.breaks(edit, before, after) for rule in rules)
     kept = not any(asked) if asked else None
-    if is_impossible(edit, rules, before) or (isinstance(edit, Restore) and edit.shown == before):
-        followed, touched = is_unchanged(before, after), frozenset[int]()
-        return Verdict(followed, kept, broken, touched, touched, leave_alone=True)
+    if alone:
+        none = frozenset[int]()
+        return Verdict(is_unchanged(before, after), kept, broken, none, none, leave_alone=True)
     followed, touched = edit.accepts(before, after, freed(edit, rules)), edit.touched(before)
     # What an undo brings back was licensed, or it was damage, which nothing licenses.
     licensed = frozenset[int]() if isinstance(edit, Restore) else touched
@@ -86,9 +90,16 @@ def is_impossible(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> bool:
     if not _forbidding(rules):
         return False
     placed = _where_it_stands(edit, before)
-    if placed is None or not placed.accepts(before, _demanded(placed, rules, before), freed(placed, rules)):
+    if placed is None:
         return False
-    return next(_allowed(placed, rules, before), None) is None
+    try:
+        result = _demanded(placed, rules, before)
+    except ValueError:  # Nothing there to be edited, or no room: the fault of earlier turns, not of a rule.
+        return False
+    if not any(rule.forbids and rule.breaks(placed, before, result) for rule in rules):
+        return False
+    followed = placed.accepts(before, result, freed(placed, rules))
+    return followed and next(_allowed(placed, rules, before), None) is None
 
 
 def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
@@ -99,6 +110,19 @@ def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
 def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> Looks:
     """The looks that rules demand of a single edit's object, the later rule's where two speak of one."""
     return {name: value for rule in rules for name, value in rule.looks(edit).items()}
+
+
+def decided(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Edit:
+    """The edit with what it leaves open of looks said as in `right_result`; itself where nothing is open."""
+    names = open_looks(edit, rules)
+    cell = edit.edited_cell(before) if names else None
+    thing = None if cell is None else right_result(edit, rules, before).cells[cell]
+    if thing is None:
+        return edit
+    if isinstance(edit, ColorAlter | MaterialAlter):
+        return replace(edit, value=getattr(thing, edit.attribute))
+    said = {name: getattr(thing, name) for name in names}
+    return replace(edit, **said) if isinstance(edit, SubjectAdd | SubjectReplace) else edit
 
 
 def is_unchanged(before: Scene, after: Scene) -> bool:
@@ -145,17 +169,27 @@ def _allowed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Sce
 
 
 def _closed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Edit]:
-    """The edit with what it leaves open said, in every way there is; itself where nothing is open."""
+    """The edit with the looks that it leaves open said, in every way there is."""
     yield edit
-    fixed = demanded_looks(edit, rules)
-    if isinstance(edit, ColorAlter | MaterialAlter) and edit.value is None and edit.attribute not in fixed:
+    names = open_looks(edit, rules)
+    if isinstance(edit, ColorAlter | MaterialAlter) and names:
         thing = before.cells[edit.target.cell]
         now = None if thing is None else getattr(thing, edit.attribute)
         yield from (replace(edit, value=value) for value in edit.values if value != now)
-    elif isinstance(edit, SubjectAdd | SubjectReplace):
-        names = [name for name, value in edit.asked().items() if value is None and name not in fixed]
-        for values in product(*(_WORDS[name] for name in names)) if names else ():
+    elif isinstance(edit, SubjectAdd | SubjectReplace) and names:
+        for values in product(*(_WORDS[name] for name in names)):
             yield replace(edit, **dict(zip(names, values, strict=True)))
+
+
+def open_looks(edit: Edit, rules: tuple[Rule, ...]) -> tuple[str, ...]:
+    """Attributes that the instruction leaves to the agent and no rule demands; a sign has no material."""
+    fixed = demanded_looks(edit, rules)
+    if isinstance(edit, ColorAlter | MaterialAlter):
+        return (edit.attribute,) if edit.value is None and edit.attribute not in fixed else ()
+    if not isinstance(edit, SubjectAdd | SubjectReplace):
+        return ()
+    names = ("color",) if edit.text is not None else ("color", "material")
+    return tuple(name for name in names if edit.asked()[name] is None and name not in fixed)
 
 
 def _where_it_stands(edit: Edit, before: Scene) -> Edit | None:

@@ -55,4 +55,4 @@ class ScopedRule:
 
     def slots(self, grid: int) -> dict[str, str]:
         """Shape and value."""
-        return {"shape": self.shape, "value": self.value, "rule": f"the {self.shape} rule"}
+        return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}

@@ -17,8 +17,10 @@ from editenv.worlds.studio.proposals.count import propose_count
 from editenv.worlds.studio.proposals.move import propose_move
 from editenv.worlds.studio.proposals.remove import propose_remove
 from editenv.worlds.studio.proposals.replace import propose_replace
+from editenv.worlds.studio.proposals.several import propose_several
 from editenv.worlds.studio.proposals.signs import propose_sign, propose_text
 from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.undo import propose_undo
 
 __all__ = ["PROPOSALS", "Proposal", "Situation"]
 
@@ -35,4 +37,6 @@ PROPOSALS: dict[str, Callable[[Situation, Draws, bool], Proposal | None]] = {
     "position_change_beside": propose_move_beside,
     "count_change": propose_count,
     "background_change": propose_background,
+    "several": propose_several,
+    "undo": propose_undo,
 }

@@ -18,5 +18,6 @@ def propose_add(situation: Situation, draws: Draws, refer: bool) -> Proposal | N
         return None
     there = refer and situation.vacated is not None
     cell = situation.vacated if there and situation.vacated is not None else draws.pick(empty)
-    edit = SubjectAdd(cell, draws.pick(SHAPES), **draw_looks(situation, draws))
+    shape = draws.pick(SHAPES)
+    edit = SubjectAdd(cell, shape, **draw_looks(situation, draws, shape))
     return Proposal(edit, "subject_add_there", "there") if there else Proposal(edit, "subject_add")

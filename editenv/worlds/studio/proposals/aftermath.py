@@ -50,15 +50,6 @@ def left_open(edit: Edit, before: Scene) -> frozenset[int]:
     return frozenset(cells) if len(cells) > 1 else frozenset()
 
 
-def looks_left_open(edit: Edit, rules: tuple[Rule, ...]) -> bool:
-    """Does the instruction leave a look to the agent that no rule demands?"""
-    fixed = demanded_looks(edit, rules)
-    if isinstance(edit, ColorAlter | MaterialAlter):
-        return edit.value is None and edit.attribute not in fixed
-    given = isinstance(edit, SubjectAdd | SubjectReplace)
-    return given and any(value is None and name not in fixed for name, value in edit.asked().items())
-
-
 def added_after(edit: Edit, before: Scene, added: Added) -> Added:
     """The added objects once an edit has been carried out."""
     for part in parts_of(edit):

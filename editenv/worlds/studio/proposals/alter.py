@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from editenv.worlds.studio.constraints import AvoidLook, LimitAlike
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, MaterialAlter
 from editenv.worlds.studio.proposals.objects import draw_object
 from editenv.worlds.studio.proposals.situation import Proposal, Situation
+
+_OPEN = 0.4
 
 
 def _alter(
@@ -24,7 +27,16 @@ def _alter(
     if value == now:
         return None
     edit = kind(found[0], None if ruled else value)
+    if found[1] == "it" and not ruled and situation.pointing and draws.chance(0.5):
+        return Proposal(edit, "alter_its", "its")
+    if not ruled and _prohibited(situation, kind.attribute) and draws.chance(_OPEN):
+        return Proposal(kind(found[0]), "alter_open", found[1])
     return Proposal(edit, "alter_open" if ruled else kind.task, found[1])
+
+
+def _prohibited(situation: Situation, attribute: str) -> bool:
+    """Does a rule forbid some values of the attribute, so that leaving it open asks for memory?"""
+    return any(isinstance(r, AvoidLook | LimitAlike) and r.attribute == attribute for r in situation.bound)
 
 
 def _same(situation: Situation, draws: Draws) -> Proposal | None:

@@ -17,7 +17,8 @@ def propose_add_beside(situation: Situation, draws: Draws, refer: bool) -> Propo
     if beside is None or len(situation.scene.occupied()) >= MOST_OBJECTS:
         return None
     cell = beside.cells(situation.scene)[0]
-    edit = SubjectAdd(cell, draws.pick(SHAPES), **draw_looks(situation, draws), beside=beside)
+    shape = draws.pick(SHAPES)
+    edit = SubjectAdd(cell, shape, **draw_looks(situation, draws, shape), beside=beside)
     return Proposal(edit, "subject_add_beside")
 
 

@@ -8,9 +8,11 @@ from editenv.worlds.studio.constraints import (
     AttributeRule,
     Except,
     Rule,
+    ScopedRule,
     Statement,
     in_force,
     is_impossible,
+    open_looks,
     right_result,
 )
 from editenv.worlds.studio.edits import (
@@ -26,7 +28,6 @@ from editenv.worlds.studio.proposals.aftermath import (
     added_after,
     focus_of,
     left_open,
-    looks_left_open,
 )
 from editenv.worlds.studio.scene import Scene
 
@@ -124,7 +125,7 @@ class Situation:
             stated = stated | {edit.cell}
         if isinstance(edit, CountChange):
             vague = (*vague, edit.described)
-        if focus is not None and looks_left_open(edit, rules):
+        if focus is not None and open_looks(edit, rules):
             vague = (*vague, focus)
         return Situation(
             right_result(edit, rules, before, () if self.previous is None else (self.previous,)),
@@ -164,10 +165,13 @@ class Situation:
         """Cells that are empty, however the agent chose so far."""
         return [cell for cell in self.scene.empty() if cell not in self.loose]
 
-    def ruled(self, attribute: str) -> str | None:
-        """The value that a rule about everything asks for."""
-        demanding = (rule for rule in reversed(self.bound) if isinstance(rule, AttributeRule))
-        return next((rule.value for rule in demanding if rule.attribute == attribute), None)
+    def ruled(self, attribute: str, added: str | None = None) -> str | None:
+        """The value that a rule asks for of everything, or of added objects of a shape."""
+        for rule in reversed(self.bound):
+            scoped = isinstance(rule, ScopedRule) and rule.shape == added
+            if (scoped or isinstance(rule, AttributeRule)) and rule.attribute == attribute:
+                return rule.value
+        return None
 
 
 def overlap(one: Target, other: Target) -> bool:

@@ -7,6 +7,15 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
+
+from editenv.worlds.studio.language import PHRASINGS
+from editenv.worlds.studio.proposals import PROPOSALS
+from editenv.worlds.studio.proposals.references import POINTING
+from editenv.worlds.studio.statements import STATEMENTS
+from editenv.worlds.studio.suites.reading import HELD_OUT, RuleEntry, SuiteReader
+
+_FAMILIES = (*STATEMENTS, "exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +27,30 @@ class Suite:
         turns: instructions a session's script holds.
         max_turns: turns a session may have; more than `turns` leaves room for users who react.
         objects: smallest and largest number of objects in the start scene.
-        rule_share: share of sessions with a rule.
-        rule_turns: turns, from 0, at which the rule may be stated.
+        rules: what is said about rules, in which share of sessions, and when.
         reference_share: chance that a later turn points back ("it", "there", "the same"); at 1 all do.
         tasks: weight of each way of asking, a key of PROPOSALS.
         signs: smallest and largest number of signs among the start scene's objects.
         phrasings: a key of language.PHRASINGS; "all" adds the sentences that came later.
+        pointing: further kinds of references, of references.POINTING.
+        tempt: chance that a turn asks for what a rule in force forbids.
+        undo: chance that a turn undoes the last one, where one sentence can say what that means.
+        held_out: one of HELD_OUT.
     """
 
     name: str
     turns: int
     max_turns: int
     objects: tuple[int, int]
-    rule_share: float
-    rule_turns: tuple[int, ...]
+    rules: tuple[RuleEntry, ...]
     reference_share: float
     tasks: dict[str, float]
     signs: tuple[int, int] = (0, 0)
     phrasings: str = "first"
+    pointing: tuple[str, ...] = ()
+    tempt: float = 0.0
+    undo: float = 0.0
+    held_out: str = "avoid"
 
 
 def suite_names() -> list[str]:
@@ -50,21 +65,41 @@ def load_suite(name: str) -> Suite:
     """A suite by name.
 
     Raises:
-        ValueError: no such suite; the message names the nearest ones.
+        ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used,
+            for which it names file and key.
     """
     if name not in suite_names():
         near = difflib.get_close_matches(name, suite_names()) or suite_names()
         raise ValueError(f"suite is {name!r}, which does not exist; did you mean {' or '.join(near)}?")
-    data = tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"suite {name}.toml: {error}") from error
+    return read_suite(name, data)
+
+
+def read_suite(name: str, data: dict[str, Any]) -> Suite:
+    """A suite from the contents of its file.
+
+    Raises:
+        ValueError: naming file and key.
+    """
+    reader = SuiteReader(name, data)
+    turns = reader.number("turns", 1)
+    share, pointing = reader.reference(POINTING)
     return Suite(
         name=name,
-        turns=data["turns"],
-        max_turns=data.get("max_turns", data["turns"]),
-        objects=tuple(data["objects"]),
-        rule_share=data["rule"]["share"],
-        rule_turns=tuple(data["rule"]["turns"]),
-        reference_share=data["reference"]["share"],
-        tasks=data["tasks"],
-        signs=tuple(data.get("signs", (0, 0))),
-        phrasings=data.get("phrasings", "first"),
+        turns=turns,
+        max_turns=reader.number("max_turns", turns, turns),
+        objects=reader.pair("objects"),
+        rules=reader.rules(_FAMILIES, turns),
+        reference_share=share,
+        tasks=reader.tasks(tuple(PROPOSALS)),
+        signs=reader.pair("signs", (0, 0)),
+        phrasings=reader.choice("phrasings", tuple(PHRASINGS), "first"),
+        pointing=pointing,
+        tempt=reader.share("tempt", data.get("tempt", 0.0)),
+        undo=reader.share("undo", data.get("undo", 0.0)),
+        held_out=reader.choice("held_out", HELD_OUT, "avoid"),
     )

@@ -1,0 +1,83 @@
+"""One turn in words: what is meant goes in, a StudioTurn with text and canonical intent comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from editenv.worlds.studio.constraints import Except, Replace, Revoke, Statement
+from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.edits import Edit, Undo
+from editenv.worlds.studio.language import turn_intent
+from editenv.worlds.studio.proposals.references import pointing_slots
+from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.session import StudioTurn
+
+Wording = Callable[[str], Sequence[str]]
+"""The sentences of an act that a speaker may choose from, such as `partial(all_phrasings, split="test")`."""
+
+_WITHOUT_WORDS = ("there", "same", "its")
+"""References that lie in the act's own sentences."""
+
+
+def speak(
+    situation: Situation,
+    proposal: Proposal,
+    draws: Draws,
+    wording: Wording,
+    statements: Sequence[Statement] = (),
+) -> StudioTurn:
+    """What a user says who means an edit, and perhaps states, lifts or ends rules along with it.
+
+    The session goes on at `situation.stating(*statements).after(proposal.edit)`.
+
+    Args:
+        situation: where the session stands before this turn.
+        proposal: the edit, the speech act that says it, and how it points (a key of REFERENCES, or None).
+        draws: chooses among sentences.
+        wording: the speaker's sentences of an act.
+        statements: rules stated in this turn, and what is said about rules in force.
+
+    Raises:
+        ValueError: the reference cannot point at the edit's object.
+    """
+    stated = situation.stating(*statements)
+    edit, rules, reference = proposal.edit, stated.bound, proposal.reference
+    slots = edit.slots(edit.asked(), situation.grid)
+    if reference is not None and reference not in _WITHOUT_WORDS:
+        words = draws.pick(wording(reference))
+        slots["old"] = words.format(**_pointing(reference, edit, situation)) if "{" in words else words
+    text = draws.pick(wording(proposal.act)).format(**slots)
+    for statement in statements:
+        text = _stated(statement, text, draws, wording, situation.grid)
+    return StudioTurn(
+        text=text,
+        intent=turn_intent(edit, rules, situation.scene, situation.grid),
+        edit=edit,
+        rules=rules,
+        reference=reference,
+        changes=tuple(s for s in statements if isinstance(s, Except | Revoke | Replace)),
+    )
+
+
+def plain_proposal(edit: Edit) -> Proposal:
+    """An edit asked for in its task's own sentences, its object named."""
+    if isinstance(edit, Undo):
+        return Proposal(edit, "undo")
+    return Proposal(edit, f"{edit.task}_beside" if getattr(edit, "beside", None) else edit.task)
+
+
+def _pointing(reference: str, edit: Edit, situation: Situation) -> dict[str, str]:
+    target = getattr(edit, "target", None)
+    if target is None:
+        raise ValueError(f"reference {reference!r} needs an object to point at, which {edit} has not")
+    return pointing_slots(reference, situation, target.cell)
+
+
+def _stated(statement: Statement, text: str, draws: Draws, wording: Wording, grid: int) -> str:
+    """The sentence with what is said about a rule in front of it or behind it."""
+    if isinstance(statement, Except | Revoke | Replace):
+        slots = statement.rule.slots(grid)
+        if isinstance(statement, Replace):
+            slots = slots | {"value": statement.by.slots(grid)["value"]}
+        return draws.pick(wording(statement.family)).format(**slots | {"edit": text})
+    return draws.pick(wording(statement.act)).format(**statement.slots(grid) | {"edit": text})
