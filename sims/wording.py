@@ -23,21 +23,37 @@ _VERBS = {
     "subject_add": (*_DO, "insert", "create", "give", "want", "need", "like", "have", "see"),
     "subject_remove": (*_REMOVE, "want"),
     "subject_replace": ("replace", "swap", "exchange", "turn", "change", "put", "draw", "want", "like"),
-    "color_alter": ("make", "paint", "color", "turn", "change", "recolor", "be", "want", "like", "same"),
-    "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same"),
+    "color_alter": (
+        "make",
+        "paint",
+        "color",
+        "turn",
+        "change",
+        "recolor",
+        "be",
+        "want",
+        "like",
+        "same",
+        "have",
+    ),
+    "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same", "have"),
     "position_change": ("move", "put", "shift", "take", "place", "bring", "want", "like", "relocate"),
     "background_change": ("make", "change", "paint", "turn", "set", "want", "like", "give"),
 }
 _NEGATIONS = frozenset(("no", "not", "never", "none", "t", "without", "except", "unless", "dont", "neither"))
 _POINTERS = {
-    "it": ("it", "that", "this", "one"),
-    "just_added": ("added", "new"),
+    "it": ("it", "that", "this", "one", "changed"),
+    "its": ("its",),
+    "just_added": ("added", "new", "put", "came"),
+    "added": ("added", "your", "put", "add"),
+    "nth_added": ("added", "your", "put", "add"),
     "there": ("there", "that"),
     "same": ("same",),
+    "them": ("them", "these", "those"),
 }
 _EXACT = frozenset(
-    "left right above below under over beside between first second third last corner "
-    "one two three four five six seven eight nine more fewer all every each both other material text".split()
+    "left right above below under beside between leftmost rightmost topmost lowest corner corners top bottom "
+    "first second third fourth fifth last one two three four five six seven eight nine more fewer all every each both other material text".split()
 ) - {"one", "other", "all"}
 """Words that stand in both or in neither; those taken out have harmless uses too."""
 
@@ -64,7 +80,7 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
     changed = _EXACT & (set(said) ^ set(meant))
     if changed or ("background" in meant and "background" not in said):
         return f"{', '.join(sorted(changed)) or 'background'} is said in only one of both"
-    if reference and not set(said) & set(_POINTERS.get(reference, ())):
+    if reference in _POINTERS and not set(said) & set(_POINTERS[reference]):
         return f"it does not point back as {reference!r} does"
     return _wrong_deed(said, meant, task)
 
@@ -75,7 +91,7 @@ def _wrong_deed(said: list[str], meant: list[str], task: str) -> str | None:
         return f"no word of it asks for {task}"
     if task != "subject_remove" and set(said) & set(_REMOVE) - set(meant):
         return "it asks for something to be removed"
-    if set(said) & _NEGATIONS - set(meant) or (task == "subject_remove" and _denied(said) != _denied(meant)):
+    if bool(set(said) & _NEGATIONS) != bool(set(meant) & _NEGATIONS) or _denied(said) != _denied(meant):
         return "it says no to something"
     if task == "subject_replace":
         turned = bool(_INSTEAD.search(" ".join(said)))

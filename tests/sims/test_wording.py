@@ -1,0 +1,91 @@
+"""Wordings that say the same pass, and whatever could say something else is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from editenv.sims.goal import GoalUser
+from editenv.sims.wording import LONGEST, wording_problem
+from editenv.worlds.studio.world import StudioWorld
+from tests.sims.goal_play import converse, rightly
+
+ADD = ("add a striped red star in row 2 column 3", "subject_add", None)
+REMOVE = ("remove the blue circle", "subject_remove", None)
+REPLACE = ("replace the red star with a blue circle", "subject_replace", None)
+REVERSED = ("put a blue circle in place of the red star", "subject_replace", None)
+COLOR = ("make it green", "color_alter", "it")
+MOVE = ("move the star to row 1 column 4", "position_change", None)
+GROUND = ("make the background mint", "background_change", None)
+
+
+@pytest.mark.parametrize(
+    ("wording", "act"),
+    [
+        ("Could you please put a striped red star in row 2, column 3?", ADD),
+        ("i would like to have a striped red star in row 2 column 3", ADD),
+        ("please erase the blue circle for me", REMOVE),
+        ("I don't want the blue circle any longer", ("i do not want the blue circle now", *REMOVE[1:])),
+        ("Swap the red star for a blue circle, would you?", REPLACE),
+        ("i want a blue circle instead of the red star", REVERSED),
+        ("that one should be green, make it so", COLOR),
+        ("bring the star over to row 1 column 4", MOVE),
+        ("how about we change the background to mint", GROUND),
+    ],
+)
+def test_other_words_for_the_same_pass(wording: str, act: tuple) -> None:
+    assert wording_problem(wording, *act) is None
+
+
+@pytest.mark.parametrize(
+    ("wording", "act", "problem"),
+    [
+        ("add a red star in row 2 column 3", ADD, "it names"),
+        ("add a striped blue star in row 2 column 3", ADD, "it names"),
+        ("add a striped red star and a circle in row 2 column 3", ADD, "it names"),
+        ("add a striped red star in row 3 column 2", ADD, "places"),
+        ("add a striped red star in row 2 column 3 or row 1", ADD, "places"),
+        ("add a striped red star", ADD, "places"),
+        ("never add a striped red star in row 2 column 3", ADD, "says no"),
+        ("remove the striped red star in row 2 column 3", ADD, "asks for"),
+        ("keep the blue circle", REMOVE, "asks for subject_remove"),
+        ("do not remove the blue circle", REMOVE, "says no"),
+        ("replace the blue circle with a red star", REPLACE, "it names"),
+        ("put the red star in place of a blue circle", REPLACE, "old in place of the new"),
+        ("a blue circle with the red star, replace", REVERSED, "old in place of the new"),
+        ("make the star green", COLOR, "it names"),
+        ("make everything green", COLOR, "point back"),
+        ("make the star in row 1 column 4 move", MOVE, None),
+        ("make it mint", GROUND, "background"),
+        ("make the background mint\nand nothing else", GROUND, "no single line"),
+        ("", GROUND, "no single line"),
+        ("make the background mint " + "please " * LONGEST, GROUND, "no single line"),
+    ],
+)
+def test_what_could_say_something_else_is_refused(wording: str, act: tuple, problem: str | None) -> None:
+    found = wording_problem(wording, *act)
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+def test_every_sentence_of_the_template_passes_for_itself() -> None:
+    """Fails where the checks would refuse what the users themselves say."""
+    world = StudioWorld("persona")
+    for split in ("train", "test"):
+        for index in range(60):
+            said, _, _ = converse(GoalUser("vague"), world.session(split, 3, index), rightly)
+            for turn in (speech.meaning for speech in said):
+                problem = wording_problem(turn.sentence, turn.sentence, turn.edit.task, turn.reference)
+                assert problem is None, (turn.sentence, problem)
+
+
+def test_no_sentence_passes_for_another_one() -> None:
+    """Of all pairs of different instructions of one task, the wording of one is refused for the other."""
+    world, turns = StudioWorld("persona"), []
+    for index in range(40):
+        said, _, _ = converse(GoalUser("terse"), world.session("test", 4, index), rightly)
+        turns += [speech.meaning for speech in said]
+    for meant in turns:
+        for other in turns:
+            same = meant.sentence == other.sentence or meant.intent == other.intent
+            if same or meant.edit.task != other.edit.task or "it" in (meant.reference, other.reference):
+                continue
+            assert wording_problem(other.sentence, meant.sentence, meant.edit.task, meant.reference)
