@@ -53,9 +53,10 @@ _POINTERS = {
 }
 _EXACT = frozenset(
     "left right above below under beside between leftmost rightmost topmost lowest corner corners top bottom "
-    "first second third fourth fifth last one two three four five six seven eight nine more fewer all every each both other material text".split()
-) - {"one", "other", "all"}
-"""Words that stand in both or in neither; those taken out have harmless uses too."""
+    "first second third fourth fifth last two three four five six seven eight nine more fewer "
+    "every each both material text".split()
+)
+"""Words that stand in both or in neither."""
 
 _FROM_TO = frozenset(("with", "for", "into", "by", "to"))
 _INSTEAD = re.compile(r"in (?:the )?place of|instead of")
