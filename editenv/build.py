@@ -148,15 +148,20 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
 
 
 def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
-    """The class that a registry names, imported now.
+    """The class that a registry names, or that a name "module:Class" stands for itself, imported now.
 
     Raises:
-        ValueError: the registry has no such name.
+        ValueError: the registry has no such name, or there is no such module or class.
     """
-    if name not in registry:
+    if name not in registry and ":" not in name:
         raise ValueError(_unknown(kind, name, registry))
-    module, _, attribute = registry[name].partition(":")
-    return getattr(import_module(module), attribute)
+    module, _, attribute = registry.get(name, name).partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if name in registry:
+            raise
+        raise ValueError(f"{kind} {name!r} is no module:Class that can be imported: {error}") from error
 
 
 def configured(

@@ -95,6 +95,15 @@ def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], mess
         gymnasium.make(ID, **settings)
 
 
+def test_classes_of_other_packages_are_named_with_their_module() -> None:
+    env: Any = gymnasium.make(ID, user="tests.fakes:ScriptUser").unwrapped
+    assert env.director.user.version == "script 1"
+    with pytest.raises(ValueError, match=r"user 'tests\.fakes:Nobody' is no module:Class .*Nobody"):
+        gymnasium.make(ID, user="tests.fakes:Nobody")
+    with pytest.raises(ValueError, match=r"scorer 'no\.where:Scorer' is no module:Class .*no"):
+        gymnasium.make(ID, scorer="no.where:Scorer")
+
+
 def vector(count: int, **settings: Any) -> MICEEditVectorEnv:
     made = gymnasium.make_vec(ID, num_envs=count, vectorization_mode="vector_entry_point", **settings)
     assert isinstance(made, MICEEditVectorEnv)
