@@ -96,7 +96,7 @@ def _beside(relation: str, anchor: Mapping[str, Any]) -> Beside:
 def _shallow(value: Any) -> dict[str, Any]:
     """A dataclass's fields by name, those left out that need not be there; quicker than `asdict`."""
     data = {}
-    for name, default in _fields(type(value)):
+    for name, default in _fields(value.__class__):
         part = getattr(value, name)
         if default is not MISSING and part == default:
             continue

@@ -19,5 +19,6 @@ def propose_add(situation: Situation, draws: Draws, refer: bool) -> Proposal | N
     there = refer and situation.vacated is not None
     cell = situation.vacated if there and situation.vacated is not None else draws.pick(empty)
     shape = draws.pick(SHAPES)
-    edit = SubjectAdd(cell, shape, **draw_looks(situation, draws, shape))
+    looks = draw_looks(situation, draws, shape)
+    edit = SubjectAdd(cell, shape, looks["color"], looks["material"])
     return Proposal(edit, "subject_add_there", "there") if there else Proposal(edit, "subject_add")
