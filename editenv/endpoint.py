@@ -281,7 +281,7 @@ def _open_client(settings: EndpointSettings) -> Any:
     """OpenAI's client, each of whose tries ends in time: its own timeout starts anew with every byte."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    class Timed(DefaultAsyncHttpxClient):  # type: ignore[misc, valid-type]
+    class Timed(DefaultAsyncHttpxClient):
         """A client whose requests are over after `timeout` seconds, however the bytes trickle in."""
 
         async def send(self, *args: Any, **kwargs: Any) -> Any:

@@ -66,7 +66,7 @@ def turn_info(session: Session) -> dict[str, Any]:
     turns, and `scored` says whether each of them was scored.
     """
     scores = session.scores[-1]
-    info = {
+    info: dict[str, Any] = {
         "scores": scores,
         "scored": scores.scored,
         "end_reason": session.ending.reason if session.ending else None,

@@ -77,7 +77,7 @@ class ImperfectScorer:
         shift = min(1.0, tint(turn.before, turn.after) / errors.tint_full) * errors.tint_false_alarm
         lenient = 1 - (1 - errors.yes_bias) * (1 - shift)
         task = getattr(getattr(turn.speech.meaning, "edit", None), "task", "")
-        judged: dict[str, float | None] = {}
+        judged: dict[str, Any] = {}
         for name in SCORE_NAMES:
             true, rates = getattr(truth, name), errors.rates(name, task)
             if true is None or rates is None:

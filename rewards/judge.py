@@ -75,9 +75,9 @@ class JudgeScorer:
         for name, value, least in (("votes", votes, 1), ("reasks", reasks, 0), ("side", side, 1)):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        for name, value, known in (("combine", combine, tuple(VOTES)), ("awareness", awareness, AWARENESS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        for name, word, known in (("combine", combine, tuple(VOTES)), ("awareness", awareness, AWARENESS)):
+            if word not in known:
+                raise ValueError(f"{name} is {word!r}, expected one of {', '.join(known)}")
         self.weights = weights or RewardWeights()
         self.endpoint = ChatEndpoint(endpoint_settings(_warm(endpoint)))
         self.prompts = read_prompts(prompts)

@@ -30,7 +30,8 @@ def turn(resolved, after, task="text_change"):
 
 @pytest.fixture(scope="module")
 def reader():
-    pytest.importorskip("rapidocr")
+    for package in ("rapidocr", "omegaconf"):  # It cannot do without the latter.
+        pytest.importorskip(package)
     return OcrScorer(None)
 
 
