@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import Parameter, signature
@@ -19,7 +19,7 @@ def open_scorer(
     """The scorer that SCORERS names.
 
     Args:
-        name: a name in SCORERS.
+        name: a name in SCORERS, or "module:Class" of another package.
         world: whose sessions it will judge.
         weights: of the reward.
         settings: keyword arguments of the scorer's class, as JSON values.
@@ -27,12 +27,7 @@ def open_scorer(
     Raises:
         ValueError: the name or a setting is not known, a setting is missing, or its value cannot be used.
     """
-    if name not in SCORERS:
-        near = get_close_matches(name, SCORERS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"scorer {name!r} is not known, {hint}expected one of {', '.join(sorted(SCORERS))}")
-    module, _, attribute = SCORERS[name].partition(":")
-    make = getattr(import_module(module), attribute)
+    make = _find(name)
     given = dict(settings or {})
     _check(name, given, signature(make).parameters)
     try:
@@ -40,6 +35,22 @@ def open_scorer(
     except ValueError as error:
         raise ValueError(f"scorer {name!r}: {error}") from error
     return scorer
+
+
+def _find(name: str) -> Callable[..., Scorer]:
+    """The class that a name stands for, imported now."""
+    if name not in SCORERS and ":" not in name:
+        near = get_close_matches(name, SCORERS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"scorer {name!r} is not known, {hint}expected one of {', '.join(sorted(SCORERS))}")
+    module, _, attribute = SCORERS.get(name, name).partition(":")
+    try:
+        found: Callable[..., Scorer] = getattr(import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if name in SCORERS:
+            raise
+        raise ValueError(f"scorer {name!r} is no module:Class that can be imported: {error}") from error
+    return found
 
 
 def _check(name: str, given: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
