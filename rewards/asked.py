@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from editenv.types import TurnOutcome
 from editenv.worlds.records.export import in_brackets, record_from_studio
 from editenv.worlds.records.session import RecordTurn
 from editenv.worlds.records.spoken import stated_rule
+from editenv.worlds.studio.language import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
 
 
@@ -17,7 +18,7 @@ class Asked:
     """A turn in words.
 
     Attributes:
-        task: one of the nine task types.
+        task: one of the nine task types, or another edit's name for itself, such as "undo".
         instructions: what the user said so far, in order; the last one is this turn's.
         resolved: the same spelt out, as far as the world knows it, else as it was said.
         unchanged: phrases of the objects that must look as in the source picture; None where the world does
@@ -25,6 +26,7 @@ class Asked:
         objects: phrases of all objects that were there up to this turn, as far as they are known.
         background: must the background look as in the source picture.
         ruled: is a rule in force that was stated in this session.
+        impossible: does a rule forbid this turn's edit, so that nothing may change.
     """
 
     task: str
@@ -34,6 +36,7 @@ class Asked:
     objects: tuple[str, ...]
     background: bool
     ruled: bool
+    impossible: bool = False
 
 
 def asked(turn: TurnOutcome) -> Asked:
@@ -51,7 +54,9 @@ def asked(turn: TurnOutcome) -> Asked:
         )
     script: Sequence[StudioTurn] = getattr(turn.spec, "turns", ())
     if turn.turn < len(script) and script[turn.turn] is meaning:
-        return _scripted(turn, record_from_studio(turn.spec).turns, bool(meaning.rules))
+        scripted = _scripted(turn, record_from_studio(turn.spec).turns, bool(meaning.rules))
+        # Records call an undo by the task that carries it out.
+        return replace(scripted, task=meaning.edit.task)
     said = _said(turn)
     return Asked(
         task=meaning.edit.task,
@@ -61,6 +66,7 @@ def asked(turn: TurnOutcome) -> Asked:
         objects=(),
         background=meaning.edit.task != "background_change",
         ruled=bool(meaning.rules),
+        impossible=meaning.intent == LEAVE_ALONE,
     )
 
 
@@ -75,6 +81,7 @@ def _scripted(turn: TurnOutcome, script: Sequence[RecordTurn], ruled: bool) -> A
         objects=own.all_objects,
         background=own.bg_consistency,
         ruled=ruled,
+        impossible=own.formatted_instruction == LEAVE_ALONE,
     )
 
 

@@ -13,6 +13,7 @@ from editenv.rewards.asked import asked
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Picture, Scores, TurnOutcome
 from editenv.worlds.records.sentences import take_apart
+from editenv.worlds.studio.language import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
 
 
@@ -79,11 +80,15 @@ class OcrScorer:
 
 
 def wanted_texts(turn: TurnOutcome) -> tuple[str, str | None] | None:
-    """The text that a turn wants to see and the one it wants to be gone; None where it is no text_change."""
+    """The text that a turn wants to see and the one it wants to be gone.
+
+    None where it is no text_change, or one that a rule forbids.
+    """
     meaning = turn.speech.meaning
     if isinstance(meaning, StudioTurn):
         text = getattr(meaning.edit, "text", None)
-        return (text, None) if meaning.edit.task == "text_change" and isinstance(text, str) else None
+        wanted = meaning.edit.task == "text_change" and meaning.intent != LEAVE_ALONE
+        return (text, None) if wanted and isinstance(text, str) else None
     meant = asked(turn)
     sentence = take_apart(meant.resolved[-1]) if meant.task == "text_change" else None
     return (sentence.value, sentence.old_text) if sentence and sentence.value else None

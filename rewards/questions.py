@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "prompts"
 AWARENESS = ("auto", "cm", "cu")
 """Which question asks for global awareness; "auto" asks about rules where the session has one."""
 
-_NAMES = ("if", "cc", "ga_cm", "ga_cu", *(f"if_{task}" for task in TASKS))
+_NAMES = ("if", "cc", "ga_cm", "ga_cu", *(f"if_{task}" for task in (*TASKS, "undo", "leave", "other")))
 _TAG = re.compile(r"<(answer(?:_\w+)?)>\s*(.*?)\s*</\1>", re.DOTALL)
 _ALL_ELSE = "everything that none of these requests speaks of"
 _BACKGROUND = "the background"
@@ -95,9 +95,9 @@ def questions(turn: TurnOutcome, meant: Asked, prompts: Prompts, awareness: str,
                     "if",
                     instruction=meant.instructions[-1],
                     resolved=meant.resolved[-1],
-                    criteria=prompts.texts[f"if_{meant.task}"].template,
+                    criteria=_criteria(meant, prompts),
                 ),
-                [turn.before, turn.after],
+                [turn.before, turn.after, *_goal(turn, meant)],
             ),
             _read_one,
         )
@@ -174,6 +174,18 @@ def _exactly(tags: Sequence[str], text: str) -> dict[str, bool]:
     if set(found) != set(tags):
         raise ValueError(f"the answers are {sorted(found)}, expected {list(tags)}")
     return found
+
+
+def _criteria(meant: Asked, prompts: Prompts) -> str:
+    """What a yes means in this turn; tasks that no prompt knows share one."""
+    name = "if_leave" if meant.impossible else f"if_{meant.task}"
+    return prompts.texts.get(name, prompts.texts["if_other"]).template
+
+
+def _goal(turn: TurnOutcome, meant: Asked) -> list[Picture]:
+    """The picture that an undo goes back to."""
+    shown = [turn.source, *turn.earlier]
+    return shown[-2:-1] if meant.task == "undo" else []
 
 
 def _items(meant: Asked) -> list[str]:

@@ -129,8 +129,29 @@ def test_a_consistency_answer_covers_every_item():
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_its_own_question(task):
     text = asked_at(0, task)[0].messages[0]["content"][-1]["text"]
+    assert "whatever the request asks for" not in text
     others = {asked_at(0, other)[0].messages[0]["content"][-1]["text"] for other in TASKS if other != task}
     assert text not in others and "$" not in text and "do 0" in text
+
+
+def following(turn, **meant):
+    return asked_at(turn, **meant)[0].messages[0]["content"]
+
+
+def test_an_undo_shows_the_picture_to_go_back_to():
+    assert len(following(1)) == 3 and len(following(1, task="undo")) == 4
+    assert following(1, task="undo")[2] == asked_at(0)[0].messages[0]["content"][0]
+    assert "before the last edit" in following(1, task="undo")[-1]["text"]
+    assert len(following(0, task="undo")) == 3  # There is nothing to go back to.
+
+
+def test_where_a_rule_forbids_the_edit_nothing_may_change():
+    text = following(0, impossible=True)[-1]["text"]
+    assert "the right answer is to change nothing" in text and "faint hue" not in text
+
+
+def test_a_task_that_no_prompt_knows_has_a_question_too():
+    assert "whatever the request asks for" in following(0, task="mirror")[-1]["text"]
 
 
 def test_where_nothing_had_to_stay_consistency_is_not_asked_for():
