@@ -29,7 +29,7 @@ from editenv.worlds.studio.suites import Suite
 __all__ = ["draw_session", "start_scene"]
 
 _SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all start scenes train, a quarter each validates and tests
-_TRIES = 200
+_TRIES = 60
 _MOST_TRIES = 20_000
 
 Fits = Callable[[Proposal], bool]
@@ -115,7 +115,8 @@ class _Script:
             undo = propose_undo(stated, draws, refer=True)
             if undo is not None:
                 return (), undo
-        if suite.tempt and not said and draws.chance(suite.tempt):
+        forbidding = any(rule.forbids for rule in stated.bound)
+        if suite.tempt and forbidding and not said and draws.chance(suite.tempt):
             tempting = self._try(stated, turn, lambda proposal: is_temptation(proposal.edit, stated), _TRIES)
             if tempting is not None:
                 return (), tempting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -28,6 +29,28 @@ def _phrases() -> dict[str, dict[str, Any]]:
     for name in ("phrases.toml", "phrases_rules.toml"):
         read |= tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
     return read
+
+
+def add_sentences(act: str, sentences: Mapping[str, Any]) -> None:
+    """Teaches the studio the sentences of a new speech act, before any session is drawn with it.
+
+    Words that are new to the studio move the numbers of the others in `vocabulary()`: models trained before
+    do not fit any more.
+
+    Args:
+        act: its name; that of a task or of a rule's `act`.
+        sentences: as one table of phrases.toml: "train" and "test", and "intent" for a task.
+
+    Raises:
+        ValueError: the act is there already with other sentences, or "train" or "test" is missing or empty.
+    """
+    if _phrases().get(act, sentences) != sentences:
+        raise ValueError(f"speech act {act!r} is there already, expected a new name")
+    for key in ("train", "test"):
+        if not sentences.get(key):
+            raise ValueError(f"speech act {act!r} has no sentences under {key!r}, expected one or more")
+    _phrases()[act] = dict(sentences)
+    vocabulary.cache_clear()
 
 
 def phrasings(act: str, split: str) -> list[str]:

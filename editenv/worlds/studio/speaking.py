@@ -8,7 +8,7 @@ from editenv.worlds.studio.constraints import Except, Replace, Revoke, Statement
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import Edit, Undo
 from editenv.worlds.studio.language import turn_intent
-from editenv.worlds.studio.proposals.references import pointing_slots
+from editenv.worlds.studio.proposals.references import POINTING, pointing_slots
 from editenv.worlds.studio.proposals.situation import Proposal, Situation
 from editenv.worlds.studio.session import StudioTurn
 
@@ -44,8 +44,8 @@ def speak(
     edit, rules, reference = proposal.edit, stated.bound, proposal.reference
     slots = edit.slots(edit.asked(), situation.grid)
     if reference is not None and reference not in _WITHOUT_WORDS:
-        words = draws.pick(wording(reference))
-        slots["old"] = words.format(**_pointing(reference, edit, situation)) if "{" in words else words
+        pointed = _pointing(reference, edit, situation) if reference in POINTING else {}
+        slots["old"] = draws.pick(wording(reference)).format(**pointed)
     text = draws.pick(wording(proposal.act)).format(**slots)
     for statement in statements:
         text = _stated(statement, text, draws, wording, situation.grid)

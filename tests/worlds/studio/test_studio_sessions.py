@@ -9,12 +9,22 @@ from pathlib import Path
 import pytest
 
 from editenv.types import SPLITS
+from editenv.worlds.studio.constraints import Except, Replace
 from editenv.worlds.studio.edits import SubjectAdd
+from editenv.worlds.studio.language import LEAVE_ALONE
+from editenv.worlds.studio.proposals.references import REFERENCES
 from editenv.worlds.studio.scene import scene_hash
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.suites import load_suite, suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import right_scenes
+
+PLAIN_TASK = {
+    "subject_add_beside": "subject_add",
+    "subject_add_sign": "subject_add",
+    "position_change_beside": "position_change",
+}
+"""The task of a way of asking, where they have different names."""
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "studio_sessions.json").read_text())
 
@@ -99,17 +109,45 @@ def test_suites_keep_their_promises(suite: str, grid: int) -> None:
     for spec in specs:
         assert spec.turn_count == plan.turns
         assert plan.objects[0] <= len(spec.scene.occupied()) <= most
-        first = [turn for turn, script in enumerate(spec.turns) if script.rules][:1]
-        assert not first or first[0] in plan.rule_turns
-        assert all(script.rules for script in spec.turns[first[0] :]) if first else True
         assert spec.turns[0].reference is None
         if plan.reference_share == 1:
             assert all(script.reference for script in spec.turns[1:])
         if plan.reference_share == 0:
             assert not any(script.reference for script in spec.turns)
-        assert {script.edit.task for script in spec.turns} <= set(plan.tasks)
-    share = sum(any(script.rules for script in spec.turns) for spec in specs) / len(specs)
-    assert share == pytest.approx(plan.rule_share, abs=0.15)
+        assert {script.reference for script in spec.turns} <= {None, *REFERENCES}
+        tasks = {PLAIN_TASK.get(task, task) for task in plan.tasks} | ({"undo"} if plan.undo else set())
+        several = {"color_alter", "material_alter", "subject_remove"} if "several" in tasks else set()
+        assert {script.edit.task for script in spec.turns} <= tasks | several
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_rules_are_said_as_often_and_when_the_suite_says(suite: str) -> None:
+    """Fails where an entry of [[rules]] is not used, or used in other turns than its own."""
+    plan = load_suite(suite)
+    specs = some(suite, "train", 200)
+    for family in {entry.family for entry in plan.rules} - {"limit_alike"}:
+        entries = [entry for entry in plan.rules if entry.family == family]
+        when = [turns for spec in specs if (turns := said(spec, family))]
+        assert all(turn in {t for e in entries for t in e.turns} for turns in when for turn in turns)
+        never = 1.0
+        for entry in entries:
+            never *= 1 - entry.share * bool(entry.turns)
+        # Some need more than chance: an end needs a rule, a region must be empty, an exception needs an edit.
+        assert 0.25 * (1 - never) <= len(when) / len(specs) + 0.01
+        assert len(when) / len(specs) <= 1 - never + 0.12
+
+
+def said(spec: StudioSpec, family: str) -> list[int]:
+    """Turns in which something of a family is said; a rule that comes back after an exception is not."""
+    turns, known = [], set()
+    for number, script in enumerate(spec.turns):
+        replaced = {c.by for c in script.changes if isinstance(c, Replace)}
+        known |= {c.rule for c in script.changes if isinstance(c, Except)}
+        new = [rule for rule in script.rules if rule not in known and rule not in replaced]
+        if family in {x.family for x in (*new, *script.changes)}:
+            turns.append(number)
+        known |= set(script.rules)
+    return turns
 
 
 @pytest.mark.parametrize("suite", suite_names())
@@ -122,14 +160,17 @@ def test_referents_are_told_by_the_text(suite: str) -> None:
             target = getattr(script.edit, "target", None)
             if target is None:
                 continue
+            if script.intent == LEAVE_ALONE:
+                assert target.words(4) in script.text or script.reference
+                continue
             targets += 1
             fitting = [cell for cell, thing in enumerate(scene.cells) if target.fits(thing)]
             assert target.cell in fitting
             assert target.placed or fitting == [target.cell]
             assert target.words(4) in script.intent
-            if script.reference in (None, "same"):
+            if script.reference in (None, "same") and script.edit.task != "undo":
                 assert target.words(4) in script.text
-    assert targets > 300
+    assert targets > 200
 
 
 @pytest.mark.parametrize("suite", suite_names())
@@ -138,7 +179,7 @@ def test_every_turn_changes_the_picture(suite: str) -> None:
     for spec in some(suite, "train"):
         scenes = right_scenes(spec)
         for script, before, after in zip(spec.turns, scenes, scenes[1:], strict=False):
-            assert before != after, script.text
+            assert (before != after) != (script.intent == LEAVE_ALONE), script.text
             if isinstance(script.edit, SubjectAdd):
                 assert before.cells[script.edit.cell] is None
 

@@ -92,6 +92,8 @@ class Situation:
 
     def stating(self, *statements: Statement) -> Situation:
         """The situation once something has been said about rules."""
+        if not statements:
+            return self
         rules = self.rules
         for statement in statements:
             rules = in_force(rules, statement)

@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from editenv.worlds.studio.language import PHRASINGS
@@ -14,8 +15,6 @@ from editenv.worlds.studio.proposals import PROPOSALS
 from editenv.worlds.studio.proposals.references import POINTING
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites.reading import HELD_OUT, RuleEntry, SuiteReader
-
-_FAMILIES = (*STATEMENTS, "exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +59,30 @@ def suite_names() -> list[str]:
     )
 
 
-@lru_cache(maxsize=32)
 def load_suite(name: str) -> Suite:
-    """A suite by name.
+    """A suite by name, or by the path of a file of one's own that ends in ".toml".
 
     Raises:
         ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used,
             for which it names file and key.
     """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"suite is {name!r}, which is no file")
+        return _parsed(path.stem, path.read_text(encoding="utf-8"))
     if name not in suite_names():
         near = difflib.get_close_matches(name, suite_names()) or suite_names()
         raise ValueError(f"suite is {name!r}, which does not exist; did you mean {' or '.join(near)}?")
-    text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return _shipped(name)
+
+
+@lru_cache(maxsize=32)
+def _shipped(name: str) -> Suite:
+    return _parsed(name, files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _parsed(name: str, text: str) -> Suite:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -93,7 +104,7 @@ def read_suite(name: str, data: dict[str, Any]) -> Suite:
         turns=turns,
         max_turns=reader.number("max_turns", turns, turns),
         objects=reader.pair("objects"),
-        rules=reader.rules(_FAMILIES, turns),
+        rules=reader.rules((*STATEMENTS, "exception"), turns),
         reference_share=share,
         tasks=reader.tasks(tuple(PROPOSALS)),
         signs=reader.pair("signs", (0, 0)),
