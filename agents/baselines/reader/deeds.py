@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from editenv.agents.baselines.reader.nouns import beside, cell, described_looks, objects
+from editenv.agents.baselines.reader.nouns import beside, cell, described_looks, groups, objects
 from editenv.worlds.studio.edits import (
     BackgroundChange,
     ColorAlter,
     CountChange,
+    Each,
     Edit,
     MaterialAlter,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
     SubjectReplace,
+    Target,
     TextChange,
+    Undo,
 )
 from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.proposals import Situation
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, TEXTS
+from editenv.worlds.studio.proposals.undo import inverse
+from editenv.worlds.studio.scene import BACKGROUNDS, TEXTS
 from editenv.worlds.studio.words import NUMBERS
 
 Slots = Mapping[str, str]
 Deed = Callable[[Slots, Situation], list[Edit]]
+_KINDS: dict[str, type[ColorAlter | MaterialAlter]] = {"color": ColorAlter, "material": MaterialAlter}
 
 
 def edits_of(act: str, slots: Slots, situation: Situation) -> list[Edit]:
@@ -44,7 +49,7 @@ def _add(slots: Slots, situation: Situation) -> list[Edit]:
 
 
 def _remove(slots: Slots, situation: Situation) -> list[Edit]:
-    return [SubjectRemove(target) for target in objects(slots["old"], situation)]
+    return _done_to(slots["old"], situation, SubjectRemove)
 
 
 def _replace(slots: Slots, situation: Situation) -> list[Edit]:
@@ -54,18 +59,44 @@ def _replace(slots: Slots, situation: Situation) -> list[Edit]:
 
 
 def _color(slots: Slots, situation: Situation) -> list[Edit]:
-    found = objects(slots["old"], situation) if slots["value"] in COLORS else []
-    return [ColorAlter(target, slots["value"]) for target in found]
+    return _altered(ColorAlter, slots["old"], slots["value"], situation)
 
 
 def _material(slots: Slots, situation: Situation) -> list[Edit]:
-    found = objects(slots["old"], situation) if slots["value"] in MATERIALS else []
-    return [MaterialAlter(target, slots["value"]) for target in found]
+    return _altered(MaterialAlter, slots["old"], slots["value"], situation)
 
 
 def _open(slots: Slots, situation: Situation) -> list[Edit]:
-    kind = {"color": ColorAlter, "material": MaterialAlter}.get(slots["attribute"])
-    return [] if kind is None else [kind(target) for target in objects(slots["old"], situation)]
+    kind = _KINDS.get(slots["attribute"])
+    return [] if kind is None else _done_to(slots["old"], situation, kind)
+
+
+def _its(slots: Slots, situation: Situation) -> list[Edit]:
+    kind = _KINDS.get(slots["attribute"])
+    return [] if kind is None else _altered(kind, "it", slots["value"], situation)
+
+
+def _altered(
+    kind: type[ColorAlter | MaterialAlter], words: str, value: str, situation: Situation
+) -> list[Edit]:
+    if value not in kind.values:
+        return []
+    return _done_to(words, situation, lambda target: kind(target, value))
+
+
+def _done_to(words: str, situation: Situation, edit: Callable[[Target], Edit]) -> list[Edit]:
+    """The same edit of one object or of several at once, for all that the words may mean."""
+    return [
+        edit(group[0]) if len(group) == 1 else Each(tuple(edit(target) for target in group))
+        for group in groups(words, situation)
+    ]
+
+
+def _undo(slots: Slots, situation: Situation) -> list[Edit]:
+    if situation.previous is None:
+        return []
+    # What is undone is what was shown; the single edit that would do it serves the intent alone.
+    return [Undo(inverse(situation) or BackgroundChange(situation.previous.background))]
 
 
 def _move(slots: Slots, situation: Situation) -> list[Edit]:
@@ -119,6 +150,8 @@ DEEDS: dict[str, Deed] = {
     "count_change": _count,
     "background_change": _background,
     "same": _same,
+    "alter_its": _its,
+    "undo": _undo,
 }
 """Acts that ask for an edit."""
 

@@ -9,8 +9,9 @@ from functools import lru_cache
 
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.language import all_phrasings, speech_acts, tokens
+from editenv.worlds.studio.proposals.references import REFERENCES
 
-_NOUN = "[a-z0-9 ]+?"
+_NOUN = "[a-z0-9 ,]+?"
 _SLOTS = {
     "edit": ".+?",
     "place": r"row \d column \d",
@@ -31,21 +32,23 @@ class Said:
     Attributes:
         act: its name in phrases.toml.
         slots: the words in each of its slots.
+        behind: do its words stand behind the sentence that they go with?
     """
 
     act: str
     slots: Mapping[str, str]
+    behind: bool = False
 
 
 def readings(text: str) -> list[tuple[Said, ...]]:
-    """All ways to read a text as acts: what is said about rules, then the one thing to be done.
+    """All ways to read a text as acts: what is said about rules, in the order of the text, then what is to be done.
 
     Words that ask for nothing may stand around the sentence, set off by marks: the longest run of clauses
     that can be read counts.
     """
     words = [word for word in tokens(text) if word != '"']
     for run in _runs(words):
-        found = list(_read(" ".join(run)))
+        found = [_in_order(acts) for acts in _read(" ".join(run))]
         if found:
             return found
     return []
@@ -54,19 +57,23 @@ def readings(text: str) -> list[tuple[Said, ...]]:
 def _read(text: str) -> Iterator[tuple[Said, ...]]:
     """Readings of a whole text, acts about rules taken off one by one."""
     for act, sentence in _sentences():
-        for slots in _matches(sentence, text):
-            rest = slots.pop("edit", None)
-            if rest is None:
-                yield (Said(act, slots),)
-            else:
-                yield from ((Said(act, slots), *inner) for inner in _read(rest))
+        match = sentence.fullmatch(text)
+        if match is None:
+            continue
+        slots = match.groupdict()
+        rest = slots.pop("edit", None)
+        if rest is None:
+            yield (Said(act, slots),)
+        else:
+            said = Said(act, slots, behind=match.start("edit") == 0)
+            yield from ((said, *inner) for inner in _read(rest))
 
 
-def _matches(sentence: re.Pattern[str], text: str) -> Iterator[dict[str, str]]:
-    """What fills the slots, where the sentence is the text."""
-    match = sentence.fullmatch(text)
-    if match:
-        yield match.groupdict()
+def _in_order(acts: tuple[Said, ...]) -> tuple[Said, ...]:
+    """Acts from the outermost to the innermost, put in the order in which they are said; the deed comes last."""
+    *spoken, deed = acts
+    before = [said for said in spoken if not said.behind]
+    return (*before, *(said for said in reversed(spoken) if said.behind), deed)
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +83,7 @@ def _sentences() -> tuple[tuple[str, re.Pattern[str]], ...]:
         (act, _reversed(pattern))
         for act in speech_acts()
         for pattern in dict.fromkeys((*all_phrasings(act, "train"), *all_phrasings(act, "test")))
-        if "{" in pattern or act not in NAMING
+        if act not in NAMING
     )
 
 
@@ -98,12 +105,11 @@ def _runs(words: list[str]) -> list[list[str]]:
     return sorted(runs, key=len, reverse=True)
 
 
-NAMING = frozenset(("it", "just_added"))
+NAMING = frozenset(REFERENCES) & frozenset(speech_acts()) - {"same"}
 """Acts whose phrases stand in the slot of an object."""
 
 
-@lru_cache(maxsize=64)
-def phrases_of(act: str) -> frozenset[str]:
-    """All that can be said for an act without slots, as plain words."""
+def phrases_of(act: str, slots: Mapping[str, str]) -> set[str]:
+    """All that can be said for an act whose slots are filled, as plain words."""
     found = (*all_phrasings(act, "train"), *all_phrasings(act, "test"))
-    return frozenset(" ".join(tokens(phrase)) for phrase in found)
+    return {" ".join(tokens(phrase.format(**slots))) for phrase in found}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
-from editenv.agents.baselines.reader.grammar import phrases_of
-from editenv.worlds.studio.edits import Beside, SubjectAdd, Target
+from editenv.agents.baselines.reader.grammar import NAMING, phrases_of
+from editenv.worlds.studio.edits import Beside, Target
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals.references import REFERENCES, plain_target
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 from editenv.worlds.studio.words import plural
 
@@ -17,11 +19,22 @@ _PLACE = re.compile(r"row (\d) column (\d)")
 _SIGN = re.compile(rf"(.*\b{SIGN}) that says (\w+)")
 
 
+def groups(words: str, situation: Situation) -> list[tuple[Target, ...]]:
+    """All that the words may mean: objects named together, "them", or one object alone."""
+    if words in phrases_of("them", {}):
+        return [situation.several] if situation.several else []
+    found = [(target,) for target in objects(words, situation)]
+    several = [objects(part, situation) for part in words.split(" and ")]
+    return found or (list(product(*several)) if len(several) > 1 else [])
+
+
 def objects(words: str, situation: Situation) -> list[Target]:
-    """All objects that the words may mean: one where they are clear, none where nothing fits."""
-    for act in ("it", "just_added"):
-        if words in phrases_of(act):
-            return _focus(act, situation)
+    """All single objects that the words may mean: one where they are clear, none where nothing fits."""
+    return _described(words, situation) or _pointed(words, situation)
+
+
+def _described(words: str, situation: Situation) -> list[Target]:
+    """Objects that look as the words say."""
     described, _, where = words.partition(" in row ")
     looks = described_looks(described.removeprefix("the "))
     if looks is None or not words.startswith("the "):
@@ -69,8 +82,14 @@ def described_looks(words: str) -> dict[str, Any] | None:
     return {"shape": shapes.get(shape), "color": color, "material": material, "text": text}
 
 
-def _focus(act: str, situation: Situation) -> list[Target]:
-    """The object of the last edit."""
-    if situation.focus is None or (act == "just_added" and not isinstance(situation.last, SubjectAdd)):
-        return []
-    return [situation.focus] if situation.scene.cells[situation.focus.cell] is not None else []
+def _pointed(words: str, situation: Situation) -> list[Target]:
+    """Objects that the words point at, in any way there is."""
+    found = {
+        cell: None
+        for way in sorted(NAMING)
+        for cell, slots in REFERENCES[way].points(situation)
+        if words in phrases_of(way, slots)
+    }
+    focus = situation.focus
+    named = [focus if focus and focus.cell == cell else plain_target(situation, cell) for cell in found]
+    return [target for target in named if target is not None]

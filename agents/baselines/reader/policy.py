@@ -14,11 +14,12 @@ from editenv.agents.baselines.reader.statements import statements_of
 from editenv.protocols import Observations
 from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.studio.constraints import Statement, right_result
+from editenv.worlds.studio.constraints import Except, Statement, right_result
 from editenv.worlds.studio.edits import Edit
-from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals.conflicts import is_contrary
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
 
@@ -85,7 +86,9 @@ class ReaderPolicy:
         self, notes: _Notes, scene: Scene, picture: Picture, text: str, turn: int
     ) -> tuple[Picture, str, _Notes]:
         """One session's answer and the notes after it."""
-        situation = replace(notes.situation, scene=scene) if notes.situation else Situation(scene, self.grid)
+        situation = notes.situation or Situation(scene, self.grid)
+        # Nothing is left to guess for somebody who sees the picture.
+        situation = replace(situation, scene=scene, loose=frozenset(), vague=())
         found = meanings(text, situation)
         self.instructions += 1
         if len(found) != 1:
@@ -97,7 +100,7 @@ class ReaderPolicy:
         situation = situation.stating(*statements)
         result = right_result(edit, situation.bound, scene, notes.past)
         image = picture.copy() if result == scene else render(result, len(picture))
-        intent = canonical_intent(edit, situation.bound, self.grid)
+        intent = turn_intent(edit, situation.bound, scene, self.grid)
         return image, intent, _Notes(situation.after(edit), past)
 
 
@@ -108,7 +111,16 @@ def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...
         for statements in statements_of(spoken, situation):
             for edit in edits_of(deed.act, deed.slots, situation.stating(*statements)):
                 found[statements, edit] = None
-    return [meaning for meaning in found if _possible(meaning[1], situation.scene)]
+    return [m for m in found if _possible(m[1], situation.scene) and _excepts_rightly(*m, situation)]
+
+
+def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, situation: Situation) -> bool:
+    """Is every exception made for a rule that the edit is against, and enough to let it pass?"""
+    lifted = situation.stating(*statements)
+    rules = [statement.rule for statement in statements if isinstance(statement, Except)]
+    return not rules or (
+        all(is_contrary(edit, rule, situation) for rule in rules) and not lifted.impossible(edit)
+    )
 
 
 def _possible(edit: Edit, scene: Scene) -> bool:

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from editenv.agents.baselines.reader.grammar import Said
-from editenv.worlds.studio.constraints import AttributeRule, Revoke, Rule, Statement
+from editenv.agents.baselines.reader.nouns import objects
+from editenv.worlds.studio.constraints import (
+    AttributeRule,
+    AvoidLook,
+    Except,
+    KeepEmpty,
+    LimitAlike,
+    LimitCount,
+    Protect,
+    Replace,
+    Revoke,
+    Rule,
+    ScopedRule,
+    Statement,
+)
 from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.scene import COLORS, MATERIALS
+from editenv.worlds.studio.words import NUMBERS, REGIONS
 
 Slots = Mapping[str, str]
 
 
 def statements_of(spoken: Sequence[Said], situation: Situation) -> list[tuple[Statement, ...]]:
-    """All that a few acts may say about rules together; one of them without acts."""
+    """All that a few acts may say about rules together; one that is empty where there are no acts."""
     found: list[tuple[Statement, ...]] = [()]
     for said in spoken:
         if said.act not in STATEMENTS:
@@ -40,9 +55,60 @@ def _named(words: str, situation: Situation) -> list[Rule]:
     return [rule for rule in situation.rules if rule.slots(situation.grid)["rule"] == words]
 
 
+def _replaced(slots: Slots, situation: Situation) -> list[Statement]:
+    by = _attribute(slots, situation)
+    named = (rule for rule in _named(slots["rule"], situation) if isinstance(rule, AttributeRule))
+    return [
+        Replace(rule, new)
+        for rule in named
+        for new in by
+        if isinstance(new, AttributeRule) and rule.attribute == new.attribute
+    ]
+
+
+def _exception(slots: Slots, situation: Situation) -> list[Statement]:
+    """Nobody says which rule: the one that the edit is against (`is_meant`)."""
+    return [Except(rule) for rule in situation.rules]
+
+
+def _scoped(slots: Slots, situation: Situation) -> list[Statement]:
+    attribute = _attribute_of(slots["value"])
+    return [] if attribute is None else [ScopedRule(slots["shape"], attribute, slots["value"])]
+
+
+def _protect(slots: Slots, situation: Situation) -> list[Statement]:
+    return [Protect(target) for target in objects(slots["old"], situation)]
+
+
+def _avoid(slots: Slots, situation: Situation) -> list[Statement]:
+    attribute = _attribute_of(slots["value"])
+    return [] if attribute is None else [AvoidLook(attribute, slots["value"])]
+
+
+def _keep_empty(slots: Slots, situation: Situation) -> list[Statement]:
+    name = slots["where"].removeprefix("the ")
+    return [KeepEmpty(name)] if name in REGIONS else []
+
+
+def _limit(slots: Slots, situation: Situation) -> list[Statement]:
+    return [LimitCount(NUMBERS.index(slots["count"]))] if slots["count"] in NUMBERS[1:] else []
+
+
+def _alike(slots: Slots, situation: Situation) -> list[Statement]:
+    return [LimitAlike(slots["attribute"])]
+
+
 STATEMENTS: dict[str, Callable[[Slots, Situation], list[Statement]]] = {
     "rule_attribute": _attribute,
+    "rule_scoped": _scoped,
+    "rule_protect": _protect,
+    "rule_avoid": _avoid,
+    "rule_keep_empty": _keep_empty,
+    "rule_limit": _limit,
+    "rule_limit_alike": _alike,
     "revoke": _revoke,
+    "replace": _replaced,
+    "exception": _exception,
 }
 """Acts about rules."""
 
