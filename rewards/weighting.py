@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import isfinite
 from numbers import Real
@@ -82,4 +82,14 @@ def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
 
 def with_reward(scores: Scores, weights: RewardWeights) -> Scores:
     """The same scores with their `reward` filled in."""
-    return replace(scores, reward=weighted_reward(scores, weights))
+    # Called at every turn, where dataclasses.replace takes three times as long.
+    return Scores(
+        scores.instruction_following,
+        scores.content_consistency,
+        scores.global_awareness,
+        scores.turn_consistency,
+        scores.rule_kept,
+        weighted_reward(scores, weights),
+        scores.detail,
+        scores.error,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 
 from editenv.rewards.weighting import RewardWeights, weighted_reward, weights_from_json, with_reward
@@ -48,3 +50,13 @@ def test_unknown_and_empty_weights_are_refused() -> None:
         weights_from_json({"beauty": 1.0})
     with pytest.raises(ValueError, match="all reward weights are 0"):
         weights_from_json({})
+
+
+def test_nothing_but_the_reward_is_changed_by_it() -> None:
+    """Fails where Scores gets a field that the reward's copy forgets."""
+    scores = Scores(*[0.1 * number for number in range(5)], reward=9.0, detail={"a": 1}, error="e")
+    assert with_reward(scores, RewardWeights()) == replace(scores, reward=0.0)
+    unscored = replace(scores, error=None)
+    paid = weighted_reward(unscored, PUBLISHED)
+    assert paid > 0 and with_reward(unscored, PUBLISHED) == replace(unscored, reward=paid)
+    assert len(fields(Scores)) == 8
