@@ -44,11 +44,11 @@ def test_parts_are_box_and_discrete() -> None:
     assert kinds == {"Box", "Discrete"}
 
 
-@pytest.mark.parametrize("suite", ["mixed", "mice-cm", "mice-cu"])
+@pytest.mark.parametrize("suite", suite_names())
 def test_right_operations_are_paid_in_full(suite: str) -> None:
-    """Fails where an instruction of these suites takes what no single operation can do."""
+    """Fails where an instruction takes what no single operation can do, "leave" and "undo" included."""
     env = make(suite=suite, split="test")
-    for session in range(25):
+    for session in range(12):
         env.reset(seed=1, options={"session": session})
         scenes = right_scenes(env.session.spec)
         for before, after in pairwise(scenes):
@@ -174,9 +174,3 @@ def test_unreadable_cells_cannot_be_edited() -> None:
     assert not info["carried_out"]
     back, *_, info = env.step(np.array(env.parts.encode(task="undo")))
     assert np.array_equal(back["image"], noise)
-
-
-def test_every_suite_can_be_opened() -> None:
-    for suite in suite_names():
-        env = make(suite=suite)
-        assert env.reset(seed=0)[0] in env.observation_space
