@@ -71,10 +71,13 @@ class ImperfectScorer:
     def _judge(self, turn: TurnOutcome, truth: Scores) -> Scores:
         errors, luck = self.errors, _Luck(self.seed, turn)
         detail = {"truth": truth.to_json()}
-        fails = 1 - (1 - errors.failure_rate) * (1 - errors.failure_flat * is_flat(turn.after))
+        flat = errors.failure_flat if errors.failure_flat and is_flat(turn.after) else 0.0
+        fails = 1 - (1 - errors.failure_rate) * (1 - flat)
         if luck.uniform("failure") < fails:
             return Scores(detail=detail, error="imperfect: no answer, as the error model has it")
-        shift = min(1.0, tint(turn.before, turn.after) / errors.tint_full) * errors.tint_false_alarm
+        shift = errors.tint_false_alarm
+        if shift:
+            shift *= min(1.0, tint(turn.before, turn.after) / errors.tint_full)
         lenient = 1 - (1 - errors.yes_bias) * (1 - shift)
         task = getattr(getattr(turn.speech.meaning, "edit", None), "task", "")
         judged: dict[str, Any] = {}
