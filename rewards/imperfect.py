@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import blake2b
 from math import sqrt
 from statistics import NormalDist
@@ -17,6 +17,7 @@ from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import SCORE_NAMES, Picture, Scores, TurnOutcome
 
 _NORMAL = NormalDist()
+_FIELDS = tuple(field.name for field in fields(Scores))
 
 
 class ImperfectScorer:
@@ -70,7 +71,7 @@ class ImperfectScorer:
 
     def _judge(self, turn: TurnOutcome, truth: Scores) -> Scores:
         errors, luck = self.errors, _Luck(self.seed, turn)
-        detail = {"truth": truth.to_json()}
+        detail = {"truth": {name: getattr(truth, name) for name in _FIELDS}}
         flat = errors.failure_flat if errors.failure_flat and is_flat(turn.after) else 0.0
         fails = 1 - (1 - errors.failure_rate) * (1 - flat)
         if luck.uniform("failure") < fails:
@@ -104,7 +105,8 @@ def tint(before: Picture, after: Picture) -> float:
 
 def is_flat(picture: Picture) -> bool:
     """Is the picture of one colour."""
-    return bool((picture == picture[0, 0]).all())
+    # Most pictures show it in their first row.
+    return all(bool((part == picture[0, 0]).all()) for part in (picture[0], picture))
 
 
 def _votes(true: float, rates: Rates, lenient: float, errors: ErrorModel, luck: _Luck, name: str) -> float:
