@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene, Thing
+from editenv.worlds.studio.scene import (
+    BACKGROUNDS,
+    COLORS,
+    MATERIALS,
+    SHAPES,
+    SIGN,
+    TEXTS,
+    Scene,
+    Thing,
+    things,
+)
 
 
 def start_scene(draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> Scene:
@@ -25,12 +35,14 @@ def start_scene(draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[
         sign = Thing(SIGN, draws.pick(COLORS), text=texts.pop(draws.below(len(texts))))
         cells[free.pop(draws.below(len(free)))] = sign
         count -= 1
+    below, shapes, colors, materials = draws.below, len(SHAPES), len(COLORS), len(MATERIALS)
     for _ in range(count):
-        thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), draws.pick(MATERIALS))
-        while (thing.shape, thing.color) in seen:
-            thing = Thing(draws.pick(SHAPES), draws.pick(COLORS), thing.material)
-        seen.add((thing.shape, thing.color))
-        cells[free.pop(draws.below(len(free)))] = thing
+        shape, color, material = below(shapes), below(colors), below(materials)
+        while (shape, color) in seen:
+            shape, color = below(shapes), below(colors)
+        seen.add((shape, color))
+        # Most scenes are thrown away, since they belong to another split: their objects are not made anew.
+        cells[free.pop(below(len(free)))] = things()[(shape * colors + color) * materials + material]
     return Scene(tuple(cells), draws.pick(BACKGROUNDS))
 
 
