@@ -47,7 +47,7 @@ def chat_messages(session: Session | Mapping[str, Any]) -> list[dict[str, Any]]:
             session; without `images` the pictures between source and present one are left out.
     """
     told = _of_session(session) if isinstance(session, Session) else _of_observation(session)
-    messages = []
+    messages: list[dict[str, Any]] = []
     for turn, picture in enumerate(told.pictures):
         said = told.transcript[turn] if turn < len(told.transcript) else ""
         if turn:
@@ -107,8 +107,12 @@ def picture_from_url(url: str) -> Picture:
 
 def _user_parts(picture: Picture | None, said: str) -> list[dict[str, Any]]:
     """One message's parts: the picture where it is known, the instruction where there is one."""
-    shown = [] if picture is None else [{"type": "image_url", "image_url": {"url": data_url(picture)}}]
-    return [*shown, *([{"type": "text", "text": said}] if said else [])]
+    parts: list[dict[str, Any]] = []
+    if picture is not None:
+        parts.append({"type": "image_url", "image_url": {"url": data_url(picture)}})
+    if said:
+        parts.append({"type": "text", "text": said})
+    return parts
 
 
 def _of_session(session: Session) -> Conversation:

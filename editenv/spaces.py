@@ -151,11 +151,12 @@ def batched(space: spaces.Dict, count: int) -> spaces.Dict:
         count: sessions.
     """
     batch = batch_space(space, count)
+    assert isinstance(batch, spaces.Dict), "the batch of a Dict is a Dict"
     for name, single in space.items():
         if isinstance(single, spaces.Box):
             box = batch[name]
             for bound in ("low", "high", "bounded_below", "bounded_above"):
-                setattr(box, bound, np.broadcast_to(getattr(single, bound).flat[0], box.shape))
+                setattr(box, bound, np.broadcast_to(getattr(single, bound).flat[0], (count, *single.shape)))
     return batch
 
 

@@ -88,7 +88,7 @@ def _count(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene |
     fitting = [c for c in scene.occupied() if _fits(scene.cells[c], looks)]
     missing = operation.count - len(fitting)
     like = scene.cells[fitting[0]] if fitting else None
-    new = _thing((like.attributes() if like else {}) | looks) if missing > 0 else None
+    new = _thing({**(like.attributes() if like else {}), **looks}) if missing > 0 else None
     places = _from(operation.cell, scene.empty() if missing > 0 else fitting)
     if "shape" not in looks or len(places) < abs(missing) or (missing > 0 and new is None):
         return None
@@ -146,7 +146,7 @@ def _changed(cells: tuple[int, ...], scene: Scene, looks: Mapping[str, str]) -> 
     """The scene with new looks for the objects in some cells; None where one cannot take them on."""
     for cell in cells:
         old = scene.cells[cell]
-        thing = None if old is None or old is UNREADABLE else _thing(old.attributes() | looks)
+        thing = None if old is None or old is UNREADABLE else _thing({**old.attributes(), **looks})
         if thing is None:
             return None
         scene = scene.put(cell, thing)

@@ -115,7 +115,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             raise ResetNeeded("no session is open, call reset first")
         return value_masks(self.parts, self._scenes[-1], first=len(self._scenes) < 2)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The session's filmstrip, as `MICEEditEnv.render` gives it."""
         return self.inner.render()
 
