@@ -47,8 +47,7 @@ def speak(
         pointed = _pointing(reference, edit, situation) if reference in POINTING else {}
         slots["old"] = draws.pick(wording(reference)).format(**pointed)
     text = draws.pick(wording(proposal.act)).format(**slots)
-    for statement in statements:
-        text = _stated(statement, text, draws, wording, situation.grid)
+    text = _with_statements(text, statements, draws, wording, situation.grid)
     return StudioTurn(
         text=text,
         intent=turn_intent(edit, rules, situation.scene, situation.grid),
@@ -73,11 +72,31 @@ def _pointing(reference: str, edit: Edit, situation: Situation) -> dict[str, str
     return pointing_slots(reference, situation, target.cell)
 
 
-def _stated(statement: Statement, text: str, draws: Draws, wording: Wording, grid: int) -> str:
-    """The sentence with what is said about a rule in front of it or behind it."""
-    if isinstance(statement, Except | Revoke | Replace):
-        slots = statement.rule.slots(grid)
-        if isinstance(statement, Replace):
-            slots = slots | {"value": statement.by.slots(grid)["value"]}
-        return draws.pick(wording(statement.family)).format(**slots | {"edit": text})
-    return draws.pick(wording(statement.act)).format(**statement.slots(grid) | {"edit": text})
+def _with_statements(
+    text: str, statements: Sequence[Statement], draws: Draws, wording: Wording, grid: int
+) -> str:
+    """The sentence with what is said about rules around it, in the order in which it counts.
+
+    What is said in front of the sentence is read before what is said behind it.
+    """
+    before: list[tuple[str, Statement]] = []
+    behind: list[tuple[str, Statement]] = []
+    for statement in statements:
+        options = wording(_act(statement))
+        if behind:
+            options = [pattern for pattern in options if pattern.startswith("{edit}")]
+        pattern = draws.pick(options)
+        (behind if pattern.startswith("{edit}") else before).append((pattern, statement))
+    for pattern, statement in (*reversed(before), *behind):
+        text = pattern.format(**_statement_slots(statement, grid) | {"edit": text})
+    return text
+
+
+def _act(statement: Statement) -> str:
+    return statement.family if isinstance(statement, Except | Revoke | Replace) else statement.act
+
+
+def _statement_slots(statement: Statement, grid: int) -> dict[str, str]:
+    if isinstance(statement, Replace):
+        return statement.rule.slots(grid) | {"value": statement.by.slots(grid)["value"]}
+    return statement.rule.slots(grid) if isinstance(statement, Except | Revoke) else statement.slots(grid)
