@@ -85,7 +85,8 @@ def test_every_task_has_sentences_and_proposals() -> None:
     """Fails where a task is added to one of the three lists alone."""
     assert set(EDITS) - {"undo"} <= set(PROPOSALS)
     assert set(EDITS) <= set(speech_acts())
-    assert all(intent_patterns(task) for task in EDITS)
+    # An undo's intent is that of the edit that brings the picture back.
+    assert all(intent_patterns(task) for task in EDITS if task != "undo")
     assert intent_patterns("same") == ()
 
 
