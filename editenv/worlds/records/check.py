@@ -75,7 +75,7 @@ def check_sessions_file(path: str | Path) -> Report:
     for line in lines:
         _describe(report, line, seen)
         try:
-            _use(file, line)
+            _use(report, file, line)
         except ValueError as error:
             report.errors.append({"line": line.number, "error": str(error)})
         else:
@@ -93,13 +93,13 @@ def _describe(report: Report, line: Line, seen: dict[str, int]) -> None:
     record, where = line.record, {"line": line.number}
     report.turns += record.turn_count
     report.with_meaning += line.extra is not None
-    report.rules += any(map(stated_rule, record.instruction))
-    report.references += sum(bool(pronouns(said)) for said in record.instruction)
     first = seen.setdefault(record.id, line.number)
     if first != line.number:
         report.repeated.append(where | {"first": first})
     if line.extra is not None:
         return  # Its meaning is read from the key, not from sentences.
+    report.rules += any(map(stated_rule, record.instruction))
+    report.references += sum(bool(pronouns(said)) for said in record.instruction)
     for number, turn in enumerate(record.turns):
         if take_apart(turn.formatted_instruction) is None:
             finding = {"turn": number, "sentence": turn.formatted_instruction}
@@ -107,12 +107,15 @@ def _describe(report: Report, line: Line, seen: dict[str, int]) -> None:
     report.contradictions += [where | asdict(found) for found in contradictions(record)]
 
 
-def _use(file: SessionsFile, line: Line) -> None:
+def _use(report: Report, file: SessionsFile, line: Line) -> None:
     """Does with a record what playing it does first; ValueError where that fails."""
     if line.extra is not None:
         alone = SessionsFile(file.path, (line,), file.folder)
         size_and_grid(alone)
-        turn_limit(alone, line, read_spec(alone, line))
+        spec = read_spec(alone, line)
+        turn_limit(alone, line, spec)
+        report.rules += any(turn.rules for turn in spec.turns)
+        report.references += sum(turn.reference is not None for turn in spec.turns)
     with at_line(file.path, line.number, "image"):
         load_picture(file.folder, line.record.image)
 

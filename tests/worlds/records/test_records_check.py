@@ -79,6 +79,8 @@ def test_exported_sessions_are_checked_by_their_meaning(tmp_path, capsys):
     status, report = check(capsys, path)
     assert (status, report["sessions"], report["with_meaning"]) == (0, 3, 3)
     assert report["unparsed_sentences"] == report["contradictions"] == []
+    # Every session of mice-cm states a rule, and nothing in it points back.
+    assert (report["rules"], report["references"]) == (3, 0)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[1]["editenv"]["spec"]["scene"][1:] = [0] * 16
     write_lines(tmp_path, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from editenv.worlds.records.scenes import StudioRecordsWorld
 from editenv.worlds.records.session import record_from_json
 from editenv.worlds.studio.constraints import AttributeRule, right_result
 from editenv.worlds.studio.edits import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove, Target
-from editenv.worlds.studio.language import LEAVE_ALONE, canonical_intent
+from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import SHAPES, SIGN, Scene, Thing
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -136,8 +137,8 @@ def test_brackets_name_every_object_and_add_nothing_else(exported):
         for turn in world.session("test", 5, index).turns:
             bracketed = in_brackets(turn.intent)
             assert bracketed.replace("[", "").replace("]", "") == turn.intent
-            if "background" not in turn.intent and turn.intent != LEAVE_ALONE:
-                assert "[" in bracketed
+            outside = re.sub(r"\[[^]]*\]", "", bracketed)
+            assert not re.search("|".join((*SHAPES, SIGN)), outside), bracketed
 
 
 def test_lines_hold_the_published_keys_and_one_more(exported):
