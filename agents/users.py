@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from editenv.agents.baselines import POLICIES
+from editenv.agents.baselines.clumsy import ClumsyPolicy
 from editenv.agents.baselines.reader.policy import ReaderPolicy, Unclear
 from editenv.agents.play import play
 from editenv.agents.played import turn_scores
@@ -17,6 +18,7 @@ from editenv.agents.report.speaking import Speaking, markdown, speaking
 from editenv.build import find, make_vector_env
 from editenv.configs.schema import UsersConfig
 from editenv.session import Session
+from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.suites import suite_names
 
 SUITE = "persona"
@@ -60,6 +62,7 @@ def users(config: UsersConfig) -> dict[str, Any]:
         agent: {name: measure_persona(name, agent, config) for name in config.personas} for agent in AGENTS
     }
     understood = {suite: read_suite(suite, config) for suite in suites}
+    understood |= {f"{SUITE}, {name}, failing": read_persona(name, config) for name in config.personas}
     text = _report(spoken, understood)
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,18 @@ def read_suite(suite: str, config: UsersConfig) -> Understood:
     """What the reader makes of a suite, whose script is read out; personas speak in theirs."""
     user: dict[str, Any] = {"user": "goal"} if suite == SUITE else {}
     sessions, policy = _played("reader", config, suite=suite, **user)
-    assert isinstance(policy, ReaderPolicy)
+    return _understood(sessions, policy)
+
+
+def read_persona(name: str, config: UsersConfig) -> Understood:
+    """What the reader makes of a persona, who often has to ask again as 30% of its turns fail."""
+    envs = _envs(config, suite=SUITE, user="goal", user_settings={"persona": name})
+    reader = ReaderPolicy(envs)
+    sessions = play(envs, ClumsyPolicy(envs, other=reader), range(config.sessions), config.seed)
+    return _understood(sessions, reader)
+
+
+def _understood(sessions: list[Session], policy: ReaderPolicy) -> Understood:
     means = {
         name: float(np.mean(values))
         if (values := [v for row in rows for v in row if v is not None])
@@ -94,10 +108,14 @@ def read_suite(suite: str, config: UsersConfig) -> Understood:
 
 def _played(agent: str, config: UsersConfig, **settings: Any) -> tuple[list[Session], Any]:
     """Sessions 0, 1, ... with an agent, and the agent."""
-    count = min(config.num_envs, config.sessions)
-    envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", split=config.split, **settings)
+    envs = _envs(config, **settings)
     policy = find("policy", agent, POLICIES)(envs)
     return play(envs, policy, range(config.sessions), config.seed), policy
+
+
+def _envs(config: UsersConfig, **settings: Any) -> MICEEditVectorEnv:
+    count = min(config.num_envs, config.sessions)
+    return make_vector_env(num_envs=count, autoreset_mode="Disabled", split=config.split, **settings)
 
 
 def _report(spoken: dict[str, dict[str, Speaking]], understood: dict[str, Understood]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from editenv.sims.mind import Mind
 from editenv.sims.persona import Persona
 from editenv.sims.plan import conforming, elements, remaining
-from editenv.worlds.studio.constraints import AttributeRule
+from editenv.worlds.studio.constraints import AttributeRule, in_force
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import (
     ColorAlter,
@@ -55,7 +55,7 @@ def choose(mind: Mind, persona: Persona, draws: Draws, mood: str = "ask") -> Cho
     drops = mind.situation.rules[len(kept) :]
     stated = None if drops else _rule_worth_stating(mind, edits)
     if stated:
-        kept = (*kept, stated)
+        kept = in_force(kept, stated)
         possible = _shortened(edits, stated, mind)
     refer = draws.chance(persona.references)
     mood, wanted = _most_urgent(mind, possible, refer, mood)
@@ -116,7 +116,7 @@ def _rule_worth_stating(mind: Mind, edits: list[Edit]) -> AttributeRule | None:
 def _shortened(edits: list[Edit], rule: AttributeRule, mind: Mind) -> list[Edit]:
     """The edits that need not name an attribute once the rule is in force."""
     situation = mind.situation
-    possible = conforming(edits, (*situation.rules, rule), situation.scene, mind.target)
+    possible = conforming(edits, in_force(situation.rules, rule), situation.scene, mind.target)
     attribute = rule.attribute
     return [
         edit

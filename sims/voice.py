@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from editenv.sims.choice import Choice, is_pointed_at, is_the_same
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
+from editenv.worlds.studio.constraints import Revoke
 from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace, Target
-from editenv.worlds.studio.language import canonical_intent, phrasings
+from editenv.worlds.studio.edits import ColorAlter, MaterialAlter, SubjectAdd, SubjectReplace, Target
+from editenv.worlds.studio.language import all_phrasings
+from editenv.worlds.studio.proposals import Proposal, Situation
+from editenv.worlds.studio.proposals.references import POINTING, REFERENCES, plain_target
 from editenv.worlds.studio.scene import UNREADABLE, Thing
+from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.speaking import speak
 
 _PLACED = 0.15
+_ITS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +38,44 @@ class Voice:
     def speak(self, choice: Choice) -> GoalTurn:
         """The choice as an instruction and its meaning."""
         situation = choice.mind.situation
-        edit, act, reference = self._words(choice)
-        slots = edit.slots(edit.asked(), situation.grid)
-        if reference in ("it", "just_added"):
-            slots["old"] = self._sentence(reference)
-        sentence = self._sentence(act).format(**slots)
+        turn = speak(situation, self._proposal(choice), self.draws, self._sentences)
         frame = self._surrounded(self._with_rules("{edit}", choice), choice.mood)
+        said = {field.name: getattr(turn, field.name) for field in fields(StudioTurn)}
+        said |= {
+            "text": frame.replace("{edit}", turn.text),
+            "changes": tuple(Revoke(rule) for rule in choice.drops),
+        }
         return GoalTurn(
-            text=frame.replace("{edit}", sentence),
-            intent=canonical_intent(edit, situation.rules, situation.grid),
-            edit=edit,
-            rules=situation.rules,
-            reference=reference,
+            **said,
             mind=choice.mind,
-            sentence=sentence,
+            sentence=turn.text,
             frame=frame,
             mood=choice.mood,
             states=choice.states is not None,
             drops=bool(choice.drops),
         )
 
-    def _words(self, choice: Choice) -> tuple[Edit, str, str | None]:
-        """The edit with words for its object, the speech act that says it, and how it points back."""
+    def _proposal(self, choice: Choice) -> Proposal:
+        """The edit with words for its object, the speech act that says it, and how it points at something."""
         situation, edit = choice.mind.situation, choice.edit
         if isinstance(edit, SubjectAdd):
             vague = self._vaguely(edit, choice)
             there = choice.refer and is_pointed_at(edit, situation)
-            return (vague, "subject_add_there", "there") if there else (vague, edit.task, None)
+            return Proposal(vague, "subject_add_there", "there") if there else Proposal(vague, edit.task)
         if not hasattr(edit, "target"):
-            return edit, edit.task, None
+            return Proposal(edit, edit.task)
         target, reference = self._object(edit.target.cell, choice)
         edit = replace(edit, target=target)  # type: ignore[type-var]
         if isinstance(edit, SubjectReplace):
-            return self._vaguely(edit, choice), edit.task, reference
+            return Proposal(self._vaguely(edit, choice), edit.task, reference)
         if isinstance(edit, ColorAlter | MaterialAlter):
             if choice.refer and reference is None and is_the_same(edit, situation):
-                return edit, "same", "same"
+                return Proposal(edit, "same", "same")
             if situation.ruled(edit.attribute):
-                return replace(edit, value=None), "alter_open", reference
-        return edit, edit.task, reference
+                return Proposal(replace(edit, value=None), "alter_open", reference)
+            if reference == "it" and self.draws.chance(_ITS):
+                return Proposal(edit, "alter_its", "its")
+        return Proposal(edit, edit.task, reference)
 
     def _object(self, cell: int, choice: Choice) -> tuple[Target, str | None]:
         """How the object of a cell is spoken of."""
@@ -80,10 +85,18 @@ class Voice:
             return situation.focus, "just_added" if added else "it"
         if thing is None or thing is UNREADABLE:
             return Target(cell, placed=True), None
+        way = self._pointing(cell, situation) if choice.refer else None
+        if way is not None:
+            return plain_target(situation, cell) or Target(cell, thing.shape, placed=True), way
         clear = [option for option in _options(cell, thing) if situation.unique(option)]
         if not clear or self.draws.chance(_PLACED):
             return Target(cell, thing.shape, placed=True), None
         return clear[-1] if self.draws.chance(self.persona.fullness) else clear[0], None
+
+    def _pointing(self, cell: int, situation: Situation) -> str | None:
+        """A way to point at the object of a cell, of those that the picture or the transcript offers."""
+        ways = [way for way in POINTING if any(c == cell for c, _ in REFERENCES[way].points(situation))]
+        return self.draws.pick(ways) if ways else None
 
     def _vaguely(self, edit: SubjectAdd | SubjectReplace, choice: Choice) -> SubjectAdd | SubjectReplace:
         """The edit less what a rule in force says already, and less what a vague person forgets to say."""
@@ -96,23 +109,25 @@ class Voice:
         return replace(edit, **unsaid)
 
     def _with_rules(self, text: str, choice: Choice) -> str:
-        """The sentence with the rules that are stated or dropped along with it."""
+        """The sentence with the rules that are stated or dropped along with it, in this order of the text."""
+        grid = choice.mind.situation.grid
         if choice.states:
-            text = self._sentence("rule_attribute").format(value=choice.states.value, edit=text)
+            pattern = self.draws.pick(self._sentences(choice.states.act))
+            text = pattern.format(**choice.states.slots(grid) | {"edit": text})
         for rule in choice.drops:
-            text = self._sentence("revoke").format(edit=text, **rule.slots(choice.mind.situation.grid))
+            text = self.draws.pick(self._sentences("revoke")).format(**rule.slots(grid) | {"edit": text})
         return text
 
-    def _sentence(self, act: str) -> str:
-        """A sentence of a speech act that the persona would choose."""
+    def _sentences(self, act: str) -> list[str]:
+        """The sentences of a speech act that the persona would choose from."""
         polite = self.draws.chance(self.persona.politeness)
-        all_of_them = phrasings(act, self.split)
+        all_of_them = all_phrasings(act, self.split)
         fitting = [s for s in all_of_them if ("please" in s) == polite] or all_of_them
         if self.persona.length == "any":
-            return self.draws.pick(fitting)
+            return fitting
         lengths = [len(sentence.split()) for sentence in fitting]
         wanted = min(lengths) if self.persona.length == "short" else max(lengths)
-        return self.draws.pick([s for s, length in zip(fitting, lengths, strict=True) if length == wanted])
+        return [s for s, length in zip(fitting, lengths, strict=True) if length == wanted]
 
     def _surrounded(self, text: str, mood: str) -> str:
         """The sentence with words around it that ask for nothing."""

@@ -1,4 +1,4 @@
-"""The agent that is always told what was meant and often gets it wrong: something for users to react to."""
+"""The agent that often gets it wrong, as often as one likes: something for users to react to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from editenv.agents.baselines.oracle import OraclePolicy
-from editenv.protocols import Observations
+from editenv.protocols import Observations, Policy
 from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
@@ -19,31 +19,34 @@ _Memory = tuple[Any, int, int]
 
 
 class ClumsyPolicy:
-    """An oracle that fails a share of its turns: it does nothing, or does what was asked and breaks more.
+    """Another agent that fails a share of its turns: it does nothing, or does what was asked and breaks more.
 
-    A memory is (the oracle's, seed, turn); whether and how a turn fails follows from seed and turn.
+    A memory is (the other's, seed, turn); whether and how a turn fails follows from seed and turn.
 
     Args:
         envs: whose sessions are played, of studio scenes.
         failing: share of turns that fail; in half of these nothing is done, in the others an object that
             nobody spoke of changes too.
+        other: the agent that acts; None for the oracle.
     """
 
-    def __init__(self, envs: MICEEditVectorEnv, failing: float = 0.3) -> None:
-        self.oracle = OraclePolicy(envs)
+    def __init__(
+        self, envs: MICEEditVectorEnv, failing: float = 0.3, other: Policy[Any] | None = None
+    ) -> None:
+        self.other: Policy[Any] = OraclePolicy(envs) if other is None else other
         self.failing = failing
         self.grid = envs.director.world.grid  # type: ignore[attr-defined]
 
     def start(self, observations: Observations, seeds: Any) -> list[_Memory]:
         """Turn 0 of each."""
-        memories = self.oracle.start(observations, seeds)
+        memories = self.other.start(observations, seeds)
         return [(memory, seed, 0) for memory, seed in zip(memories, seeds, strict=True)]
 
     def act(
         self, observations: Observations, memories: list[_Memory]
     ) -> tuple[dict[str, Any], list[_Memory]]:
-        """The oracle's actions, less what goes wrong."""
-        actions, kept = self.oracle.act(observations, [memory[0] for memory in memories])
+        """The other's actions, less what goes wrong."""
+        actions, kept = self.other.act(observations, [memory[0] for memory in memories])
         images = []
         for row, (_, seed, turn) in enumerate(memories):
             rng = np.random.default_rng((seed, turn))

@@ -40,18 +40,20 @@ class Said:
     behind: bool = False
 
 
-def readings(text: str) -> list[tuple[Said, ...]]:
-    """All ways to read a text as acts: what is said about rules, in the order of the text, then what is to be done.
+def readings(text: str) -> Iterator[list[tuple[Said, ...]]]:
+    """Ways to read a text as acts: what is said about rules, as the text has it, then what is to be done.
 
-    Words that ask for nothing may stand around the sentence, set off by marks: the longest run of clauses
-    that can be read counts.
+    Words that ask for nothing may stand around the sentence, set off by marks, so every run of clauses is
+    read, the longest first.
+
+    Yields:
+        All readings of one run.
     """
     words = [word for word in tokens(text) if word != '"']
     for run in _runs(words):
         found = [_in_order(acts) for acts in _read(" ".join(run))]
         if found:
-            return found
-    return []
+            yield found
 
 
 def _read(text: str) -> Iterator[tuple[Said, ...]]:
@@ -70,7 +72,7 @@ def _read(text: str) -> Iterator[tuple[Said, ...]]:
 
 
 def _in_order(acts: tuple[Said, ...]) -> tuple[Said, ...]:
-    """Acts from the outermost to the innermost, put in the order in which they are said; the deed comes last."""
+    """Acts from the outermost to the innermost, put in the order of the text; the deed comes last."""
     *spoken, deed = acts
     before = [said for said in spoken if not said.behind]
     return (*before, *(said for said in reversed(spoken) if said.behind), deed)

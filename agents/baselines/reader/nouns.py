@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from editenv.agents.baselines.reader.grammar import NAMING, phrases_of
-from editenv.worlds.studio.edits import Beside, Target
+from editenv.worlds.studio.edits import Beside, SubjectAdd, Target
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.proposals.references import REFERENCES, plain_target
@@ -83,13 +83,20 @@ def described_looks(words: str) -> dict[str, Any] | None:
 
 
 def _pointed(words: str, situation: Situation) -> list[Target]:
-    """Objects that the words point at, in any way there is."""
+    """Objects that the words point at, in any way there is; "it" is what was edited last."""
+    focus = situation.focus
+    if focus is not None and any(words in phrases_of(way, {}) for way in _focusing(situation)):
+        return [focus]
     found = {
         cell: None
         for way in sorted(NAMING)
         for cell, slots in REFERENCES[way].points(situation)
         if words in phrases_of(way, slots)
     }
-    focus = situation.focus
-    named = [focus if focus and focus.cell == cell else plain_target(situation, cell) for cell in found]
+    named = [plain_target(situation, cell) for cell in found]
     return [target for target in named if target is not None]
+
+
+def _focusing(situation: Situation) -> tuple[str, ...]:
+    """Acts that speak of the object edited last."""
+    return ("it", "just_added") if isinstance(situation.last, SubjectAdd) else ("it",)

@@ -106,12 +106,16 @@ class ReaderPolicy:
 
 def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...], Edit]]:
     """All that a text may mean here: what it says about rules, and what is to be done, without doubles."""
-    found: dict[tuple[tuple[Statement, ...], Edit], None] = {}
-    for *spoken, deed in readings(text):
-        for statements in statements_of(spoken, situation):
-            for edit in edits_of(deed.act, deed.slots, situation.stating(*statements)):
-                found[statements, edit] = None
-    return [m for m in found if _possible(m[1], situation.scene) and _excepts_rightly(*m, situation)]
+    for run in readings(text):
+        found: dict[tuple[tuple[Statement, ...], Edit], None] = {}
+        for *spoken, deed in run:
+            for statements in statements_of(spoken, situation):
+                for edit in edits_of(deed.act, deed.slots, situation.stating(*statements)):
+                    if _possible(edit, situation.scene) and _excepts_rightly(statements, edit, situation):
+                        found[statements, edit] = None
+        if found:
+            return list(found)
+    return []
 
 
 def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, situation: Situation) -> bool:
