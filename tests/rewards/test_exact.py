@@ -17,6 +17,7 @@ from editenv.worlds.studio.edits import (
     SubjectAdd,
     SubjectRemove,
     Target,
+    Undo,
 )
 from editenv.worlds.studio.generator import start_scene
 from editenv.worlds.studio.render import render
@@ -63,38 +64,39 @@ def test_right_results_get_full_marks(suite: str, split: str) -> None:
     specs = [world.session(split, 21, index) for index in range(300)]
     for scores in play(specs, lambda row, number, before, right: render(right, 64)):
         for score in scores:
-            assert five(score)[:4] == (1.0, 1.0, 1.0, 1.0)
+            assert (score.instruction_following, score.global_awareness) == (1.0, 1.0)
+            assert {score.content_consistency, score.turn_consistency} <= {1.0, None}
             assert score.rule_kept in (1.0, None)
             assert score.reward == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("suite", suite_names())
 def test_doing_nothing_follows_no_instruction(suite: str) -> None:
-    """Fails where the picture as it was counts as edited (500 sessions).
+    """Fails where the picture as it was counts as edited (100 sessions).
 
     Later turns may ask for what an undone turn would have changed ("make it dotted", then "make it plain").
     """
     world = StudioWorld(suite)
-    specs = [world.session("test", 22, index) for index in range(500)]
+    specs = [world.session("test", 22, index) for index in range(100)]
     scores = play(specs, lambda row, number, before, right: render(specs[row].scene, 64))
-    followed = np.mean([[score.instruction_following for score in row] for row in scores], axis=0)
-    assert followed[0] == 0
-    assert followed.max() <= 0.02
+    asked = [[score for score in row if "leave_alone" not in score.detail] for row in scores]
+    assert all(row[0].instruction_following == 0 for row in asked)
+    assert np.mean([score.instruction_following for row in asked for score in row]) <= 0.02
     assert {score.content_consistency for row in scores for score in row} <= {1.0, None}
-    assert {score.turn_consistency for row in scores for score in row} == {1.0}
+    assert {score.turn_consistency for row in scores for score in row} <= {1.0, None}
 
 
 @pytest.mark.parametrize("suite", suite_names())
 def test_noise_gets_nothing(suite: str) -> None:
-    """Fails where the parser finds something in noise (500 sessions)."""
+    """Fails where the parser finds something in noise (100 sessions)."""
     world = StudioWorld(suite)
     rng = np.random.default_rng(23)
-    specs = [world.session("test", 23, index) for index in range(500)]
+    specs = [world.session("test", 23, index) for index in range(100)]
     noise = rng.integers(0, 256, (64, 64, 64, 3)).astype(np.uint8)
     scores = play(specs, lambda row, number, before, right: noise[rng.integers(len(noise))])
     for score in (score for row in scores for score in row):
-        assert five(score)[:4] == (0.0, 0.0, 0.0, 0.0)
-        assert score.rule_kept in (0.0, None)
+        assert (score.instruction_following, score.global_awareness) == (0.0, 0.0)
+        assert {score.content_consistency, score.turn_consistency, score.rule_kept} <= {0.0, None}
         assert score.reward == 0.0
 
 
@@ -118,6 +120,45 @@ def test_random_scenes_follow_what_chance_allows() -> None:
     assert share.pop("background_change") == pytest.approx(1 / 5, abs=0.12)
     assert max(share.values()) <= 0.03
     assert np.mean([row[-1].global_awareness for row in scores]) <= 0.005
+
+
+def test_forbidden_instructions_pay_for_leaving_alone_only() -> None:
+    """Fails where doing what a rule forbids, or doing anything else in such a turn, counts as followed."""
+    specs = [StudioWorld("protect").session("test", 26, index) for index in range(60)]
+    right = play(specs, lambda row, number, before, right: render(right, 64))
+    alone = [[bool(score.detail.get("leave_alone")) for score in row] for row in right]
+    assert sum(map(sum, alone)) > 30
+
+    def done(row: int, number: int, before: Scene, right: Scene) -> np.ndarray:
+        return render(specs[row].turns[number].edit.apply(before) if alone[row][number] else right, 64)
+
+    for row, scores in enumerate(play(specs, done)):
+        first = alone[row].index(True) if any(alone[row]) else len(scores)
+        assert [score.global_awareness for score in scores] == [float(n < first) for n in range(len(scores))]
+        if first < len(scores):
+            assert five(scores[first])[0] == 0.0
+            assert five(scores[first])[3:] == (pytest.approx(scores[first].turn_consistency), 0.0)
+            assert scores[first].turn_consistency < 1.0
+    for row, scores in enumerate(right):
+        left = [score for score, is_alone in zip(scores, alone[row], strict=True) if is_alone]
+        assert all(score.rule_kept == score.turn_consistency == 1.0 for score in left)
+
+
+def test_undo_by_hand() -> None:
+    """The star goes and the circle with it; going back restores both, which the source and the turn confirm.
+
+    What the clumsy turn broke outside of its edit is broken again by an undo that restores the star alone.
+    """
+    spec = session(turn(SubjectRemove(Target(0, "star"))), turn(Undo(SubjectAdd(0, "star", "red", "plain"))))
+    empty = Scene((None,) * 4, "white")
+    _, back = answered(spec, empty, START)
+    assert five(back)[:4] == (1.0, 1.0, 1.0, 1.0)
+    _, half = answered(spec, empty, empty.put(0, STAR))
+    assert five(half)[:4] == (0.0, pytest.approx(3 / 4), 0.0, 1.0)
+    assert half.detail["touched"] == [0]
+    first, nothing = answered(spec, START, START)
+    assert (first.instruction_following, nothing.instruction_following) == (0.0, 1.0)
+    assert nothing.detail["leave_alone"] and nothing.global_awareness == 0.0
 
 
 def test_scores_by_hand() -> None:

@@ -32,7 +32,7 @@ from editenv.worlds.studio.world import StudioWorld
 STAR, CIRCLE, SQUARE = Thing("star", "red"), Thing("circle", "blue", "dotted"), Thing("square", "green")
 OTHER = Thing("circle", "red")
 SCENE = Scene((None, STAR, CIRCLE, None, OTHER, None, None, None, SQUARE), "white")
-"""Top row: nothing, red star, dotted blue circle; middle row: nothing, red circle; below right: green square."""
+"""Top row: nothing, red star, dotted blue circle; middle: nothing, red circle; below right: green square."""
 
 HERE = Situation(SCENE, 3)
 WORDING = partial(all_phrasings, split="train")

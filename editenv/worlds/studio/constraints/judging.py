@@ -51,8 +51,10 @@ def judge(
     """
     edit = shown_before(edit, past)
     alone = is_impossible(edit, rules, before) or (isinstance(edit, Restore) and edit.shown == before)
+    # What cannot be read cannot be seen to keep a prohibition.
+    unread = UNREADABLE in after.cells
     asked = [
-        rule.breaks(part, before, after)
+        rule.breaks(part, before, after) or (rule.forbids and unread)
         for part in parts_of(edit)
         for rule in _asking(rules, part, before)
         if rule.forbids or not alone

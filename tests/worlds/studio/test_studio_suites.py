@@ -1,0 +1,148 @@
+"""Suites: files that cannot be used are named, and nothing of the test split or held out is in training."""
+
+from typing import Any
+
+import pytest
+
+from editenv.types import SPLITS
+from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Rule
+from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.edits import ColorAlter, SubjectAdd, Target
+from editenv.worlds.studio.generator import draw_session
+from editenv.worlds.studio.held_out import (
+    PAIRS,
+    RULED,
+    edit_is_held_out,
+    held_out_in,
+    rule_is_held_out,
+    scene_is_held_out,
+)
+from editenv.worlds.studio.language import all_phrasings, speech_acts
+from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.scene import COLORS, SHAPES, Scene, Thing
+from editenv.worlds.studio.statements import STATEMENTS
+from editenv.worlds.studio.suites import load_suite, read_suite, suite_names
+from editenv.worlds.studio.world import StudioWorld
+
+GOOD: dict[str, Any] = {
+    "turns": 3,
+    "objects": [2, 5],
+    "rules": [{"family": "protect", "share": 1.0, "turns": [0]}],
+    "reference": {"share": 0.5, "kinds": ["corner"]},
+    "tasks": {"subject_add": 1},
+}
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"turns": 0}, r"suite x\.toml: key 'turns' is 0, expected a whole number of 1 or more"),
+    ({"turns": "3"}, "key 'turns' is '3'"),
+    ({"max_turns": 2}, "key 'max_turns' is 2, expected a whole number of 3 or more"),
+    ({"objects": [5, 2]}, r"key 'objects' is \[5, 2\], expected a smallest and a largest number"),
+    ({"objects": 4}, "key 'objects' is 4, expected two whole numbers"),
+    ({"signs": [1]}, "key 'signs'"),
+    ({"phrasings": "some"}, "key 'phrasings' is 'some', expected one of first, all"),
+    ({"held_out": "no"}, "key 'held_out' is 'no', expected one of allow, avoid, seek"),
+    ({"tempt": 1.5}, "key 'tempt' is 1.5, expected a share from 0 to 1"),
+    ({"undo": True}, "key 'undo' is True"),
+    ({"tasks": {}}, "key 'tasks' is {}, expected at least one task"),
+    ({"tasks": {"subject_add": 0}}, "key 'tasks.subject_add' is 0, expected a weight above 0"),
+    ({"tasks": {"subject_ad": 1}}, "key 'tasks.subject_ad' is 1, expected one of the keys"),
+    ({"reference": 0.5}, "key 'reference' is 0.5, expected a table"),
+    ({"reference": {"share": 2}}, "key 'reference.share' is 2"),
+    ({"reference": {"share": 1, "kinds": ["up"]}}, "key 'reference.kinds' is 'up', expected one of"),
+    ({"reference": {"often": 1}}, "key 'reference.often'"),
+    ({"rules": [{"family": "protect"}]}, "key 'rules'.*expected the keys family, share and turns"),
+    ({"rules": [{"family": "x", "share": 1, "turns": []}]}, "key 'rules.family' is 'x', expected one of"),
+    ({"rules": [{"family": "limit", "share": 1, "turns": [3]}]}, "key 'rules.turns'.*turns from 0 to 2"),
+    ({"rules": {"family": "limit"}}, "key 'rules'.*expected a list of tables"),
+    ({"rule": {"share": 1, "turns": [0]}}, "key 'rule'.*expected either rule or rules"),
+    ({"colour": 1}, "key 'colour' is 1, expected one of the keys"),
+]
+
+
+def test_a_good_file_is_read() -> None:
+    """Fails where a key is not used."""
+    suite = read_suite("x", GOOD)
+    assert (suite.turns, suite.max_turns, suite.objects, suite.pointing) == (3, 3, (2, 5), ("corner",))
+    assert (suite.rules[0].family, suite.rules[0].turns, suite.held_out) == ("protect", (0,), "avoid")
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN)
+def test_broken_files_are_named(change: dict[str, Any], message: str) -> None:
+    """Fails where a file with a mistake makes a suite, or the error does not say where to look."""
+    with pytest.raises(ValueError, match=message):
+        read_suite("x", GOOD | change)
+    with pytest.raises(ValueError, match=r"suite x\.toml: key"):
+        read_suite("x", GOOD | change)
+
+
+def test_a_suite_that_leaves_nothing_to_ask_for_says_so() -> None:
+    """Fails where such a session is drawn for ever: nothing can be moved where nothing may be touched."""
+    suite = read_suite("x", GOOD | {"tasks": {"text_change": 1}})
+    with pytest.raises(RuntimeError, match="suite x leaves nothing to ask for"):
+        draw_session(suite, "train", 0, 0, 3)
+
+
+def test_a_grid_too_small_is_named() -> None:
+    """Three objects and more leave no room on four cells but one; four would leave none."""
+    assert all(len(StudioWorld(s, 64, 2).session("train", 1, 0).scene.cells) == 4 for s in suite_names())
+    for size, grid in ((64, 5), (128, 4), (256, 3)):
+        world = StudioWorld("long", size, grid)
+        assert world.picture(world.session("test", 1, 0)).shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("suite", [name for name in suite_names() if load_suite(name).held_out != "allow"])
+def test_nothing_held_out_is_in_training(suite: str) -> None:
+    """Fails where training shows or names what the suite `unseen` tests."""
+    world, seeks = StudioWorld(suite), load_suite(suite).held_out == "seek"
+    for split in SPLITS:
+        found = [any(held_out_in(world.session(split, 41, index))) for index in range(150)]
+        assert all(found) if seeks and split == "test" else not any(found)
+
+
+def test_held_out_by_hand() -> None:
+    """Each shape lacks one colour, each colour but one lacks a shape; rules lack a colour and a material."""
+    assert sorted(shape for shape, _ in PAIRS) == sorted(SHAPES)
+    assert len({color for _, color in PAIRS}) == len(PAIRS) == len(COLORS) - 1
+    star = Scene((Thing("star", "red"), None, None, None), "white")
+    purple = star.put(0, Thing("star", "purple", "dotted"))
+    assert scene_is_held_out(purple) and not scene_is_held_out(star)
+    assert edit_is_held_out(ColorAlter(Target(0, "star"), "purple"), (), star)
+    assert edit_is_held_out(ColorAlter(Target(0, "star")), (AttributeRule("color", "purple"),), star)
+    assert not edit_is_held_out(SubjectAdd(1, "circle", "purple", "plain"), (), star)
+    assert [rule_is_held_out(AttributeRule(*look)) for look in RULED] == [True, True]
+    assert rule_is_held_out(AvoidLook("color", "orange"))
+    assert not rule_is_held_out(AttributeRule("color", "red"))
+
+
+@pytest.mark.parametrize("act", speech_acts())
+def test_every_act_has_ten_phrasings(act: str) -> None:
+    """Fails where a speech act has too few sentences to split."""
+    assert len(all_phrasings(act, "train")) + len(all_phrasings(act, "test")) >= 10
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_no_session_is_in_two_splits(suite: str) -> None:
+    """By the hash of the whole session, whatever the seeds."""
+    world = StudioWorld(suite)
+    ids = {split: {world.session(split, 42, n).id for n in range(150)} for split in SPLITS}
+    assert len(set().union(*ids.values())) == sum(len(found) for found in ids.values())
+
+
+EMPTY = Situation(Scene((None, Thing("star", "red"), None, Thing("star", "red"), *[None] * 5), "white"), 3)
+
+
+@pytest.mark.parametrize("family", sorted(STATEMENTS))
+def test_statements_say_what_can_hold(family: str) -> None:
+    """Two red stars: no limit on alike colours, nothing to end, and rules that the scene keeps already."""
+    found = {STATEMENTS[family](EMPTY, Draws((n,)), _any_rule) for n in range(30)}
+    if family in ("revoke", "replace", "limit_alike"):
+        assert found == {None}
+        return
+    stated = found - {None}
+    assert stated
+    for rule in stated:
+        assert not rule.forbids or not rule.breaks(SubjectAdd(0, "cross"), EMPTY.scene, EMPTY.scene)  # type: ignore[union-attr]
+
+
+def _any_rule(rule: Rule) -> bool:
+    return True
