@@ -40,6 +40,9 @@ _VERBS = {
     "position_change": ("move", "put", "shift", "take", "place", "bring", "want", "like", "relocate"),
     "background_change": ("make", "change", "paint", "turn", "set", "want", "like", "give"),
 }
+_DEEDS = frozenset(word for words in _VERBS.values() for word in words).union(
+    "must need set let say write undo go back should be".split()
+)
 _NEGATIONS = frozenset(("no", "not", "never", "none", "t", "without", "except", "unless", "dont", "neither"))
 _POINTERS = {
     "it": ("it", "that", "this", "one", "changed"),
@@ -59,7 +62,7 @@ _EXACT = frozenset(
 """Words that stand in both or in neither."""
 
 _FROM_TO = frozenset(("with", "for", "into", "by", "to"))
-_INSTEAD = re.compile(r"in (?:the )?place of|instead of")
+_INSTEAD = re.compile(r"in (?:the )?place of|instead of|\bnot\b")
 
 
 def wording_problem(wording: str, sentence: str, task: str, reference: str | None) -> str | None:
@@ -88,7 +91,7 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
 
 def _wrong_deed(said: list[str], meant: list[str], task: str) -> str | None:
     """Why the words may ask for something else to be done with the same objects."""
-    if not set(said) & set(_VERBS.get(task, meant)):
+    if not set(said) & (set(_VERBS.get(task, ())) | (set(meant) & _DEEDS)):
         return f"no word of it asks for {task}"
     if task != "subject_remove" and set(said) & set(_REMOVE) - set(meant):
         return "it asks for something to be removed"

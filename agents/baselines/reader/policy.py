@@ -113,7 +113,8 @@ def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...
                 for edit in edits_of(deed.act, deed.slots, situation.stating(*statements)):
                     if _possible(edit, situation.scene) and _excepts_rightly(statements, edit, situation):
                         found[statements, edit] = None
-        if found:
+        # What is said about rules may not be passed over as if it asked for nothing.
+        if found or any(len(acts) > 1 for acts in run):
             return list(found)
     return []
 
