@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Scores, TurnOutcome
@@ -62,7 +62,7 @@ class ExactScorer:
         allowed = verdict.licensed.union(_previous(turn).get("touched", ()))
         right = verdict.followed and not verdict.broken
         aware = right and all(past.global_awareness == 1 for past in turn.history)
-        detail = {"scene": after.codes(), "touched": sorted(allowed)}
+        detail: dict[str, Any] = {"scene": after.codes(), "touched": sorted(allowed)}
         if verdict.leave_alone:
             detail["leave_alone"] = True
         scores = Scores(

@@ -12,6 +12,7 @@ from editenv.session import Session
 from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.session import StudioTurn
@@ -41,7 +42,8 @@ class OraclePolicy:
         """
         sessions = [self.envs.sessions[row] for row in memories]
         turns = [studio_turn(session) for session in sessions]
-        images = right_pictures(observations["image"], turns, sessions[0].spec.scene.grid)
+        earlier = [session.pictures[:-1] for session in sessions]
+        images = right_pictures(observations["image"], turns, sessions[0].spec.scene.grid, earlier)
         return {"image": np.stack(images), "intent": tuple(turn.intent for turn in turns)}, memories
 
 
@@ -60,14 +62,23 @@ def studio_turn(session: Session) -> StudioTurn:
     return meaning
 
 
-def right_pictures(pictures: Sequence[Picture], turns: Sequence[StudioTurn], grid: int) -> list[Picture]:
+def right_pictures(
+    pictures: Sequence[Picture],
+    turns: Sequence[StudioTurn],
+    grid: int,
+    earlier: Sequence[Sequence[Picture]],
+) -> list[Picture]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
     Args:
         pictures: uint8 [H, W, 3] each, on which the edits are possible.
         turns: one a picture.
         grid: cells a side.
+        earlier: all pictures before each of them, which only an undo needs.
     """
-    pairs = zip(turns, parse(pictures, grid), strict=True)
     size = len(pictures[0])
-    return [render(right_result(turn.edit, turn.rules, scene), size) for turn, scene in pairs]
+    right = []
+    for turn, scene, shown in zip(turns, parse(pictures, grid), earlier, strict=True):
+        past = parse(shown[-1:], grid) if isinstance(turn.edit, Undo) else ()
+        right.append(render(right_result(turn.edit, turn.rules, scene, past), size))
+    return right

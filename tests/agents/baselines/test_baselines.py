@@ -20,9 +20,9 @@ NO_RULES = ("mice-cu", "tasks")
 """Suites whose sessions state none."""
 
 
-def scores(name, suite, **settings):
+def played(name, suite, **settings):
     envs = make_vector_env(num_envs=32, autoreset_mode="Disabled", suite=suite, split="test", **settings)
-    return turn_scores(play(envs, find("policy", name, POLICIES)(envs), range(SESSIONS), seed=0))
+    return play(envs, find("policy", name, POLICIES)(envs), range(SESSIONS), seed=0)
 
 
 def mean(column):
@@ -32,7 +32,7 @@ def mean(column):
 @pytest.mark.parametrize("suite", suite_names())
 @pytest.mark.parametrize("grid", [3, 4])
 def test_the_oracle_scores_one_in_every_turn(suite, grid):
-    for name, column in scores("oracle", suite, size=16 * grid, grid=grid).items():
+    for name, column in turn_scores(played("oracle", suite, size=16 * grid, grid=grid)).items():
         values = [value for session in column for value in session if value is not None]
         assert set(values) == ({1.0} if values else set()), name
         assert values or (name == "rule_kept" and suite in NO_RULES)
@@ -41,8 +41,15 @@ def test_the_oracle_scores_one_in_every_turn(suite, grid):
 @pytest.mark.parametrize("suite", suite_names())
 @pytest.mark.parametrize("name", ["noop", "random"])
 def test_who_does_not_listen_follows_nothing(name, suite):
-    found = scores(name, suite)
-    assert mean(found["instruction_following"]) <= 0.05
+    sessions = played(name, suite)
+    found = turn_scores(sessions)
+    asked = [
+        score.instruction_following
+        for session in sessions
+        for score in session.scores
+        if "leave_alone" not in score.detail
+    ]
+    assert np.mean(asked) <= 0.05
     assert mean(found["global_awareness"]) <= 0.05
     assert mean(found["content_consistency"]) == (1.0 if name == "noop" else 0.0)
 

@@ -22,13 +22,14 @@ def propose_several(situation: Situation, draws: Draws, refer: bool) -> Proposal
     if parts is None or any(situation.impossible(part) for part in parts):
         return None
     edit = Each(parts)
-    return Proposal(edit, edit.task, "them" if refer else None)
+    # Each takes its task from its parts, where the protocol has a class variable.
+    return Proposal(edit, edit.task, "them" if refer else None)  # type: ignore[arg-type]
 
 
 def _draw_two(situation: Situation, draws: Draws) -> tuple[Target, ...]:
     """Two objects in words that fit each alone."""
     cells = list(situation.scene.occupied())
-    found = []
+    found: list[Target] = []
     while cells and len(found) < 2:
         target = describe(situation, draws, cells.pop(draws.below(len(cells))))
         if target is not None:

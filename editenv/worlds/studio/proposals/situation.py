@@ -170,8 +170,9 @@ class Situation:
     def ruled(self, attribute: str, added: str | None = None) -> str | None:
         """The value that a rule asks for of everything, or of added objects of a shape."""
         for rule in reversed(self.bound):
-            scoped = isinstance(rule, ScopedRule) and rule.shape == added
-            if (scoped or isinstance(rule, AttributeRule)) and rule.attribute == attribute:
+            if not isinstance(rule, AttributeRule | ScopedRule) or rule.attribute != attribute:
+                continue
+            if isinstance(rule, AttributeRule) or rule.shape == added:
                 return rule.value
         return None
 
