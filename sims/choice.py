@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from editenv.sims.mind import Mind
 from editenv.sims.persona import Persona
 from editenv.sims.plan import conforming, elements, remaining
-from editenv.worlds.studio.constraints import AttributeRule, in_force
+from editenv.worlds.studio.constraints import AttributeRule, Rule, in_force
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import (
     ColorAlter,
@@ -45,7 +45,7 @@ class Choice:
     mood: str
     refer: bool
     states: AttributeRule | None = None
-    drops: tuple[AttributeRule, ...] = ()
+    drops: tuple[Rule, ...] = ()
 
 
 def choose(mind: Mind, persona: Persona, draws: Draws, mood: str = "ask") -> Choice:
@@ -98,7 +98,7 @@ def is_the_same(edit: Edit, situation: Situation) -> bool:
     return edit.value == last.value and edit.target.cell != last.target.cell
 
 
-def _drop_rules(mind: Mind, edits: list[Edit]) -> tuple[tuple[AttributeRule, ...], list[Edit]]:
+def _drop_rules(mind: Mind, edits: list[Edit]) -> tuple[tuple[Rule, ...], list[Edit]]:
     """The rules in force less those, from the last one on, that leave nothing to do; what can be done."""
     situation = mind.situation
     for count in range(len(situation.rules), -1, -1):

@@ -55,7 +55,9 @@ class GoalUser:
             )
         wish = wish_of(spec)
         mind = Mind(Situation(spec.scene, spec.scene.grid), wish.target, wish.rules)
-        return self.said(self._decide(spec, 0, mind), spec, 0)
+        first = self._decide(spec, 0, mind)
+        assert first is not None, "a wish always differs from the start scene"
+        return self.said(first, spec, 0)
 
     def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
         """What is still to be done, "done" where there is nothing, "gave_up" where patience is out."""
@@ -78,8 +80,8 @@ class GoalUser:
         """What to ask for in a turn, None where the picture shows all that is wanted."""
         draws = Draws((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, turn))
         mood, persona = "ask", self.persona
-        went_well = last is not None and mind.failed is None and not mind.damaged
-        if went_well and mind.changes < MOST_CHANGES and draws.chance(persona.changes):
+        went_well = mind.failed is None and not mind.damaged
+        if last and went_well and mind.changes < MOST_CHANGES and draws.chance(persona.changes):
             changed = change_mind(mind, last.edit, draws)
             mood, mind = ("mind" if changed is not mind else "ask"), changed
         if mind.situation.scene == mind.target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from editenv.sims.plan import elements
-from editenv.worlds.studio.constraints import judge
+from editenv.worlds.studio.constraints import AttributeRule, judge
 from editenv.worlds.studio.edits.base import BACKGROUND, Edit
 from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.scene import Scene
@@ -29,7 +29,7 @@ class Mind:
 
     situation: Situation
     target: Scene
-    wishes: tuple[object, ...] = ()
+    wishes: tuple[AttributeRule, ...] = ()
     annoyance: int = 0
     changes: int = 0
     failed: Edit | None = None

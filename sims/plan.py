@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 from editenv.worlds.studio.constraints import Rule, right_result
 from editenv.worlds.studio.edits import (
@@ -63,21 +64,23 @@ def elements(edit: Edit) -> frozenset[int]:
 
 def _moves(shown: Scene, target: Scene) -> dict[int, int]:
     """Where objects that stand too much could go: to an empty cell that wants one of nearly their looks."""
-    free = [
-        cell for cell, thing in enumerate(target.cells) if thing is not None and shown.cells[cell] is None
-    ]
+    free = {
+        cell: thing
+        for cell, thing in enumerate(target.cells)
+        if thing is not None and shown.cells[cell] is None
+    }
     moves: dict[int, int] = {}
     for cell, thing in enumerate(shown.cells):
         if thing is None or thing is UNREADABLE or target.cells[cell] is not None:
             continue
         ends = [
-            end
-            for end in free
-            if target.cells[end].shape == thing.shape and _apart(thing, target.cells[end]) < 2
+            (_apart(thing, wanted), end)
+            for end, wanted in free.items()
+            if wanted.shape == thing.shape and _apart(thing, wanted) < 2
         ]
         if ends:
-            moves[cell] = min(ends, key=lambda end: (_apart(thing, target.cells[end]), end))
-            free.remove(moves[cell])
+            moves[cell] = min(ends)[1]
+            del free[moves[cell]]
     return moves
 
 
@@ -101,9 +104,10 @@ def _cell_edits(cell: int, old: Thing | None, new: Thing | None) -> list[Edit]:
     return edits
 
 
-def _description(thing: Thing) -> dict[str, str | None]:
+def _description(thing: Thing) -> dict[str, Any]:
     """An object as it is asked for; of a sign nobody says that it is plain."""
-    return thing.attributes() if thing.text is None else thing.attributes() | {"material": None}
+    said: dict[str, Any] = dict(thing.attributes())
+    return said if thing.text is None else said | {"material": None}
 
 
 def _apart(old: Thing | None, new: Thing | None) -> int:

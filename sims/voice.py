@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from editenv.sims.choice import Choice, is_pointed_at, is_the_same
 from editenv.sims.mind import GoalTurn
@@ -101,7 +102,7 @@ class Voice:
     def _vaguely(self, edit: SubjectAdd | SubjectReplace, choice: Choice) -> SubjectAdd | SubjectReplace:
         """The edit less what a rule in force says already, and less what a vague person forgets to say."""
         vagueness = self.persona.vagueness if choice.mood == "ask" else 0.0
-        unsaid = {
+        unsaid: dict[str, Any] = {
             name: None
             for name in ("color", "material")
             if choice.mind.situation.ruled(name) or self.draws.chance(vagueness)

@@ -87,6 +87,14 @@ def test_what_cannot_be_read_is_painted_over_or_removed() -> None:
     assert remaining(shown, START) == [SubjectAdd(0, "star", "red", "plain"), SubjectRemove(Target(6))]
 
 
+def test_an_agent_can_clear_away_what_nobody_can_read() -> None:
+    """Fails where the scorer would not let anybody follow the words "the object in row 2 column 3"."""
+    edit, mess = SubjectRemove(Target(6, placed=True)), START.put(6, UNREADABLE)
+    assert edit.accepts(mess, START, frozenset()) and edit.touched(mess) == {6}
+    assert not edit.accepts(mess, mess, frozenset())
+    assert Target(6, "star", placed=True).find(mess) is None
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_every_edit_that_is_left_leads_nearer(seed: int) -> None:
     """Fails where a user could go round in circles with an agent that does all that they say."""

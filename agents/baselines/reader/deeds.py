@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from editenv.agents.baselines.reader.nouns import beside, cell, described_looks, groups, objects
 from editenv.worlds.studio.edits import (
@@ -86,10 +87,11 @@ def _altered(
 
 def _done_to(words: str, situation: Situation, edit: Callable[[Target], Edit]) -> list[Edit]:
     """The same edit of one object or of several at once, for all that the words may mean."""
-    return [
-        edit(group[0]) if len(group) == 1 else Each(tuple(edit(target) for target in group))
-        for group in groups(words, situation)
-    ]
+    found: list[Edit] = []
+    for group in groups(words, situation):
+        parts = tuple(edit(target) for target in group)
+        found.append(parts[0] if len(parts) == 1 else Each(parts))
+    return found
 
 
 def _undo(slots: Slots, situation: Situation) -> list[Edit]:
@@ -156,7 +158,7 @@ DEEDS: dict[str, Deed] = {
 """Acts that ask for an edit."""
 
 
-def _new(words: str) -> dict[str, str | None] | None:
+def _new(words: str) -> dict[str, Any] | None:
     """Looks of a new object: "a striped red circle"."""
     looks = described_looks(words.partition(" ")[2])
     return looks if looks and looks["shape"] is not None else None

@@ -23,7 +23,7 @@ def groups(words: str, situation: Situation) -> list[tuple[Target, ...]]:
     """All that the words may mean: objects named together, "them", or one object alone."""
     if words in phrases_of("them", {}):
         return [situation.several] if situation.several else []
-    found = [(target,) for target in objects(words, situation)]
+    found: list[tuple[Target, ...]] = [(target,) for target in objects(words, situation)]
     several = [objects(part, situation) for part in words.split(" and ")]
     return found or (list(product(*several)) if len(several) > 1 else [])
 

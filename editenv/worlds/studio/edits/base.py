@@ -58,9 +58,13 @@ class Target:
         if self.fits(scene.cells[self.cell]):
             return self.cell
         if self.placed:
-            return None
+            # "the object in row 2 column 3" may mean what nobody can read: it says nothing of its looks.
+            return self.cell if self == Target(self.cell, placed=True) and self._hidden(scene) else None
         places = [cell for cell, thing in enumerate(scene.cells) if self.fits(thing)]
         return places[0] if len(places) == 1 else None
+
+    def _hidden(self, scene: Scene) -> bool:
+        return scene.cells[self.cell] is UNREADABLE
 
 
 class Edit(Protocol):
