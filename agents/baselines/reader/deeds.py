@@ -90,7 +90,7 @@ def _done_to(words: str, situation: Situation, edit: Callable[[Target], Edit]) -
     found: list[Edit] = []
     for group in groups(words, situation):
         parts = tuple(edit(target) for target in group)
-        found.append(parts[0] if len(parts) == 1 else Each(parts))
+        found.append(parts[0] if len(parts) == 1 else Each(parts))  # type: ignore[arg-type]
     return found
 
 
