@@ -10,7 +10,7 @@ from editenv.worlds.studio.language import add_sentences
 from editenv.worlds.studio.suites import load_suite
 from editenv.worlds.studio.world import StudioWorld
 
-SUITE = "turns = 2\nobjects = [2, 3]\nreference = { share = 0.0 }\ntasks = { subject_remove = 1 }\n"
+SUITE = "turns = 2\nobjects = [3, 4]\nreference = { share = 0.0 }\ntasks = { subject_remove = 1 }\n"
 
 
 def test_a_suite_in_a_file_is_named_by_its_path(tmp_path: Path) -> None:

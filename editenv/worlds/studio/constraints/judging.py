@@ -8,7 +8,6 @@ from itertools import product
 
 from editenv.worlds.studio.constraints.base import Rule
 from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace
-from editenv.worlds.studio.edits.base import Looks
 from editenv.worlds.studio.edits.each import parts_of
 from editenv.worlds.studio.edits.undo import Restore, shown_before
 from editenv.worlds.studio.scene import COLORS, MATERIALS, UNREADABLE, Scene
@@ -109,9 +108,9 @@ def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
     return frozenset(name for part in parts_of(edit) for name in demanded_looks(part, rules))
 
 
-def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> Looks:
+def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> dict[str, str]:
     """The looks that rules demand of a single edit's object, the later rule's where two speak of one."""
-    return {name: value for rule in rules for name, value in rule.looks(edit).items()}
+    return {name: value for rule in rules for name, value in rule.looks(edit).items() if value}
 
 
 def decided(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Edit:
@@ -180,7 +179,7 @@ def _closed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Edit
         yield from (replace(edit, value=value) for value in edit.values if value != now)
     elif isinstance(edit, SubjectAdd | SubjectReplace) and names:
         for values in product(*(_WORDS[name] for name in names)):
-            yield replace(edit, **dict(zip(names, values, strict=True)))
+            yield replace(edit, **dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
 
 
 def open_looks(edit: Edit, rules: tuple[Rule, ...]) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
         if isinstance(given.get("instead"), Mapping):
             given["instead"] = edit_from_json(given["instead"])
         if "parts" in given:
-            return Each(tuple(edit_from_json(part) for part in given["parts"]))
+            return Each(tuple(edit_from_json(part) for part in given["parts"]))  # type: ignore[return-value]
         return EDITS[task](**given)
     except TypeError as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
