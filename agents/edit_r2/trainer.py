@@ -36,6 +36,7 @@ from editenv.agents.edit_r2.update import (
     judge,
     policy_loss,
     ratio_errors,
+    trained_turns,
 )
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
@@ -198,7 +199,7 @@ class EditR2Trainer(GRPOTrainer):
         settings = self.settings
         first = self._step % settings.update.updates_per_iteration == 0
         with self.stopwatch.phase("update"):
-            batch, share = _trained_turns(inputs)
+            batch, share = trained_turns(_turns(inputs), settings.update)
             now = judge(model, batch, settings.rollout, settings.update)
             loss = policy_loss(now, self._reference_of(batch), batch, settings.update)
             self._record({name: float(value) for name, value in loss.parts.items()})
@@ -268,18 +269,6 @@ class EditR2Trainer(GRPOTrainer):
 def _turns(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Sessions [S, K, ...] as single turns [S * K, ...], a session's turns side by side."""
     return {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
-
-
-def _trained_turns(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
-    """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
-
-    Filtered and unscored turns add nothing to the loss, so they need no forward either.
-    """
-    turns = _turns(inputs)
-    trains = turns["keep"] & turns["valid"]
-    if not trains.any():
-        return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
-    return {name: value[trains] for name, value in turns.items()}, float(trains.double().mean())
 
 
 def _arguments(settings: TrainingSettings) -> GRPOConfig:

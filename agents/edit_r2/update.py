@@ -19,6 +19,8 @@ from editenv.agents.unified import ImageBlock, UnifiedOutput
 
 Forward = Callable[..., UnifiedOutput]
 
+_NO_ADVANTAGE = 1e-9  # more than what rounding leaves of a zero
+
 
 @dataclass(frozen=True)
 class UpdateSettings:
@@ -62,6 +64,21 @@ class Judgement:
     flow_log_prob_mean: Tensor | None
     flow_mean: Tensor | None
     flow_std: Tensor | None
+
+
+def trained_turns(turns: dict[str, Tensor], update: UpdateSettings) -> tuple[dict[str, Tensor], float]:
+    """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
+
+    Filtered and unscored turns add nothing to the loss, so they need no forward either; nor do turns without
+    an advantage, as long as no distance to the reference is part of the loss. Where none trains the first
+    one stands for all: a distributed backward needs a loss on every rank.
+    """
+    trains = turns["keep"] & turns["valid"]
+    if not (update.text_kl or update.flow_kl):
+        trains = trains & (turns["advantage"].abs() > _NO_ADVANTAGE)
+    if not trains.any():
+        return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
+    return {name: value[trains] for name, value in turns.items()}, float(trains.double().mean())
 
 
 def judge(

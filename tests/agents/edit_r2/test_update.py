@@ -14,6 +14,7 @@ from editenv.agents.edit_r2.update import (
     judge,
     policy_loss,
     ratio_errors,
+    trained_turns,
 )
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
 
@@ -77,6 +78,38 @@ def test_turns_without_an_intent_have_no_text_gradient_but_a_flow_gradient(check
     assert not written[0] and written[1], "the first turn uses the user's words"
     assert torch.equal(now.text_log_prob.grad.abs().sum(-1) > 0, written)
     assert (now.flow_log_prob_mean.grad != 0).all()
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+
+@pytest.mark.parametrize("text_kl", [0.0, 0.5])
+def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, turns, judged, text_kl):
+    """Filtered, unscored, and without an advantage; the last teach something where a distance is paid for."""
+    update = replace(UPDATE, text_kl=text_kl)
+    batch = {name: value.clone() for name, value in turns.items()}
+    batch["keep"][1], batch["valid"][4], batch["advantage"][[2, 5]] = False, False, 1e-17
+    few, share = trained_turns(batch, update)
+    assert len(few["valid"]) == len(turns["valid"]) - (2 if text_kl else 4)
+    far = None
+    if text_kl:
+        far = replace(judged, text_log_prob=judged.text_log_prob - 1)
+    model = checkpoint.model.requires_grad_(True)
+    whole = gradients(model, policy_loss(judge(model, batch, ROLLOUT, update), far, batch, update).total)
+    rows = (batch["keep"] & batch["valid"]).nonzero()[:, 0]
+    near = None if far is None else Judgement(*(value[rows] for value in vars(far).values()))
+    part = gradients(model, policy_loss(judge(model, few, ROLLOUT, update), near, few, update).total * share)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(part[name], gradient, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_where_no_turn_trains_there_is_still_a_loss_to_go_backward_from(checkpoint, turns):
+    few, share = trained_turns(turns | {"keep": torch.zeros_like(turns["keep"])}, UPDATE)
+    loss = policy_loss(judge(checkpoint.model, few, ROLLOUT, UPDATE), None, few, UPDATE).total * share
+    assert loss == 0 and not any(value.any() for value in gradients(checkpoint.model, loss).values())
 
 
 def test_turns_that_are_filtered_or_unscored_have_no_gradient_in_either_space(checkpoint, turns):
