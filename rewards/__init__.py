@@ -7,6 +7,7 @@ SCORERS = {
     "imperfect": "editenv.rewards.imperfect:ImperfectScorer",
     "judge": "editenv.rewards.judge:JudgeScorer",
     "ocr": "editenv.rewards.ocr:OcrScorer",
+    "residual": "editenv.rewards.residual.scorer:ResidualScorer",
     "similarity": "editenv.rewards.similarity:SimilarityScorer",
 }
 """Scorer by name, as "module:class"; the class is called with (world, weights, **settings)."""

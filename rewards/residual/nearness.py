@@ -1,0 +1,98 @@
+"""When a crop shows a rendered cell: no pixel far off, no small patch off together, no large one.
+
+`exact` bounds the mean square of a whole cell, which lets a small wrong spot, a thin line or a share of another
+object hide in a large, right rest. Here the worst place decides, at three scales: single pixels, all windows of
+3 x 3 pixels, and the 16 blocks of a cell, each with the signed difference averaged per channel. Independent
+noise averages out in windows and blocks, so they bind tightly; what is drawn does not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editenv.worlds.studio.render import cell_pictures
+from editenv.worlds.studio.scene import BACKGROUNDS
+
+PIXEL = 37.0
+"""Largest difference of a channel of one pixel, in levels; less where cells are so small that two different
+pictures come closer than twice as much (`pixel_tolerance`)."""
+WINDOW = 20.0
+"""Largest mean difference of a channel over a window of 3 x 3 pixels, in levels."""
+BLOCK = 14.0
+"""Largest mean difference of a channel over one of the 4 x 4 blocks of a cell, in levels."""
+
+_SIDE = 3
+_BLOCKS = 4
+_HALF = 0.49
+_ROWS = 256  # crops that are searched for at a time, which bounds memory
+
+
+@lru_cache(maxsize=16)
+def pixel_tolerance(cell: int) -> float:
+    """PIXEL, or just less than half of the smallest worst-pixel difference of two pictures over one ground.
+
+    So no crop is near to two pictures.
+    """
+    closest = 255
+    for pictures in cell_pictures(cell):
+        flat = pictures.reshape(len(pictures), -1).astype(np.int16)
+        for code in range(1, len(flat)):
+            closest = min(closest, int(np.abs(flat[:code] - flat[code]).max(1).min()))
+    return min(PIXEL, _HALF * closest)
+
+
+def near(crops: NDArray[np.uint8], rendered: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which crops [N, cell, cell, 3] show the pictures [N, cell, cell, 3] rendered for them; bool [N]."""
+    off = crops.astype(np.int16) - rendered
+    worst = np.abs(off).reshape(len(off), -1).max(1)
+    found = worst <= pixel_tolerance(crops.shape[1])
+    # Means cannot be further off than the worst pixel is.
+    doubtful = np.flatnonzero(found & (worst > min(WINDOW, BLOCK)))
+    if len(doubtful):
+        part = off[doubtful].astype(np.int32)
+        found[doubtful] = (_worst_window(part) <= WINDOW) & (np.abs(blocks(part)).max((1, 2, 3)) <= BLOCK)
+    return found
+
+
+def nearest(crops: NDArray[np.uint8], ground: int) -> NDArray[np.int64]:
+    """Codes [N] of the objects that crops [N, cell, cell, 3] show over a ground, 0 empty, -1 nothing known.
+
+    Blocks that are too far off rule out nearly all pictures; the few that are left are compared in full.
+    """
+    rendered = cell_pictures(crops.shape[1])[ground]
+    known = _rendered_blocks(crops.shape[1])[ground]
+    codes = np.full(len(crops), -1)
+    for start in range(0, len(crops), _ROWS):
+        part = crops[start : start + _ROWS]
+        own = blocks(part.astype(np.int32)).reshape(len(part), 1, -1)
+        rows, numbers = np.nonzero((np.abs(own - known) <= BLOCK).all(-1))
+        fits = near(part[rows], rendered[numbers])
+        codes[start + rows[fits]] = numbers[fits]
+    return codes
+
+
+def blocks(values: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Means of the 4 x 4 blocks of crops [N, cell, cell, 3]; float64 [N, 4, 4, 3]."""
+    cell = values.shape[1]
+    edges = [step * cell // _BLOCKS for step in range(_BLOCKS)]
+    sums = np.add.reduceat(np.add.reduceat(values, edges, 1), edges, 2)
+    sides = np.diff([*edges, cell])
+    return sums / np.outer(sides, sides)[..., None]
+
+
+def _worst_window(off: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The largest mean difference [N] of any window and channel."""
+    rows = off[:, : 1 - _SIDE] + off[:, 1 : 2 - _SIDE] + off[:, 2:]
+    sums = rows[:, :, : 1 - _SIDE] + rows[:, :, 1 : 2 - _SIDE] + rows[:, :, 2:]
+    return np.abs(sums).max((1, 2, 3)) / _SIDE**2
+
+
+@lru_cache(maxsize=16)
+def _rendered_blocks(cell: int) -> NDArray[np.float64]:
+    """Blocks of every picture a cell can show, float64 [backgrounds, 1 + objects, 48]."""
+    pictures = cell_pictures(cell)
+    means = [blocks(pictures[ground].astype(np.int32)) for ground in range(len(BACKGROUNDS))]
+    return np.stack(means).reshape(len(BACKGROUNDS), pictures.shape[1], -1)
