@@ -1,10 +1,12 @@
-"""Studio sessions played with any pictures through the exact scorer."""
+"""Studio sessions played with any pictures through an exact scorer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
+from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.types import Picture, Scores, TurnOutcome
 from editenv.worlds.studio.constraints import right_result
@@ -25,9 +27,15 @@ def right_scenes(spec: StudioSpec) -> list[Scene]:
     return scenes
 
 
-def play(specs: Sequence[StudioSpec], answer: Answer, grid: int = 4, size: int = 64) -> list[list[Scores]]:
-    """Scores [session][turn] of sessions in which `answer` gives every picture."""
-    scorer = ExactScorer(SimpleNamespace(grid=grid))
+def play(
+    specs: Sequence[StudioSpec],
+    answer: Answer,
+    grid: int = 4,
+    size: int = 64,
+    make: Callable[[Any], Scorer] = ExactScorer,
+) -> list[list[Scores]]:
+    """Scores [session][turn] of sessions in which `answer` gives every picture and `make` the scorer."""
+    scorer = make(SimpleNamespace(grid=grid))
     right = [right_scenes(spec) for spec in specs]
     pictures = [[render(spec.scene, size)] for spec in specs]
     scores: list[list[Scores]] = [[] for _ in specs]

@@ -14,10 +14,10 @@ from editenv.types import Picture
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS
 
-GROUND_MEAN = 6.0
+GROUND_MEAN = 5.0
 """Largest mean absolute difference of bare pixels from a background, in levels, over the whole picture; and in
 the cell in the middle of the order, without which no cell can be read."""
-GROUND_SPOT = 20.0
+GROUND_SPOT = 14.0
 """The same in any one cell's outermost ring of pixels, or in the margin that no cell covers."""
 
 _COLORS = np.array([GROUND[name] for name in BACKGROUNDS], np.int16)
@@ -42,8 +42,7 @@ def read(pictures: Sequence[Picture], grid: int, expected: Sequence[Shown]) -> l
     found = codes[:, 1:]
     number, place = np.nonzero(_differ(cells, grounds, found))
     crops, over = cells[number, place], grounds[number]
-    rendered = cell_pictures(cells.shape[2])[over, found[number, place]]
-    new = np.where(near(crops, rendered), found[number, place], UNREAD)
+    new = np.where(near(crops, over, found[number, place]), found[number, place], UNREAD)
     for ground in np.unique(over):
         rows = np.flatnonzero((new == UNREAD) & (over == ground) & known[number])
         new[rows] = nearest(crops[rows], int(ground))
