@@ -79,7 +79,7 @@ def answer_to(edit: Edit, before: Shown, ruled: Ruled) -> Answer:
 
 
 def restoring(earlier: Shown, before: Shown) -> Answer:
-    """The right results of going back: what differs from the earlier picture is as it was; unread is nothing."""
+    """The right results of going back: what differs from the earlier picture is as it was, and readable."""
     pairs = enumerate(zip(before.cells, earlier.cells, strict=True))
     back = {cell: frozenset((then,)) - {UNREAD} for cell, (now, then) in pairs if now != then}
     if before.ground == earlier.ground:

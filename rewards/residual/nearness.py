@@ -1,9 +1,9 @@
 """When a crop shows a rendered cell: no pixel far off, no small patch off together, no large one, no blend.
 
-`exact` bounds the mean square of a whole cell, which lets a small wrong spot, a thin line or a share of another
-object hide in a large, right rest. Here the worst place decides, at three scales: single pixels, all windows of
-3 x 3 pixels, and the 16 blocks of a cell, each with the signed difference averaged per channel. Independent
-noise averages out in windows and blocks, so they bind tightly; what is drawn does not.
+`exact` bounds the mean square of a whole cell, which lets a small wrong spot, a thin line or a share of
+another object hide in a large, right rest. Here the worst place decides, at three scales: single pixels, all
+windows of 3 x 3 pixels, and the 16 blocks of a cell, each with the signed difference averaged per channel.
+Independent noise averages out in windows and blocks, so they bind tightly; what is drawn does not.
 Two pictures that differ in little could still be blended half and half, so the share of any other picture is
 bounded too: the difference's projection on the way from the picture to the other one.
 """
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.worlds.studio.render import cell_pictures
-from editenv.worlds.studio.scene import BACKGROUNDS
 
 PIXEL = 37.0
 """Largest difference of a channel of one pixel, in levels; less where cells are so small that two different
@@ -48,9 +47,7 @@ def pixel_tolerance(cell: int) -> float:
     return min(PIXEL, _HALF * closest)
 
 
-def near(
-    crops: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def near(crops: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which crops [N, cell, cell, 3] show the objects [N] over the grounds [N]; bool [N]."""
     cell = crops.shape[1]
     off = crops.astype(np.int16) - cell_pictures(cell)[grounds, codes]
@@ -71,14 +68,18 @@ def near(
 def nearest(crops: NDArray[np.uint8], ground: int) -> NDArray[np.int64]:
     """Codes [N] of the objects that crops [N, cell, cell, 3] show over a ground, 0 empty, -1 nothing known.
 
-    Blocks that are too far off rule out nearly all pictures; the few that are left are compared in full.
+    Means and blocks that are too far off rule out nearly all pictures; the few that are left are compared in
+    full.
     """
     known = _rendered_blocks(crops.shape[1])[ground]
     codes = np.full(len(crops), -1)
     for start in range(0, len(crops), _ROWS):
         part = crops[start : start + _ROWS]
-        own = blocks(part.astype(np.int32)).reshape(len(part), 1, -1)
-        rows, numbers = np.nonzero((np.abs(own - known) <= BLOCK).all(-1))
+        own = blocks(part.astype(np.int32))
+        means = np.abs(own.mean((1, 2))[:, None] - known.mean((1, 2)))
+        rows, numbers = np.nonzero((means <= BLOCK).all(-1))
+        close = np.abs(own[rows] - known[numbers]).max((1, 2, 3), initial=0.0) <= BLOCK
+        rows, numbers = rows[close], numbers[close]
         fits = near(part[rows], np.full(len(rows), ground), numbers)
         codes[start + rows[fits]] = numbers[fits]
     return codes
@@ -122,7 +123,5 @@ def _other_pictures(cell: int, ground: int) -> tuple[NDArray[np.float64], NDArra
 
 @lru_cache(maxsize=16)
 def _rendered_blocks(cell: int) -> NDArray[np.float64]:
-    """Blocks of every picture a cell can show, float64 [backgrounds, 1 + objects, 48]."""
-    pictures = cell_pictures(cell)
-    means = [blocks(pictures[ground].astype(np.int32)) for ground in range(len(BACKGROUNDS))]
-    return np.stack(means).reshape(len(BACKGROUNDS), pictures.shape[1], -1)
+    """Blocks of every picture a cell can show, float64 [backgrounds, 1 + objects, 4, 4, 3]."""
+    return np.stack([blocks(pictures.astype(np.int32)) for pictures in cell_pictures(cell)])

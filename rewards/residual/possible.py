@@ -11,9 +11,7 @@ from editenv.rewards.residual.rules import FORBIDS, Part, forbids
 from editenv.worlds.studio.constraints import Rule
 
 
-def is_forbidden(
-    answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...], before: Shown
-) -> bool:
+def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...], before: Shown) -> bool:
     """True where right results exist and every one of them breaks a rule.
 
     Args:
@@ -48,9 +46,7 @@ def _results(answer: Answer, before: Shown) -> Iterator[Shown]:
             yield Shown(ground, changed.cells)
 
 
-def _number_is_forbidden(
-    answer: Answer, against: list[Rule], parts: tuple[Part, ...], before: Shown
-) -> bool:
+def _number_is_forbidden(answer: Answer, against: list[Rule], parts: tuple[Part, ...], before: Shown) -> bool:
     """Whether no way of adding or removing, one object after the other, keeps all rules.
 
     One after the other is enough: what breaks a rule with few changes breaks it with more of them.

@@ -15,8 +15,8 @@ from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS
 
 GROUND_MEAN = 5.0
-"""Largest mean absolute difference of bare pixels from a background, in levels, over the whole picture; and in
-the cell in the middle of the order, without which no cell can be read."""
+"""Largest mean absolute difference of bare pixels from a background, in levels, over the whole picture; and
+in the cell in the middle of the order, without which no cell can be read."""
 GROUND_SPOT = 14.0
 """The same in any one cell's outermost ring of pixels, or in the margin that no cell covers."""
 
@@ -29,7 +29,7 @@ def read(pictures: Sequence[Picture], grid: int, expected: Sequence[Shown]) -> l
     Args:
         pictures: uint8 [H, W, 3] each, all of one square size.
         grid: cells a side.
-        expected: what each may show, such as the picture before the edit shows; saves time and decides nothing.
+        expected: what each may show, such as what the picture before did; saves time, decides nothing.
 
     Raises:
         ValueError: a picture is not square, not uint8 or not of the first one's size.
@@ -38,9 +38,12 @@ def read(pictures: Sequence[Picture], grid: int, expected: Sequence[Shown]) -> l
         return []
     cells, margin = _cut(pictures, grid)
     codes = np.maximum([one.codes() for one in expected], 0)
-    grounds, kept, known = _grounds(cells, margin, codes[:, 0])
-    found = codes[:, 1:]
-    number, place = np.nonzero(_differ(cells, grounds, found))
+    found, guess = codes[:, 1:], codes[:, 0]
+    differ = _differ(cells, guess, found)
+    grounds, kept, known = _grounds(cells, margin, guess, differ)
+    moved = np.flatnonzero(grounds != guess)
+    differ[moved] = _differ(cells[moved], grounds[moved], found[moved])
+    number, place = np.nonzero(differ)
     crops, over = cells[number, place], grounds[number]
     new = np.where(near(crops, over, found[number, place]), found[number, place], UNREAD)
     for ground in np.unique(over):
@@ -73,21 +76,27 @@ def _differ(
 ) -> NDArray[np.bool_]:
     """Which cells [B, cells] are not the expected ones to the last bit."""
     rendered = cell_pictures(cells.shape[2])[grounds[:, None], codes]
-    return (cells != rendered).reshape(*codes.shape, -1).any(-1)
+    return (cells != rendered).reshape(*codes.shape, 3 * cells.shape[2] ** 2).any(-1)
 
 
 def _grounds(
-    cells: NDArray[np.uint8], margin: NDArray[np.uint8], expected: NDArray[np.int64]
+    cells: NDArray[np.uint8],
+    margin: NDArray[np.uint8],
+    expected: NDArray[np.int64],
+    differ: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each picture's background [B], whether it is near everywhere [B], and in half of the cells at least [B]."""
-    bare = cells.reshape(*cells.shape[:2], -1, 3)[:, :, _ring(cells.shape[2])]
-    grounds = expected.copy()
-    off = _off(bare, margin, grounds)
-    typical = np.median(off[:, : cells.shape[1]], axis=1)
+    """Each picture's background [B], whether it is near everywhere [B], and in half of the cells [B].
+
+    Cells [B, cells] that do not differ from the expected ones show the expected background.
+    """
+    grounds, count = expected.copy(), cells.shape[1]
+    off = _off(cells, margin, grounds, differ)
+    typical = np.median(off[:, :count], axis=1)
     lost = np.flatnonzero(typical > GROUND_MEAN)
     for ground in range(len(BACKGROUNDS)) if len(lost) else ():
-        trial = _off(bare[lost], margin[lost], np.full(len(lost), ground))
-        middle = np.median(trial[:, : cells.shape[1]], axis=1)
+        everywhere = np.ones((len(lost), count), bool)
+        trial = _off(cells[lost], margin[lost], np.full(len(lost), ground), everywhere)
+        middle = np.median(trial[:, :count], axis=1)
         better = middle < typical[lost]
         rows = lost[better]
         grounds[rows], off[rows], typical[rows] = ground, trial[better], middle[better]
@@ -96,15 +105,21 @@ def _grounds(
 
 
 def _off(
-    bare: NDArray[np.uint8], margin: NDArray[np.uint8], grounds: NDArray[np.int64]
+    cells: NDArray[np.uint8],
+    margin: NDArray[np.uint8],
+    grounds: NDArray[np.int64],
+    differ: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Mean absolute differences [B, cells, and one more for the margin if any] from backgrounds [B]."""
-    color = _COLORS[grounds][:, None]
-    rings = np.abs(bare - color[:, None]).sum((2, 3)) / (bare.shape[2] * 3)
-    if not margin.shape[1]:
-        return rings
-    outside = np.abs(margin - color).sum((1, 2)) / (margin.shape[1] * 3)
-    return np.concatenate([rings, outside[:, None]], axis=1)
+    number, place = np.nonzero(differ)
+    rings = cells.reshape(*cells.shape[:2], cells.shape[2] ** 2, 3)[
+        number[:, None], place[:, None], _ring(cells.shape[2])
+    ]
+    off = np.zeros((len(cells), cells.shape[1] + (margin.shape[1] > 0)))
+    off[number, place] = np.abs(rings - _COLORS[grounds[number], None]).mean((1, 2))
+    if margin.shape[1]:
+        off[:, -1] = np.abs(margin - _COLORS[grounds][:, None]).mean((1, 2))
+    return off
 
 
 @lru_cache(maxsize=16)

@@ -142,9 +142,7 @@ def _avoided_appeared(rule: Any, parts: tuple[Part, ...], before: Shown, after: 
     }
     pairs = enumerate(zip(before.cells, after.cells, strict=True))
     return any(
-        has_it(new)
-        and cell not in moved
-        and not (has_it(old) and look(old, "shape") == look(new, "shape"))
+        has_it(new) and cell not in moved and not (has_it(old) and look(old, "shape") == look(new, "shape"))
         for cell, (old, new) in pairs
     )
 

@@ -21,9 +21,10 @@ class _Grid(Protocol):
 class ResidualScorer:
     """The scores that `exact` gives, with the same meaning, found by other code and other measures.
 
-    `detail` keeps, for the turns to come, what this scorer saw ("residual") and what instructions have licensed
-    so far ("licensed"); "leave_alone" marks turns whose right answer is to change nothing. A history that
-    another scorer wrote is not believed: its pictures are read anew, and nothing counts as licensed before.
+    `detail` keeps, for the turns to come, what this scorer saw ("residual") and what instructions have
+    licensed so far ("licensed"); "leave_alone" marks turns whose right answer is to change nothing. A history
+    that another scorer wrote is not believed: its pictures are read anew, and nothing counts as licensed
+    before.
 
     Args:
         world: gives the number of cells a side.
@@ -47,7 +48,9 @@ class ResidualScorer:
         known = [_seen(turn, -1) for turn in turns]
         rows = [row for row, shown in enumerate(known) if shown is None]
         expected = [_source(turns[row].spec.scene) for row in rows]
-        for row, shown in zip(rows, read([turns[row].before for row in rows], self.grid, expected), strict=True):
+        for row, shown in zip(
+            rows, read([turns[row].before for row in rows], self.grid, expected), strict=True
+        ):
             known[row] = shown
         return [shown for shown in known if shown is not None]
 

@@ -95,8 +95,8 @@ def _keeping(
 ) -> tuple[bool | None, bool]:
     """Whether the rules that ask something were kept, None where none does; and whether any was broken.
 
-    A prohibition that asks something of the turn is not seen to be kept in a picture with unread cells. Demands
-    ask nothing of a turn that has to be left alone.
+    A prohibition that asks something of the turn is not seen to be kept in a picture with unread cells.
+    Demands ask nothing of a turn that has to be left alone.
     """
     if not rules:
         return None, False

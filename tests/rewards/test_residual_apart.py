@@ -1,0 +1,77 @@
+"""The two exact scorers share data and the renderer, and no judgement: imports and attributes are read."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import editenv.rewards.residual as residual
+from editenv.worlds.studio import edits, scene
+from editenv.worlds.studio.constraints import RULES
+from editenv.worlds.studio.edits import EDITS, Beside, Each, Target
+
+SHARED = {
+    "editenv.types": {"Picture", "Scores", "TurnOutcome"},
+    "editenv.rewards.weighting": {"RewardWeights", "with_reward"},
+    "editenv.worlds.studio.constraints": {"Rule"},
+    "editenv.worlds.studio.edits": {*edits.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
+    "editenv.worlds.studio.render": {"GROUND", "cell_pictures"},
+    "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "Scene", "things"},
+}
+"""All that may come from elsewhere in editenv: data classes, words, the renderer, the reward."""
+
+KINDS = (*EDITS.values(), *RULES.values(), Beside, Each, Target)
+FIELDS = {field for kind in KINDS for field in kind.__dataclass_fields__} | {"family"}
+OWN = {"cells"}
+"""A field of this package's own classes that some edits have as a method."""
+JUDGING = {name for kind in KINDS for name in dir(kind) if not name.startswith("_")} - FIELDS - OWN
+
+FILES = sorted(Path(residual.__file__).parent.glob("*.py"))
+
+
+def trees() -> list[tuple[Path, ast.Module]]:
+    found = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in FILES]
+    assert len(found) > 5
+    return found
+
+
+def test_only_data_and_the_renderer_are_imported() -> None:
+    """Fails where the package imports the parser, a verdict, or anything else that `exact` judges with."""
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert not any(name.name.startswith("editenv") for name in node.names), path
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("editenv"):
+                assert node.level == 0
+                if not node.module.startswith("editenv.rewards.residual"):
+                    assert {name.name for name in node.names} <= SHARED.get(node.module, set()), (
+                        path,
+                        node.module,
+                    )
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+            # No way around it.
+            assert not (
+                isinstance(node, ast.Name) and node.id in ("__import__", "import_module", "eval", "exec")
+            )
+
+
+def test_no_method_of_an_edit_a_target_or_a_rule_is_used() -> None:
+    """Fails where an attribute that is a method or property of one of them is read off any value."""
+    assert {"accepts", "touched", "edited_cell", "breaks", "covers", "looks", "find", "fits"} <= JUDGING
+    for path, tree in trees():
+        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not used & JUDGING, (path, used & JUDGING)
+
+
+def test_scenes_are_numbers_here() -> None:
+    """Fails where a method of Scene or Thing other than `codes` decides anything."""
+    methods = {
+        name
+        for kind in (scene.Scene, scene.Thing)
+        for name, member in vars(kind).items()
+        if callable(member) and not name.startswith("__")
+    }
+    assert {"put", "empty", "occupied"} <= methods
+    for path, tree in trees():
+        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not used & (methods - {"codes"}), path
