@@ -17,8 +17,9 @@ from editenv.agents.played import is_scored, turn_scores, write_filmstrip, write
 from editenv.agents.report.summary import Summary, TurnScores, summarise
 from editenv.agents.report.table import turn_table
 from editenv.agents.threads import use_threads
-from editenv.build import find, make_vector_env
+from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
+from editenv.named import imported
 from editenv.protocols import Policy
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
@@ -175,7 +176,7 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     Raises:
         ValueError: a name or a setting is not known.
     """
-    make = find("policy", config.policy, MODEL | POLICIES)
+    make = imported("policy", config.policy, MODEL | POLICIES)
     if config.policy not in MODEL:
         policy: Policy[Any] = make(envs)
         return policy

@@ -15,8 +15,9 @@ from editenv.agents.baselines.reader.policy import ReaderPolicy, Unclear
 from editenv.agents.play import play
 from editenv.agents.played import turn_scores
 from editenv.agents.report.speaking import Speaking, markdown, speaking
-from editenv.build import find, make_vector_env
+from editenv.build import make_vector_env
 from editenv.configs.schema import UsersConfig
+from editenv.named import imported
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.suites import suite_names
@@ -109,7 +110,7 @@ def _understood(sessions: list[Session], policy: ReaderPolicy) -> Understood:
 def _played(agent: str, config: UsersConfig, **settings: Any) -> tuple[list[Session], Any]:
     """Sessions 0, 1, ... with an agent, and the agent."""
     envs = _envs(config, **settings)
-    policy = find("policy", agent, POLICIES)(envs)
+    policy = imported("policy", agent, POLICIES)(envs)
     return play(envs, policy, range(config.sessions), config.seed), policy
 
 

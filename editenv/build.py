@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
-from importlib import import_module
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
+from editenv.named import configured, imported, unknown
 from editenv.protocols import Scorer, User, World
-from editenv.rewards.open import open_scorer
+from editenv.rewards import SCORERS
 from editenv.rewards.weighting import weights_from_json
 from editenv.sims import USERS
 from editenv.spaces import MAX_LENGTH
@@ -72,7 +70,7 @@ def make_env(
     weights = weights_from_json(reward_weights)
     place: World
     if sessions_file is None:
-        place = find("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
+        place = imported("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
         if scorer is None:
             warn(
                 "no scorer is configured: scores are None, rewards 0.0; scorer='exact' judges the studio.",
@@ -81,7 +79,9 @@ def make_env(
     else:
         place, scorer, longest = _from_file(sessions_file, size, scorer)
         max_length = max(max_length, longest)
-    judge: Scorer | None = None if scorer is None else open_scorer(scorer, place, weights, scorer_settings)
+    judge: Scorer | None = None
+    if scorer is not None:
+        judge = configured("scorer", scorer, SCORERS, scorer_settings, place, weights)
     speaker: User = configured("user", user, USERS, user_settings)
     return MICEEditEnv(
         place,
@@ -112,7 +112,7 @@ def make_vector_env(
     modes = {mode.value: mode for mode in AutoresetMode}
     wanted = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
     if wanted not in modes:
-        raise ValueError(_unknown("autoreset_mode", wanted, modes))
+        raise ValueError(unknown("autoreset_mode", wanted, modes))
     single = make_env(**settings)
     director = single.director
     return MICEEditVectorEnv(
@@ -147,45 +147,6 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
 
 
-def find(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
-    """The class that a registry names, or that a name "module:Class" stands for itself, imported now.
-
-    Raises:
-        ValueError: the registry has no such name, or there is no such module or class.
-    """
-    if name not in registry and ":" not in name:
-        raise ValueError(_unknown(kind, name, registry))
-    module, _, attribute = registry.get(name, name).partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        if name in registry:
-            raise
-        raise ValueError(f"{kind} {name!r} is no module:Class that can be imported: {error}") from error
-
-
-def configured(
-    kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any
-) -> Any:
-    """What a registry names, called with what is given and with settings by name.
-
-    Raises:
-        ValueError: the registry has no such name, or what it names has no such setting or needs another one.
-    """
-    make = find(kind, name, registry)
-    known = list(signature(make).parameters)[len(given) :]
-    unknown = sorted(set(settings or {}) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{kind} {name!r} has no setting {unknown[0]!r}, expected {', '.join(known) or 'none'}"
-        )
-    try:
-        signature(make).bind(*given, **(settings or {}))
-    except TypeError as error:
-        raise ValueError(f"{kind} {name!r}: {error}, expected settings {', '.join(known)}") from error
-    return make(*given, **(settings or {}))
-
-
 def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:
     """A sessions file's world, the scorer that fits it, and the length of its longest instruction."""
     from editenv.worlds.records.open import open_sessions
@@ -210,10 +171,3 @@ def _recorder(folder: str | None) -> Callable[..., None] | None:
     from editenv.record import Recorder
 
     return Recorder(folder)
-
-
-def _unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
-    """Says which names there are, the likely one first."""
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{kind} {name!r} is not known, {hint}expected one of {', '.join(sorted(known))}"

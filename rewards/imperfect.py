@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from editenv.named import configured
+from editenv.rewards import SCORERS
 from editenv.rewards.errormodel import ErrorModel, Rates, open_error_model
-from editenv.rewards.open import open_scorer
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import SCORE_NAMES, Picture, Scores, TurnOutcome
 
@@ -60,7 +61,7 @@ class ImperfectScorer:
         self.weights = weights or RewardWeights()
         self.errors = open_error_model(errors)
         self.seed = seed
-        self.base = open_scorer(base, world, self.weights, base_settings)
+        self.base = configured("scorer", base, SCORERS, base_settings, world, self.weights)
         content = blake2b(repr(self.errors).encode(), digest_size=4).hexdigest()
         self.version = f"imperfect 1 {self.errors.name}:{content} seed {seed} of {self.base.version}"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from editenv.agents.baselines.oracle import studio_turn
 from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
 from editenv.agents.editor.noise import normals, uniforms
 from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
+from editenv.named import chosen
 from editenv.protocols import Observations
 from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
@@ -24,7 +24,6 @@ from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene
 
 _WORDS, _NOISE = range(2)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +241,7 @@ def editor_policy(
         "model": lambda: ModelPainter(load(), settings),
         "exact": lambda: _exact_painter(envs),
     }
-    return EditorPolicy(_chosen("intent", intent, writers), _chosen("image", image, painters))
+    return EditorPolicy(chosen("intent", intent, writers)(), chosen("image", image, painters)())
 
 
 def _exact_painter(envs: MICEEditVectorEnv) -> ExactPainter:
@@ -251,13 +250,6 @@ def _exact_painter(envs: MICEEditVectorEnv) -> ExactPainter:
     if grid is None:
         raise ValueError(f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes")
     return ExactPainter(world.image_shape[0], grid)
-
-
-def _chosen(name: str, value: str, makers: dict[str, Callable[[], T]]) -> T:
-    if value not in makers:
-        near = get_close_matches(value, makers, n=1) or sorted(makers)
-        raise ValueError(f"{name} is {value!r}, expected {' or '.join(near)}")
-    return makers[value]()
 
 
 def _readable(scene: Scene) -> bool:

@@ -136,8 +136,8 @@ def test_parts_are_chosen_by_name_and_loaded_only_where_used(checkpoint, tmp_pat
 @pytest.mark.parametrize(
     ("intent", "image", "message"),
     [
-        ("oracel", "exact", "intent is 'oracel', expected oracle"),
-        ("oracle", "pixel", "image is 'pixel', expected exact or model"),
+        ("oracel", "exact", "intent 'oracel' is not known, did you mean 'oracle'"),
+        ("oracle", "pixel", "image 'pixel' is not known, expected one of exact, model"),
     ],
 )
 def test_unknown_parts_are_named(intent, image, message):

@@ -221,8 +221,8 @@ def test_a_file_of_ones_own_is_read(tmp_path):
         ({"errors": {"tint": {"full": 0}}}, "tint.full is 0"),
         ({"seed": "a"}, "seed is 'a'"),
         ({"base": "exacct"}, "scorer 'exacct' is not known, did you mean 'exact'"),
-        ({"mistakes": 1}, "scorer 'imperfect' has no setting 'mistakes', expected some of: base"),
-        ({"base_settings": {"x": 1}}, "scorer 'exact' has no setting 'x', expected some of: none"),
+        ({"mistakes": 1}, "scorer 'imperfect' has no setting 'mistakes', expected base"),
+        ({"base_settings": {"x": 1}}, "scorer 'exact' has no setting 'x', expected none"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(settings, message, monkeypatch):

@@ -1,0 +1,77 @@
+"""Things chosen by name: what a registry holds, what "module:Class" stands for, and settings that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_BY_NAME = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def chosen(kind: str, name: str, registry: Mapping[str, T]) -> T:
+    """What a registry holds under a name.
+
+    Args:
+        kind: what the name is given for, such as "advantage".
+        name: as it was given.
+        registry: all there are.
+
+    Raises:
+        ValueError: there is none of that name; the message gives the nearest one and all of them.
+    """
+    if name not in registry:
+        raise ValueError(unknown(kind, name, registry))
+    return registry[name]
+
+
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
+    """Says which names there are, the likely one first."""
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{kind} {name!r} is not known, {hint}expected one of {', '.join(sorted(known))}"
+
+
+def imported(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    """The class that a registry names, or that a name "module:Class" stands for itself, imported now.
+
+    Raises:
+        ValueError: the registry has no such name, or there is no such module or class.
+    """
+    place = name if ":" in name and name not in registry else chosen(kind, name, registry)
+    module, _, attribute = place.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if name in registry:
+            raise
+        raise ValueError(f"{kind} {name!r} is no module:Class that can be imported: {error}") from error
+    return found
+
+
+def configured(
+    kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any
+) -> Any:
+    """What a registry names, called with what is given and with settings by name.
+
+    Raises:
+        ValueError: the registry has no such name; or what it names has no such setting, needs another one, or
+            refuses a value.
+    """
+    make, chosen_settings = imported(kind, name, registry), dict(settings or {})
+    left = list(signature(make).parameters.items())[len(given) :]
+    known = {key: parameter for key, parameter in left if parameter.kind in _BY_NAME}
+    names = ", ".join(known) or "none"
+    for key in chosen_settings:
+        if key not in known:
+            raise ValueError(f"{kind} {name!r} has no setting {key!r}, expected {names}")
+    for key, parameter in known.items():
+        if parameter.default is Parameter.empty and key not in chosen_settings:
+            raise ValueError(f"{kind} {name!r} lacks the setting {key!r}, expected {names}")
+    try:
+        return make(*given, **chosen_settings)
+    except ValueError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
