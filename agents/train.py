@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
@@ -98,6 +99,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     return replace(
         _some(TrainingSettings, algorithm, out=Path(config.out)),
         rollout=rollout,
+        credit=_some(CreditSettings, algorithm),
         update=_some(UpdateSettings, algorithm),
         **own,
     )

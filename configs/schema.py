@@ -157,6 +157,25 @@ class UsersConfig(CommandConfig):
 
 
 @dataclass(kw_only=True)
+class SuitesConfig(CommandConfig):
+    """Settings of `editenv suites`.
+
+    Attributes:
+        split: "train", "validation" or "test".
+        sessions: how many of each suite, from session 0 on.
+        suites: which suites; None for all.
+        num_envs: sessions side by side.
+        filmstrip: sessions of each suite that are drawn.
+    """
+
+    split: str
+    sessions: int
+    suites: list[str] | None
+    num_envs: int
+    filmstrip: int
+
+
+@dataclass(kw_only=True)
 class ExportConfig(CommandConfig):
     """Settings of `editenv export`.
 
@@ -178,7 +197,10 @@ class AlgorithmConfig:
 
     Attributes:
         advantage: a name in `edit_r2.advantage.ADVANTAGES`.
+        advantage_clip: bound of the advantages.
+        advantage_std: "batch" or "group", whose standard deviation advantages are divided by.
         filter: a name in `edit_r2.filter.FILTERS`.
+        filter_threshold: instruction following below which a turn has failed, for filter=threshold.
         schedule: of the learning rates, "constant", "linear" or "cosine"; the latter two fall to zero.
         text_weight, flow_weight: of the two losses; 0 freezes that expert.
         text_rate, flow_rate: learning rates.
@@ -203,7 +225,10 @@ class AlgorithmConfig:
     """
 
     advantage: str
+    advantage_clip: float
+    advantage_std: str
     filter: str
+    filter_threshold: float
     schedule: str
     text_weight: float
     flow_weight: float
@@ -302,6 +327,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "show": ShowConfig,
     "export": ExportConfig,
     "users": UsersConfig,
+    "suites": SuitesConfig,
     "train": TrainConfig,
     "demo": DemoConfig,
     "pretrain": PretrainConfig,

@@ -12,6 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents import train as training
+from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings
@@ -103,9 +104,10 @@ def tiny_settings(out: Path, **changes: Any) -> TrainingSettings:
     """Two specs, three rollouts, two updates an iteration; keywords go to whichever settings have them."""
     update = _changed(UpdateSettings(text_rate=1e-3, flow_rate=1e-3), changes)
     rollout = _changed(ROLLOUT, changes)
+    credit = _changed(CreditSettings(), changes)
     settings = _changed(TrainingSettings(out, iterations=1, specs=2, save_every=100), changes)
     assert not changes, f"no settings have {sorted(changes)}"
-    return replace(settings, rollout=rollout, update=update)
+    return replace(settings, rollout=rollout, credit=credit, update=update)
 
 
 def tiny_trainer(

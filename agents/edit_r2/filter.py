@@ -1,49 +1,84 @@
-"""Filters: which turns train. The others give neither text nor flow loss, yet count in the statistics."""
+"""Filters: which turns train, and which count in the statistics of the advantages."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 
+class Filtered(NamedTuple):
+    """What a filter says of each turn.
+
+    Attributes:
+        keep: bool [spec, rollout, turn]; False gives neither text nor flow loss.
+        counts: bool in the same shape; False leaves a turn's reward out of means, stds and returns.
+    """
+
+    keep: Tensor
+    counts: Tensor
+
+
 class Filter(Protocol):
-    """(instruction_following [spec, rollout, turn], valid) -> keep, bool in the same shape."""
+    """(instruction_following [spec, rollout, turn], valid) -> Filtered, bools in the same shape."""
 
-    def __call__(self, instruction_following: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Return which turns train; see `first_failure` for the arguments."""
+    def __call__(
+        self, instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+    ) -> Filtered:
+        """What trains and what counts.
+
+        Args:
+            instruction_following: [..., turn], scores 0 to 1; NaN (not scored) is no failure.
+            valid: bool in the same shape; a turn that is not valid is no failure. None: all are valid.
+            threshold: for `threshold`, the score below which a turn has failed.
+        """
 
 
-def first_failure(instruction_following: Tensor, valid: Tensor | None = None) -> Tensor:
+def first_failure(
+    instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+) -> Filtered:
     """Published filter of Edit-R2 (arXiv 2606.05950): nothing after a session's first failed turn trains.
 
     The failed turn itself (instruction following of exactly 0) still trains. What follows started from a
     wrong picture; both its losses, text and flow, are masked, while its rewards still count in mean and std.
-
-    Args:
-        instruction_following: [..., turn], scores 0 to 1; NaN (not scored) is no failure.
-        valid: bool in the same shape; a turn that is not valid is no failure. None: all are valid.
-
-    Returns:
-        Bool in the same shape: True up to and including the first failure.
+    Arguments as `Filter`.
     """
-    failed = instruction_following == 0
+    keep = _until_first(instruction_following == 0, valid)
+    return Filtered(keep, torch.ones_like(keep))
+
+
+def exclude(
+    instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+) -> Filtered:
+    """`first_failure` whose filtered turns leave the statistics too: baselines are those of clean starts."""
+    keep = _until_first(instruction_following == 0, valid)
+    return Filtered(keep, keep)
+
+
+def below_threshold(
+    instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+) -> Filtered:
+    """`first_failure` for graded judges: a turn has failed whose score lies below the threshold."""
+    keep = _until_first(instruction_following < threshold, valid)
+    return Filtered(keep, torch.ones_like(keep))
+
+
+def none(instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5) -> Filtered:
+    """No filter: every turn trains and counts; only the shape of the scores is used."""
+    everything = torch.ones_like(instruction_following, dtype=torch.bool)
+    return Filtered(everything, everything)
+
+
+def _until_first(failed: Tensor, valid: Tensor | None) -> Tensor:
+    """True up to and including the first failure."""
     if valid is not None:
         failed = failed & valid.bool()
     failures_before = failed.long().cumsum(dim=-1) - failed.long()
     return failures_before == 0
 
 
-def none(instruction_following: Tensor, valid: Tensor | None = None) -> Tensor:
-    """No filter: every turn trains.
-
-    Args:
-        instruction_following: [..., turn]; only its shape is used.
-        valid: not needed here; part of the signature that all filters share.
-
-    Returns:
-        True in the shape of `instruction_following`.
-    """
-    return torch.ones_like(instruction_following, dtype=torch.bool)
-
-
-FILTERS: dict[str, Filter] = {"first_failure": first_failure, "none": none}
+FILTERS: dict[str, Filter] = {
+    "first_failure": first_failure,
+    "exclude": exclude,
+    "threshold": below_threshold,
+    "none": none,
+}

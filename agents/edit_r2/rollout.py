@@ -209,7 +209,10 @@ def _intents(
 
 
 def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> dict[str, Tensor]:
-    """Rewards and what the filter reads, of one turn; NaN and not valid where unscored."""
+    """Rewards and what the filter reads, of one turn; NaN and not valid where unscored.
+
+    A session that is over has no reward left to earn: 0, not NaN, so that returns are known.
+    """
     scored = [
         session.scores[turn] if lives and session.scores[turn].scored else None
         for session, lives in zip(sessions, alive, strict=True)
@@ -217,7 +220,11 @@ def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> di
     following = [None if scores is None else scores.instruction_following for scores in scored]
     return {
         "reward": torch.tensor(
-            [float("nan") if s is None else s.reward for s in scored], dtype=torch.float64
+            [
+                s.reward if s is not None else float("nan") if lives else 0.0
+                for s, lives in zip(scored, alive, strict=True)
+            ],
+            dtype=torch.float64,
         ),
         "instruction_following": torch.tensor(
             [float("nan") if value is None else value for value in following], dtype=torch.float64

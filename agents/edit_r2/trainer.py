@@ -21,11 +21,9 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from editenv.agents.edit_r2.advantage import ADVANTAGES, constant_groups
 from editenv.agents.edit_r2.choice import chosen
+from editenv.agents.edit_r2.credit import CreditSettings, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
-from editenv.agents.edit_r2.filter import FILTERS
-from editenv.agents.edit_r2.metrics import rollout_metrics
 from editenv.agents.edit_r2.resume import keep_newest, mark_complete
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
@@ -48,6 +46,7 @@ SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 _KL_SESSIONS = 8
 _KEPT = 2
 _BATCH_WIDE = ("group_id",)
+_SCORES = ("reward", "instruction_following")
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ class TrainingSettings:
         iterations: how many.
         specs: session scripts an iteration.
         save_every: iterations between checkpoints.
-        advantage, filter: names in ADVANTAGES and FILTERS.
         schedule: of the learning rates, one of SCHEDULES.
-        rollout, update: how sessions are sampled, how the policy is updated.
+        rollout, credit, update: how sessions are sampled, turns paid and the policy updated.
         lora_rank, lora_alpha: of the adapters; rank 0 trains the weights themselves.
         report_to: trackers, as TRL names them.
 
@@ -75,18 +73,15 @@ class TrainingSettings:
     iterations: int = 60
     specs: int = 16
     save_every: int = 10
-    advantage: str = "pooled"
-    filter: str = "first_failure"
     schedule: str = "constant"
     rollout: RolloutSettings = RolloutSettings()  # noqa: RUF009 - frozen
+    credit: CreditSettings = CreditSettings()  # noqa: RUF009 - frozen
     update: UpdateSettings = UpdateSettings()  # noqa: RUF009 - frozen
     lora_rank: int = 0
     lora_alpha: float = 128
     report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        chosen("advantage", self.advantage, ADVANTAGES)
-        chosen("filter", self.filter, FILTERS)
         chosen("schedule", self.schedule, SCHEDULES)
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:
@@ -173,19 +168,11 @@ class EditR2Trainer(GRPOTrainer):
             settings.specs,
             self.stopwatch,
         )
-        batch = rollout.tensors
-        shape = (settings.specs, settings.rollout.rollouts, -1)
-        reward, following, valid = (
-            batch.pop(name).reshape(shape) for name in ("reward", "instruction_following", "valid")
-        )
-        advantage = ADVANTAGES[settings.advantage](reward, valid)
-        keep = FILTERS[settings.filter](following, valid)
-        batch |= {
-            name: value.flatten(0, 1)
-            for name, value in zip(("advantage", "keep", "valid"), (advantage, keep, valid), strict=True)
-        }
-        self._record(rollout_metrics(rollout, keep.flatten(0, 1), valid.flatten(0, 1)))
-        self._record({"constant_groups": constant_groups(reward, valid)})
+        paid, numbers = credit(rollout, settings.rollout.rollouts, settings.credit, score_weights(self.envs))
+        self._record(numbers)
+        batch = rollout.tensors | paid
+        for name in _SCORES:
+            del batch[name]
         if self.watch:
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout))

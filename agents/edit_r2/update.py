@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editenv.agents.edit_r2.credit import NO_ADVANTAGE
 from editenv.agents.edit_r2.kl import gaussian_flow_kl, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
 from editenv.agents.edit_r2.padding import trimmed
@@ -18,8 +19,6 @@ from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import ImageBlock, UnifiedOutput
 
 Forward = Callable[..., UnifiedOutput]
-
-_NO_ADVANTAGE = 1e-9  # more than what rounding leaves of a zero
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def trained_turns(turns: dict[str, Tensor], update: UpdateSettings) -> tuple[dic
     """
     trains = turns["keep"] & turns["valid"]
     if not (update.text_kl or update.flow_kl):
-        trains = trains & (turns["advantage"].abs() > _NO_ADVANTAGE)
+        trains = trains & (turns["advantage"].abs() > NO_ADVANTAGE)
     if not trains.any():
         return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
     return {name: value[trains] for name, value in turns.items()}, float(trains.double().mean())

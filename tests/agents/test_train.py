@@ -132,7 +132,7 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
     ("changes", "message"),
     [
         ({"advantage": "pool"}, "advantage is 'pool', expected pooled"),
-        ({"filter": "first"}, "filter is 'first', expected first_failure or none"),
+        ({"filter": "first"}, "filter is 'first', expected exclude or first_failure"),
         ({"sampler": "cpps"}, "sampler is 'cpps', expected cps"),
         ({"suite": "mixd"}, "mixd.*mixed"),
         ({"window_high": 9}, "window is 2 with starts 0 to 9"),

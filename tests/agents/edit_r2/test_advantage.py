@@ -6,10 +6,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.agents.edit_r2.advantage import ADVANTAGES, constant_groups, per_turn, pooled
+from editenv.agents.edit_r2.advantage import (
+    ADVANTAGES,
+    Parts,
+    broadcast,
+    constant_groups,
+    fused,
+    per_turn,
+    pooled,
+    return_to_go,
+)
 
 DATA = dict(np.load(Path(__file__).parents[2] / "data" / "advantage.npz"))
 NAN = float("nan")
+
+
+def advantage_of(name, rewards, valid=None):
+    """By name, of rewards that one score alone makes up."""
+    return ADVANTAGES[name](rewards, valid, parts=Parts(rewards[..., None], torch.ones(1)))
 
 
 def fixture(name):
@@ -57,23 +71,87 @@ def test_clip_bounds_both_sides():
 def test_an_invalid_turn_gets_zero_and_leaves_the_statistics(name):
     rewards = torch.tensor([[[0.2], [0.8], [1000.0]]])
     valid = torch.tensor([[[True], [True], [False]]])
-    alone = ADVANTAGES[name](rewards[:, :2])
-    assert ADVANTAGES[name](rewards, valid).flatten().tolist() == [*alone.flatten().tolist(), 0.0]
+    alone = advantage_of(name, rewards[:, :2])
+    assert advantage_of(name, rewards, valid).flatten().tolist() == [*alone.flatten().tolist(), 0.0]
 
 
 @pytest.mark.parametrize("name", ADVANTAGES)
 def test_a_turn_without_a_score_counts_as_invalid(name):
     rewards = torch.tensor([[[0.2], [0.8], [NAN]]])
     valid = torch.tensor([[[True], [True], [False]]])
-    assert torch.equal(ADVANTAGES[name](rewards), ADVANTAGES[name](rewards, valid))
-    assert torch.equal(ADVANTAGES[name](rewards, torch.ones_like(valid)), ADVANTAGES[name](rewards, valid))
+    expected = advantage_of(name, rewards, valid)
+    assert torch.equal(advantage_of(name, rewards), expected)
+    assert torch.equal(advantage_of(name, rewards, torch.ones_like(valid)), expected)
 
 
 @pytest.mark.parametrize("name", ADVANTAGES)
 def test_nothing_scored_teaches_nothing(name):
-    assert torch.equal(
-        ADVANTAGES[name](torch.full((2, 3, 1), NAN)), torch.zeros(2, 3, 1, dtype=torch.float64)
-    )
+    nothing = torch.zeros(2, 3, 1, dtype=torch.float64)
+    assert torch.equal(advantage_of(name, torch.full((2, 3, 1), NAN)), nothing)
+
+
+def test_the_std_of_each_group_by_hand():
+    # group means 0.5 and 1, stds 0.5 and 0: the second group has no spread to be measured by
+    rewards = torch.tensor([[[0.0], [1.0]], [[1.0], [1.0]]])
+    step = 0.5 / (0.5 + 1e-4)
+    assert pooled(rewards, std="group").flatten().tolist() == pytest.approx([-step, step, 0.0, 0.0])
+    with pytest.raises(ValueError, match="advantage_std is 'groups', expected group"):
+        pooled(rewards, std="groups")
+
+
+def test_return_to_go_by_hand():
+    # returns 1, 1 and 1, 0: nothing to choose at the first turn; batch mean 0.75, variance 3/16
+    rewards = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    step = 0.5 / ((3 / 16) ** 0.5 + 1e-4)
+    assert return_to_go(rewards).flatten().tolist() == pytest.approx([0.0, step, 0.0, -step])
+    assert per_turn(rewards)[0, :, 0].tolist() != [0.0, 0.0]
+
+
+def test_an_excluded_turn_adds_nothing_to_a_return():
+    rewards = torch.tensor([[[0.0, 1.0], [1.0, 9.0]]])
+    valid = torch.tensor([[[True, True], [True, False]]])
+    # returns 1, 1 and 1, nothing: no difference at either turn
+    assert return_to_go(rewards, valid).flatten().tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_judge_that_failed_leaves_the_returns_before_it_unknown():
+    """Fails where a missing score counts as 0 in a return."""
+    rewards = torch.tensor([[[0.0, 1.0, 0.5], [1.0, NAN, 0.5], [0.5, 0.0, 1.0]]])
+    advantages = return_to_go(rewards)[0]
+    assert advantages[1, :2].tolist() == [0.0, 0.0] and advantages[1, 2] != 0
+    assert advantages[0, 0] == -advantages[2, 0] == 0.0, "1.5 each"
+    assert advantages[0, 1] > 0 > advantages[2, 1]
+    assert broadcast(rewards)[0, 1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_broadcast_by_hand():
+    # session means 0.5, 1, 0.5, 0.5; group means 0.75 and 0.5; batch variance (3 * 1/64 + 9/64) / 4 = 3/64
+    rewards = torch.tensor([[[0.0, 1.0], [1.0, 1.0]], [[0.5, 0.5], [0.25, 0.75]]])
+    step = 0.25 / ((3 / 64) ** 0.5 + 1e-4)
+    assert broadcast(rewards).flatten().tolist() == pytest.approx([-step, -step, step, step] + [0.0] * 4)
+
+
+def test_fused_by_hand():
+    """Two scores of weight 0.25 and 0.75; the second varies a tenth as much, yet weighs its weight."""
+    scores = torch.tensor([[[[0.0, 0.5]], [[1.0, 0.4]]]])
+    rewards = scores @ torch.tensor([0.25, 0.75])
+    parts = Parts(scores, torch.tensor([0.25, 0.75]))
+    step = 0.75 * 0.05 / (0.05 + 1e-4) - 0.25 * 0.5 / (0.5 + 1e-4)
+    ours = fused(rewards, parts=parts, std="group")
+    assert ours.flatten().tolist() == pytest.approx([step, -step], rel=1e-5)
+    assert broadcast(rewards)[0, 0] < 0 < ours[0, 0], "summed up first, the wide score decides"
+
+
+def test_a_score_that_does_not_apply_leaves_its_weight_to_the_others():
+    scores = torch.tensor([[[[0.0, NAN]], [[1.0, NAN]]]])
+    parts = Parts(scores, torch.tensor([0.25, 0.75]))
+    step = 0.5 / (0.5 + 1e-4)
+    assert fused(scores[..., 0], parts=parts).flatten().tolist() == pytest.approx([-step, step])
+
+
+def test_fused_needs_the_scores():
+    with pytest.raises(ValueError, match="fused"):
+        fused(torch.zeros(1, 2, 1))
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=12, max_size=12))

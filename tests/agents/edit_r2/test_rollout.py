@@ -148,7 +148,9 @@ def test_deferred_scores_train_the_same(checkpoint, played):
 def test_turns_after_a_judge_failed_are_not_valid(checkpoint):
     tensors = played_of(checkpoint, scorer=BrightnessScorer(fails=[(1, 1)])).tensors
     assert tensors["valid"].tolist() == [[True] * 3] * 3 + [[True, False, False]] * 3
-    assert torch.equal(tensors["reward"].isnan(), ~tensors["valid"])
+    failed = torch.zeros(6, 3).bool()
+    failed[3:, 1] = True
+    assert torch.equal(tensors["reward"].isnan(), failed), "what was never played earns 0"
     assert torch.equal(tensors["instruction_following"].isnan(), ~tensors["valid"])
 
 
