@@ -122,8 +122,11 @@ def answers(spec: StudioSpec, drawings: tuple[Spoil, ...], soft: float, rng: Rng
 
 
 def rows_of_five(specs: list[StudioSpec], pictures: list[list[Picture]], **make: type) -> list[list[tuple]]:
-    rows = play(specs, lambda row, number, before, right: pictures[row][number], **make)  # type:
-    ignore[arg-type] return [
+    def answer(row: int, number: int, before: Scene, right: Scene) -> Picture:
+        return pictures[row][number]
+
+    rows = play(specs, answer, **make)  # type: ignore[arg-type]
+    return [
         [(*(getattr(score, name) for name in SCORE_NAMES), score.detail.get("leave_alone")) for score in row]
         for row in rows
     ]
