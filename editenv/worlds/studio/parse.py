@@ -48,10 +48,9 @@ def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
     start = (size - grid * cell) // 2
     inner = batch[:, start : start + grid * cell, start : start + grid * cell]
     cells = inner.reshape(-1, grid, cell, grid, cell, 3).swapaxes(2, 3).reshape(len(batch), grid**2, -1)
-    backgrounds, readable, known = _read_backgrounds(cells, cell)
-    codes = np.empty((len(batch), 1 + grid**2), np.int64)
-    codes[:, 0] = np.where(readable, backgrounds, -1)
-    codes[:, 1:] = np.where(known[:, None], _read_cells(cells, backgrounds, cell), -1)
+    codes, drawn = _read_drawn(cells, cell)
+    if not drawn.all():
+        codes[~drawn] = _read_near(cells[~drawn] if drawn.any() else cells, cell)
     return [scene_from_codes(row) for row in codes.tolist()]
 
 
@@ -69,6 +68,54 @@ def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
             came = f"{picture.dtype} {picture.shape}"
             raise ValueError(f"picture {number} is {came}, expected uint8 ({side}, {side}, 3)")
     return pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
+
+
+def _read_drawn(cells: NDArray[np.uint8], cell: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Looks up pictures that are to the last bit as they are drawn, so that nothing has to be compared.
+
+    Args:
+        cells: [B, cells, values].
+        cell: side of a cell in pixels.
+
+    Returns:
+        Codes [B, 1 + cells] as `_read_near` would find them, and which rows [B] hold them.
+    """
+    grounds = (cells[:, 0, None, :3] == _GROUNDS).all(-1)
+    drawn = grounds.any(1)
+    codes = np.zeros((len(cells), 1 + cells.shape[1]), np.int64)
+    codes[:, 0] = grounds.argmax(1)
+    if not drawn.any():
+        return codes, drawn
+    bare = cell_pictures(cell)[codes[:, 0], 0].reshape(len(cells), 1, -1)
+    rows, places = np.nonzero((_wide(cells) != _wide(bare)).any(-1) & drawn[:, None])
+    known = [_drawn(cell, background) for background in codes[rows, 0].tolist()]
+    faces = zip(known, cells[rows, places], strict=True)
+    found = np.array([codes_of.get(face.tobytes(), -1) for codes_of, face in faces], np.int64)
+    codes[rows, 1 + places] = found
+    drawn[rows[found < 0]] = False
+    return codes, drawn
+
+
+@lru_cache(maxsize=128)
+def _drawn(cell: int, background: int) -> dict[bytes, int]:
+    """What is read where a cell shows just one of the known pictures: codes by the picture's bytes."""
+    pictures = cell_pictures(cell)[background].reshape(1, 1 + len(things()), -1)
+    codes = _read_cells(pictures, np.array([background]), cell)[0]
+    return {face.tobytes(): code for face, code in zip(pictures[0], codes.tolist(), strict=True)}
+
+
+def _wide(cells: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.uint64]:
+    """The same bytes in eights where they allow it: fewer values to compare."""
+    return cells.view(np.uint64) if cells.shape[-1] % 8 == 0 else cells
+
+
+def _read_near(cells: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
+    """Codes [B, 1 + cells] of the backgrounds and things that are near, -1 where none is."""
+    backgrounds, readable, known = _read_backgrounds(cells, cell)
+    codes = np.empty((len(cells), 1 + cells.shape[1]), np.int64)
+    codes[:, 0] = np.where(readable, backgrounds, -1)
+    codes[:, 1:] = np.where(known[:, None], _read_cells(cells, backgrounds, cell), -1)
+    return codes
 
 
 def _read_backgrounds(
