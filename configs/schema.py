@@ -287,6 +287,21 @@ class TrainConfig(SessionsConfig):
 
 
 @dataclass(kw_only=True)
+class AuditConfig(CommandConfig):
+    """Settings of `editenv audit`.
+
+    Attributes:
+        algorithm: the update and its rollouts that are audited.
+        trainer: "MODULE:FUNCTION" that returns another trainer's `Auditable`; None for this package's own.
+        checks: which ones; None for all.
+    """
+
+    algorithm: AlgorithmConfig
+    trainer: str | None
+    checks: list[str] | None
+
+
+@dataclass(kw_only=True)
 class DemoConfig(CommandConfig):
     """Settings of `editenv demo`.
 
@@ -329,6 +344,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "users": UsersConfig,
     "suites": SuitesConfig,
     "train": TrainConfig,
+    "audit": AuditConfig,
     "demo": DemoConfig,
     "pretrain": PretrainConfig,
 }

@@ -20,6 +20,7 @@ CUTS = {
     "export": ["sessions=4"],
     "demo": ["sessions=4", "exported=2", *(f"train.{setting}" for setting in SHORT)],
     "bench": ["turns=192", "repeats=1"],
+    "suites": ["sessions=4", "suites=[mixed]"],
 }
 """What is appended to a command, whose last word on a setting counts."""
 

@@ -35,6 +35,7 @@ class Suite:
         tempt: chance that a turn asks for what a rule in force forbids.
         undo: chance that a turn undoes the last one, where one sentence can say what that means.
         held_out: one of HELD_OUT.
+        measures, cannot_show: for readers: what its scores tell, and what they do not.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Suite:
     tempt: float = 0.0
     undo: float = 0.0
     held_out: str = "avoid"
+    measures: str = ""
+    cannot_show: str = ""
 
 
 def suite_names() -> list[str]:
@@ -113,4 +116,6 @@ def read_suite(name: str, data: dict[str, Any]) -> Suite:
         tempt=reader.share("tempt", data.get("tempt", 0.0)),
         undo=reader.share("undo", data.get("undo", 0.0)),
         held_out=reader.choice("held_out", HELD_OUT, "avoid"),
+        measures=reader.text("measures"),
+        cannot_show=reader.text("cannot_show"),
     )

@@ -10,7 +10,8 @@ HELD_OUT = ("allow", "avoid", "seek")
 """May sessions use what is held out of training? "seek": the test split must, all others may not."""
 
 _KEYS = frozenset(
-    "turns max_turns objects signs phrasings rule rules tempt undo reference held_out tasks".split()
+    "measures cannot_show turns max_turns objects signs phrasings rule rules tempt undo reference held_out "
+    "tasks".split()
 )
 
 
@@ -72,6 +73,13 @@ class SuiteReader:
         if value not in options:
             raise self.error(key, value, f"one of {', '.join(options)}")
         return str(value)
+
+    def text(self, key: str) -> str:
+        """Some words in one line; none where the key is missing."""
+        value = self.data.get(key, "")
+        if not isinstance(value, str):
+            raise self.error(key, value, "a text")
+        return " ".join(value.split())
 
     def share(self, key: str, value: Any) -> float:
         """A share from 0 to 1."""
