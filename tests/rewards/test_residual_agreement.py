@@ -112,6 +112,8 @@ def answers(spec: StudioSpec, drawings: tuple[Spoil, ...], soft: float, rng: Rng
             right = right_result(turn.edit, turn.rules, scenes[-1], scenes[:-1])
         except ValueError:  # An earlier mistake took what this turn speaks of.
             right = scenes[-1]
+        if not right.known():  # A rule asks for a striped sign, where an earlier mistake put one.
+            right = scenes[-1]
         mutate = pick(rng, (*SCENES, *drawings)) if rng.random() < 0.4 else None
         scene = mutate(scenes[-1], right, rng) if mutate in SCENES else right  # type: ignore[operator]
         scenes.append(scene if scene.known() else right)
