@@ -18,12 +18,14 @@ from editenv.build import make_vector_env
 from editenv.configs.schema import SuitesConfig
 from editenv.protocols import Observations
 from editenv.session import Session
+from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import filmstrip
+from editenv.worlds.studio.render import GROUND, INK
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import load_suite, suite_names
 
-_COLORS = 24
+_COLORS = 64
 _LONGEST_ROW = 6
 
 
@@ -97,6 +99,17 @@ def write_strips(name: str, sessions: list[Session], folder: Path) -> list[Path]
     names = [f"{name}-{number}" for number in range(1, len(groups) + 1)] if apart else [name]
     paths = [folder / f"{each}.png" for each in names]
     for group, path in zip(groups, paths, strict=True):
-        picture = Image.fromarray(filmstrip(group))
-        picture.quantize(_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+        in_few_colors(filmstrip(group)).save(path, optimize=True)
     return paths
+
+
+def in_few_colors(picture: Picture) -> Image.Image:
+    """The picture in the studio's own colours, which stay exact, and the most frequent of all others."""
+    image = Image.fromarray(picture)
+    counted = sorted(image.getcolors(picture.shape[0] * picture.shape[1]) or [], reverse=True)
+    palette = dict.fromkeys([*INK.values(), *GROUND.values(), *(color for _, color in counted)])
+    chosen = list(palette)[:_COLORS]
+    few = Image.new("P", (1, 1))
+    # A palette that is not full is filled up with black, so the first colour stands for the rest.
+    few.putpalette([part for color in chosen + chosen[:1] * (256 - len(chosen)) for part in color])
+    return image.quantize(palette=few, dither=Image.Dither.NONE)

@@ -10,8 +10,12 @@ import pytest
 
 from editenv.agents.baselines.noop import NoopPolicy
 from editenv.agents.play import play
+from editenv.agents.suites import in_few_colors
 from editenv.build import make_vector_env
 from editenv.cli import main
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import INK, render
+from editenv.worlds.studio.scene import COLORS, Scene, Thing
 from editenv.worlds.studio.suites import load_suite, suite_names
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -72,6 +76,18 @@ def test_the_page_has_the_suites_words_and_pictures(folder) -> None:
         assert "- Oracle: IF 1.0, CC 1.0, GA 1.0 in every turn" in about
         (path,) = re.findall(r"!\[[^]]*\]\(([^)]+)\)", about)
         assert (folder / path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_few_colors_are_true() -> None:
+    """Fails where a rare colour is drawn as a frequent one, so that a strip shows another object."""
+    things = [Thing("square", color) for color in COLORS]
+    scene = Scene((*things, *[None] * 10), "black")
+    busy = np.random.default_rng(0).integers(0, 256, (300, 64, 3), dtype=np.uint8)
+    picture = np.concatenate([render(scene, 64), busy])
+    few = np.asarray(in_few_colors(picture).convert("RGB"))[:64]
+    assert parse([few], 4) == [scene]
+    for ink in INK.values():
+        assert ((few == ink).all(axis=2) == (picture[:64] == ink).all(axis=2)).all()
 
 
 def test_the_page_of_docs_is_about_every_suite() -> None:
