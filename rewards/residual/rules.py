@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editenv.rewards.residual.answers import Answer
-from editenv.rewards.residual.kinds import EMPTY, UNREAD, Shown, look
+from editenv.rewards.residual.kinds import EMPTY, Shown, look
 from editenv.rewards.residual.places import part_of_grid
 from editenv.worlds.studio.constraints import Rule
 from editenv.worlds.studio.edits import (
@@ -107,8 +107,8 @@ def _speaks_of_guarded(rule: Any, part: Part, before: Shown) -> bool:
 
 
 def _guarded_changed(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
-    now = after.cells[rule.target.cell]
-    return _is_guarded(rule, before) and (now == UNREAD or now != before.cells[rule.target.cell])
+    cell = rule.target.cell
+    return _is_guarded(rule, before) and after.cells[cell] != before.cells[cell]
 
 
 def _names_look(rule: Any, edit: Edit | None) -> tuple[bool, str | None]:
