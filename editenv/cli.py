@@ -24,6 +24,8 @@ TRACEBACK = "EDITENV_TRACEBACK"
 
 _FULL_ERRORS = "HYDRA_FULL_ERROR"
 _HELP = ("-h", "--help")
+_OWN_WORDS = ("records", "audit")
+"""Commands that read their words themselves and return the exit status."""
 _SWEEP = ("-m", "--multirun")
 # Everything goes to `out`, Hydra's own notes to out/.hydra, and there is no log file.
 _QUIET_HYDRA = (
@@ -76,7 +78,7 @@ def _dispatch(words: list[str]) -> int:
         print(page(command))
     elif name == "bench":
         _bench(command, rest)
-    elif name == "records":
+    elif name in _OWN_WORDS:
         return _function(command)(rest)
     else:
         _run_hydra(command, rest)

@@ -92,7 +92,11 @@ def page(command: Command) -> str:
     )
 
 
-_OWN_USAGE = {"bench": "env [--json] [KEY=VALUE ...]", "records": "check PATH [--json]"}
+_OWN_USAGE = {
+    "bench": "env [--json] [KEY=VALUE ...]",
+    "records": "check PATH [--json]",
+    "audit": "[--json] [KEY=VALUE ...]",
+}
 """What follows the commands that Hydra does not compose."""
 
 _EVERYWHERE = """everywhere:

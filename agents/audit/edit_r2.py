@@ -1,0 +1,178 @@
+"""This package's own trainer on the bench: its rollout, its loss and its training loop, as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+from transformers.trainer_callback import PrinterCallback
+
+from editenv.agents.audit.known import BOS, KnownPolicy
+from editenv.agents.audit.model import CHANNELS, known_checkpoint
+from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Turns
+from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
+from editenv.agents.edit_r2.advantage import ADVANTAGES
+from editenv.agents.edit_r2.filter import FILTERS, Filtered
+from editenv.agents.edit_r2.resume import newest_checkpoint
+from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.update import judge, policy_loss
+from editenv.agents.flow.sde import SAMPLERS
+from editenv.vector import MICEEditVectorEnv
+
+_SPECS, _ROLLOUTS = 12, 4
+_CPS_LEVEL = 0.8
+_PER_TURN = ("advantage", "keep", "valid")
+
+
+class EditR2Audit:
+    """Edit-R2 with the settings of a training; adapters are switched off, for the known policy has no layers.
+
+    Args:
+        settings: of the trainer.
+    """
+
+    dimensions = CHANNELS
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        rollout = replace(settings.rollout, rollouts=_ROLLOUTS)
+        update = replace(settings.update, text_rate=1e-2, flow_rate=1e-2, updates_per_iteration=2)
+        self.settings = replace(
+            settings,
+            rollout=rollout,
+            update=update,
+            specs=_SPECS,
+            save_every=1,
+            lora_rank=0,
+            schedule="constant",
+            report_to=(),
+        )
+        self.facts = _facts(self.settings)
+
+    def variants(self) -> Sequence[EditR2Audit]:
+        """The trainer with each sampler; CPS knows neither a level above 1 nor a bound of time."""
+        found = [self]
+        for name in SAMPLERS:
+            if name == self.settings.rollout.sampler:
+                continue
+            rollout = replace(self.settings.rollout, sampler=name)
+            if name == "cps":
+                rollout = replace(rollout, sigma_t_max=None, noise_level=_CPS_LEVEL)
+            found.append(EditR2Audit(replace(self.settings, rollout=rollout)))
+        return found
+
+    def rollout(self, policy: KnownPolicy, seed: int, iteration: int) -> Turns:
+        """One iteration of `collect`."""
+        rollout = collect(
+            known_checkpoint(policy),
+            _envs(_SPECS * _ROLLOUTS),
+            self.settings.rollout,
+            seed,
+            iteration,
+            _SPECS,
+            Stopwatch(),
+        )
+        native = rollout.tensors
+        shaped = {
+            name: value.unflatten(0, (_SPECS, _ROLLOUTS))
+            for name, value in native.items()
+            if name != "group_id"
+        }
+        return Turns(
+            reward=shaped["reward"],
+            following=shaped["instruction_following"],
+            source=shaped["source"],
+            latents=shaped["latents"],
+            times=shaped["times"],
+            flow_log_prob=shaped["flow_log_prob_mean"],
+            tokens=shaped["intent_ids"],
+            mask=shaped["intent_mask"],
+            previous=torch.full(shaped["reward"].shape, BOS),
+            text_log_prob=shaped["text_log_prob"],
+            native=native,
+        )
+
+    def advantages(self, reward: Tensor, following: Tensor) -> Tensor:
+        """The advantage that is configured, over the turns that the filter counts."""
+        paid = self.settings.credit
+        if paid.advantage == "fused":
+            raise NotOffered("the judge has one score, which 'fused' cannot fuse")
+        counts = self._filtered(following).counts & ~reward.isnan()
+        advantage = ADVANTAGES[paid.advantage]
+        return advantage(reward, counts, clip=paid.advantage_clip, std=paid.advantage_std)
+
+    def keep(self, following: Tensor) -> Tensor:
+        """The filter that is configured."""
+        return self._filtered(following).keep
+
+    def _filtered(self, following: Tensor) -> Filtered:
+        paid = self.settings.credit
+        return FILTERS[paid.filter](following, ~following.isnan(), threshold=paid.filter_threshold)
+
+    def loss(
+        self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor
+    ) -> Loss:
+        """`judge` and `policy_loss` on all turns, as the trainer calls them."""
+        shape = turns.reward.shape
+        given = (advantage, keep, ~turns.reward.isnan())
+        single = {name: value.flatten(0, 1) for name, value in turns.native.items() if name != "group_id"}
+        single |= {name: value.flatten() for name, value in zip(_PER_TURN, given, strict=True)}
+        rollout, update = self.settings.rollout, self.settings.update
+        now = judge(known_checkpoint(policy).model, single, rollout, update)
+        with torch.no_grad():
+            then = judge(known_checkpoint(reference).model, single, rollout, update)
+        loss = policy_loss(now, then, single, replace(update, text_kl=0.0, flow_kl=0.0))
+        parts = {name: float(value) for name, value in loss.parts.items()}
+        return Loss(
+            loss.total,
+            _shaped(now.flow_log_prob_mean, shape),
+            _shaped(now.text_log_prob, shape),
+            parts.get("flow_kl"),
+            parts.get("text_kl"),
+        )
+
+    def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
+        """`EditR2Trainer`, from the newest whole checkpoint of the folder on."""
+        settings = replace(self.settings, out=folder, iterations=iterations, seed=seed)
+        newest = newest_checkpoint(folder)
+        trainer = EditR2Trainer(known_checkpoint(policy), _envs(_SPECS * _ROLLOUTS), settings)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+
+
+def _envs(count: int) -> MICEEditVectorEnv:
+    disabled = AutoresetMode.DISABLED
+    return MICEEditVectorEnv(count, FlatWorld(), Reader(), BrightnessJudge(), autoreset_mode=disabled)
+
+
+def _facts(settings: TrainingSettings) -> Facts:
+    rollout, update = settings.rollout, settings.update
+    return Facts(
+        times=tuple(rollout.turn.times().tolist()),
+        sampler=rollout.sampler,
+        noise_level=rollout.noise_level,
+        sigma_t_max=rollout.sigma_t_max,
+        window=rollout.window,
+        window_low=rollout.window_low,
+        window_high=rollout.window_high,
+        temperature=rollout.turn.temperature,
+        advantage=settings.credit.advantage,
+        advantage_clip=settings.credit.advantage_clip,
+        advantage_std=settings.credit.advantage_std,
+        filter=settings.credit.filter,
+        filter_threshold=settings.credit.filter_threshold,
+        flow_weight=update.flow_weight,
+        text_weight=update.text_weight,
+        flow_clip=update.flow_clip,
+        text_clip=update.text_clip,
+    )
+
+
+def _shaped(value: Tensor | None, shape: Any) -> Tensor | None:
+    return None if value is None else value.reshape(*shape, -1)

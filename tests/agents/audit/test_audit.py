@@ -1,0 +1,342 @@
+"""The audit passes this package's trainer, and no check passes a trainer that is broken where it looks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from editenv.agents.audit import Finding, NotOffered, edit_r2, run_audit, table
+from editenv.agents.audit.checks import CHECKS
+from editenv.agents.audit.edit_r2 import EditR2Audit
+from editenv.agents.edit_r2 import loss, rollout, update
+from editenv.agents.edit_r2.advantage import ADVANTAGES
+from editenv.agents.edit_r2.filter import FILTERS, Filtered
+from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.train import training_settings
+from editenv.cli import main
+from editenv.configs.compose import compose
+
+
+@pytest.fixture
+def trainer(tmp_path) -> EditR2Audit:
+    torch.set_num_threads(1)
+    return EditR2Audit(TrainingSettings(tmp_path))
+
+
+def failures(trainer, check) -> list[str]:
+    return [finding.what for finding in run_audit(trainer, [check]) if not finding.passed]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_this_packages_trainer_passes(trainer, check):
+    findings = run_audit(trainer, [check])
+    assert findings and not [f for f in findings if not f.passed or f.skipped], table(findings)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["algorithm=text_only"],
+        ["algorithm=flow_only", "algorithm.filter=exclude", "algorithm.advantage=broadcast"],
+    ]
+    + [[f"algorithm.advantage={name}", "algorithm.advantage_std=group"] for name in ("turn", "return_to_go")]
+    + [["algorithm.sampler=cps", "algorithm.sigma_t_max=null", "algorithm.filter=threshold"]],
+    ids=" ".join,
+)
+def test_variants_pass(tmp_path, words):
+    """Everything but the resume, which does not depend on them and takes longest."""
+    config = compose("train", words, out=str(tmp_path))
+    checks = [name for name in CHECKS if name != "resume"]
+    findings = run_audit(EditR2Audit(training_settings(config)), checks)
+    assert all(f.passed for f in findings), table(findings)
+
+
+def without_root_of_dt(monkeypatch):
+    true = SAMPLERS["flow_sde"]
+
+    def broken(x, velocity, t, t_next, *rest):
+        mean, std = true(x, velocity, t, t_next, *rest)
+        return mean, std / torch.sqrt(torch.as_tensor(t - t_next))
+
+    monkeypatch.setitem(SAMPLERS, "flow_sde", broken)
+
+
+def noise_too_large(monkeypatch):
+    true = rollout.normals
+    monkeypatch.setattr(rollout, "normals", lambda names, shape: 1.2 * true(names, shape))
+
+
+def words_from_bent_numbers(monkeypatch):
+    true = rollout.uniforms
+    monkeypatch.setattr(
+        rollout, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
+    )
+
+
+def stale_log_probs(monkeypatch):
+    true, kept = edit_r2.collect, {}
+
+    def broken(*arguments):
+        found = true(*arguments)
+        names = ("flow_log_prob_mean", "text_log_prob")
+        fresh = {name: found.tensors[name] for name in names}
+        for name in names:
+            old = kept.get(name, fresh[name])
+            if old.shape == fresh[name].shape:
+                found.tensors[name] = old
+        kept.update(fresh)
+        return found
+
+    monkeypatch.setattr(edit_r2, "collect", broken)
+
+
+def training_forgets_the_temperature(monkeypatch):
+    true = update._token_log_prob
+    monkeypatch.setattr(update, "_token_log_prob", lambda logits, batch, _: true(logits, batch, 1.0))
+
+
+def old_log_probs_taken_anew(monkeypatch):
+    """The ratio is 1 for ever, so that no clip ever acts."""
+    true = edit_r2.policy_loss
+
+    def broken(now, reference, batch, settings):
+        anew = {
+            "flow_log_prob_mean": now.flow_log_prob_mean.detach(),
+            "text_log_prob": now.text_log_prob.detach(),
+        }
+        return true(now, reference, batch | anew, settings)
+
+    monkeypatch.setattr(edit_r2, "policy_loss", broken)
+
+
+def log_prob_that_ignores_the_policy(monkeypatch):
+    true = edit_r2.judge
+
+    def broken(model, batch, *rest):
+        found = true(model, batch, *rest)
+        return replace(found, flow_log_prob_mean=found.flow_log_prob_mean * 0 + batch["flow_log_prob_mean"])
+
+    monkeypatch.setattr(edit_r2, "judge", broken)
+
+
+def filtered_turns_renormalised_away(monkeypatch):
+    monkeypatch.setattr(
+        loss,
+        "_mean_over_turns",
+        lambda values, elements: values.sum() / elements.sum().clamp(min=1),
+    )
+
+
+def no_clip(monkeypatch):
+    monkeypatch.setattr(
+        loss, "clipped_policy_loss", lambda new, old, gain, clip: -gain.float() * torch.exp(new - old)
+    )
+
+
+def swapped_text_kl(monkeypatch):
+    true = update.text_kl
+    monkeypatch.setattr(update, "text_kl", lambda policy, reference: true(reference, policy))
+
+
+def flow_kl_of_the_reference_with_itself(monkeypatch):
+    true = update.gaussian_flow_kl
+    monkeypatch.setattr(update, "gaussian_flow_kl", lambda mean, _, std: true(mean, mean, std))
+
+
+def advantage_across_groups(monkeypatch):
+    def broken(rewards, valid=None, **_):
+        known = rewards[valid]
+        return ((rewards - known.mean()) / (known.std() + 1e-4)).nan_to_num()
+
+    monkeypatch.setitem(ADVANTAGES, "pooled", broken)
+
+
+def constant_groups_by_a_float32_mean(monkeypatch):
+    true = ADVANTAGES["pooled"]
+
+    def broken(rewards, valid=None, **rest):
+        return true(rewards.float(), valid, **rest) * 1.001
+
+    monkeypatch.setitem(ADVANTAGES, "pooled", broken)
+
+
+def filter_one_turn_late(monkeypatch):
+    true = FILTERS["first_failure"]
+
+    def broken(following, valid=None, **rest):
+        keep, counts = true(following, valid, **rest)
+        late = torch.cat([torch.ones_like(keep[..., :1]), keep[..., :-1]], -1)
+        return Filtered(late, counts)
+
+    monkeypatch.setitem(FILTERS, "first_failure", broken)
+
+
+def filter_that_drops_the_failure_itself(monkeypatch):
+    def broken(following, valid=None, **_):
+        keep = (following != 0).long().cumprod(-1).bool()
+        return Filtered(keep, torch.ones_like(keep))
+
+    monkeypatch.setitem(FILTERS, "first_failure", broken)
+
+
+def filter_that_the_loss_forgets(monkeypatch):
+    true = edit_r2.policy_loss
+
+    def broken(now, reference, batch, settings):
+        return true(now, reference, batch | {"keep": torch.ones_like(batch["keep"])}, settings)
+
+    monkeypatch.setattr(edit_r2, "policy_loss", broken)
+
+
+def window_never_at_the_first_step(monkeypatch):
+    true = rollout.window_starts
+    monkeypatch.setattr(rollout, "window_starts", lambda u, low, high: true(u, low + 1, high))
+
+
+def one_window_for_ever(monkeypatch):
+    """As where the draw is seeded by the rank at every call."""
+    monkeypatch.setattr(rollout, "window_starts", lambda u, low, high: torch.full(u.shape, low))
+
+
+def noise_from_the_global_generator(monkeypatch):
+    monkeypatch.setattr(rollout, "normals", lambda names, shape: torch.randn(len(names), *shape))
+
+
+def seed_ignored(monkeypatch):
+    true = rollout.normals
+    monkeypatch.setattr(rollout, "normals", lambda names, shape: true([(0, *n[1:]) for n in names], shape))
+
+
+def iteration_ignored(monkeypatch):
+    true_normals, true_uniforms = rollout.normals, rollout.uniforms
+
+    def still(names):
+        return [(n[0], 0, n[2] % 12, *n[3:]) for n in names]
+
+    monkeypatch.setattr(rollout, "normals", lambda names, shape: true_normals(still(names), shape))
+    monkeypatch.setattr(rollout, "uniforms", lambda names, count: true_uniforms(still(names), count))
+
+
+def rollouts_of_a_group_alike(monkeypatch):
+    true_normals, true_uniforms = rollout.normals, rollout.uniforms
+
+    def group(names):
+        return [(*n[:3], 0, *n[4:]) for n in names]
+
+    monkeypatch.setattr(rollout, "normals", lambda names, shape: true_normals(group(names), shape))
+    monkeypatch.setattr(rollout, "uniforms", lambda names, count: true_uniforms(group(names), count))
+
+
+def start_from_zero_again(monkeypatch):
+    monkeypatch.setattr(edit_r2, "newest_checkpoint", lambda _: None)
+
+
+def resumed_noise_repeats(monkeypatch):
+    def iteration(self):
+        if not hasattr(self, "first"):
+            self.first = self.state.global_step
+        return (self.state.global_step - self.first) // 2
+
+    monkeypatch.setattr(EditR2Trainer, "iteration", property(iteration))
+
+
+def resumed_without_the_optimiser(monkeypatch):
+    monkeypatch.setattr(EditR2Trainer, "_load_optimizer_and_scheduler", lambda *_: None)
+
+
+MUTATIONS = [
+    ("ratio", stale_log_probs),
+    ("ratio", training_forgets_the_temperature),
+    ("ratio", log_prob_that_ignores_the_policy),
+    ("density", without_root_of_dt),
+    ("density", noise_too_large),
+    ("marginals", without_root_of_dt),
+    ("marginals", noise_too_large),
+    ("marginals", words_from_bent_numbers),
+    ("window", window_never_at_the_first_step),
+    ("window", one_window_for_ever),
+    ("gradient", old_log_probs_taken_anew),
+    ("gradient", filtered_turns_renormalised_away),
+    ("gradient", no_clip),
+    ("kl", swapped_text_kl),
+    ("kl", flow_kl_of_the_reference_with_itself),
+    ("advantage", advantage_across_groups),
+    ("advantage", constant_groups_by_a_float32_mean),
+    ("filter", filter_one_turn_late),
+    ("filter", filter_that_drops_the_failure_itself),
+    ("filter", filter_that_the_loss_forgets),
+    ("seeds", noise_from_the_global_generator),
+    ("seeds", seed_ignored),
+    ("seeds", iteration_ignored),
+    ("seeds", rollouts_of_a_group_alike),
+    ("resume", start_from_zero_again),
+    ("resume", resumed_noise_repeats),
+    ("resume", resumed_without_the_optimiser),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "mutation"), MUTATIONS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_broken_trainer_fails(trainer, monkeypatch, check, mutation):
+    mutation(monkeypatch)
+    failed = failures(trainer, check)
+    assert failed and failed != ["an error"], f"{check} passes {mutation.__name__}"
+
+
+def test_every_check_is_shown_to_fail():
+    assert {check for check, _ in MUTATIONS} == set(CHECKS)
+
+
+def test_a_trainer_that_raises_fails_and_one_that_has_no_such_part_does_not(trainer, monkeypatch):
+    def raises(*_: object) -> None:
+        raise KeyError("logits")
+
+    def lacks(*_: object) -> None:
+        raise NotOffered("no training loop")
+
+    monkeypatch.setattr(trainer, "advantages", raises, raising=False)
+    monkeypatch.setattr(trainer, "train", lacks, raising=False)
+    failed, skipped = run_audit(trainer, ["advantage", "resume"])
+    assert not failed.passed and "KeyError: 'logits'" in failed.note
+    assert skipped.passed and skipped.skipped and skipped.what == "no training loop"
+
+
+def test_a_value_that_is_no_number_never_passes():
+    assert not Finding("x", "y", float("nan"), 0.0, 1.0).passed
+    assert Finding("x", "y", 1.0, 2.0, 1.0).passed and not Finding("x", "y", 3.1, 2.0, 1.0).passed
+
+
+def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_is_well(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", "checks=[advantage,window]"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "share of windows that start at step 2" in printed and "0 failed" in printed
+    window_never_at_the_first_step(monkeypatch)
+    assert main([*words, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert not report["passed"] and report == json.loads((tmp_path / "runs/audit/audit.json").read_text())
+    failed = [finding["what"] for finding in report["findings"] if not finding["passed"]]
+    assert failed[0] == "share of windows that start at step 0"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["checks=[windw]"], "checks holds 'windw', expected window"),
+        (["trainer=nowhere:it"], "trainer is 'nowhere:it', expected MODULE:FUNCTION"),
+        (["--jsn"], "audit got '--jsn'"),
+        (["algorithm.filtre=none"], "did you mean 'algorithm.filter'"),
+    ],
+)
+def test_what_is_not_known_is_named(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *words]) == 2
+    assert message in capsys.readouterr().err
