@@ -17,6 +17,7 @@ from editenv.worlds.studio.edits import (
     SubjectAdd,
     SubjectReplace,
 )
+from editenv.worlds.studio.held_out import scene_is_held_out
 from editenv.worlds.studio.proposals import Situation
 from editenv.worlds.studio.scene import COLORS, MATERIALS
 
@@ -68,7 +69,10 @@ def choose(mind: Mind, persona: Persona, draws: Draws, mood: str = "ask") -> Cho
 
 
 def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
-    """The mind with another look wanted for the object just edited; the same where nothing can be changed."""
+    """The mind with another look wanted for the object just edited; the same where nothing can be changed.
+
+    Who wanted nothing that is held out of training goes on without it.
+    """
     cell = edit.edited_cell(mind.situation.scene)
     thing = None if cell is None else mind.situation.scene.cells[cell]
     if cell is None or thing is None or thing != mind.target.cells[cell]:
@@ -76,8 +80,11 @@ def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
     looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
     for attribute, values in looks.items():
         if mind.situation.ruled(attribute) is None:
-            value = draws.pick([value for value in values if value != thing.attributes()[attribute]])
-            target = mind.target.put(cell, replace(thing, **{attribute: value}))
+            others = [value for value in values if value != thing.attributes()[attribute]]
+            targets = [mind.target.put(cell, replace(thing, **{attribute: value})) for value in others]
+            if not scene_is_held_out(mind.target):
+                targets = [target for target in targets if not scene_is_held_out(target)]
+            target = draws.pick(targets)
             return replace(mind, target=target, changes=mind.changes + 1, damaged=frozenset((cell,)))
     return mind
 

@@ -41,7 +41,7 @@ class GoalUser:
     def __init__(self, persona: str | Mapping[str, Any] = "plain", patience: int | None = None) -> None:
         given = load_persona(persona) if isinstance(persona, str) else persona_from_table(persona)
         self.persona: Persona = given if patience is None else replace(given, patience=patience)
-        self.version = f"goal 1 {given.name}" + (f" patience {patience}" if patience is not None else "")
+        self.version = f"goal 2 {given.name}" + (f" patience {patience}" if patience is not None else "")
 
     def begin(self, spec: StudioSpec) -> Speech:
         """The first wish.

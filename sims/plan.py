@@ -21,7 +21,8 @@ from editenv.worlds.studio.edits import (
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
 
-_ABSENT = len(fields(Thing)) + 1
+_LOOKS = tuple(field.name for field in fields(Thing) if field.compare)
+_ABSENT = len(_LOOKS) + 1
 """Distance between an object and no object: more than that between any two objects."""
 
 
@@ -114,4 +115,4 @@ def _apart(old: Thing | None, new: Thing | None) -> int:
     """Number of attributes in which two objects differ."""
     if old is None or new is None:
         return 0 if old is new else _ABSENT
-    return sum(getattr(old, field.name) != getattr(new, field.name) for field in fields(Thing))
+    return sum(getattr(old, name) != getattr(new, name) for name in _LOOKS)

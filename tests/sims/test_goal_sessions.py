@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from editenv.build import make_env, make_vector_env
 from editenv.record import read_records, replay
+from editenv.sims.goal import GoalUser
 from editenv.sims.persona import persona_names
+from editenv.worlds.studio.held_out import scene_is_held_out
 from editenv.worlds.studio.render import render
-from tests.sims.goal_play import rightly
+from editenv.worlds.studio.world import StudioWorld
+from tests.sims.goal_play import converse, rightly
 
 PERSONAS = persona_names()
 
@@ -99,3 +103,16 @@ def test_unknown_settings_are_refused_by_name() -> None:
         make_env(user="goal", user_settings={"patiense": 3})
     with pytest.raises(ValueError, match="no setting 'persona'"):
         make_env(user="replay", user_settings={"persona": "terse"})
+
+
+@pytest.mark.parametrize("persona", PERSONAS)
+def test_what_is_held_out_of_training_never_comes_to_mind(persona: str) -> None:
+    """Fails where changes of mind show or ask for pairs that the suite leaves out; no slot stays open."""
+    world, user, moods = StudioWorld("persona"), GoalUser(persona), []
+    for index in range(60):
+        said, _, last = converse(user, world.session("train", 5, index), rightly)
+        moods += [speech.detail["mood"] for speech in said]
+        assert not any(scene_is_held_out(speech.meaning.mind.situation.scene) for speech in said)
+        assert not scene_is_held_out(last)
+        assert not [speech.text for speech in said if re.search(r"[{}]|  |None", speech.text)]
+    assert moods.count("mind") > 30 or persona != "indecisive"

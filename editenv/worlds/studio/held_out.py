@@ -35,8 +35,12 @@ def scene_is_held_out(scene: Scene) -> bool:
 
 
 def rule_is_held_out(rule: Rule) -> bool:
-    """Does it name a held-out value?"""
-    return (getattr(rule, "attribute", None), getattr(rule, "value", None)) in RULED
+    """Does it name a held-out value, or a held-out pair as its scope and value?"""
+    value = getattr(rule, "value", None)
+    return (getattr(rule, "attribute", None), value) in RULED or (
+        getattr(rule, "shape", None),
+        value,
+    ) in PAIRS
 
 
 def edit_is_held_out(edit: Edit, rules: tuple[Rule, ...], scene: Scene) -> bool:

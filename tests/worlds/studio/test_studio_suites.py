@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Rule
+from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Rule, ScopedRule
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, SubjectAdd, Target
 from editenv.worlds.studio.generator import draw_session
@@ -111,6 +111,8 @@ def test_held_out_by_hand() -> None:
     assert not edit_is_held_out(SubjectAdd(1, "circle", "purple", "plain"), (), star)
     assert [rule_is_held_out(AttributeRule(*look)) for look in RULED] == [True, True]
     assert rule_is_held_out(AvoidLook("color", "orange"))
+    assert rule_is_held_out(ScopedRule("star", "color", "purple"))
+    assert not rule_is_held_out(ScopedRule("star", "color", "blue"))
     assert not rule_is_held_out(AttributeRule("color", "red"))
 
 

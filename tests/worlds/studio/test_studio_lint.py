@@ -1,0 +1,102 @@
+"""The texts and sessions of all suites, drawn: no slot open, and nothing of the test split in training."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+
+import pytest
+
+from editenv.types import SPLITS
+from editenv.worlds.studio.held_out import PAIRS, RULED
+from editenv.worlds.studio.language import phrasings, speech_acts, tokens
+from editenv.worlds.studio.proposals.references import REFERENCES
+from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.suites import load_suite, suite_names
+from editenv.worlds.studio.words import plural
+from editenv.worlds.studio.world import StudioWorld
+from tests.studio_play import right_scenes
+
+TRAINED = [name for name in suite_names() if load_suite(name).held_out != "allow"]
+
+
+@lru_cache(maxsize=64)
+def drawn(suite: str, split: str) -> tuple[StudioSpec, ...]:
+    world = StudioWorld(suite)
+    return tuple(world.session(split, 61, index) for index in range(200))
+
+
+def said(split: str) -> set[str]:
+    """Every text of a split, in all suites."""
+    return {turn.text for suite in suite_names() for spec in drawn(suite, split) for turn in spec.turns}
+
+
+def test_no_act_is_in_two_files() -> None:
+    """Fails where one table of sentences hides another one of the same name."""
+    folder = files("editenv.worlds.studio")
+    names = [p for p in folder.iterdir() if p.name.startswith("phrases") and p.name.endswith(".toml")]
+    acts = [act for path in names for act in tomllib.loads(path.read_text(encoding="utf-8"))]
+    assert len(names) == 2 and len(acts) == len(set(acts))
+    assert sorted(acts) == sorted(speech_acts())
+
+
+def test_every_slot_is_filled_in_all_suites() -> None:
+    """Fails where a text keeps a slot, or a slot is filled with nothing or with None."""
+    for split in SPLITS:
+        texts = said(split)
+        assert len(texts) > 5000
+        for text in texts:
+            assert not re.search(r"[{}]|  |^ | $|\bnone\b|None|\"\"| \.$", text), text
+
+
+def test_no_text_of_the_test_split_is_said_in_training() -> None:
+    """Fails where sentences and fillings of training together make a text of the test split."""
+    test = said("test")
+    assert not test & said("train")
+    assert not test & said("validation")
+
+
+def test_no_session_or_source_of_any_suite_is_in_two_splits() -> None:
+    """By the hashes of whole sessions and of start scenes, across suites."""
+    for content in (lambda spec: spec.id, lambda spec: tuple(spec.scene.codes())):
+        found = {s: {content(spec) for suite in suite_names() for spec in drawn(suite, s)} for s in SPLITS}
+        assert sum(map(len, found.values())) == len(set().union(*found.values()))
+
+
+@pytest.mark.parametrize("suite", TRAINED)
+def test_training_neither_shows_nor_names_what_is_held_out(suite: str) -> None:
+    """Fails where a held-out pair is in a picture, a text or an intent, or a held-out value in a rule.
+
+    The looks of every object of every right picture are compared, apart from the code that leaves them out.
+    """
+    ways = {(color, noun) for shape, color in PAIRS for noun in (shape, plural(shape))}
+    for split in ("train", "validation"):
+        for spec in drawn(suite, split):
+            for scene in right_scenes(spec):
+                assert not {(thing.shape, thing.color) for thing in scene.cells if thing} & set(PAIRS)
+            for turn in spec.turns:
+                for words in map(tokens, (turn.text, turn.intent)):
+                    assert not set(pairwise(words)) & ways, turn.text
+                rules = (*turn.rules, *(getattr(change, "by", change.rule) for change in turn.changes))
+                for rule in rules:
+                    value = getattr(rule, "value", None)
+                    assert (getattr(rule, "attribute", None), value) not in RULED
+                    assert (getattr(rule, "shape", None), value) not in PAIRS
+
+
+def test_every_act_is_said_somewhere() -> None:
+    """Fails where a table of sentences belongs to nothing that any suite says."""
+    unheard = set(speech_acts())
+    for text in sorted(said("test")):
+        unheard -= {act for act in unheard if any(p.search(text) for p in _patterns(act))}
+    assert not unheard - set(REFERENCES)
+
+
+@lru_cache(maxsize=64)
+def _patterns(act: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(
+        re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(pattern))) for pattern in phrasings(act, "test")
+    )
