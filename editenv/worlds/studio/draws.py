@@ -25,7 +25,7 @@ class Draws:
     def uniform(self) -> float:
         """A number in [0, 1)."""
         if not self._left:
-            self._left = self._rng.random(_BLOCK).tolist()
+            self._refill()
         return self._left.pop()
 
     def chance(self, probability: float) -> bool:
@@ -34,11 +34,13 @@ class Draws:
 
     def below(self, count: int) -> int:
         """A whole number from 0 to count - 1."""
-        return int(self.uniform() * count)
+        if not self._left:
+            self._refill()
+        return int(self._left.pop() * count)
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
-        return options[int(self.uniform() * len(options))]
+        return options[self.below(len(options))]
 
     def weighted(self, weights: dict[str, float]) -> str:
         """A key, in proportion to its weight."""
@@ -48,3 +50,6 @@ class Draws:
             if level < 0:
                 return name
         return next(reversed(weights))
+
+    def _refill(self) -> None:
+        self._left = self._rng.random(_BLOCK).tolist()

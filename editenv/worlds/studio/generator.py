@@ -19,10 +19,10 @@ from editenv.worlds.studio.language import PHRASINGS
 from editenv.worlds.studio.proposals import PROPOSALS, Proposal, Situation
 from editenv.worlds.studio.proposals.conflicts import is_clear, is_contrary, is_temptation
 from editenv.worlds.studio.proposals.undo import propose_undo
-from editenv.worlds.studio.scene import Scene, scene_hash
+from editenv.worlds.studio.scene import Scene, codes_hash, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.speaking import speak
-from editenv.worlds.studio.start import start_scene
+from editenv.worlds.studio.start import start_codes, start_scene
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import Suite
 
@@ -90,9 +90,10 @@ class _Script:
     def _start(self, grid: int) -> Scene:
         suite, number = self.suite, SPLITS.index(self.split)
         while True:
-            scene = start_scene(self.draws, grid, suite.objects, suite.signs)
-            if _SPLIT_OF_HASH[scene_hash(scene) % 4] != number:
+            codes = start_codes(self.draws, grid, suite.objects, suite.signs)
+            if _SPLIT_OF_HASH[codes_hash(codes) % 4] != number:
                 continue
+            scene = scene_from_codes(codes)
             if self.anything or not scene_is_held_out(scene):
                 return scene
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -16,6 +16,16 @@ SIGN = "sign"
 TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")
 """What signs can say; far apart in pixels."""
 
+_UNREAD = "unreadable"
+_ALL_LOOKS = (
+    *((shape, color, material, None) for shape in SHAPES for color in COLORS for material in MATERIALS),
+    *((SIGN, color, MATERIALS[0], text) for text in TEXTS for color in COLORS),
+)
+_CODES: dict[tuple[str, str, str, str | None], int] = {
+    looks: number for number, looks in enumerate(_ALL_LOOKS, start=1)
+} | {(_UNREAD, _UNREAD, _UNREAD, None): -1}
+_UNKNOWN = -2
+
 
 @dataclass(frozen=True, slots=True)
 class Thing:
@@ -24,17 +34,20 @@ class Thing:
     Attributes:
         shape, color, material: words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain.
         text: what a sign says, a word of TEXTS; None for everything else.
+        code: its place in `things()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what is not of
+            this world. Kept, because scenes are turned into numbers many times a turn.
     """
 
     shape: str
     color: str
     material: str = "plain"
     text: str | None = None
+    code: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def code(self) -> int:
-        """Its place in `things()`, from 1; 0 is the empty cell, -1 what cannot be read."""
-        return _CODES[self]
+    def __post_init__(self) -> None:
+        """Looks up the code."""
+        code = _CODES.get((self.shape, self.color, self.material, self.text), _UNKNOWN)
+        object.__setattr__(self, "code", code)
 
     def attributes(self) -> dict[str, str]:
         """The attributes by name; a text only where there is one."""
@@ -45,14 +58,11 @@ class Thing:
 @lru_cache(maxsize=1)
 def things() -> tuple[Thing, ...]:
     """All objects there can be, in the order of their codes (the first has code 1); signs come last."""
-    shapes = [Thing(shape, color, material) for shape in SHAPES for color in COLORS for material in MATERIALS]
-    return (*shapes, *(Thing(SIGN, color, text=text) for text in TEXTS for color in COLORS))
+    return tuple(Thing(*looks) for looks in _ALL_LOOKS)
 
 
-UNREADABLE = Thing("unreadable", "unreadable", "unreadable")
+UNREADABLE = Thing(_UNREAD, _UNREAD, _UNREAD)
 """Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
-
-_CODES = {thing: number for number, thing in enumerate(things(), start=1)} | {UNREADABLE: -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ class Scene:
 
     def known(self) -> bool:
         """Whether every cell is empty or holds one of the world's things, or what cannot be read."""
-        return all(thing is None or thing in _CODES for thing in self.cells)
+        return all(thing is None or thing.code != _UNKNOWN for thing in self.cells)
 
     def occupied(self) -> list[int]:
         """Cells that hold an object, in order."""
@@ -93,7 +103,7 @@ class Scene:
     def codes(self) -> list[int]:
         """The scene as numbers: the background's place (-1 unreadable), then one code a cell."""
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
-        return [background, *[_CODES[thing] if thing else 0 for thing in self.cells]]
+        return [background, *[0 if thing is None else thing.code for thing in self.cells]]
 
 
 def scene_from_codes(codes: Iterable[int]) -> Scene:
@@ -119,4 +129,9 @@ def _by_code() -> tuple[Thing | None, ...]:
 
 def scene_hash(scene: Scene) -> int:
     """A 64-bit number of the content alone, the same on every machine and in every run."""
-    return int.from_bytes(blake2b(bytes(c + 1 for c in scene.codes()), digest_size=8).digest(), "big")
+    return codes_hash(scene.codes())
+
+
+def codes_hash(codes: Iterable[int]) -> int:
+    """The `scene_hash` of the scene with these codes."""
+    return int.from_bytes(blake2b(bytes([code + 1 for code in codes]), digest_size=8).digest(), "big")

@@ -12,12 +12,21 @@ from editenv.worlds.studio.scene import (
     TEXTS,
     Scene,
     Thing,
-    things,
+    scene_from_codes,
 )
 
 
 def start_scene(draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> Scene:
-    """A scene of some objects, no two alike in shape and colour; one cell at least stays empty.
+    """The scene of `start_codes`."""
+    return scene_from_codes(start_codes(draws, grid, objects, signs))
+
+
+def start_codes(
+    draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
+) -> list[int]:
+    """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
+
+    Most start scenes are thrown away, since they belong to another split: only numbers are made here.
 
     Args:
         draws: choices.
@@ -25,25 +34,26 @@ def start_scene(draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[
         objects: smallest and largest number of objects.
         signs: smallest and largest number of them that are signs, no two with one text.
     """
-    free = list(range(grid * grid))
+    below = draws.below
+    free = list(range(1, 1 + grid * grid))
     most = min(objects[1], len(free) - 1)
-    cells: list[Thing | None] = [None] * len(free)
+    codes = [0] * (1 + len(free))
     seen = set()
-    count = objects[0] + draws.below(most - objects[0] + 1)
+    count = objects[0] + below(most - objects[0] + 1)
     texts = list(TEXTS)
     for _ in range(min(count, _between(draws, *signs))):
-        sign = Thing(SIGN, draws.pick(COLORS), text=texts.pop(draws.below(len(texts))))
-        cells[free.pop(draws.below(len(free)))] = sign
+        sign = Thing(SIGN, draws.pick(COLORS), text=texts.pop(below(len(texts))))
+        codes[free.pop(below(len(free)))] = sign.code
         count -= 1
-    below, shapes, colors, materials = draws.below, len(SHAPES), len(COLORS), len(MATERIALS)
+    shapes, colors, materials = len(SHAPES), len(COLORS), len(MATERIALS)
     for _ in range(count):
         shape, color, material = below(shapes), below(colors), below(materials)
         while (shape, color) in seen:
             shape, color = below(shapes), below(colors)
         seen.add((shape, color))
-        # Most scenes are thrown away, since they belong to another split: their objects are not made anew.
-        cells[free.pop(below(len(free)))] = things()[(shape * colors + color) * materials + material]
-    return Scene(tuple(cells), draws.pick(BACKGROUNDS))
+        codes[free.pop(below(len(free)))] = 1 + (shape * colors + color) * materials + material
+    codes[0] = below(len(BACKGROUNDS))
+    return codes
 
 
 def _between(draws: Draws, least: int, most: int) -> int:
