@@ -107,7 +107,8 @@ def in_few_colors(picture: Picture) -> Image.Image:
     """The picture in the studio's own colours, which stay exact, and the most frequent of all others."""
     image = Image.fromarray(picture)
     counted = sorted(image.getcolors(picture.shape[0] * picture.shape[1]) or [], reverse=True)
-    palette = dict.fromkeys([*INK.values(), *GROUND.values(), *(color for _, color in counted)])
+    frequent = [color for _, color in counted if isinstance(color, tuple)]
+    palette: dict[tuple[int, ...], None] = dict.fromkeys([*INK.values(), *GROUND.values(), *frequent])
     chosen = list(palette)[:_COLORS]
     few = Image.new("P", (1, 1))
     # A palette that is not full is filled up with black, so the first colour stands for the rest.
