@@ -7,20 +7,9 @@ from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 
+from editenv.configs.command import CommandConfig
 from editenv.configs.recipes import AutoencoderRecipe, ModelRecipe
-
-
-@dataclass(kw_only=True)
-class CommandConfig:
-    """What every command has.
-
-    Attributes:
-        seed: of everything drawn at random.
-        out: folder for all that is written.
-    """
-
-    seed: int
-    out: str
+from editenv.configs.studies import SuitesConfig, UsersConfig
 
 
 @dataclass(kw_only=True)
@@ -138,44 +127,6 @@ class ShowConfig(PlayConfig):
 
 
 @dataclass(kw_only=True)
-class UsersConfig(CommandConfig):
-    """Settings of `editenv users`.
-
-    Attributes:
-        split: "train", "validation" or "test".
-        sessions: how many of each suite and persona, from session 0 on.
-        suites: which suites' instructions are read; None for all.
-        personas: whose speaking is measured.
-        num_envs: sessions side by side.
-    """
-
-    split: str
-    sessions: int
-    suites: list[str] | None
-    personas: list[str]
-    num_envs: int
-
-
-@dataclass(kw_only=True)
-class SuitesConfig(CommandConfig):
-    """Settings of `editenv suites`.
-
-    Attributes:
-        split: "train", "validation" or "test".
-        sessions: how many of each suite, from session 0 on.
-        suites: which suites; None for all.
-        num_envs: sessions side by side.
-        filmstrip: sessions of each suite that are drawn.
-    """
-
-    split: str
-    sessions: int
-    suites: list[str] | None
-    num_envs: int
-    filmstrip: int
-
-
-@dataclass(kw_only=True)
 class ExportConfig(CommandConfig):
     """Settings of `editenv export`.
 
@@ -206,10 +157,14 @@ class AlgorithmConfig:
         text_rate, flow_rate: learning rates.
         text_clip, flow_clip: half widths of the ratios' clip ranges.
         text_kl, flow_kl: weights of the distances to the starting point.
+        kl: which distance the flow's is, a name in `edit_r2.kl.FLOW_KLS`.
+        ratio: of the flow's steps, a name in `edit_r2.ratio.RATIOS`.
         noise_level: a of the stochastic steps.
         sigma_t_max: largest time inside sigma; None for no bound.
         window: stochastic steps a turn.
         window_low, window_high: first and last step at which the window may start.
+        window_placement: a name in `flow.schedule.PLACEMENTS`.
+        window_every: iterations that a sliding window rests at a step.
         sampler: a name in `flow.sde.SAMPLERS`.
         temperature: of the intent's tokens in rollouts.
         steps: steps of the flow.
@@ -238,11 +193,15 @@ class AlgorithmConfig:
     flow_clip: float
     text_kl: float
     flow_kl: float
+    kl: str
+    ratio: str
     noise_level: float
     sigma_t_max: float | None
     window: int
     window_low: int
     window_high: int
+    window_placement: str
+    window_every: int
     sampler: str
     temperature: float
     steps: int

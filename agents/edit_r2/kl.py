@@ -1,7 +1,30 @@
 """Distances between policy and reference, in the latents' space and in the tokens'."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Steps(NamedTuple):
+    """Stochastic steps under one policy.
+
+    Attributes:
+        mean: of the transitions, [..., N, C].
+        std: of the transitions, [...].
+        velocity: predicted without guidance, [..., N, C].
+        dt: from each time to the next, [...], below 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+    velocity: Tensor
+    dt: Tensor
+
+
+FlowKL = Callable[[Steps, Steps], Tensor]
+"""(the policy's steps, the reference's) -> distance of each step, [...]; gradients reach the policy alone."""
 
 
 def published_flow_kl(mean: Tensor, mean_ref: Tensor, sigma: Tensor) -> Tensor:
@@ -15,7 +38,7 @@ def published_flow_kl(mean: Tensor, mean_ref: Tensor, sigma: Tensor) -> Tensor:
     Args:
         mean: of the policy's transition, [B, N, C]; gradients flow through it.
         mean_ref: of the reference's transition, in the same shape; detached.
-        sigma: [B], the diffusion coefficient without sqrt(-dt) (`flow_sigma`; for CPS its std).
+        sigma: [B], the diffusion coefficient without sqrt(-dt) (`flow_sigma`).
 
     Returns:
         [B], 0 or more.
@@ -38,6 +61,28 @@ def gaussian_flow_kl(mean: Tensor, mean_ref: Tensor, std: Tensor) -> Tensor:
         [B], 0 or more.
     """
     return _half_squared_distance(mean, mean_ref, std)
+
+
+def velocity_flow_kl(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
+    """Flow penalty of UniGRPO: mean over latent dimensions of (velocity - velocity_ref)^2, without guidance.
+
+    It weighs all times alike, where the Gaussian distances shrink with the step's noise.
+
+    Args:
+        velocity: of the policy, [..., N, C]; gradients flow through it.
+        velocity_ref: of the reference, in the same shape; detached.
+
+    Returns:
+        [...], 0 or more.
+    """
+    return (velocity - velocity_ref.detach()).square().mean(dim=(-2, -1))
+
+
+FLOW_KLS: dict[str, FlowKL] = {
+    "gaussian": lambda now, then: gaussian_flow_kl(now.mean, then.mean, now.std),
+    "published": lambda now, then: published_flow_kl(now.mean, then.mean, now.std / (-now.dt).sqrt()),
+    "velocity": lambda now, then: velocity_flow_kl(now.velocity, then.velocity),
+}
 
 
 def text_kl(log_prob: Tensor, log_prob_ref: Tensor) -> Tensor:

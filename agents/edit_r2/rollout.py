@@ -31,7 +31,7 @@ from editenv.agents.editor.turns import (
     write_intents,
 )
 from editenv.agents.flow.sample import sample_window
-from editenv.agents.flow.schedule import window_starts
+from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.protocols import Observations
 from editenv.session import Session
@@ -52,10 +52,12 @@ class RolloutSettings:
         sigma_t_max: largest time inside sigma; None for no bound.
         window: stochastic steps a turn, W.
         window_low, window_high: first and last step at which the window may start.
+        window_placement: a name in PLACEMENTS.
+        window_every: iterations that a sliding window rests at a step.
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
 
     Raises:
-        ValueError: the sampler is not known, or the window leaves the time grid.
+        ValueError: a name is not known, or the window leaves the time grid.
     """
 
     turn: TurnSettings = field(default_factory=lambda: TurnSettings(temperature=0.9))
@@ -66,10 +68,15 @@ class RolloutSettings:
     window: int = 2
     window_low: int = 0
     window_high: int = 2
+    window_placement: str = "random"
+    window_every: int = 25
     shared_noise: bool = False
 
     def __post_init__(self) -> None:
         chosen("sampler", self.sampler, SAMPLERS)
+        chosen("window_placement", self.window_placement, PLACEMENTS)
+        if self.window_every < 1:
+            raise ValueError(f"window_every is {self.window_every}, expected 1 or more")
         if self.window < 1 or not 0 <= self.window_low <= self.window_high <= self.turn.steps - self.window:
             raise ValueError(
                 f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected at "
@@ -100,8 +107,11 @@ def collect(
     iteration: int,
     specs: int,
     watch: Stopwatch,
+    rows: slice = slice(None),
 ) -> Rollout:
     """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` takes times.
+
+    Where several processes share the work, each plays its `rows` of them, the same numbers as if it were all.
 
     Returns:
         A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`,
@@ -113,6 +123,7 @@ def collect(
     """
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
+    numbers, names = numbers[rows], names[rows]
     observations, _ = envs.reset(seed=seed, options={"sessions": numbers})
     turns, lived, fallbacks = [], [], []
     for turn in range(envs.director.world.max_turns):
@@ -167,7 +178,9 @@ def _picture(
         conditioned(checkpoint, context, source),
         normals(starts, shape).to(source.device),
         settings.turn.times(),
-        window_starts(places, settings.window_low, settings.window_high).to(source.device),
+        PLACEMENTS[settings.window_placement](
+            places, settings.window_low, settings.window_high, names[0][1], settings.window_every
+        ).to(source.device),
         settings.window,
         settings.noise_level,
         steps.to(source.device),

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
-from editenv.agents.edit_r2.kl import gaussian_flow_kl, text_kl
+from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
 from editenv.agents.edit_r2.padding import trimmed
+from editenv.agents.edit_r2.ratio import RATIOS
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.flow.sample import window_log_prob
 from editenv.agents.flow.sde import SAMPLERS
@@ -30,9 +32,14 @@ class UpdateSettings:
         text_rate, flow_rate: learning rates of the understanding and the generation expert.
         text_clip, flow_clip: half widths of the clip ranges.
         text_kl, flow_kl: weights of the distances to the reference inside each term.
+        kl: which distance the flow's is, a name in FLOW_KLS.
+        ratio: a name in RATIOS, of the flow's ratio.
         max_grad_norm: largest gradient norm of each expert.
         updates_per_iteration: optimiser steps an iteration, each on its share of the sessions.
         context_gradient: whether the flow's gradient reaches through the context; published: False.
+
+    Raises:
+        ValueError: a name is not known.
     """
 
     text_weight: float = 1.0
@@ -43,9 +50,15 @@ class UpdateSettings:
     flow_clip: float = 1e-3
     text_kl: float = 0.0
     flow_kl: float = 0.0
+    kl: str = "gaussian"
+    ratio: str = "plain"
     max_grad_norm: float = 1.0
     updates_per_iteration: int = 2
     context_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        chosen("kl", self.kl, FLOW_KLS)
+        chosen("ratio", self.ratio, RATIOS)
 
 
 @dataclass(frozen=True)
@@ -57,12 +70,14 @@ class Judgement:
         flow_log_prob_mean: of each stochastic step, [M, W], None where the flow is not trained.
         flow_mean: of each stochastic step, [M, W, N, C].
         flow_std: noise of each stochastic step, [M, W].
+        flow_velocity: at each stochastic step, without guidance, [M, W, N, C].
     """
 
     text_log_prob: Tensor | None
     flow_log_prob_mean: Tensor | None
     flow_mean: Tensor | None
     flow_std: Tensor | None
+    flow_velocity: Tensor | None
 
 
 def trained_turns(turns: dict[str, Tensor], update: UpdateSettings) -> tuple[dict[str, Tensor], float]:
@@ -110,7 +125,7 @@ def judge(
     output = model(**wanted)
     text = None if output.logits is None else _token_log_prob(output.logits, batch, rollout.turn.temperature)
     if output.velocity is None:
-        return Judgement(text, None, None, None)
+        return Judgement(text, None, None, None, None)
     flow = window_log_prob(
         output.velocity,
         batch["latents"],
@@ -120,7 +135,7 @@ def judge(
         float(rollout.turn.times()[1]),
         rollout.sigma_t_max,
     )
-    return Judgement(text, *flow)
+    return Judgement(text, *flow, output.velocity)
 
 
 def policy_loss(
@@ -141,12 +156,17 @@ def policy_loss(
             update.text_kl,
         )
     if now.flow_log_prob_mean is not None:
-        old = batch["flow_log_prob_mean"]
         mean, std = _given(now.flow_mean), _given(now.flow_std)
-        distance = None if reference is None else gaussian_flow_kl(mean, _given(reference.flow_mean), std)
-        every = torch.ones_like(old, dtype=torch.bool)
+        log_ratio = RATIOS[update.ratio](
+            now.flow_log_prob_mean, batch["flow_log_prob_mean"], mean, batch["flow_mean"], std
+        )
+        distance = None
+        if reference is not None:
+            distance = FLOW_KLS[update.kl](_steps(now, batch), _steps(reference, batch))
+        every = torch.ones_like(log_ratio, dtype=torch.bool)
+        same = torch.zeros_like(log_ratio)
         flow = PolicyTerm(
-            now.flow_log_prob_mean, old, every, update.flow_clip, update.flow_weight, distance, update.flow_kl
+            log_ratio, same, every, update.flow_clip, update.flow_weight, distance, update.flow_kl
         )
     return joint_loss(flow, text, batch["advantage"].float(), batch["keep"], batch["valid"])
 
@@ -182,6 +202,11 @@ def _token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float
     return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(
         ~batch["intent_mask"], 0.0
     )
+
+
+def _steps(judged: Judgement, batch: dict[str, Tensor]) -> Steps:
+    mean, std, velocity = _given(judged.flow_mean), _given(judged.flow_std), _given(judged.flow_velocity)
+    return Steps(mean, std, velocity, batch["times"].diff(dim=-1))
 
 
 def _given(tensor: Tensor | None) -> Tensor:

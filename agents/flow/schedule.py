@@ -1,7 +1,24 @@
 """Time grids and the draw of the stochastic window; time runs from 1 (noise) to 0 (image)."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class Placement(Protocol):
+    """Start steps of the stochastic window, int64 in the shape of `uniforms`; see `window_starts`."""
+
+    def __call__(self, uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
+        """Start steps within [low, high].
+
+        Args:
+            uniforms: numbers in [0, 1), any shape, of which a placement may make use.
+            low: first possible start.
+            high: last possible start, itself included.
+            iteration: of the training, from 0.
+            every: iterations that a sliding window rests at a step.
+        """
 
 
 def shifted_times(points: int, shift: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -51,3 +68,28 @@ def window_starts(uniforms: Tensor, low: int, high: int) -> Tensor:
         raise ValueError("uniforms: got a number outside [0, 1), expected draws of a uniform generator")
     starts = low + (uniforms.double() * (high - low + 1)).floor().long()
     return starts.clamp(max=high)
+
+
+def fixed_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
+    """Always the first step, where most noise is. Arguments as `Placement`."""
+    return torch.full_like(uniforms, low, dtype=torch.long)
+
+
+def random_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
+    """Published: every start equally often. Arguments as `Placement`."""
+    return window_starts(uniforms, low, high)
+
+
+def sliding_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
+    """MixGRPO's (arXiv 2507.21802): from noise to image, a step on every `every` iterations, then it stays.
+
+    start = min(low + floor(iteration / every), high). Arguments as `Placement`.
+    """
+    return torch.full_like(uniforms, min(low + iteration // every, high), dtype=torch.long)
+
+
+PLACEMENTS: dict[str, Placement] = {
+    "fixed": fixed_window,
+    "random": random_window,
+    "sliding": sliding_window,
+}

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from editenv.agents.edit_r2.kl import gaussian_flow_kl, published_flow_kl, text_kl
+from editenv.agents.edit_r2.kl import (
+    FLOW_KLS,
+    Steps,
+    gaussian_flow_kl,
+    published_flow_kl,
+    text_kl,
+    velocity_flow_kl,
+)
 from editenv.agents.flow.sde import flow_sde_mean_std, flow_sigma
 
 
@@ -30,6 +37,21 @@ def test_the_published_form_is_the_true_one_times_the_step():
     published = published_flow_kl(mean, reference, flow_sigma(torch.tensor([0.8]), 0.9, 0.95))
     assert float(published) > 0
     assert float(published / gaussian_flow_kl(mean, reference, std)) == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("gaussian", 2.5), ("published", 0.625), ("velocity", 10.0)])
+def test_the_registrys_distances_by_hand(name, expected):
+    """Means differ by 1 and 3 (mean square 5), std 1, dt -1/4 (so sigma 2); velocities by 2 and 4."""
+    one, step = torch.ones(1, 1), torch.full((1, 1), -0.25)
+    now = Steps(torch.tensor([[[[1.0, 4.0]]]]), one, torch.tensor([[[[2.0, 5.0]]]]), step)
+    then = Steps(torch.tensor([[[[0.0, 1.0]]]]), one, torch.tensor([[[[0.0, 1.0]]]]), step)
+    assert FLOW_KLS[name](now, then).tolist() == [[expected]]
+
+
+def test_the_velocitys_distance_leaves_the_reference_alone():
+    mine, theirs = (torch.ones(1, 2, 3, 4, requires_grad=True) for _ in range(2))
+    velocity_flow_kl(2 * mine, theirs).sum().backward()
+    assert theirs.grad is None and torch.equal(mine.grad, torch.full((1, 2, 3, 4), 4 / 12))
 
 
 def test_flow_kl_keeps_window_steps_apart_and_leaves_the_reference_alone():

@@ -102,6 +102,15 @@ def test_the_windows_starts_occur_equally_often_and_change_between_turns(checkpo
     assert not torch.equal(times[:, 0], times[:, 1])
 
 
+@pytest.mark.parametrize(
+    ("placement", "iteration", "step"), [("fixed", 7, 0), ("sliding", 0, 0), ("sliding", 7, 2)]
+)
+def test_a_placed_window_starts_where_it_should_in_all_rows(checkpoint, placement, iteration, step):
+    settings = replace(ROLLOUT, window_placement=placement, window_every=3)
+    times = played_of(checkpoint, settings, iteration=iteration).tensors["times"]
+    assert (times[..., 0] == settings.turn.times()[step]).all()
+
+
 def test_what_is_conditioned_on_is_what_the_session_keeps(checkpoint, played):
     decode = checkpoint.tokenizer.batch_decode
     for turn in range(3):
@@ -165,6 +174,8 @@ def test_a_judge_that_always_fails_ends_the_rollout_after_one_turn(checkpoint):
         ({"sampler": "flow_sd"}, "sampler is 'flow_sd', expected flow_sde"),
         ({"window_high": 7}, "window is 2 with starts 0 to 7, expected at least one step, all inside"),
         ({"window": 0}, "window is 0"),
+        ({"window_placement": "slide"}, "window_placement is 'slide', expected sliding"),
+        ({"window_every": 0}, "window_every is 0, expected 1 or more"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):

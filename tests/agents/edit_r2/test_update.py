@@ -128,13 +128,16 @@ def test_turns_that_are_filtered_or_unscored_have_no_gradient_in_either_space(ch
 def test_both_distances_by_hand():
     """flow: (0.3^2 + 0.1^2) / 2 / (2 * 0.5^2) = 0.1; text: k3 = exp(d) - d - 1 with d = 0.5 is 0.148721."""
     zeros = torch.zeros(1, 1)
-    now = Judgement(zeros, zeros, torch.zeros(1, 1, 1, 2), torch.full((1, 1), 0.5))
-    then = Judgement(zeros + 0.5, zeros, torch.tensor([[[[0.3, -0.1]]]]), torch.full((1, 1), 0.5))
+    nowhere, std = torch.zeros(1, 1, 1, 2), torch.full((1, 1), 0.5)
+    now = Judgement(zeros, zeros, nowhere, std, nowhere)
+    then = Judgement(zeros + 0.5, zeros, torch.tensor([[[[0.3, -0.1]]]]), std, nowhere)
     yes = torch.ones(1).bool()
     batch = {
         "text_log_prob": zeros,
         "intent_mask": torch.ones(1, 1).bool(),
         "flow_log_prob_mean": zeros,
+        "flow_mean": nowhere,
+        "times": torch.tensor([[0.5, 0.25]]),
         "advantage": torch.zeros(1),
         "keep": yes,
         "valid": yes,
@@ -143,6 +146,34 @@ def test_both_distances_by_hand():
     assert float(loss.parts["flow_kl"]) == pytest.approx(0.1)
     assert float(loss.parts["text_kl"]) == pytest.approx(0.148721, rel=1e-5)
     assert float(loss.total) == pytest.approx(10 * 0.1 + 0.5 * 2 * 0.148721, rel=1e-5)
+
+
+def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
+    """std is below 1 at every step here, so that guarded ratios lie nearer to 1 than plain ones."""
+    near = replace(
+        judged,
+        flow_log_prob_mean=judged.flow_log_prob_mean + 0.01,
+    )
+    plain, guarded = (
+        float(
+            policy_loss(near, None, turns, replace(UPDATE, flow_clip=0.008, ratio=ratio)).parts[
+                "flow_clip_fraction"
+            ]
+        )
+        for ratio in ("plain", "guard")
+    )
+    assert plain == 1.0
+    assert guarded == pytest.approx(float((judged.flow_std * 0.01 > 0.008).float().mean()))
+    assert guarded < 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"kl": "gausian"}, "kl is 'gausian', expected gaussian"), ({"ratio": "guarded"}, "expected guard")],
+)
+def test_unknown_names_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        UpdateSettings(**changes)
 
 
 @pytest.mark.parametrize("context_gradient", [True, False])
