@@ -47,11 +47,11 @@ class ExactScorer:
     def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
         """Scores of turns whose `speech.meaning` is a StudioTurn; one parse for the whole batch."""
         after = parse([turn.after for turn in turns], self.grid)
-        unknown = [number for number, turn in enumerate(turns) if "scene" not in _previous(turn)]
-        before = parse([turns[number].before for number in unknown], self.grid)
-        read = dict(zip(unknown, before, strict=True))
+        before = [_scene_before(turn) for turn in turns]
+        unknown = [number for number, scene in enumerate(before) if scene is None]
+        read = dict(zip(unknown, parse([turns[number].before for number in unknown], self.grid), strict=True))
         return [
-            self._score(turn, read.get(number) or scene_from_codes(_previous(turn)["scene"]), after[number])
+            self._score(turn, before[number] or read[number], after[number])
             for number, turn in enumerate(turns)
         ]
 
@@ -59,7 +59,9 @@ class ExactScorer:
         meaning: StudioTurn = turn.speech.meaning
         shown = self._shown_before(turn) if isinstance(meaning.edit, Undo) else ()
         verdict = judge(meaning.edit, meaning.rules, before, after, shown)
-        allowed = verdict.licensed.union(_previous(turn).get("touched", ()))
+        allowed = verdict.licensed
+        if turn.history:
+            allowed = allowed.union(turn.history[-1].detail.get("touched", ()))
         right = verdict.followed and not verdict.broken
         aware = right and all(past.global_awareness == 1 for past in turn.history)
         detail: dict[str, Any] = {"scene": after.codes(), "touched": sorted(allowed)}
@@ -83,17 +85,24 @@ class ExactScorer:
         return [scene_from_codes(codes)] if codes else parse([turn.earlier[-2]], self.grid)
 
 
-def _previous(turn: TurnOutcome) -> dict[str, list[int]]:
-    """What the last turn's scores, or the session's start, already tell of the picture before this turn."""
-    if turn.history:
-        return dict(turn.history[-1].detail)
-    return {"scene": turn.spec.scene.codes()}
+def _scene_before(turn: TurnOutcome) -> Scene | None:
+    """What the last turn's scores, or the session's start, tell of the picture before; None if nothing."""
+    if not turn.history:
+        scene: Scene = turn.spec.scene
+        return scene
+    codes = turn.history[-1].detail.get("scene")
+    return None if codes is None else scene_from_codes(codes)
 
 
 def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:
     """Share of the elements outside of `allowed` that two scenes agree in; None where none is left."""
-    pairs = enumerate(zip(old.cells, new.cells, strict=True))
-    equal = [a == b and a is not UNREADABLE for cell, (a, b) in pairs if cell not in allowed]
+    total = equal = 0
+    for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)):
+        if cell not in allowed:
+            total += 1
+            # Most are one and the same object, for which nothing has to be compared.
+            equal += (a is b or a == b) and a is not UNREADABLE
     if BACKGROUND not in allowed:
-        equal.append(old.background == new.background != UNREADABLE.shape)
-    return sum(equal) / len(equal) if equal else None
+        total += 1
+        equal += old.background == new.background != UNREADABLE.shape
+    return equal / total if total else None

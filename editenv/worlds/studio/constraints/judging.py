@@ -51,7 +51,7 @@ def judge(
     edit = shown_before(edit, past)
     alone = is_impossible(edit, rules, before) or (isinstance(edit, Restore) and edit.shown == before)
     # What cannot be read cannot be seen to keep a prohibition.
-    unread = UNREADABLE in after.cells
+    unread = _forbidding(rules) and UNREADABLE in after.cells
     asked = [
         rule.breaks(part, before, after) or (rule.forbids and unread)
         for part in parts_of(edit)
@@ -105,11 +105,15 @@ def is_impossible(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> bool:
 
 def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
     """Attributes of edited objects that rules in force may change, though the instruction names them not."""
+    if not rules:
+        return frozenset()
     return frozenset(name for part in parts_of(edit) for name in demanded_looks(part, rules))
 
 
 def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> dict[str, str]:
     """The looks that rules demand of a single edit's object, the later rule's where two speak of one."""
+    if not rules:
+        return {}
     return {name: value for rule in rules for name, value in rule.looks(edit).items() if value}
 
 
@@ -133,7 +137,7 @@ def is_unchanged(before: Scene, after: Scene) -> bool:
 
 
 def _forbidding(rules: tuple[Rule, ...]) -> bool:
-    return any(rule.forbids for rule in rules)
+    return bool(rules) and any(rule.forbids for rule in rules)
 
 
 def _asking(rules: tuple[Rule, ...], edit: Edit, before: Scene) -> list[Rule]:
