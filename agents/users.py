@@ -16,7 +16,7 @@ from editenv.agents.play import play
 from editenv.agents.played import turn_scores
 from editenv.agents.report.speaking import Speaking, markdown, speaking
 from editenv.build import make_vector_env
-from editenv.configs.schema import UsersConfig
+from editenv.configs.studies import UsersConfig
 from editenv.named import imported
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
