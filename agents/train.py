@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.metrics import nested
+from editenv.agents.edit_r2.ranks import own_rows, process
 from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
@@ -32,6 +33,10 @@ from editenv.configs.schema import AlgorithmConfig, TrainConfig
 
 _FREE_TO_CHANGE = ("out", "iterations", "save_every", "eval_every", "eval_sessions", "image_every", "threads")
 """Settings that a run may go on with changed: they do not touch what is learnt."""
+
+
+JOURNAL = "logs.jsonl"
+"""A run's logs, a line an iteration."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +63,36 @@ def train(config: TrainConfig) -> TrainResult:
 
     Raises:
         ValueError: a setting does not fit.
-        RuntimeError: training computes other log-probs than the rollout did.
+        RuntimeError: training computes other log-probs than the rollout did, or sessions could not be played.
     """
     started = time.perf_counter()
     use_threads(config.threads)
     _quiet()
     out = Path(config.out)
     settings = training_settings(config)
-    envs = make_vector_env(num_envs=config.specs * config.rollouts, autoreset_mode="Disabled", **config.env())
+    rows = own_rows(config.specs * config.rollouts)
+    envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.director.scorer is None:
         raise ValueError(
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
     checkpoint = load_checkpoint(config.model)
-    resumed = _checkpoint_of(config)
+    with process().main_process_first():
+        resumed = _checkpoint_of(config)
     trainer = EditR2Trainer(checkpoint, envs, settings, Watcher(config, checkpoint, settings.rollout.turn))
     trainer.remove_callback(PrinterCallback)
     updates = settings.update.updates_per_iteration
-    trainer.add_callback(_Bar(config.iterations, updates))
-    trainer.add_callback(_Journal(out / "logs.jsonl", updates))
+    if process().is_main_process:
+        trainer.add_callback(_Bar(config.iterations, updates))
+        trainer.add_callback(_Journal(out / JOURNAL, updates))
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     checkpoint.model = trainer.merged_model()
-    save_checkpoint(checkpoint, out / "model")
     logs = nested(trainer.state.log_history, updates)
     result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
-    _write(config, result)
+    if process().is_main_process:
+        save_checkpoint(checkpoint, out / "model")
+        _write(config, result)
+    process().wait_for_everyone()
     return result
 
 
@@ -133,6 +143,8 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
         Console().print(f"passing over {folder}, which was not finished")
     if newest:
         Console().print(f"going on from {newest}")
+    elif (out / JOURNAL).is_file():
+        Console().print(f"{out} has logs of a run but no whole checkpoint: it starts from the beginning")
     out.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
     return newest
@@ -206,5 +218,9 @@ class _Journal(TrainerCallback):
         """Writes all lines anew, since a resumed run may have to take some back."""
         lines = [json.dumps(log) + "\n" for log in nested(state.log_history, self.updates)]
         unfinished = self.path.with_suffix(".part")
-        unfinished.write_text("".join(lines), encoding="utf-8")
-        unfinished.replace(self.path)
+        try:
+            unfinished.write_text("".join(lines), encoding="utf-8")
+            unfinished.replace(self.path)
+        except OSError as error:
+            # The next iteration writes these lines again.
+            warnings.warn(f"{self.path} could not be written: {error}", stacklevel=2)

@@ -1,7 +1,7 @@
 """Checkpoints of a run that may be killed at any moment: which are whole, which go.
 
 A folder is whole once it holds a mark, which is written after everything else and removed before everything
-else.
+else, and as long as all files that the mark lists are there in full.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ COMPLETE = "complete.json"
 
 
 def mark_complete(folder: Path, values: dict[str, Any]) -> None:
-    """Marks a checkpoint as whole, in one step; the mark holds the values as JSON."""
+    """Marks a checkpoint as whole, in one step; the mark holds the values and all files' sizes as JSON."""
     unfinished = folder / f"{COMPLETE}.part"
-    unfinished.write_text(json.dumps(values), encoding="utf-8")
+    unfinished.unlink(missing_ok=True)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    unfinished.write_text(json.dumps(values | {"files": sizes}), encoding="utf-8")
     unfinished.replace(folder / COMPLETE)
 
 
 def whole_checkpoints(out: Path) -> list[Path]:
     """The whole checkpoints of a run's folder, oldest first."""
-    return sorted((mark.parent for mark in out.glob(f"checkpoint-*/{COMPLETE}")), key=_step)
+    return sorted(
+        (mark.parent for mark in out.glob(f"checkpoint-*/{COMPLETE}") if _is_whole(mark)), key=_step
+    )
 
 
 def newest_checkpoint(out: Path) -> Path | None:
@@ -41,10 +45,18 @@ def keep_newest(out: Path, count: int) -> None:
 
 def drop_half_written(out: Path) -> list[Path]:
     """Removes what a killed run left half written, and says which folders these were."""
-    found = [folder for folder in out.glob("checkpoint-*") if not (folder / COMPLETE).is_file()]
+    whole = whole_checkpoints(out)
+    found = [folder for folder in out.glob("checkpoint-*") if folder not in whole]
     for folder in found:
         _remove(folder)
     return found
+
+
+def _is_whole(mark: Path) -> bool:
+    """Whether every file that was there when the mark was made still is, and in its full length."""
+    sizes = json.loads(mark.read_text(encoding="utf-8")).get("files", {})
+    paths = {mark.with_name(name): size for name, size in sizes.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
 def _step(folder: Path) -> int:

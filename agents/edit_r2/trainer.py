@@ -21,10 +21,13 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
+from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
 from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import CreditSettings, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
-from editenv.agents.edit_r2.resume import keep_newest, mark_complete
+from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
+from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
+from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import (
@@ -98,7 +101,8 @@ class EditR2Trainer(GRPOTrainer):
 
     Args:
         checkpoint: its model is trained in place.
-        envs: `specs * rollouts` environments side by side, autoreset disabled.
+        envs: `specs * rollouts` environments side by side, autoreset disabled; this process's share of them
+            where several processes train together.
         settings: see TrainingSettings.
         watch: called in each iteration with its number and rollout, before the update; what it returns is
             logged.
@@ -113,6 +117,8 @@ class EditR2Trainer(GRPOTrainer):
     ) -> None:
         self.checkpoint, self.envs, self.settings = checkpoint, envs, settings
         self.watch, self.stopwatch = watch, Stopwatch()
+        self.guard = UpdateGuard()
+        self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
         update = settings.update
         if settings.lora_rank == 0:
             freeze_experts(checkpoint.model, text=update.text_weight > 0, flow=update.flow_weight > 0)
@@ -126,7 +132,7 @@ class EditR2Trainer(GRPOTrainer):
             args=_arguments(settings),
             train_dataset=rows,
             processing_class=checkpoint.tokenizer,
-            peft_config=_adapters(settings) if settings.lora_rank else None,
+            peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
         checkpoint.autoencoder.to(self.accelerator.device)
         if settings.lora_rank == 0:
@@ -159,27 +165,39 @@ class EditR2Trainer(GRPOTrainer):
         """A rollout with advantages and filter, one session a row."""
         settings, iteration = self.settings, self.iteration
         self.checkpoint.model.eval()
-        rollout = collect(
-            self.checkpoint,
-            self.envs,
-            settings.rollout,
-            settings.seed,
-            iteration,
-            settings.specs,
-            self.stopwatch,
-        )
-        paid, numbers = credit(rollout, settings.rollout.rollouts, settings.credit, score_weights(self.envs))
+        rollout = self._played(iteration)
+        everyones, weights = gathered(rollout), score_weights(self.envs)
+        paid, numbers = credit(everyones, settings.rollout.rollouts, settings.credit, weights)
+        paid, self.turn_share = own_part(paid, self.rows, rollout.tensors["reward"].shape[1])
         self._record(numbers)
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        if self.watch:
+        if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout))
         self.checkpoint.model.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
+
+    def _played(self, iteration: int) -> Rollout:
+        """The iteration's sessions; where they cannot be played, everything before them is kept first."""
+        settings, where = self.settings, (self.checkpoint, self.envs)
+        seed, specs = settings.seed, settings.specs
+        try:
+            rollout = collect(*where, settings.rollout, seed, iteration, specs, self.stopwatch, self.rows)
+        except Exception as error:
+            raise stopped(iteration, error, self._kept()) from error
+        warn_of_unscored(iteration, rollout.sessions)
+        return rollout
+
+    def _kept(self) -> Path | None:
+        """A whole checkpoint of this very step, saved now where there is none; None at the beginning."""
+        folder = self.settings.out / f"checkpoint-{self.state.global_step}"
+        if self.state.global_step and folder not in whole_checkpoints(self.settings.out):
+            self._save_checkpoint(self.model, None)
+        return newest_checkpoint(self.settings.out)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """The joint loss of one minibatch; before an iteration's first update it also checks the ratio."""
@@ -195,7 +213,7 @@ class EditR2Trainer(GRPOTrainer):
                 self._record({f"{space}_ratio_error": error for space, error in errors.items()})
                 check_ratio(errors, settings.update)
                 self._record(self._measured_kl(inputs))
-        return loss.total * share
+        return loss.total * share * self.turn_share
 
     def _reference_of(self, batch: dict[str, Tensor]) -> Judgement | None:
         """What the reference thinks of a minibatch, where a distance to it is part of the loss."""
@@ -221,7 +239,7 @@ class EditR2Trainer(GRPOTrainer):
     def _as_reference(self) -> AbstractContextManager[Any]:
         """The reference's forward: the policy with its adapters switched off, or a frozen copy."""
         if isinstance(self.model, PeftModel):
-            return _without_adapters(self.model)
+            return WithoutAdapters(self.model)
         return nullcontext(self.reference)
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
@@ -229,16 +247,24 @@ class EditR2Trainer(GRPOTrainer):
         assert self.optimizer is not None
         groups = [group for group in self.optimizer.param_groups if "name" in group]
         norms = clip_gradients(groups, self.settings.update.max_grad_norm)
-        self._record({f"{name}_grad_norm": norm for name, norm in norms.items()})
+        made = self.guard.check(norms, self.model.parameters())
+        self._record(
+            {f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made}
+        )
         return torch.tensor(sum(norm**2 for norm in norms.values()) ** 0.5)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes a checkpoint, then the mark that it is complete, and only then removes older ones."""
-        super()._save_checkpoint(model, trial)
-        mark_complete(
-            self.settings.out / f"checkpoint-{self.state.global_step}", {"iteration": self.iteration}
-        )
-        keep_newest(self.settings.out, _KEPT)
+        folder, failed = self.settings.out / f"checkpoint-{self.state.global_step}", None
+        try:
+            super()._save_checkpoint(model, trial)
+        except SAVE_ERRORS as error:
+            failed = error
+        # Before anybody may stop: the others wait here.
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            mark_or_drop(folder, {"iteration": self.iteration}, failed)
+            keep_newest(self.settings.out, _KEPT)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None is written: a run's folder tells how it was made."""
@@ -260,10 +286,16 @@ def _turns(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _arguments(settings: TrainingSettings) -> GRPOConfig:
     updates, sessions = settings.update.updates_per_iteration, settings.specs * settings.rollout.rollouts
+    processes = process().num_processes
+    if sessions % (updates * processes):
+        raise ValueError(
+            f"updates_per_iteration is {updates} on {processes} processes, expected their product to divide "
+            f"specs * rollouts = {sessions}"
+        )
     return GRPOConfig(
         output_dir=str(settings.out),
         seed=settings.seed,
-        per_device_train_batch_size=sessions // updates,
+        per_device_train_batch_size=sessions // updates // processes,
         steps_per_generation=updates,
         gradient_accumulation_steps=1,
         num_generations=settings.rollout.rollouts,
@@ -287,33 +319,9 @@ def _arguments(settings: TrainingSettings) -> GRPOConfig:
     )
 
 
-def _adapters(settings: TrainingSettings) -> LoraConfig:
-    """Adapters on attention and MLP of the experts that train."""
-    names = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
-    text = [rf"self_attn\.{names[0]}", rf"mlp\.{names[1]}"] if settings.update.text_weight else []
-    flow = (
-        [rf"self_attn\.{names[0]}_moe_gen", rf"mlp_moe_gen\.{names[1]}"]
-        if settings.update.flow_weight
-        else []
-    )
-    return LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        init_lora_weights="gaussian",
-        target_modules=rf".*\.({'|'.join(text + flow)})",
-    )
-
-
-class _without_adapters(AbstractContextManager[Any]):
-    def __init__(self, model: PeftModel) -> None:
-        self.model, self.off = model, model.disable_adapter()
-
-    def __enter__(self) -> PeftModel:
-        self.off.__enter__()
-        return self.model
-
-    def __exit__(self, *error: Any) -> None:
-        self.off.__exit__(*error)
+def _adapters_of(settings: TrainingSettings) -> LoraConfig:
+    update = settings.update
+    return adapters(settings.lora_rank, settings.lora_alpha, update.text_weight > 0, update.flow_weight > 0)
 
 
 def _unused_reward(**_: Any) -> list[float]:

@@ -1,0 +1,98 @@
+"""What a run does when something outside of it breaks: it says so, skips that, and keeps what it has."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch.nn import Parameter
+
+from editenv.agents.edit_r2.resume import mark_complete
+from editenv.session import Session
+
+_MOST_SKIPPED = 10
+
+
+class RunStopped(RuntimeError):
+    """A run cannot go on; the message says why and where it goes on from when it is started again."""
+
+
+def stopped(iteration: int, error: Exception, kept: Path | None) -> RunStopped:
+    """The error that ends a run whose sessions could not be played.
+
+    Args:
+        iteration: whose sessions they were.
+        error: what a user, scorer or model raised.
+        kept: checkpoint of everything before the iteration, None where there was nothing to keep yet.
+    """
+    where = f"{kept} holds everything before it" if kept else "nothing was learnt before it"
+    return RunStopped(
+        f"iteration {iteration} stopped while its sessions were played: {type(error).__name__}: {error}; "
+        f"{where}, and the same command goes on from there"
+    )
+
+
+def warn_of_unscored(iteration: int, sessions: Sequence[Session]) -> None:
+    """Says how many sessions the scorer failed in, and what it answered first."""
+    errors = [scores.error for session in sessions for scores in session.scores if scores.error is not None]
+    if errors:
+        warnings.warn(
+            f"iteration {iteration}: {len(errors)} of {len(sessions)} sessions ended unscored, and "
+            f"their last turns count in no loss ({errors[0]})",
+            stacklevel=2,
+        )
+
+
+class UpdateGuard:
+    """Leaves out updates whose gradient is no number; too many in a row end the run."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+
+    def check(self, norms: dict[str, float], parameters: Iterable[Parameter]) -> bool:
+        """Whether the update may be made; else it drops all gradients, so that no weight moves.
+
+        Raises:
+            RunStopped: it is the tenth in a row that may not.
+        """
+        if all(math.isfinite(norm) for norm in norms.values()):
+            self.skipped = 0
+            return True
+        self.skipped += 1
+        for parameter in parameters:
+            parameter.grad = None
+        shown = ", ".join(f"{name} {norm}" for name, norm in norms.items())
+        if self.skipped >= _MOST_SKIPPED:
+            raise RunStopped(f"{self.skipped} updates in a row had no finite gradient ({shown})")
+        warnings.warn(f"an update was left out: its gradient norms are {shown}", stacklevel=2)
+        return False
+
+
+SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)
+"""What a full disk raises: Python, torch's writer and safetensors each have a kind of their own."""
+
+
+def mark_or_drop(folder: Path, values: dict[str, Any], failed: Exception | None) -> None:
+    """Marks a checkpoint as whole, or removes one that could not be written and says that the run goes on.
+
+    Args:
+        folder: of the checkpoint.
+        values: that the mark keeps.
+        failed: what writing it raised, None where it did not.
+    """
+    try:
+        if failed is None:
+            return mark_complete(folder, values)
+    except OSError as error:
+        failed = error
+    shutil.rmtree(folder, ignore_errors=True)
+    warnings.warn(
+        f"{folder} could not be saved ({type(failed).__name__}: {failed}); the one before it is kept and the "
+        "run goes on",
+        stacklevel=2,
+    )
