@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from editenv.sims.mind import Mind
 from editenv.sims.persona import Persona
@@ -80,8 +81,9 @@ def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
     looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
     for attribute, values in looks.items():
         if mind.situation.ruled(attribute) is None:
-            others = [value for value in values if value != thing.attributes()[attribute]]
-            targets = [mind.target.put(cell, replace(thing, **{attribute: value})) for value in others]
+            old = thing.attributes()[attribute]
+            others: list[dict[str, Any]] = [{attribute: value} for value in values if value != old]
+            targets = [mind.target.put(cell, replace(thing, **other)) for other in others]
             if not scene_is_held_out(mind.target):
                 targets = [target for target in targets if not scene_is_held_out(target)]
             target = draws.pick(targets)
