@@ -9,7 +9,7 @@ import numpy as np
 
 from editenv.agents.audit.bench import Ints, flow_of, numbers, text_of
 from editenv.agents.audit.known import PULL, KnownPolicy
-from editenv.agents.audit.protocol import Facts, Turns
+from editenv.agents.audit.protocol import Facts, NotOffered, Turns
 from editenv.agents.audit.theory import Bools, Floats, Step, slope, stochastic_step
 
 
@@ -23,7 +23,7 @@ class FlowDensity:
         std: of the transitions, [M, W].
         score: d log_prob / d velocity, [M, W, D].
         x: where the steps start, [M, W, D].
-        v_factor: of the transitions, [M, W].
+        velocity: of the policy, [M, W, D].
     """
 
     log_prob: Floats
@@ -31,7 +31,7 @@ class FlowDensity:
     std: Floats
     score: Floats
     x: Floats
-    v_factor: Floats
+    velocity: Floats
 
 
 def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity:
@@ -48,7 +48,7 @@ def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity
     distance = latents[:, 1:] - mean
     log_prob = -(distance**2).mean(-1) / (2 * std[..., 0] ** 2)
     score = distance * v_factor / std**2 / latents.shape[-1]
-    return FlowDensity(log_prob, mean, std[..., 0], score, x, v_factor[..., 0])
+    return FlowDensity(log_prob, mean, std[..., 0], score, x, velocity)
 
 
 def text_log_prob(policy: KnownPolicy, facts: Facts, tokens: Ints, before: Ints) -> Floats:
@@ -76,9 +76,9 @@ def loss_gradient(
     found: dict[str, Floats] = {}
     if facts.window and facts.flow_weight:
         now, then = (flow_density(p, facts, turns) for p in (policy, old))
-        pull = _pull(now.log_prob - then.log_prob, gains, facts.flow_clip)
-        weight = (facts.flow_weight * turn_weight)[:, None] * pull / facts.window
-        by_velocity = weight[..., None] * now.score
+        log_ratio, score = _flow_ratio(facts, now, then)
+        weight = (facts.flow_weight * turn_weight)[:, None] * _pull(log_ratio, gains, facts.flow_clip)
+        by_velocity = weight[..., None] / facts.window * score
         found["gain_moe_gen"] = (by_velocity * now.x).sum()
         channels = len(policy.shift_moe_gen)
         found["shift_moe_gen"] = by_velocity.reshape(-1, channels).sum(0)
@@ -95,6 +95,20 @@ def _step(facts: Facts, t: float, t_next: float) -> Step:
     # Times come as float32; the facts' own are what a time means.
     nearest = [min(facts.times, key=lambda known: abs(known - value)) for value in (t, t_next)]
     return stochastic_step(facts, *nearest)
+
+
+def _flow_ratio(facts: Facts, now: FlowDensity, then: FlowDensity) -> tuple[Floats, Floats]:
+    """Log-ratio [M, W] and its derivative by the velocity [M, W, D].
+
+    GRPO-Guard's is std (log_prob - old + mean((mean - old_mean)^2) / (2 std^2)), which is linear in the mean.
+    """
+    plain = now.log_prob - then.log_prob
+    if facts.ratio == "plain":
+        return plain, now.score
+    if facts.ratio != "guard":
+        raise NotOffered(f"no theory of ratio {facts.ratio!r}")
+    apart = ((now.mean - then.mean) ** 2).mean(-1) / (2 * now.std**2)
+    return now.std * (plain + apart), now.std[..., None] * then.score
 
 
 def _pull(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:

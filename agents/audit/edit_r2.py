@@ -28,6 +28,7 @@ from editenv.vector import MICEEditVectorEnv
 
 _SPECS, _ROLLOUTS = 12, 4
 _CPS_LEVEL = 0.8
+_OF_SESSIONS = ("group_id", "names")
 _PER_TURN = ("advantage", "keep", "valid")
 
 
@@ -82,7 +83,7 @@ class EditR2Audit:
         shaped = {
             name: value.unflatten(0, (_SPECS, _ROLLOUTS))
             for name, value in native.items()
-            if name != "group_id"
+            if name not in _OF_SESSIONS
         }
         return Turns(
             reward=shaped["reward"],
@@ -121,7 +122,9 @@ class EditR2Audit:
         """`judge` and `policy_loss` on all turns, as the trainer calls them."""
         shape = turns.reward.shape
         given = (advantage, keep, ~turns.reward.isnan())
-        single = {name: value.flatten(0, 1) for name, value in turns.native.items() if name != "group_id"}
+        single = {
+            name: value.flatten(0, 1) for name, value in turns.native.items() if name not in _OF_SESSIONS
+        }
         single |= {name: value.flatten() for name, value in zip(_PER_TURN, given, strict=True)}
         rollout, update = self.settings.rollout, self.settings.update
         now = judge(known_checkpoint(policy).model, single, rollout, update)
@@ -161,6 +164,8 @@ def _facts(settings: TrainingSettings) -> Facts:
         window=rollout.window,
         window_low=rollout.window_low,
         window_high=rollout.window_high,
+        window_placement=rollout.window_placement,
+        window_every=rollout.window_every,
         temperature=rollout.turn.temperature,
         advantage=settings.credit.advantage,
         advantage_clip=settings.credit.advantage_clip,
@@ -171,6 +176,8 @@ def _facts(settings: TrainingSettings) -> Facts:
         text_weight=update.text_weight,
         flow_clip=update.flow_clip,
         text_clip=update.text_clip,
+        ratio=update.ratio,
+        flow_kl=update.kl,
     )
 
 

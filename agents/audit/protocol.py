@@ -26,7 +26,10 @@ class Facts:
         noise_level: a of the stochastic steps.
         sigma_t_max: largest time inside sigma; None for the published rule (the second time at t = 1).
         window: stochastic steps a turn; 0 for a trainer without pictures.
-        window_low, window_high: first and last step at which the window starts, equally often between them.
+        window_low, window_high: first and last step at which the window starts.
+        window_placement: "random" (every start equally often), "fixed" (always the first) or "sliding" (a
+            step on every `window_every` iterations, then it stays).
+        window_every: iterations that a sliding window rests.
         temperature: of tokens; None for a trainer without text.
         advantage: how rewards become advantages, a name in `credit.ADVANTAGES`.
         advantage_clip: bound of the advantages.
@@ -35,7 +38,8 @@ class Facts:
         filter_threshold: score below which a turn has failed, for filter="threshold".
         flow_weight, text_weight: of the two terms in the loss.
         flow_clip, text_clip: half widths of the clip ranges.
-        flow_kl: the distance that is logged and punished, "gaussian" or "published".
+        ratio: of the flow's steps, "plain" or "guard" (GRPO-Guard, arXiv 2510.22319).
+        flow_kl: the distance that is logged and punished, "gaussian", "published" or "velocity".
     """
 
     times: tuple[float, ...]
@@ -45,6 +49,8 @@ class Facts:
     window: int = 2
     window_low: int = 0
     window_high: int = 0
+    window_placement: str = "random"
+    window_every: int = 1
     temperature: float | None = 1.0
     advantage: str = "pooled"
     advantage_clip: float = 5.0
@@ -55,6 +61,7 @@ class Facts:
     text_weight: float = 1.0
     flow_clip: float = 1e-3
     text_clip: float = 0.2
+    ratio: str = "plain"
     flow_kl: str = "gaussian"
 
 

@@ -48,6 +48,8 @@ def _compared(bench: Bench, policy: KnownPolicy, where: str) -> list[Finding]:
 def _flow_kl(bench: Bench, policy: KnownPolicy) -> np.ndarray:
     facts, turns = bench.facts, bench.trained[0]
     now, then = (flow_density(p, facts, turns) for p in (policy, bench.policy))
+    if facts.flow_kl == "velocity":
+        return ((now.velocity - then.velocity) ** 2).mean(-1)
     scale = now.std
     if facts.flow_kl == "published" and facts.sampler == "flow_sde":
         times = turns.times.cpu().numpy().reshape(len(scale), -1)[:, :-1]  # type: ignore[union-attr]

@@ -11,10 +11,13 @@ import torch
 from editenv.agents.audit import Finding, NotOffered, edit_r2, run_audit, table
 from editenv.agents.audit.checks import CHECKS
 from editenv.agents.audit.edit_r2 import EditR2Audit
+from editenv.agents.audit.model import KnownModel
 from editenv.agents.edit_r2 import loss, rollout, update
 from editenv.agents.edit_r2.advantage import ADVANTAGES
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
+from editenv.agents.edit_r2.kl import FLOW_KLS
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.train import training_settings
 from editenv.cli import main
@@ -44,6 +47,8 @@ def test_this_packages_trainer_passes(trainer, check):
         ["algorithm=flow_only", "algorithm.filter=exclude", "algorithm.advantage=broadcast"],
     ]
     + [[f"algorithm.advantage={name}", "algorithm.advantage_std=group"] for name in ("turn", "return_to_go")]
+    + [["algorithm.ratio=guard", "algorithm.kl=velocity", "algorithm.window_placement=fixed"]]
+    + [["algorithm.kl=published", "algorithm.window_placement=sliding", "algorithm.window_every=2"]]
     + [["algorithm.sampler=cps", "algorithm.sigma_t_max=null", "algorithm.filter=threshold"]],
     ids=" ".join,
 )
@@ -95,8 +100,12 @@ def stale_log_probs(monkeypatch):
 
 
 def training_forgets_the_temperature(monkeypatch):
-    true = update._token_log_prob
-    monkeypatch.setattr(update, "_token_log_prob", lambda logits, batch, _: true(logits, batch, 1.0))
+    true = KnownModel.text_logits
+
+    def colder_in_training(self, hidden):
+        return true(self, hidden) * (0.9 if hidden.ndim == 3 else 1.0)
+
+    monkeypatch.setattr(KnownModel, "text_logits", colder_in_training)
 
 
 def old_log_probs_taken_anew(monkeypatch):
@@ -143,8 +152,8 @@ def swapped_text_kl(monkeypatch):
 
 
 def flow_kl_of_the_reference_with_itself(monkeypatch):
-    true = update.gaussian_flow_kl
-    monkeypatch.setattr(update, "gaussian_flow_kl", lambda mean, _, std: true(mean, mean, std))
+    true = FLOW_KLS["gaussian"]
+    monkeypatch.setitem(FLOW_KLS, "gaussian", lambda now, then: true(now, now))
 
 
 def advantage_across_groups(monkeypatch):
@@ -193,13 +202,13 @@ def filter_that_the_loss_forgets(monkeypatch):
 
 
 def window_never_at_the_first_step(monkeypatch):
-    true = rollout.window_starts
-    monkeypatch.setattr(rollout, "window_starts", lambda u, low, high: true(u, low + 1, high))
+    true = PLACEMENTS["random"]
+    monkeypatch.setitem(PLACEMENTS, "random", lambda u, low, *rest: true(u, low + 1, *rest))
 
 
 def one_window_for_ever(monkeypatch):
     """As where the draw is seeded by the rank at every call."""
-    monkeypatch.setattr(rollout, "window_starts", lambda u, low, high: torch.full(u.shape, low))
+    monkeypatch.setitem(PLACEMENTS, "random", PLACEMENTS["fixed"])
 
 
 def noise_from_the_global_generator(monkeypatch):
