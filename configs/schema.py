@@ -177,6 +177,7 @@ class AlgorithmConfig:
         intent_from_turn: first turn, from 1, at which an intent is written.
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through the picture's context too.
+        text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
     """
 
     advantage: str
@@ -214,6 +215,7 @@ class AlgorithmConfig:
     intent_from_turn: int
     max_intent_tokens: int
     context_gradient: bool
+    text_scope: str
 
 
 @dataclass(kw_only=True)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
+from editenv.agents.edit_r2.choice import chosen
+
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
+_LAYER = re.compile(r"\blayers\.(\d+)\.")
+_BEHIND_KEYS = (
+    "self_attn.q_proj.",
+    "self_attn.q_norm.",
+    "self_attn.o_proj.",
+    "mlp.",
+    "post_attention_layernorm.",
+)
 
 
 def is_generation(name: str) -> bool:
@@ -15,17 +26,46 @@ def is_generation(name: str) -> bool:
     return any(part in name for part in _GENERATION)
 
 
-def freeze_experts(model: nn.Module, text: bool, flow: bool) -> None:
+def unread_names(model: nn.Module) -> frozenset[str]:
+    """Names of the understanding expert's weights that shape the words and no picture.
+
+    Pictures read the understanding expert through its keys and values. In the last layer these follow from
+    what enters the layer, so its queries, its output projection and its MLP, the final norm and the output
+    words change what is written and nothing that a picture reads.
+    """
+    names = [name for name, _ in model.named_parameters() if not is_generation(name)]
+    last = max(int(found[1]) for name in names if (found := _LAYER.search(name)))
+    parts = (*(f"layers.{last}.{part}" for part in _BEHIND_KEYS), "model.norm.", "lm_head.")
+    return frozenset(name for name in names if any(part in name for part in parts))
+
+
+def freeze_experts(model: nn.Module, text: bool, flow: bool, text_scope: str = "expert") -> None:
     """Freezes an expert that is not trained; a weight of 0 alone leaves it gradients through attention.
 
     Args:
         model: the policy; parameters that are frozen already stay so.
         text: whether the understanding expert trains.
         flow: whether the generation expert trains.
+        text_scope: one of TEXT_SCOPES.
+
+    Raises:
+        ValueError: the scope is unknown.
     """
+    writing = chosen("text_scope", text_scope, TEXT_SCOPES)(model) if text else frozenset()
     for name, parameter in model.named_parameters():
-        if not (flow if is_generation(name) else text):
+        if not (flow if is_generation(name) else name in writing):
             parameter.requires_grad_(False)
+
+
+def _whole_expert(model: nn.Module) -> frozenset[str]:
+    return frozenset(name for name, _ in model.named_parameters() if not is_generation(name))
+
+
+TEXT_SCOPES: dict[str, Callable[[nn.Module], frozenset[str]]] = {
+    "expert": _whole_expert,
+    "unread": unread_names,
+}
+"""Which weights text updates reach: the whole understanding expert, or only those that no picture reads."""
 
 
 def parameter_groups(

@@ -121,7 +121,7 @@ class EditR2Trainer(GRPOTrainer):
         self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
         update = settings.update
         if settings.lora_rank == 0:
-            freeze_experts(checkpoint.model, text=update.text_weight > 0, flow=update.flow_weight > 0)
+            freeze_experts(checkpoint.model, update.text_weight > 0, update.flow_weight > 0, update.text_scope)
             self.reference = copy.deepcopy(checkpoint.model).requires_grad_(False)
         rows = Dataset.from_dict(
             {"prompt": [str(spec) for spec in range(settings.specs * settings.iterations)]}
@@ -138,7 +138,7 @@ class EditR2Trainer(GRPOTrainer):
         if settings.lora_rank == 0:
             self.reference.to(self.accelerator.device)
         else:
-            freeze_experts(self.model, text=update.text_weight > 0, flow=update.flow_weight > 0)
+            freeze_experts(self.model, update.text_weight > 0, update.flow_weight > 0, update.text_scope)
         self.model_accepts_loss_kwargs = False
 
     @property

@@ -37,6 +37,7 @@ class UpdateSettings:
         max_grad_norm: largest gradient norm of each expert.
         updates_per_iteration: optimiser steps an iteration, each on its share of the sessions.
         context_gradient: whether the flow's gradient reaches through the context; published: False.
+        text_scope: which weights text updates reach, a name in `experts.TEXT_SCOPES`; published: "expert".
 
     Raises:
         ValueError: a name is not known.
@@ -55,6 +56,7 @@ class UpdateSettings:
     max_grad_norm: float = 1.0
     updates_per_iteration: int = 2
     context_gradient: bool = False
+    text_scope: str = "expert"
 
     def __post_init__(self) -> None:
         chosen("kl", self.kl, FLOW_KLS)

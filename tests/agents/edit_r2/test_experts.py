@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, is_generation, parameter_groups
-from editenv.agents.unified import TextBlock
+from editenv.agents.edit_r2.experts import (
+    clip_gradients,
+    freeze_experts,
+    is_generation,
+    parameter_groups,
+    unread_names,
+)
+from editenv.agents.unified import ImageBlock, TextBlock
 from tests.tiny_editor import tiny_checkpoint
 
 
@@ -21,6 +27,32 @@ def test_text_alone_never_uses_the_generation_expert(model):
     model(text_context=context, intent_ids=ids).logits.sum().backward()
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == {name for name, _ in model.named_parameters() if not is_generation(name)}
+
+
+def test_unread_weights_are_those_of_the_text_that_no_picture_reaches(model):
+    """Found by asking autograd, with the gradient let through the context."""
+    config = model.config
+    latents = torch.randn(1, 4, config.latent_channels)
+    output = model(
+        image_context=[ImageBlock(latents), TextBlock(torch.arange(5, 10)[None])],
+        x=latents[:, None] + 1,
+        t=torch.full((1, 1), 0.5),
+        source=latents if config.source_channel else None,
+        context_gradient=True,
+    )
+    output.velocity.square().sum().backward()
+    text = {name: parameter.grad for name, parameter in model.named_parameters() if not is_generation(name)}
+    assert unread_names(model) == {name for name, grad in text.items() if grad is None or not grad.any()}
+    assert len(unread_names(model)) == 10
+
+
+def test_text_updates_can_be_kept_to_what_no_picture_reads(model):
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    freeze_experts(model, text=True, flow=True, text_scope="unread")
+    still = free - {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert still == {n for n, _ in model.named_parameters() if not is_generation(n)} - unread_names(model)
+    with pytest.raises(ValueError, match="text_scope is 'unred', expected unread"):
+        freeze_experts(model, text=True, flow=True, text_scope="unred")
 
 
 def test_freezing_stops_one_expert_and_leaves_what_was_frozen(model):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from editenv.agents.edit_r2 import rollout as rollout_module
-from editenv.agents.edit_r2.experts import is_generation
+from editenv.agents.edit_r2.experts import is_generation, unread_names
 from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings
@@ -63,6 +63,12 @@ def test_an_expert_without_a_loss_is_frozen(tmp_path, checkpoint, off, frozen):
     tiny_trainer(tmp_path, checkpoint, **{off: 0.0}, context_gradient=True).train()
     trained = learnt(checkpoint.model, generation=not frozen) - {"latent_pos_embed.pos_embed"}
     assert moved(before, checkpoint.model) == far_moved(before, checkpoint.model) == trained
+
+
+def test_text_updates_of_narrow_scope_leave_every_picture_as_it_was(tmp_path, checkpoint):
+    before = weights(checkpoint.model)
+    tiny_trainer(tmp_path, checkpoint, flow_weight=0.0, text_scope="unread").train()
+    assert moved(before, checkpoint.model) == unread_names(checkpoint.model)
 
 
 @pytest.mark.parametrize(("rate", "still"), [("text_rate", False), ("flow_rate", True)])
