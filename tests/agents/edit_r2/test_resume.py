@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import random
 import shutil
 import time
 from pathlib import Path
@@ -181,3 +182,23 @@ def test_the_mark_goes_first_when_a_checkpoint_is_removed(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         keep_newest(tmp_path, 1)
     assert not (tmp_path / "checkpoint-1" / COMPLETE).exists()
+
+
+def test_a_run_killed_again_and_again_at_random_moments_equals_an_unbroken_one(
+    processes, unbroken, start, tmp_path
+):
+    """Up to five kills, at moments between the first import and the last save; then it may end."""
+    config = config_of(tmp_path, start, 0)
+    moments, killed = random.Random(0), 0
+    began = time.monotonic()
+    run(processes, config_of(tmp_path / "timed", start, 0))
+    length = time.monotonic() - began
+    for _ in range(5):
+        process = begin(processes, config)
+        process.join(moments.uniform(0.1, 1.0) * length)
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+    run(processes, config)
+    assert killed >= 2, "too few kills to show anything"
+    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
