@@ -121,7 +121,9 @@ class EditR2Trainer(GRPOTrainer):
         self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
         update = settings.update
         if settings.lora_rank == 0:
-            freeze_experts(checkpoint.model, update.text_weight > 0, update.flow_weight > 0, update.text_scope)
+            freeze_experts(
+                checkpoint.model, update.text_weight > 0, update.flow_weight > 0, update.text_scope
+            )
             self.reference = copy.deepcopy(checkpoint.model).requires_grad_(False)
         rows = Dataset.from_dict(
             {"prompt": [str(spec) for spec in range(settings.specs * settings.iterations)]}
