@@ -222,4 +222,4 @@ def _with_looks(scene: Scene, cell: int, words: str) -> Scene:
     """The scene with the named looks given to the object of a cell."""
     thing = scene.cells[cell]
     said = {name: value for name, value in _looks(words).items() if value}
-    return scene.put(cell, replace(thing, **said)) if thing else scene
+    return scene.put(cell, thing.with_looks(said)) if thing else scene

@@ -75,9 +75,7 @@ def render(scene: Scene, size: int) -> Picture:
     cell = size // grid
     codes = scene.codes()
     if min(codes) < 0:
-        raise ValueError(
-            f"the scene {codes} holds something unreadable (-1) or unknown (-2), which cannot be drawn"
-        )
+        raise ValueError(f"the scene {codes} holds -1, something unreadable, which cannot be drawn")
     shown = cell_pictures(cell)[codes[0], codes[1:]]
     inner = shown.reshape(grid, grid, cell, cell, 3).swapaxes(1, 2).reshape(grid * cell, grid * cell, 3)
     if grid * cell == size:

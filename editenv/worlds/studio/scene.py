@@ -54,6 +54,10 @@ class Thing:
         named = {"shape": self.shape, "color": self.color, "material": self.material}
         return named if self.text is None else named | {"text": self.text}
 
+    def with_looks(self, looks: dict[str, str]) -> Thing:
+        """The object with some attributes changed."""
+        return Thing(**self.attributes() | looks)
+
 
 @lru_cache(maxsize=1)
 def things() -> tuple[Thing, ...]:
@@ -101,9 +105,18 @@ class Scene:
         return [cell for cell, thing in enumerate(self.cells) if thing is None]
 
     def codes(self) -> list[int]:
-        """The scene as numbers: the background's place (-1 unreadable), then one code a cell."""
+        """The scene as numbers: the background's place (-1 unreadable), then one code a cell.
+
+        Raises:
+            ValueError: a thing is not of this world.
+        """
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
-        return [background, *[0 if thing is None else thing.code for thing in self.cells]]
+        codes = [background, *[0 if thing is None else thing.code for thing in self.cells]]
+        if _UNKNOWN in codes:
+            raise ValueError(
+                f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of things()"
+            )
+        return codes
 
 
 def scene_from_codes(codes: Iterable[int]) -> Scene:

@@ -43,6 +43,17 @@ def test_numbers_outside_of_the_lists_are_refused(codes: list[int]) -> None:
         scene_from_codes(codes)
 
 
+def test_a_thing_of_another_world_has_no_number() -> None:
+    """Fails where an object that cannot be drawn gets a code, or a changed one keeps its old."""
+    star = Thing("star", "red")
+    assert star.with_looks({"color": "blue"}) == Thing("star", "blue")
+    assert things()[star.with_looks({"color": "blue"}).code - 1] == Thing("star", "blue")
+    scene = Scene((None, star.with_looks({"shape": "cube"})), "white")
+    assert not scene.known()
+    with pytest.raises(ValueError, match=r"cube.* expected one of things"):
+        scene.codes()
+
+
 def test_put_and_the_cells_by_hand() -> None:
     """Fails where a cell is miscounted."""
     star = Thing("star", "red")

@@ -161,7 +161,7 @@ def _demanded(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Scene:
         looks = demanded_looks(part, rules)
         thing = None if cell is None else result.cells[cell]
         if looks and cell is not None and thing is not None:
-            result = result.put(cell, replace(thing, **looks))
+            result = result.put(cell, thing.with_looks(looks))
     return result
 
 

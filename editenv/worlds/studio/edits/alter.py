@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import Looks, Target, same_but
@@ -25,7 +25,7 @@ class _Alter:
             raise ValueError(f"cell {self.target.cell} is empty, expected the object to be altered")
         now = old.attributes()[self.attribute]
         value = self.value or next(value for value in self.values if value != now)
-        return scene.put(self.target.cell, replace(old, **{self.attribute: value}))
+        return scene.put(self.target.cell, old.with_looks({self.attribute: value}))
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """The attribute is as said (or differs, where nothing is said), and the others are as before."""
