@@ -116,6 +116,9 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
             "temperature",
             "steps",
             "shift",
+            "context",
+            "text_guidance",
+            "image_guidance",
         ]
     user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
     known = {name: getattr(config, name) for name in names}

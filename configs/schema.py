@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from hydra.core.config_store import ConfigStore
 
 from editenv.configs.command import CommandConfig
+from editenv.configs.learning import AlgorithmConfig
 from editenv.configs.recipes import AutoencoderRecipe, ModelRecipe
 from editenv.configs.studies import SuitesConfig, UsersConfig
 
@@ -85,6 +86,8 @@ class PlayConfig(SessionsConfig):
         temperature: of the intent's tokens; 0 takes the likeliest.
         steps: steps of the flow from noise to picture.
         shift: of the flow's time grid.
+        context: "current", or "interleaved" to read all earlier pictures and intents.
+        text_guidance, image_guidance: scales of the pictures' guidance; 1 is off.
         threads: of torch; None leaves them as they are, but for no more than there are cores.
     """
 
@@ -97,6 +100,9 @@ class PlayConfig(SessionsConfig):
     temperature: float
     steps: int
     shift: float
+    context: str
+    text_guidance: float
+    image_guidance: float
     threads: int | None
 
 
@@ -140,82 +146,6 @@ class ExportConfig(CommandConfig):
     size: int
     grid: int
     sessions: int
-
-
-@dataclass(kw_only=True)
-class AlgorithmConfig:
-    """The update of Edit-R2 and its rollouts; formulas stand at the functions that are named.
-
-    Attributes:
-        advantage: a name in `edit_r2.advantage.ADVANTAGES`.
-        advantage_clip: bound of the advantages.
-        advantage_std: "batch" or "group", whose standard deviation advantages are divided by.
-        filter: a name in `edit_r2.filter.FILTERS`.
-        filter_threshold: instruction following below which a turn has failed, for filter=threshold.
-        schedule: of the learning rates, "constant", "linear" or "cosine"; the latter two fall to zero.
-        text_weight, flow_weight: of the two losses; 0 freezes that expert.
-        text_rate, flow_rate: learning rates.
-        text_clip, flow_clip: half widths of the ratios' clip ranges.
-        text_kl, flow_kl: weights of the distances to the starting point.
-        kl: which distance the flow's is, a name in `edit_r2.kl.FLOW_KLS`.
-        ratio: of the flow's steps, a name in `edit_r2.ratio.RATIOS`.
-        noise_level: a of the stochastic steps.
-        sigma_t_max: largest time inside sigma; None for no bound.
-        window: stochastic steps a turn.
-        window_low, window_high: first and last step at which the window may start.
-        window_placement: a name in `flow.schedule.PLACEMENTS`.
-        window_every: iterations that a sliding window rests at a step.
-        sampler: a name in `flow.sde.SAMPLERS`.
-        temperature: of the intent's tokens in rollouts.
-        steps: steps of the flow.
-        shift: of the flow's time grid.
-        updates_per_iteration: optimiser steps an iteration; with 1 no clip ever acts.
-        max_grad_norm: of each expert's gradient.
-        lora_rank: of the adapters; 0 trains all weights.
-        lora_alpha: adapters are scaled by alpha / rank.
-        shared_noise: whether a spec's rollouts start from one noise.
-        intent_from_turn: first turn, from 1, at which an intent is written.
-        max_intent_tokens: most tokens of an intent.
-        context_gradient: whether gradients flow through the picture's context too.
-        text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
-    """
-
-    advantage: str
-    advantage_clip: float
-    advantage_std: str
-    filter: str
-    filter_threshold: float
-    schedule: str
-    text_weight: float
-    flow_weight: float
-    text_rate: float
-    flow_rate: float
-    text_clip: float
-    flow_clip: float
-    text_kl: float
-    flow_kl: float
-    kl: str
-    ratio: str
-    noise_level: float
-    sigma_t_max: float | None
-    window: int
-    window_low: int
-    window_high: int
-    window_placement: str
-    window_every: int
-    sampler: str
-    temperature: float
-    steps: int
-    shift: float
-    updates_per_iteration: int
-    max_grad_norm: float
-    lora_rank: int
-    lora_alpha: float
-    shared_noise: bool
-    intent_from_turn: int
-    max_intent_tokens: int
-    context_gradient: bool
-    text_scope: str
 
 
 @dataclass(kw_only=True)

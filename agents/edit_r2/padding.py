@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from editenv.agents.unified import TextBlock
+from editenv.agents.unified import Block, ImageBlock, TextBlock
 
 _ON_THE_LEFT = ("transcript_ids", "transcript_mask")
+_OF_THE_SESSION = ("group_id", "names")
 
 
 def real(block: TextBlock) -> Tensor:
@@ -23,6 +24,42 @@ def stack_turns(turns: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     Transcripts are padded on the left, everything else on the right.
     """
     return {name: _stack(name, [turn[name] for turn in turns]) for name in turns[0]}
+
+
+def single_turns(sessions: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sessions [S, K, ...] as single turns [S * K, ...], a session's turns side by side."""
+    return {name: value.flatten(0, 1) for name, value in sessions.items() if name not in _OF_THE_SESSION}
+
+
+def with_past(sessions: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What came before each turn of sessions [S, K, ...], in K - 1 places that end with the turn before.
+
+    Returns:
+        `past_there` [S, K, K - 1], False where a place lies before the session's start; `past_source` [S, K,
+        K - 1, N, C]; `past_ids` and `past_mask` [S, K, K - 1, L], of the intents.
+    """
+    count, turns = sessions["source"].shape[:2]
+    place = torch.arange(turns)[:, None] + torch.arange(turns - 1) - (turns - 1)
+    there = (place >= 0).to(sessions["source"].device)
+    index = place.clamp(min=0)
+    return {
+        "past_there": there.expand(count, -1, -1),
+        "past_source": sessions["source"][:, index],
+        "past_ids": sessions["condition_ids"][:, index],
+        "past_mask": sessions["condition_mask"][:, index] & there[..., None],
+    }
+
+
+def past_blocks(turns: dict[str, Tensor]) -> list[Block]:
+    """Pictures and intents before single turns [M, ...], as `with_past` lays them out."""
+    blocks: list[Block] = []
+    for place in range(turns["past_there"].shape[1]):
+        there = turns["past_there"][:, place]
+        if there.any():
+            source = turns["past_source"][:, place]
+            intent = trimmed(turns["past_ids"][:, place], turns["past_mask"][:, place])
+            blocks += [ImageBlock(source, present=None if there.all() else there), intent]
+    return blocks
 
 
 def trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:

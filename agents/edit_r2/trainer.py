@@ -26,19 +26,13 @@ from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import CreditSettings, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
+from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
+from editenv.agents.edit_r2.objective.policy import recompute
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.update import (
-    Judgement,
-    UpdateSettings,
-    check_ratio,
-    judge,
-    policy_loss,
-    ratio_errors,
-    trained_turns,
-)
+from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
@@ -46,9 +40,7 @@ from editenv.vector import MICEEditVectorEnv
 SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 """Learning rates over a run by name, as transformers calls them; all but the first fall to zero."""
 
-_KL_SESSIONS = 8
 _KEPT = 2
-_BATCH_WIDE = ("group_id",)
 _SCORES = ("reward", "instruction_following")
 
 
@@ -86,6 +78,20 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         chosen("schedule", self.schedule, SCHEDULES)
+        objective = chosen("objective", self.update.objective, OBJECTIVES)
+        if self.rollout.behaviour != objective.behaviour:
+            raise ValueError(
+                f"behaviour is {self.rollout.behaviour!r}, expected {objective.behaviour!r} for objective "
+                f"{self.update.objective!r}"
+            )
+        if objective.window and self.update.flow_weight and not self.rollout.window:
+            raise ValueError("window is 0, expected 1 or more for objective 'policy'")
+        update = self.update
+        if not objective.window and (update.text_kl or update.flow_kl or update.recompute):
+            raise ValueError(
+                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl or recompute "
+                "is set"
+            )
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -175,6 +181,8 @@ class EditR2Trainer(GRPOTrainer):
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
+        objective = OBJECTIVES[settings.update.objective]
+        batch |= objective.prepare(self.checkpoint.model, batch, settings.rollout, settings.update)
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout))
@@ -202,41 +210,19 @@ class EditR2Trainer(GRPOTrainer):
         return newest_checkpoint(self.settings.out)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        """The joint loss of one minibatch; before an iteration's first update it also checks the ratio."""
+        """The objective's loss of one minibatch."""
         settings = self.settings
         first = self._step % settings.update.updates_per_iteration == 0
         with self.stopwatch.phase("update"):
-            batch, share = trained_turns(_turns(inputs), settings.update)
-            now = judge(model, batch, settings.rollout, settings.update)
-            loss = policy_loss(now, self._reference_of(batch), batch, settings.update)
-            self._record({name: float(value) for name, value in loss.parts.items()})
-            if first:
-                errors = ratio_errors(now, batch)
-                self._record({f"{space}_ratio_error": error for space, error in errors.items()})
-                check_ratio(errors, settings.update)
-                self._record(self._measured_kl(inputs))
-        return loss.total * share * self.turn_share
-
-    def _reference_of(self, batch: dict[str, Tensor]) -> Judgement | None:
-        """What the reference thinks of a minibatch, where a distance to it is part of the loss."""
-        update = self.settings.update
-        if not (update.text_kl or update.flow_kl):
-            return None
-        with torch.no_grad(), self._as_reference() as reference:
-            return judge(reference, batch, self.settings.rollout, update)
-
-    def _measured_kl(self, inputs: dict[str, Tensor]) -> dict[str, float]:
-        """Distances to the reference on a few sessions, for the log, where the loss does not hold them."""
-        update = self.settings.update
-        if update.text_kl or update.flow_kl:
-            return {}
-        few = _turns({name: value[:_KL_SESSIONS] for name, value in inputs.items()})
-        with torch.no_grad():
-            now = judge(self.checkpoint.model, few, self.settings.rollout, update)
-            with self._as_reference() as reference:
-                then = judge(reference, few, self.settings.rollout, update)
-            parts = policy_loss(now, then, few, update).parts
-        return {name: float(value) for name, value in parts.items() if name.endswith("_kl")}
+            if first and settings.update.recompute:
+                minibatches = self._buffered_inputs or [inputs]
+                plain = self.checkpoint.model
+                self._record(recompute(plain, minibatches, settings.rollout, settings.update))
+            policies = Policies(model, self.checkpoint.model, self._as_reference)
+            objective = OBJECTIVES[settings.update.objective]
+            loss, numbers = objective.loss(policies, inputs, settings.rollout, settings.update, first)
+            self._record(numbers)
+        return loss * self.turn_share
 
     def _as_reference(self) -> AbstractContextManager[Any]:
         """The reference's forward: the policy with its adapters switched off, or a frozen copy."""
@@ -279,11 +265,6 @@ class EditR2Trainer(GRPOTrainer):
     def _record(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._metrics["train"][name].append(value)
-
-
-def _turns(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Sessions [S, K, ...] as single turns [S * K, ...], a session's turns side by side."""
-    return {name: value.flatten(0, 1) for name, value in inputs.items() if name not in _BATCH_WIDE}
 
 
 def _arguments(settings: TrainingSettings) -> GRPOConfig:

@@ -13,7 +13,7 @@ from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
 from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
-from editenv.agents.edit_r2.padding import trimmed
+from editenv.agents.edit_r2.padding import past_blocks, trimmed
 from editenv.agents.edit_r2.ratio import RATIOS
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.flow.sample import window_log_prob
@@ -35,8 +35,14 @@ class UpdateSettings:
         kl: which distance the flow's is, a name in FLOW_KLS.
         ratio: a name in RATIOS, of the flow's ratio.
         max_grad_norm: largest gradient norm of each expert.
+        objective: what is learnt from a rollout, a name in OBJECTIVES.
+        nft_beta: for objective=nft, how far the implicit policies lie from the one that sampled.
+        nft_range: for objective=nft, the advantage that counts as certainly better.
+        times: for objectives other than policy, at how many times of the flow a picture is learnt.
+        recompute: whether the ratios' old log-probs are worked out anew by the training forward, where
+            rollout and training differ by more than a tight clip bears.
         updates_per_iteration: optimiser steps an iteration, each on its share of the sessions.
-        context_gradient: whether the flow's gradient reaches through the context; published: False.
+        context_gradient: whether gradients reach through what precedes intent and picture; published: False.
         text_scope: which weights text updates reach, a name in `experts.TEXT_SCOPES`; published: "expert".
 
     Raises:
@@ -53,6 +59,11 @@ class UpdateSettings:
     flow_kl: float = 0.0
     kl: str = "gaussian"
     ratio: str = "plain"
+    objective: str = "policy"
+    nft_beta: float = 1.0
+    nft_range: float = 5.0
+    times: int = 2
+    recompute: bool = False
     max_grad_norm: float = 1.0
     updates_per_iteration: int = 2
     context_gradient: bool = False
@@ -82,16 +93,24 @@ class Judgement:
     flow_velocity: Tensor | None
 
 
-def trained_turns(turns: dict[str, Tensor], update: UpdateSettings) -> tuple[dict[str, Tensor], float]:
-    """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
+def policy_trains(turns: dict[str, Tensor], update: UpdateSettings) -> Tensor:
+    """Which turns add to a policy gradient, bool [...].
 
-    Filtered and unscored turns add nothing to the loss, so they need no forward either; nor do turns without
-    an advantage, as long as no distance to the reference is part of the loss. Where none trains the first
-    one stands for all: a distributed backward needs a loss on every rank.
+    Filtered and unscored turns add nothing to the loss; nor do turns without an advantage, as long as no
+    distance to the reference is part of the loss.
     """
     trains = turns["keep"] & turns["valid"]
     if not (update.text_kl or update.flow_kl):
         trains = trains & (turns["advantage"].abs() > NO_ADVANTAGE)
+    return trains
+
+
+def trained_turns(turns: dict[str, Tensor], trains: Tensor) -> tuple[dict[str, Tensor], float]:
+    """The turns that train, each tensor [M, ...], and their share of all, which the loss is a mean over.
+
+    The others need no forward. Where none trains the first one stands for all: a distributed backward needs
+    a loss on every rank.
+    """
     if not trains.any():
         return {name: value[:1] for name, value in turns.items()}, 1 / len(trains)
     return {name: value[trains] for name, value in turns.items()}, float(trains.double().mean())
@@ -108,24 +127,12 @@ def judge(
         rollout: how they were sampled.
         update: which terms are wanted.
     """
-    wanted: dict[str, Any] = {}
-    if update.text_weight:
-        wanted |= {
-            "text_context": [trimmed(batch["transcript_ids"], batch["transcript_mask"], left=True)],
-            "intent_ids": batch["intent_ids"],
-            "intent_mask": batch["intent_mask"],
-        }
-    if update.flow_weight:
-        condition = trimmed(batch["condition_ids"], batch["condition_mask"])
-        wanted |= {
-            "image_context": [ImageBlock(batch["source"]), condition],
-            "x": batch["latents"][:, :-1],
-            "t": batch["times"][:, :-1],
-            "source": batch["source"],
-            "context_gradient": update.context_gradient,
-        }
-    output = model(**wanted)
-    text = None if output.logits is None else _token_log_prob(output.logits, batch, rollout.turn.temperature)
+    latents, times = batch.get("latents"), batch.get("times")
+    if latents is not None and times is not None:
+        latents, times = latents[:, :-1], times[:, :-1]
+    output = model(**forward_inputs(batch, rollout, update, latents, times))
+    temperature = rollout.turn.temperature or 1.0
+    text = None if output.logits is None else token_log_prob(output.logits, batch, temperature)
     if output.velocity is None:
         return Judgement(text, None, None, None, None)
     flow = window_log_prob(
@@ -137,7 +144,45 @@ def judge(
         float(rollout.turn.times()[1]),
         rollout.sigma_t_max,
     )
-    return Judgement(text, *flow, output.velocity)
+    return Judgement(text, *flow, output.unguided)
+
+
+def forward_inputs(
+    batch: dict[str, Tensor],
+    rollout: RolloutSettings,
+    update: UpdateSettings,
+    x: Tensor | None,
+    t: Tensor | None,
+) -> dict[str, Any]:
+    """What `UnifiedModel.forward` is called with: the contexts as the rollout's turns had them.
+
+    Args:
+        batch: turns of a rollout, each tensor [M, ...].
+        rollout: how they were sampled.
+        update: which halves are wanted.
+        x: noisy latents, [M, W, N, C]; None leaves the picture out.
+        t: their times, [M, W].
+    """
+    current = ImageBlock(batch["source"])
+    past = past_blocks(batch) if rollout.turn.interleaved else []
+    wanted: dict[str, Any] = {"context_gradient": update.context_gradient}
+    if update.text_weight:
+        transcript = trimmed(batch["transcript_ids"], batch["transcript_mask"], left=True)
+        wanted |= {
+            "text_context": [*past, current, transcript] if rollout.turn.interleaved else [transcript],
+            "intent_ids": batch["intent_ids"],
+            "intent_mask": batch["intent_mask"],
+        }
+    if update.flow_weight and x is not None:
+        condition = trimmed(batch["condition_ids"], batch["condition_mask"])
+        wanted |= {
+            "image_context": [*past, current, condition],
+            "x": x,
+            "t": t,
+            "source": batch["source"],
+            "guidance": rollout.turn.guidance,
+        }
+    return wanted
 
 
 def policy_loss(
@@ -199,8 +244,9 @@ def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
             )
 
 
-def _token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float) -> Tensor:
-    log_probs = torch.log_softmax(logits.float() / (temperature or 1.0), -1)
+def token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float = 1.0) -> Tensor:
+    """Log-prob of each token of the intents under logits / temperature, [M, L]; 0 at padding."""
+    log_probs = torch.log_softmax(logits.float() / temperature, -1)
     return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(
         ~batch["intent_mask"], 0.0
     )

@@ -12,8 +12,10 @@ import torch
 
 from editenv.agents.baselines.oracle import studio_turn
 from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
+from editenv.agents.editor.history import Past, history_blocks
 from editenv.agents.editor.noise import normals, uniforms
 from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
+from editenv.agents.unified import Block, ImageBlock
 from editenv.named import chosen
 from editenv.protocols import Observations
 from editenv.types import Picture
@@ -34,11 +36,13 @@ class EditorMemory:
         row: of the session in its environments, for writers that look there.
         seed: of all that is drawn at random in the session.
         turn: number of the turn to come, from 0.
+        past: earlier pictures and intents.
     """
 
     row: int
     seed: int
     turn: int = 0
+    past: Past = ()
 
 
 class Writer(Protocol):
@@ -85,7 +89,10 @@ class EditorPolicy:
         """One turn of all sessions."""
         intents = self.writer.write(observations, memories)
         images = self.painter.paint(observations["image"], intents, memories)
-        after = [replace(memory, turn=memory.turn + 1) for memory in memories]
+        after = [
+            replace(memory, turn=memory.turn + 1, past=(*memory.past, (picture, intent)))
+            for memory, picture, intent in zip(memories, observations["image"], intents, strict=True)
+        ]
         return {"image": np.stack(images), "intent": tuple(intents)}, after
 
     def counts(self) -> dict[str, float]:
@@ -117,6 +124,7 @@ class ModelWriter:
             [observations["transcript"][row] for row in rows],
             self.settings,
             self._uniforms([memories[row] for row in rows]),
+            self._before(observations, memories, rows),
         )
         texts, fallbacks = spoken(self.checkpoint, written, [intents[row] for row in rows])
         for row, text in zip(rows, texts, strict=True):
@@ -128,6 +136,15 @@ class ModelWriter:
     def counts(self) -> dict[str, float]:
         """`fallback_share`, of the intents written."""
         return {"fallback_share": self._fallbacks / max(self._written, 1)}
+
+    def _before(
+        self, observations: Observations, memories: Sequence[EditorMemory], rows: Sequence[int]
+    ) -> list[Block]:
+        if not self.settings.interleaved:
+            return []
+        current = encode(self.checkpoint, [observations["image"][row] for row in rows])
+        past = history_blocks(self.checkpoint, [memories[row].past for row in rows])
+        return [*past, ImageBlock(current)]
 
     def _uniforms(self, memories: Sequence[EditorMemory]) -> torch.Tensor | None:
         if self.settings.temperature == 0:
@@ -173,7 +190,10 @@ class ModelPainter:
         """Pictures by the flow's ODE."""
         latents = encode(self.checkpoint, pictures)
         noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(latents.shape[1:]))
-        edited = generate(self.checkpoint, latents, intents, noise.to(latents.device), self.settings)
+        before = (
+            history_blocks(self.checkpoint, [m.past for m in memories]) if self.settings.interleaved else []
+        )
+        edited = generate(self.checkpoint, latents, intents, noise.to(latents.device), self.settings, before)
         return decode(self.checkpoint, edited)
 
     def counts(self) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +13,24 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.prompts import intent_block, transcript_block
 from editenv.agents.flow.sample import Velocity, sample_ode
 from editenv.agents.flow.schedule import shifted_times
-from editenv.agents.unified import Context, ImageBlock, Written, prompt_logits, write_text
+from editenv.agents.unified import (
+    Block,
+    Guidance,
+    ImageBlock,
+    Written,
+    prompt_logits,
+    read_views,
+    views_velocity,
+    write_text,
+)
+from editenv.named import chosen
 from editenv.types import Picture
+
+CONTEXTS = {
+    "current": "the transcript alone, then the current picture and its intent",
+    "interleaved": "all pictures and intents so far, then the transcript; the same, then the intent",
+}
+"""What the intent is written from; what the picture is drawn from. "interleaved" is the published one."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,11 @@ class TurnSettings:
         temperature: of the intent's tokens; 0 takes the likeliest.
         steps: steps of the flow from noise to picture.
         shift: of the time grid; above 1 spends more steps near the noise.
+        context: a name in CONTEXTS.
+        text_guidance, image_guidance: scales of the pictures' guidance; 1 is off.
+
+    Raises:
+        ValueError: the context is not known.
     """
 
     intent_from_turn: int = 1
@@ -35,6 +55,22 @@ class TurnSettings:
     temperature: float = 0.0
     steps: int = 8
     shift: float = 2.0
+    context: str = "current"
+    text_guidance: float = 1.0
+    image_guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        chosen("context", self.context, CONTEXTS)
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether the model reads the session's earlier pictures and intents."""
+        return self.context == "interleaved"
+
+    @property
+    def guidance(self) -> Guidance:
+        """Both scales."""
+        return Guidance(self.text_guidance, self.image_guidance)
 
     def times(self) -> Tensor:
         """The time grid, [steps + 1], from 1 to 0."""
@@ -60,11 +96,20 @@ def write_intents(
     transcripts: Sequence[Sequence[str]],
     settings: TurnSettings,
     uniforms: Tensor | None = None,
+    before: Sequence[Block] = (),
 ) -> Written:
-    """Intents as tokens with log-probs; `uniforms` [B, max_intent_tokens] for temperatures above 0."""
+    """Intents as tokens with log-probs.
+
+    Args:
+        checkpoint: of the model.
+        transcripts: what was said so far.
+        settings: of a turn.
+        uniforms: [B, max_intent_tokens], for temperatures above 0.
+        before: what is read before the transcript.
+    """
     model = checkpoint.model
     with torch.no_grad():
-        context = model.new_context(len(transcripts))
+        context = model.read(before, len(transcripts))
         prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
         logits = prompt_logits(model, context, prompt)
         numbers = None if uniforms is None else uniforms.to(model.device)
@@ -89,28 +134,40 @@ def spoken(
 
 
 @torch.no_grad()
-def picture_context(checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str]) -> Context:
-    """What generation is conditioned on: the current picture, then the intent."""
+def conditioned(
+    checkpoint: Checkpoint,
+    latents: Tensor,
+    intents: Sequence[str],
+    settings: TurnSettings,
+    before: Sequence[Block] = (),
+) -> Velocity:
+    """The guided velocity as a function of noisy latents and times alone.
+
+    Args:
+        checkpoint: of the model.
+        latents: of the current pictures, [B, N, C].
+        intents: what to do to them.
+        settings: of a turn.
+        before: what is read before the current picture.
+    """
+    model, guidance = checkpoint.model, settings.guidance
     intent = intent_block(checkpoint.tokenizer, intents).to(latents.device)
-    return checkpoint.model.read([ImageBlock(latents), intent], len(latents))
-
-
-def conditioned(checkpoint: Checkpoint, context: Context, latents: Tensor) -> Velocity:
-    """The velocity as a function of latents and times alone."""
-    source = latents if checkpoint.model.config.source_channel else None
-    return partial(_velocity, checkpoint, context, source)
+    views = read_views(model, [*before, ImageBlock(latents), intent], len(latents), guidance)
+    source = latents if model.config.source_channel else None
+    return lambda x, t: views_velocity(model, views, x, t, None, source, guidance)[0]
 
 
 @torch.no_grad()
 def generate(
-    checkpoint: Checkpoint, latents: Tensor, intents: Sequence[str], noise: Tensor, settings: TurnSettings
+    checkpoint: Checkpoint,
+    latents: Tensor,
+    intents: Sequence[str],
+    noise: Tensor,
+    settings: TurnSettings,
+    before: Sequence[Block] = (),
 ) -> Tensor:
-    """Latents [B, N, C] of the edited pictures, by the flow's ODE from noise [B, N, C]."""
-    context = picture_context(checkpoint, latents, intents)
-    return sample_ode(conditioned(checkpoint, context, latents), noise, settings.times())
+    """Latents [B, N, C] of the edited pictures, by the flow's ODE from noise [B, N, C].
 
-
-def _velocity(
-    checkpoint: Checkpoint, context: Context, source: Tensor | None, x: Tensor, t: Tensor
-) -> Tensor:
-    return checkpoint.model.velocity(context, x, t, source=source)
+    Arguments as `conditioned`.
+    """
+    return sample_ode(conditioned(checkpoint, latents, intents, settings, before), noise, settings.times())

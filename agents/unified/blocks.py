@@ -32,10 +32,13 @@ class ImageBlock:
     Attributes:
         latents: [B, N, C].
         grid: rows and columns with rows * columns = N; None for a square.
+        present: False in rows that have no image here, [B]; None for all. Their tokens are never attended to
+            and do not advance rope.
     """
 
     latents: Tensor
     grid: tuple[int, int] | None = None
+    present: Tensor | None = None
 
 
 @dataclass(frozen=True)

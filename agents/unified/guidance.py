@@ -6,12 +6,35 @@ under the context without images.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import Tensor
 
 Renorm = Literal["text_channel", "global", "channel"]
 _TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Scales of `guided_velocity`, norms limited by "text_channel"; 1 switches one off.
+
+    Attributes:
+        text: how far from the velocity without the last text.
+        image: how far from the velocity without images.
+    """
+
+    text: float = 1.0
+    image: float = 1.0
+
+    @property
+    def active(self) -> bool:
+        """Whether there is any."""
+        return self.text != 1 or self.image != 1
+
+
+UNGUIDED = Guidance()
+"""The velocity as the model predicts it."""
 
 
 def guided_velocity(

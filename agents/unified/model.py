@@ -23,6 +23,8 @@ from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
 from editenv.agents.unified.embeddings import PositionTable, TimeEmbedder, ZeroLinear, position_table
 from editenv.agents.unified.experts import Frame, Hidden
+from editenv.agents.unified.guidance import UNGUIDED, Guidance
+from editenv.agents.unified.views import read_views, window_velocity
 
 Grid = tuple[int, int]
 SMALLEST_TIME = 1e-3
@@ -35,11 +37,13 @@ class UnifiedOutput(ModelOutput):
 
     Attributes:
         logits: of each intent token given all before it, [B, L, V].
-        velocity: d x / d t at each step of the window, [B, W, N, C] float32.
+        velocity: d x / d t at each step of the window, guided, [B, W, N, C] float32.
+        unguided: the same without guidance.
     """
 
     logits: Tensor | None = None
     velocity: Tensor | None = None
+    unguided: Tensor | None = None
 
 
 class UnifiedModel(PreTrainedModel, GenerationMixin):
@@ -102,18 +106,22 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         """Next-token logits [B, L, V] of final-normed states [B, L, H]."""
         return self.language_model.lm_head(hidden)
 
-    def append_image(self, context: Context, latents: Tensor, grid: Grid | None = None) -> None:
+    def append_image(
+        self, context: Context, latents: Tensor, grid: Grid | None = None, present: Tensor | None = None
+    ) -> None:
         """Let every row see a clean image: start marker, latents at time 0, end marker.
 
         Args:
             context: grown in place by N + 2 tokens and one rope id.
             latents: row-major tokens, [B, N, C].
             grid: rows and columns, None for a square.
+            present: False in rows that have no image here, [B]; None for all.
         """
         t = latents.new_zeros(1)
         embedding = self.time_embedder(t)
         tokens = self._embed_latents(latents, embedding, _grid_of(latents, grid))
-        self._append_block(context, Hidden(self._markers(context), tokens), self._norm_time(embedding))
+        hidden = Hidden(self._markers(context), tokens)
+        self._append_block(context, hidden, self._norm_time(embedding), present)
 
     def append_vit(self, context: Context, tokens: Tensor) -> None:
         """Let every row see an image as vision tokens [B, N, H] between markers; grows the context."""
@@ -125,7 +133,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         if isinstance(block, TextBlock):
             self._append_text(context, block.ids, block.mask, need_hidden=False)
         elif isinstance(block, ImageBlock):
-            self.append_image(context, block.latents, block.grid)
+            self.append_image(context, block.latents, block.grid, block.present)
         elif isinstance(block, VitBlock):
             self.append_vit(context, block.tokens)
         else:
@@ -183,6 +191,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         source: Tensor | None = None,
         grid: Grid | None = None,
         context_gradient: bool = True,
+        guidance: Guidance = UNGUIDED,
     ) -> UnifiedOutput:
         """Both things that a joint update needs, in one call that data-parallel wrappers can hook.
 
@@ -198,20 +207,21 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             t: times, [B, W].
             source: clean latents of the current picture, [B, N, C], shared by all W.
             grid: rows and columns, None for a square.
-            context_gradient: False builds the image's context without gradient, as Edit-R2 does.
+            context_gradient: False builds what precedes intent and image without gradient, as Edit-R2 does.
+            guidance: of the velocity.
         """
-        logits = velocity = None
+        logits = velocity = unguided = None
         if intent_ids is not None:
             if not text_context:
                 raise ValueError("intent_ids without text_context: the first token needs something to follow")
-            logits = self._intent_logits(text_context, intent_ids, intent_mask)
+            logits = self._intent_logits(text_context, intent_ids, intent_mask, context_gradient)
         if x is not None:
             if t is None or image_context is None:
                 raise ValueError("x needs t and image_context (an empty list for no context)")
             with nullcontext() if context_gradient else torch.no_grad():
-                context = self.read(image_context, x.shape[0])
-            velocity = self._window_velocity(context, x, t, source, grid)
-        return UnifiedOutput(logits=logits, velocity=velocity)
+                views = read_views(self, image_context, x.shape[0], guidance)
+            velocity, unguided = window_velocity(self, views, x, t, source, grid, guidance)
+        return UnifiedOutput(logits=logits, velocity=velocity, unguided=unguided)
 
     def read(self, blocks: Sequence[Block], batch_size: int) -> Context:
         """A new context of `batch_size` rows that has read these blocks."""
@@ -220,11 +230,14 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             self.append(context, block)
         return context
 
-    def _intent_logits(self, blocks: Sequence[Block], ids: Tensor, mask: Tensor | None) -> Tensor:
+    def _intent_logits(
+        self, blocks: Sequence[Block], ids: Tensor, mask: Tensor | None, context_gradient: bool
+    ) -> Tensor:
         last = blocks[-1]
         if not isinstance(last, TextBlock):
             raise ValueError(f"text_context ends with a {type(last).__name__}, expected a TextBlock")
-        context = self.read(blocks[:-1], ids.shape[0])
+        with nullcontext() if context_gradient else torch.no_grad():
+            context = self.read(blocks[:-1], ids.shape[0])
         start = last.ids.shape[1]
         joint, joint_mask = torch.cat([last.ids, ids[:, :-1]], dim=1), None
         if last.mask is not None or mask is not None:
@@ -233,15 +246,6 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         hidden = self.append_text(context, joint, joint_mask)
         final = hidden[:, start - 1] if last.mask is None else last_valid(hidden[:, :start], last.mask)
         return self.text_logits(torch.cat([final[:, None], hidden[:, start:]], dim=1))
-
-    def _window_velocity(
-        self, context: Context, x: Tensor, t: Tensor, source: Tensor | None, grid: Grid | None
-    ) -> Tensor:
-        steps = x.shape[1]
-        if source is not None and steps > 1:
-            source = source.repeat_interleave(steps, dim=0)
-        velocity = self.velocity(context.repeat(steps), x.flatten(0, 1), t.flatten(), grid, source)
-        return velocity.unflatten(0, x.shape[:2])
 
     def _append_text(
         self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool
@@ -262,13 +266,16 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         context.grow(mask, length, advance, torch.ones(length, dtype=torch.bool, device=ids.device))
         return None if states is None else states.understanding
 
-    def _append_block(self, context: Context, hidden: Hidden, time: Tensor | None) -> None:
+    def _append_block(
+        self, context: Context, hidden: Hidden, time: Tensor | None, present: Tensor | None = None
+    ) -> None:
         stack = self.language_model.model
         understanding, generation = hidden
         length = understanding.shape[1] + (0 if generation is None else generation.shape[1])
         rotary = stack.rotary_emb(understanding, context.position[:, None])
         stack.read(context, hidden, Frame(rotary, image_visibility(context, length), time=time), False)
-        context.grow(None, length, 1, self._marker_flags(length - 2))
+        valid = None if present is None else present[:, None].expand(-1, length)
+        context.grow(valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2))
 
     def _marker_flags(self, inner: int) -> Tensor:
         flags = torch.zeros(inner + 2, dtype=torch.bool, device=self.device)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.agents.edit_r2.padding import real, stack_turns, trimmed
+from editenv.agents.edit_r2.padding import past_blocks, real, single_turns, stack_turns, trimmed, with_past
 from editenv.agents.unified import TextBlock
 
 
@@ -50,3 +50,35 @@ def test_trimming_removes_padding_and_nothing_else(lengths, extra, left):
 def test_a_block_without_padding_says_so():
     assert trimmed(torch.ones(2, 3).long(), torch.ones(2, 3).bool()).mask is None
     assert real(TextBlock(torch.ones(2, 3).long())).all()
+
+
+def test_the_past_of_each_turn_ends_with_the_turn_before():
+    sessions = {
+        "source": torch.tensor([10.0, 11.0, 12.0]).reshape(1, 3, 1, 1),
+        "condition_ids": torch.tensor([[[1, 2], [3, 0], [5, 6]]]),
+        "condition_mask": torch.tensor([[[True, True], [True, False], [True, True]]]),
+    }
+    past = with_past(sessions)
+    assert past["past_there"].tolist() == [[[False, False], [False, True], [True, True]]]
+    assert past["past_source"][0, 2].flatten().tolist() == [10.0, 11.0]
+    assert past["past_source"][0, 1, 1].item() == 10.0
+    assert past["past_ids"][0, 2].tolist() == [[1, 2], [3, 0]]
+    assert past["past_mask"][0, 1].tolist() == [[False, False], [True, True]]
+
+
+def test_blocks_of_the_past_skip_places_where_no_turn_has_one():
+    sessions = {
+        "source": torch.rand(2, 3, 4, 5),
+        "condition_ids": torch.ones(2, 3, 2).long(),
+        "condition_mask": torch.ones(2, 3, 2).bool(),
+    }
+    turns = single_turns(sessions | with_past(sessions))
+    counts = [len(past_blocks(_rows(turns, rows))) for rows in ([0, 3], [1, 4], [0, 1, 2], [2, 5])]
+    assert counts == [0, 2, 4, 4]
+    first, _, second, _ = past_blocks(_rows(turns, [1, 2]))
+    assert first.present.tolist() == [False, True] and second.present is None
+    assert torch.equal(second.latents, torch.stack([sessions["source"][0, 0], sessions["source"][0, 1]]))
+
+
+def _rows(turns, rows):
+    return {name: value[rows] for name, value in turns.items()}

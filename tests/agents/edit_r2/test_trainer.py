@@ -117,10 +117,9 @@ def test_ratios_are_one_before_the_first_update_of_every_iteration(tmp_path, ran
 def test_intents_sampled_at_another_temperature_stop_the_run(tmp_path, monkeypatch):
     true = rollout_module.write_intents
 
-    def hotter(checkpoint, transcripts, settings, numbers):
-        return true(
-            checkpoint, transcripts, replace(settings, temperature=settings.temperature * 1.1), numbers
-        )
+    def hotter(checkpoint, transcripts, settings, numbers, before):
+        hot = replace(settings, temperature=settings.temperature * 1.1)
+        return true(checkpoint, transcripts, hot, numbers, before)
 
     monkeypatch.setattr(rollout_module, "write_intents", hotter)
     with pytest.raises(RuntimeError, match=r"the text ratio differs from 1 by .*, expected at most 1e-04"):
@@ -157,7 +156,11 @@ def flow_kl_by_hand(trainer, inputs) -> float:
         for turn in range(inputs["keep"].shape[1]):
             if not (inputs["keep"][row, turn] and inputs["valid"][row, turn]):
                 continue
-            at = {name: value[row, turn][None] for name, value in inputs.items() if name != "group_id"}
+            at = {
+                name: value[row, turn][None]
+                for name, value in inputs.items()
+                if name not in ("group_id", "names")
+            }
             length = int(at["condition_mask"].sum())
             context = [ImageBlock(at["source"]), TextBlock(at["condition_ids"][:, :length])]
             for step in range(settings.window):

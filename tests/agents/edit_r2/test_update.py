@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.rollout import collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import (
@@ -13,6 +14,7 @@ from editenv.agents.edit_r2.update import (
     check_ratio,
     judge,
     policy_loss,
+    policy_trains,
     ratio_errors,
     trained_turns,
 )
@@ -31,7 +33,7 @@ def turns(checkpoint):
     """Turns of a rollout, one a row, with advantages that differ."""
     late = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
     tensors = collect(checkpoint, brightness_envs(6), late, 0, 0, 2, Stopwatch()).tensors
-    batch = {name: value.flatten(0, 1) for name, value in tensors.items() if name != "group_id"}
+    batch = single_turns(tensors)
     count = len(batch["valid"])
     return batch | {"advantage": torch.linspace(-1, 1, count), "keep": torch.ones(count).bool()}
 
@@ -92,7 +94,7 @@ def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, tu
     update = replace(UPDATE, text_kl=text_kl)
     batch = {name: value.clone() for name, value in turns.items()}
     batch["keep"][1], batch["valid"][4], batch["advantage"][[2, 5]] = False, False, 1e-17
-    few, share = trained_turns(batch, update)
+    few, share = trained_turns(batch, policy_trains(batch, update))
     assert len(few["valid"]) == len(turns["valid"]) - (2 if text_kl else 4)
     far = None
     if text_kl:
@@ -107,7 +109,8 @@ def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, tu
 
 
 def test_where_no_turn_trains_there_is_still_a_loss_to_go_backward_from(checkpoint, turns):
-    few, share = trained_turns(turns | {"keep": torch.zeros_like(turns["keep"])}, UPDATE)
+    nothing = torch.zeros_like(turns["keep"])
+    few, share = trained_turns(turns | {"keep": nothing}, nothing)
     loss = policy_loss(judge(checkpoint.model, few, ROLLOUT, UPDATE), None, few, UPDATE).total * share
     assert loss == 0 and not any(value.any() for value in gradients(checkpoint.model, loss).values())
 

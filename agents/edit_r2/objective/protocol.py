@@ -1,0 +1,58 @@
+"""What every objective has: what it adds to a rollout, its loss, and who has to have played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.edit_r2.update import Forward, UpdateSettings
+
+Batch = dict[str, Tensor]
+
+
+class Policies(NamedTuple):
+    """Whose forwards a loss may ask.
+
+    Attributes:
+        model: the policy as it is trained, wrapped by whoever spreads it over processes.
+        plain: the same weights, for what is only measured.
+        reference: opens the policy that training started from.
+    """
+
+    model: Forward
+    plain: Forward
+    reference: Callable[[], AbstractContextManager[Forward]]
+
+
+Prepare = Callable[[Forward, Batch, RolloutSettings, UpdateSettings], Batch]
+"""(policy, sessions [S, K, ...]) -> further tensors [S, K, ...], worked out once after a rollout."""
+
+Loss = Callable[[Policies, Batch, RolloutSettings, UpdateSettings, bool], tuple[Tensor, dict[str, float]]]
+"""(policies, sessions of a minibatch, ..., is it the iteration's first) -> loss and numbers for the log."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One way to learn from rollouts.
+
+    Attributes:
+        prepare: see Prepare.
+        loss: see Loss.
+        behaviour: who has to have played, a name in BEHAVIOURS.
+        window: whether pictures have to have stochastic steps.
+    """
+
+    prepare: Prepare
+    loss: Loss
+    behaviour: str
+    window: bool = False
+
+
+def nothing_more(model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings) -> Batch:
+    """For objectives that learn from a rollout as it is."""
+    return {}

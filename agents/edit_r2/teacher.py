@@ -1,0 +1,65 @@
+"""Turns of an oracle as a rollout keeps them, for objectives that imitate instead of trying."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.edit_r2.padding import real
+from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.prompts import answer_block, intent_block, transcript_block
+from editenv.agents.editor.turns import TurnSettings, encode
+from editenv.agents.play import rows_of
+from editenv.protocols import Observations
+from editenv.vector import MICEEditVectorEnv
+
+
+def taught_turn(
+    checkpoint: Checkpoint,
+    envs: MICEEditVectorEnv,
+    observations: Observations,
+    settings: TurnSettings,
+    turn: int,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """One turn of all rows with the right intent and the right picture.
+
+    Args:
+        checkpoint: whose tokens and latents the answers are put into.
+        envs: whose sessions are played, of studio scenes.
+        observations: of all rows.
+        settings: of a turn; before `intent_from_turn` pictures follow the user's words and no intent is
+            written.
+        turn: from 0.
+
+    Returns:
+        Tensors as `collect` describes them, and the actions.
+
+    Raises:
+        ValueError: a session has no studio meaning.
+    """
+    live = [row for row, session in enumerate(envs.sessions) if session.ending is None]
+    right, _ = OraclePolicy(envs).act(rows_of(observations, live), live)
+    images, intents = np.array(observations["image"]), list(observations["instruction"])
+    images[live] = right["image"]
+    for row, intent in zip(live, right["intent"], strict=True):
+        intents[row] = intent
+    prompt = transcript_block(checkpoint.tokenizer, observations["transcript"])
+    answer = answer_block(checkpoint.tokenizer, intents)
+    writes = turn + 1 >= settings.intent_from_turn
+    followed = intents if writes else list(observations["instruction"])
+    condition = intent_block(checkpoint.tokenizer, followed)
+    tensors = {
+        "transcript_ids": prompt.ids,
+        "transcript_mask": real(prompt),
+        "intent_ids": answer.ids,
+        "intent_mask": real(answer) & torch.tensor(writes),
+        "condition_ids": condition.ids,
+        "condition_mask": real(condition),
+        "source": encode(checkpoint, observations["image"]),
+        "image": encode(checkpoint, list(images)),
+    }
+    return tensors, {"image": images, "intent": tuple(intents)}

@@ -1,0 +1,166 @@
+"""Objectives by hand: what pulls where, what trains, and that training with each moves the right weights."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from editenv.agents.edit_r2.experts import is_generation
+from editenv.agents.edit_r2.metrics import nested
+from editenv.agents.edit_r2.objective.forward import image_error, with_forward_noise, with_noise
+from editenv.agents.edit_r2.objective.imitation import imitation_loss
+from editenv.agents.edit_r2.objective.nft import better_share, nft_error
+from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.rewards.exact import ExactScorer
+from editenv.worlds.studio.world import StudioWorld
+from tests.tiny_editor import (
+    ROLLOUT,
+    brightness_envs,
+    tiny_checkpoint,
+    tiny_settings,
+    tiny_trainer,
+    weights,
+)
+
+UPDATE = UpdateSettings()
+
+
+def test_the_image_error_by_hand():
+    """x = (1, 3), v = (2, -2), t = 1/2 leads to (0, 4); from (1, 4) that is (1 + 0) / 2, over 1/4."""
+    x, velocity = torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[2.0, -2.0]]])
+    image = torch.tensor([[[1.0, 4.0]]])
+    assert image_error(x, torch.tensor([0.5]), velocity, image).tolist() == [2.0]
+    # at t = 1/10 it leads to (0.8, 3.2): (0.04 + 0.64) / 2, over 1/16 and not 1/100
+    assert image_error(x, torch.tensor([0.1]), velocity, image).item() == pytest.approx(0.34 * 16)
+
+
+def test_above_a_quarter_the_image_error_is_that_of_the_velocity():
+    image, noise, t = torch.rand(3, 2, 4), torch.randn(3, 2, 4), torch.tensor([0.3, 0.6, 1.0])
+    x, velocity = with_forward_noise(image, noise, t), torch.randn(3, 2, 4)
+    expected = (velocity - (noise - image)).square().mean(dim=(1, 2))
+    torch.testing.assert_close(image_error(x, t, velocity, image), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("better", [0.0, 0.5, 0.8, 1.0])
+def test_nft_pulls_by_two_r_minus_one(better):
+    """At v = v_old the gradient is beta (2 r - 1) times that of the error itself."""
+    torch.manual_seed(0)
+    image, noise, t = torch.rand(1, 2, 4), torch.randn(1, 2, 4), torch.tensor([0.5])
+    x, old = with_forward_noise(image, noise, t), torch.randn(1, 2, 4)
+    velocity = old.clone().requires_grad_()
+    nft_error(x, t, velocity, old, image, torch.tensor([better]), beta=0.3).sum().backward()
+    expected = 0.3 * (2 * better - 1) * 2 * (old - (noise - image)) / 8
+    torch.testing.assert_close(velocity.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_with_beta_one_a_certainly_better_picture_is_imitated():
+    image, t = torch.rand(1, 2, 4), torch.tensor([0.5])
+    x, velocity, old = torch.rand(1, 2, 4), torch.rand(1, 2, 4), torch.rand(1, 2, 4)
+    ours = nft_error(x, t, velocity, old, image, torch.ones(1), beta=1.0)
+    torch.testing.assert_close(ours, image_error(x, t, velocity, image))
+
+
+def test_the_share_that_counts_as_better_by_hand():
+    advantages = torch.tensor([-9.0, -2.5, 0.0, 1.0, 9.0])
+    assert better_share(advantages, 5.0).tolist() == pytest.approx([0.0, 0.25, 0.5, 0.6, 1.0])
+
+
+def test_the_imitation_loss_by_hand():
+    """Tokens of probability 1/2 and 1/4: their mean is 1.5 log 2; half of the turns train."""
+    log_prob = torch.log(torch.tensor([[0.5, 0.25], [0.1, 0.1]]))
+    mask = torch.ones(2, 2).bool()
+    update = replace(UPDATE, text_weight=2.0, flow_weight=3.0)
+    error = torch.tensor([[1.0, 3.0], [9.0, 9.0]])
+    trains = torch.tensor([True, False])
+    loss, parts = imitation_loss(log_prob, mask, error, trains, update)
+    assert parts == {
+        "text_loss": pytest.approx(0.75 * math.log(2)),
+        "flow_loss": pytest.approx(1.0),
+    }
+    assert float(loss) == pytest.approx(2 * 0.75 * math.log(2) + 3.0)
+
+
+def test_noise_of_the_forward_process_is_a_function_of_names_alone():
+    checkpoint = tiny_checkpoint()
+    plain = replace(ROLLOUT, window=0)
+    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Stopwatch()).tensors
+    both = with_noise(checkpoint.model, sessions, plain, UPDATE)
+    half = with_noise(checkpoint.model, {n: v[3:] for n, v in sessions.items()}, plain, UPDATE)
+    assert torch.equal(both["noised"][3:], half["noised"])
+    t = both["noised_times"]
+    assert t.shape == (6, 3, 2) and len(t.unique()) == 36 and (t > 0).all() and (t <= 1).all()
+    noise = (both["noised"] - (1 - t)[..., None, None] * sessions["image"][:, :, None]) / t[..., None, None]
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.05)
+
+
+def far_moved(before, model):
+    return {n for n, value in model.state_dict().items() if (value - before[n]).abs().max() > 1e-4}
+
+
+@pytest.mark.parametrize("objective", ["nft", "rft"])
+def test_training_moves_both_experts(tmp_path, objective):
+    checkpoint = tiny_checkpoint()
+    before = weights(checkpoint.model)
+    trainer = tiny_trainer(tmp_path, checkpoint, objective=objective, window=0)
+    trainer.train()
+    assert far_moved(before, checkpoint.model) == set(before) - {"latent_pos_embed.pos_embed"}
+    (log,) = nested(trainer.state.log_history, 2)
+    assert log["flow_loss"] > 0 and "flow_clip_fraction" not in log
+    assert ("text_clip_fraction" in log) is (objective == "nft")
+    assert ("accepted_share" in log) is (objective == "rft")
+
+
+def test_a_rejection_takes_the_turns_that_beat_their_group(tmp_path):
+    trainer = tiny_trainer(tmp_path, objective="rft", window=0, filter="none", updates_per_iteration=1)
+    seen = []
+    true = trainer._record
+    trainer._record = lambda values: (seen.append(dict(values)), true(values))
+    trainer.train()
+    (share,) = [values["accepted_share"] for values in seen if "accepted_share" in values]
+    assert 0 < share < 1
+
+
+def test_text_alone_leaves_pictures_alone(tmp_path):
+    checkpoint = tiny_checkpoint()
+    before = weights(checkpoint.model)
+    tiny_trainer(tmp_path, checkpoint, objective="nft", window=0, flow_weight=0.0).train()
+    moved = far_moved(before, checkpoint.model)
+    assert moved and not any(is_generation(name) for name in moved)
+
+
+def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
+    """The oracle's sessions score 1, and four iterations on them lower the intents' loss."""
+    world = StudioWorld("mixed")
+    trainer = tiny_trainer(
+        tmp_path,
+        scorer=ExactScorer(world),
+        objective="supervised",
+        behaviour="oracle",
+        filter="none",
+        iterations=4,
+    )
+    trainer.train()
+    logs = nested(trainer.state.log_history, 2)
+    for log in logs:
+        assert log["reward"] == pytest.approx([1.0] * 3) and log["fallback_share"] == 0.0
+    assert logs[-1]["text_loss"] < logs[0]["text_loss"] - 0.1
+    assert all(log["flow_loss"] > 0 for log in logs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "polic"}, "objective is 'polic', expected policy"),
+        ({"objective": "supervised"}, "behaviour is 'policy', expected 'oracle'"),
+        ({"behaviour": "oracle"}, "behaviour is 'oracle', expected 'policy'"),
+        ({"window": 0}, "window is 0, expected 1 or more for objective 'policy'"),
+        ({"objective": "nft", "flow_kl": 0.1}, "objective is 'nft', expected 'policy'"),
+        ({"objective": "rft", "recompute": True}, "objective is 'rft', expected 'policy'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_settings(tmp_path, **changes)
