@@ -150,7 +150,7 @@ def test_clip_fraction_is_logged_over_training_elements_only():
 
 def test_weights_of_all_turns_agree_with_the_published_accumulation():
     rewards = torch.from_numpy(DATA["rewards_total_fp32"])
-    advantage, keep = pooled(rewards), first_failure(torch.from_numpy(DATA["if"]))
+    advantage, keep = pooled(rewards), first_failure(torch.from_numpy(DATA["if"])).keep
     flow = torch.zeros(3, 6, 3, 2, requires_grad=True)
     joint_loss(term(flow), None, advantage, keep, torch.ones_like(keep)).total.backward()
     assert flow.grad is not None
