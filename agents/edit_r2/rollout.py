@@ -138,13 +138,15 @@ def collect(
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
     numbers, names = numbers[rows], names[rows]
     observations, _ = envs.reset(seed=seed, options={"sessions": numbers})
-    turns, lived, fallbacks = [], [], []
+    turns: list[dict[str, Tensor]] = []
+    lived, fallbacks = [], []
     for turn in range(envs.director.world.max_turns):
         alive = [session.ending is None for session in envs.sessions]
         if not any(alive):
             break
         if settings.behaviour == "oracle":
-            tensors, actions, fallen = *taught_turn(checkpoint, envs, observations, settings.turn, turn), []
+            tensors, actions = taught_turn(checkpoint, envs, observations, settings.turn, turn)
+            fallen: list[bool] = []
         else:
             tensors, actions, fallen = _turn(checkpoint, observations, settings, names, turns, watch)
         with watch.phase("scoring"):

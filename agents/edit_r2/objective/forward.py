@@ -45,7 +45,9 @@ def with_old_velocity(
     asked = noised_inputs(turns, rollout, update)
     asked = {name: value for name, value in asked.items() if not name.startswith(("intent_", "text_"))}
     if "x" in asked:
-        found["old_velocity"] = model(**asked).velocity.reshape(found["noised"].shape)
+        velocity = model(**asked).velocity
+        assert velocity is not None, "a forward that is given noisy pictures returns their velocity"
+        found["old_velocity"] = velocity.reshape(found["noised"].shape)
     return found
 
 
