@@ -184,21 +184,30 @@ def test_the_mark_goes_first_when_a_checkpoint_is_removed(tmp_path, monkeypatch)
     assert not (tmp_path / "checkpoint-1" / COMPLETE).exists()
 
 
+def killed_at_random(processes, config, moments: random.Random, longest: float) -> int:
+    """Starts the run up to four times and kills it within `longest` seconds; how often it still lived."""
+    kills = 0
+    for _ in range(4):
+        process = begin(processes, config)
+        process.join(moments.uniform(0.0, longest))
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    return kills
+
+
 def test_a_run_killed_again_and_again_at_random_moments_equals_an_unbroken_one(
     processes, unbroken, start, tmp_path
 ):
-    """Up to five kills, at moments between the first import and the last save; then it may end."""
-    config = config_of(tmp_path, start, 0)
-    moments, killed = random.Random(0), 0
-    began = time.monotonic()
+    """Kills fall anywhere from first import to last save, and earlier where the machine became faster."""
+    moments, began = random.Random(0), time.monotonic()
     run(processes, config_of(tmp_path / "timed", start, 0))
     length = time.monotonic() - began
-    for _ in range(5):
-        process = begin(processes, config)
-        process.join(moments.uniform(0.1, 1.0) * length)
-        killed += process.is_alive()
-        process.kill()
-        process.join()
+    for attempt in range(5):
+        config = config_of(tmp_path / str(attempt), start, 0)
+        if killed_at_random(processes, config, moments, 0.6 * length / 2**attempt) >= 2:
+            break
+    else:
+        pytest.fail("the run was over before it could be killed twice, five times")
     run(processes, config)
-    assert killed >= 2, "too few kills to show anything"
-    assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+    assert what_was_learnt(Path(config.out)) == what_was_learnt(unbroken[0])
