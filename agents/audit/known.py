@@ -55,7 +55,7 @@ class KnownPolicy(nn.Module):
         other = copy.deepcopy(self)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            other.gain_moe_gen += gain
-            other.shift_moe_gen += shift
-            other.bigram += text * torch.randn(self.bigram.shape, generator=generator)
+            other.gain_moe_gen.add_(gain)
+            other.shift_moe_gen.add_(shift)
+            other.bigram.add_(text * torch.randn(self.bigram.shape, generator=generator))
         return other

@@ -70,4 +70,4 @@ def _largest(values: Floats) -> float:
 
 
 def _mask(mask: object) -> Floats:
-    return np.asarray(mask, dtype=bool)  # type: ignore[return-value]
+    return np.asarray(mask, dtype=bool)
