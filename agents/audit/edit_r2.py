@@ -142,7 +142,8 @@ class EditR2Audit:
 
     def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
         """`EditR2Trainer`, from the newest whole checkpoint of the folder on."""
-        settings = replace(self.settings, out=folder, iterations=iterations, seed=seed)
+        update = replace(self.settings.update, text_kl=0.0, flow_kl=0.0)
+        settings = replace(self.settings, out=folder, iterations=iterations, seed=seed, update=update)
         newest = newest_checkpoint(folder)
         trainer = EditR2Trainer(known_checkpoint(policy), _envs(_SPECS * _ROLLOUTS), settings)
         trainer.remove_callback(PrinterCallback)

@@ -141,4 +141,8 @@ class Auditable(Protocol):
         """
 
     def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
-        """Trains the policy in place up to this iteration, going on from what the folder holds."""
+        """Trains the policy in place up to this iteration, going on from what the folder holds.
+
+        A distance to where training started stays out of the loss: the policy that a resumed run is handed
+        is another one on purpose.
+        """

@@ -40,6 +40,13 @@ def test_this_packages_trainer_passes(trainer, check):
     assert findings and not [f for f in findings if not f.passed or f.skipped], table(findings)
 
 
+def test_the_published_algorithm_passes_everything(tmp_path):
+    """Fourteen steps, windows at six of them, a distance to the reference in the loss."""
+    config = compose("train", ["algorithm=edit_r2_published"], out=str(tmp_path))
+    findings = run_audit(EditR2Audit(training_settings(config)))
+    assert len(findings) > 80 and all(f.passed for f in findings), table(findings)
+
+
 @pytest.mark.parametrize(
     "words",
     [
