@@ -17,7 +17,6 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
 EXPECTED = {
     "one_gpu": ("NO", 1, 1),
     "ddp": ("MULTI_GPU", 8, 1),
-    "ddp_cpu": ("MULTI_CPU", 2, 1),
     "fsdp2": ("FSDP", 8, 1),
     "zero2": ("DEEPSPEED", 8, 1),
     "nodes": ("MULTI_GPU", 16, 2),
