@@ -22,6 +22,9 @@ LEAVE_ALONE = "leave the image as it is"
 THEN = " then "
 """Stands between the canonical intents of several edits done in one turn."""
 
+FORM_WORDS = ("task", "target")
+"""Words of intents in other forms than sentences (`intents`) that no sentence has."""
+
 
 @lru_cache(maxsize=1)
 def _phrases() -> dict[str, dict[str, Any]]:
@@ -88,6 +91,7 @@ def vocabulary() -> tuple[str, ...]:
     words |= {*TEXTS, *NUMBERS[1:], *ORDINALS, *EXTREMES, *(plural(shape) for shape in SHAPES)}
     words |= set(tokens(" ".join((LEAVE_ALONE, THEN, "the rule about one shape for objects", *REGIONS))))
     words |= set(tokens(" ".join((new_object(SIGN, None, None, TEXTS[0]), *RELATIONS.values()))))
+    words |= set(FORM_WORDS)
     return tuple(sorted(words | {"a", "an", "the", "object", "row", "column", "color", "material", "round"}))
 
 
