@@ -26,7 +26,7 @@ class StudioWorld:
     """
 
     name = "studio"
-    version = "1"
+    version = "2"
 
     def __init__(self, suite: str = "mixed", size: int = 64, grid: int = 4) -> None:
         if not 2 <= grid <= LARGEST_GRID:

@@ -7,16 +7,17 @@ from typing import ClassVar
 
 from editenv.worlds.studio.constraints.avoid import AvoidLook
 from editenv.worlds.studio.constraints.base import Rule
-from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.edits import Edit, TextChange
 from editenv.worlds.studio.edits.base import Looks
-from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.scene import SIGN, Scene
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
     """As in "from now on everything you add or change must be red".
 
-    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt.
+    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt, and so are
+    signs from rules about materials: they have none.
 
     Attributes:
         attribute: "color" or "material".
@@ -30,17 +31,19 @@ class AttributeRule:
     attribute: str
     value: str
 
-    def covers(self, edit: Edit, before: Scene) -> bool:
-        """Whatever adds or changes an object."""
+    def covers(self, edit: Edit, before: Scene | None = None) -> bool:
+        """Whatever adds or changes an object that has the attribute."""
+        if self.attribute == "material" and _leaves_sign(edit):
+            return False
         return edit.covered_by_rules
 
     def looks(self, edit: Edit) -> Looks:
         """The one value."""
-        return {self.attribute: self.value} if edit.covered_by_rules else {}
+        return {self.attribute: self.value} if self.covers(edit) else {}
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
         """The edited object does not show the value; one that is missing or unreadable does not."""
-        return edit.covered_by_rules and lacks_looks(self.looks(edit), edit, before, after)
+        return self.covers(edit) and lacks_looks(self.looks(edit), edit, before, after)
 
     def overrides(self, earlier: Rule) -> bool:
         """Every rule that demands another value of the attribute, or forbids this one."""
@@ -51,6 +54,13 @@ class AttributeRule:
     def slots(self, grid: int) -> dict[str, str]:
         """The value."""
         return {"value": self.value, "rule": f"the {self.value} rule"}
+
+
+def _leaves_sign(edit: Edit) -> bool:
+    """Is a sign what the edit leaves, going by its words?"""
+    target = getattr(edit, "target", None)
+    shape = getattr(edit, "shape", None) or (target.shape if target else None)
+    return shape == SIGN or isinstance(edit, TextChange)
 
 
 def lacks_looks(looks: Looks, edit: Edit, before: Scene, after: Scene) -> bool:
