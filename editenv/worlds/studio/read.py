@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from editenv.worlds.studio.edits import (
     BackgroundChange,
     Beside,
+    ColorAlter,
     CountChange,
+    Edit,
+    MaterialAlter,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
@@ -25,8 +28,33 @@ from editenv.worlds.studio.language import LARGEST_GRID, LEAVE_ALONE, THEN, inte
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.words import NUMBERS, plural
 
-_Said = Mapping[str, str]
-_Editor = Callable[[_Said, Scene, int], Scene | None]
+Said = Mapping[str, str]
+"""What the slots of a sentence hold, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """A sentence that was understood.
+
+    Attributes:
+        edit: what is to be done; possible on the scene that it was read for.
+        looks: what the edited object shall get beside, by attribute; rules worked into a sentence say so.
+    """
+
+    edit: Edit
+    looks: Mapping[str, str] = field(default_factory=dict)
+
+    def apply(self, scene: Scene) -> Scene | None:
+        """The edited scene; None where it holds what cannot be drawn."""
+        cell = self.edit.edited_cell(scene) if self.looks else None
+        edited = self.edit.apply(scene)
+        thing = None if cell is None else edited.cells[cell]
+        if cell is not None and thing is not None:
+            edited = edited.put(cell, thing.with_looks(dict(self.looks)))
+        return edited if edited.known() else None
+
+
+_Reader = Callable[[Said, Scene, int], Meant | None]
 
 
 def read_intent(text: str, scene: Scene, grid: int) -> Scene | None:
@@ -45,14 +73,41 @@ def read_intent(text: str, scene: Scene, grid: int) -> Scene | None:
         an object that is not there or of which there are several, lacks room, or asks for what cannot be
         drawn, such as a striped sign.
     """
-    said = " ".join(token for token in tokens(text) if token.isalnum())
+    said = plain_words(text)
     if said == LEAVE_ALONE:
         return scene
-    first, *others = said.split(THEN)
-    edited = _read_one(first, scene, grid)
+    first, *others = (_edited(part, scene, grid) for part in said.split(THEN))
     for other in others:
-        edited = _merged(scene, edited, _read_one(other, scene, grid))
-    return edited
+        first = _merged(scene, first, other)
+    return first
+
+
+def plain_words(text: str) -> str:
+    """A text's words and numbers, in lower case, with single spaces between them."""
+    return " ".join(token for token in tokens(text) if token.isalnum())
+
+
+def read_sentence(said: str, scene: Scene, grid: int) -> Meant | None:
+    """What one canonical sentence means.
+
+    Args:
+        said: plain words.
+        scene: what the picture shows now.
+        grid: cells a side.
+
+    Returns:
+        None where it is no such sentence or cannot be carried out, as `read_intent` has it.
+    """
+    for sentence, reader in _sentences():
+        match = sentence.fullmatch(said)
+        if match:
+            return reader(match.groupdict(), scene, grid)
+    return None
+
+
+def _edited(said: str, scene: Scene, grid: int) -> Scene | None:
+    meant = read_sentence(said, scene, grid)
+    return None if meant is None else meant.apply(scene)
 
 
 def _merged(scene: Scene, one: Scene | None, other: Scene | None) -> Scene | None:
@@ -65,84 +120,81 @@ def _merged(scene: Scene, one: Scene | None, other: Scene | None) -> Scene | Non
     return one if other.background == scene.background else replace(one, background=other.background)
 
 
-def _read_one(said: str, scene: Scene, grid: int) -> Scene | None:
-    """The scene after one sentence of known words."""
-    for sentence, editor in _sentences():
-        match = sentence.fullmatch(said)
-        if match:
-            edited = editor(match.groupdict(), scene, grid)
-            return edited if edited is not None and edited.known() else None
-    return None
+def _add(said: Said, scene: Scene, grid: int) -> Meant | None:
+    cell = read_cell(said["place"], grid)
+    return None if cell is None else Meant(SubjectAdd(cell, **_new(said["new"])))
 
 
-def _add(said: _Said, scene: Scene, grid: int) -> Scene | None:
-    cell = _cell(said["place"], grid)
-    return None if cell is None else SubjectAdd(cell, **_new(said["new"])).apply(scene)
-
-
-def _add_beside(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _add_beside(said: Said, scene: Scene, grid: int) -> Meant | None:
     beside = _beside(said, scene, grid)
-    return None if beside is None else SubjectAdd(0, **_new(said["new"]), beside=beside).apply(scene)
+    return None if beside is None else Meant(SubjectAdd(0, **_new(said["new"]), beside=beside))
 
 
-def _remove(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _remove(said: Said, scene: Scene, grid: int) -> Meant | None:
     target = _target(said["old"], scene, grid)
-    return None if target is None else SubjectRemove(target).apply(scene)
+    return None if target is None else Meant(SubjectRemove(target))
 
 
-def _replace(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _replace(said: Said, scene: Scene, grid: int) -> Meant | None:
     target = _target(said["old"], scene, grid)
+    return None if target is None else Meant(SubjectReplace(target, **_new(said["new"])))
+
+
+def _alter(said: Said, scene: Scene, grid: int) -> Meant | None:
+    target, looks = _target(said["old"], scene, grid), _named(said["looks"])
     if target is None:
         return None
-    return SubjectReplace(target, **_new(said["new"])).apply(scene)
+    attribute = next(iter(looks))
+    return Meant(_ALTERS[attribute](target, looks.pop(attribute)), looks)
 
 
-def _alter(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _alter_open(said: Said, scene: Scene, grid: int) -> Meant | None:
     target = _target(said["old"], scene, grid)
-    return None if target is None else _with_looks(scene, target.cell, said["looks"])
+    return None if target is None else Meant(_ALTERS[said["attribute"]](target))
 
 
-def _move(said: _Said, scene: Scene, grid: int) -> Scene | None:
-    target, cell = _target(said["old"], scene, grid), _cell(said["place"], grid)
+def _move(said: Said, scene: Scene, grid: int) -> Meant | None:
+    target, cell = _target(said["old"], scene, grid), read_cell(said["place"], grid)
     if target is None or cell is None:
         return None
-    return _with_looks(PositionChange(target, cell).apply(scene), cell, said.get("looks", ""))
+    return Meant(PositionChange(target, cell), _named(said.get("looks", "")))
 
 
-def _move_beside(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _move_beside(said: Said, scene: Scene, grid: int) -> Meant | None:
     target, beside = _target(said["old"], scene, grid), _beside(said, scene, grid)
     if target is None or beside is None or beside.anchor.cell == target.cell:
         return None
-    edit = PositionChange(target, 0, beside)
-    cell = edit.edited_cell(scene)
-    return None if cell is None else _with_looks(edit.apply(scene), cell, said.get("looks", ""))
+    return Meant(PositionChange(target, 0, beside), _named(said.get("looks", "")))
 
 
-def _text(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _text(said: Said, scene: Scene, grid: int) -> Meant | None:
     target = _target(said["old"], scene, grid)
     if target is None or getattr(scene.cells[target.cell], "text", None) is None:
         return None
-    return _with_looks(TextChange(target, said["text"]).apply(scene), target.cell, said.get("looks", ""))
+    return Meant(TextChange(target, said["text"]), _named(said.get("looks", "")))
 
 
-def _count(said: _Said, scene: Scene, grid: int) -> Scene | None:
+def _count(said: Said, scene: Scene, grid: int) -> Meant | None:
     number, *_, shape = said["many"].split()
     singular = next(known for known in SHAPES if shape in (known, plural(known)))
     edit = CountChange(NUMBERS.index(number), singular, **_looks(said["many"]))
     wanted = edit.count - len(edit.cells(scene))
-    return None if wanted > len(scene.empty()) else edit.apply(scene)
+    return None if wanted > len(scene.empty()) else Meant(edit)
 
 
-def _background(said: _Said, scene: Scene, grid: int) -> Scene | None:
-    return BackgroundChange(said["value"]).apply(scene)
+def _background(said: Said, scene: Scene, grid: int) -> Meant | None:
+    return Meant(BackgroundChange(said["value"]))
 
 
-_EDITORS: dict[str, _Editor] = {
+_ALTERS: dict[str, type[ColorAlter | MaterialAlter]] = {"color": ColorAlter, "material": MaterialAlter}
+
+_READERS: dict[str, _Reader] = {
     "subject_add": _add,
     "subject_remove": _remove,
     "subject_replace": _replace,
     "color_alter": _alter,
     "material_alter": _alter,
+    "alter_open": _alter_open,
     "position_change": _move,
     "subject_add_beside": _add_beside,
     "position_change_beside": _move_beside,
@@ -150,17 +202,35 @@ _EDITORS: dict[str, _Editor] = {
     "count_change": _count,
     "background_change": _background,
 }
+"""Speech acts with a canonical sentence."""
+
+
+def sentence(pattern: str, **more: str) -> re.Pattern[str]:
+    """A pattern of phrases.toml as a regular expression over plain words, one group a slot.
+
+    Args:
+        pattern: with its slots in braces.
+        more: regular expressions of slots that are other than in the tasks' own sentences.
+    """
+    slots = _slots() | {name: f"(?P<{name}>{expression})" for name, expression in more.items()}
+    return re.compile(re.sub(r"\{(\w+)\}", lambda slot: slots[slot[1]], pattern.replace('"', "")))
 
 
 @lru_cache(maxsize=1)
-def _sentences() -> tuple[tuple[re.Pattern[str], _Editor], ...]:
-    """The canonical patterns of phrases.toml as regular expressions, one group a slot."""
+def _sentences() -> tuple[tuple[re.Pattern[str], _Reader], ...]:
+    return tuple(
+        (sentence(pattern), reader) for act, reader in _READERS.items() for pattern in intent_patterns(act)
+    )
+
+
+@lru_cache(maxsize=1)
+def _slots() -> dict[str, str]:
     colors, materials, shapes = "|".join(COLORS), "|".join(MATERIALS), "|".join(SHAPES)
     place = f"row [1-{LARGEST_GRID}] column [1-{LARGEST_GRID}]"
     texts, numbers = "|".join(TEXTS), "|".join(NUMBERS[1 : MOST_COUNT + 1])
     looks = f"(?:(?:{materials}) )?(?:(?:{colors}) )?"
     old = f"the {looks}(?:{shapes}|object|{SIGN}(?: that says (?:{texts}))?)(?: in {place})?"
-    slots = {
+    return {
         "place": f"(?P<place>{place})",
         "old": f"(?P<old>{old})",
         "new": f"(?P<new>an? {looks}(?:{shapes}|{SIGN} that says (?:{texts})))",
@@ -169,32 +239,41 @@ def _sentences() -> tuple[tuple[re.Pattern[str], _Editor], ...]:
         "text": f"(?P<text>{texts})",
         "looks": f"(?P<looks>(?:{materials})(?: (?:{colors}))?|(?:{colors}))",
         "value": f"(?P<value>{'|'.join(BACKGROUNDS)})",
+        "attribute": "(?P<attribute>color|material)",
     }
-    return tuple(
-        (re.compile(re.sub(r"\{(\w+)\}", lambda slot: slots[slot[1]], pattern.replace('"', ""))), editor)
-        for act, editor in _EDITORS.items()
-        for pattern in intent_patterns(act)
-    )
+
+
+def described(words: str, grid: int) -> Target | None:
+    """The object of which "the red star in row 2 column 3" speaks, in cell 0 where no place is named.
+
+    None where the place lies outside of the grid.
+    """
+    words, _, where = words.partition(" in ")
+    cell = read_cell(where, grid) if where else 0
+    if cell is None:
+        return None
+    new = _new(words)
+    shape = None if new["shape"] == "object" else new["shape"]
+    return Target(cell, shape, new["color"], new["material"], placed=bool(where), text=new["text"])
 
 
 def _target(words: str, scene: Scene, grid: int) -> Target | None:
     """The one object that the words fit."""
-    words, _, where = words.partition(" in ")
-    new = _new(words)
-    shape = None if new["shape"] == "object" else new["shape"]
-    target = Target(0, shape, new["color"], new["material"], placed=bool(where), text=new["text"])
-    cells = [_cell(where, grid)] if where else range(len(scene.cells))
-    places = [cell for cell in cells if cell is not None and target.fits(scene.cells[cell])]
+    target = described(words, grid)
+    if target is None:
+        return None
+    cells = [target.cell] if target.placed else range(len(scene.cells))
+    places = [cell for cell in cells if target.fits(scene.cells[cell])]
     return replace(target, cell=places[0]) if len(places) == 1 else None
 
 
-def _cell(words: str, grid: int) -> int | None:
+def read_cell(words: str, grid: int) -> int | None:
     """The number of the cell "row 2 column 3", None where it lies outside of the grid."""
     row, column = (int(word) - 1 for word in words.split() if word.isdigit())
     return row * grid + column if max(row, column) < grid else None
 
 
-def _beside(said: _Said, scene: Scene, grid: int) -> Beside | None:
+def _beside(said: Said, scene: Scene, grid: int) -> Beside | None:
     """The place beside an object, where that object is there and has room beside it."""
     anchor = _target(said["anchor"], scene, grid)
     if anchor is None:
@@ -218,8 +297,6 @@ def _looks(words: str) -> dict[str, str | None]:
     }
 
 
-def _with_looks(scene: Scene, cell: int, words: str) -> Scene:
-    """The scene with the named looks given to the object of a cell."""
-    thing = scene.cells[cell]
-    said = {name: value for name, value in _looks(words).items() if value}
-    return scene.put(cell, thing.with_looks(said)) if thing else scene
+def _named(words: str) -> dict[str, str]:
+    """As `_looks`, without what is not named."""
+    return {name: value for name, value in _looks(words).items() if value}
