@@ -17,7 +17,6 @@ from editenv.rewards.residual.places import part_of_grid
 from editenv.worlds.studio.constraints import Rule
 from editenv.worlds.studio.edits import (
     ColorAlter,
-    CountChange,
     Edit,
     MaterialAlter,
     PositionChange,
@@ -158,10 +157,12 @@ def _empty_filled(rule: Any, parts: tuple[Part, ...], before: Shown, after: Show
 
 
 def _adds_where_full(rule: Any, part: Part, before: Shown) -> bool:
-    adds = isinstance(part.edit, SubjectAdd)
-    if isinstance(part.edit, CountChange):
-        adds = any(before.cells[cell] == EMPTY for cell in part.answer.may_change)
-    return adds and _objects(before) >= rule.most
+    """Are objects asked for, and more of them than fit under the limit?"""
+    wanted = int(isinstance(part.edit, SubjectAdd))
+    if part.answer.number is not None:
+        counted, number = part.answer.number
+        wanted = number - sum(code in counted for code in before.cells)
+    return wanted > 0 and _objects(before) + wanted > rule.most
 
 
 def _too_many(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:

@@ -25,14 +25,13 @@ from editenv.worlds.studio.constraints.changes import (
     binding,
     in_force,
 )
+from editenv.worlds.studio.constraints.choices import demanded_looks, open_looks
 from editenv.worlds.studio.constraints.judging import (
     Verdict,
     decided,
-    demanded_looks,
     freed,
     is_impossible,
     judge,
-    open_looks,
     right_result,
 )
 from editenv.worlds.studio.constraints.limit import LimitAlike, LimitCount

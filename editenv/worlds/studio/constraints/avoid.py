@@ -15,6 +15,7 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
 )
 from editenv.worlds.studio.edits.base import Looks
+from editenv.worlds.studio.edits.each import parts_of
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.words import region
 
@@ -50,13 +51,9 @@ class AvoidLook:
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
         """An object shows the value that did not show it before, or stands where another one did."""
-        moved = None
-        if isinstance(edit, PositionChange):
-            source = edit.target.find(before)
-            old = None if source is None else before.cells[source]
-            moved = edit.edited_cell(before, after) if old is not None and self._shown(old) else None
+        moved = {self._moved(part, before, after) for part in parts_of(edit)}
         for cell, (old, new) in enumerate(zip(before.cells, after.cells, strict=True)):
-            if new is None or cell == moved or not self._shown(new):
+            if new is None or cell in moved or not self._shown(new):
                 continue
             if old is None or not self._shown(old) or old.shape != new.shape:
                 return True
@@ -74,6 +71,12 @@ class AvoidLook:
     def slots(self, grid: int) -> dict[str, str]:
         """The value."""
         return {"value": self.value, "rule": f"the rule about {self.value}"}
+
+    def _moved(self, edit: Edit, before: Scene, after: Scene) -> int | None:
+        """Where an object with the look was moved to, which takes it along."""
+        source = edit.target.find(before) if isinstance(edit, PositionChange) else None
+        old = None if source is None else before.cells[source]
+        return edit.edited_cell(before, after) if old is not None and self._shown(old) else None
 
     def _shown(self, thing: object) -> bool:
         return getattr(thing, self.attribute) == self.value

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 from editenv.worlds.studio.constraints.base import Rule
-from editenv.worlds.studio.edits import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace
+from editenv.worlds.studio.constraints.choices import (
+    broken,
+    closed,
+    counted,
+    demanded_looks,
+    open_looks,
+    where_it_stands,
+)
+from editenv.worlds.studio.edits import (
+    ColorAlter,
+    CountChange,
+    Edit,
+    MaterialAlter,
+    SubjectAdd,
+    SubjectReplace,
+)
 from editenv.worlds.studio.edits.each import parts_of
 from editenv.worlds.studio.edits.undo import Restore, shown_before
-from editenv.worlds.studio.scene import COLORS, MATERIALS, UNREADABLE, Scene
-
-_WORDS = {"color": COLORS, "material": MATERIALS}
+from editenv.worlds.studio.scene import UNREADABLE, Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +70,15 @@ def judge(
         for rule in _asking(rules, part, before)
         if rule.forbids or not alone
     ]
-    broken = any(asked) or any(rule.forbids and rule.breaks(edit, before, after) for rule in rules)
+    fault = any(asked) or broken(edit, rules, before, after)
     kept = not any(asked) if asked else None
     if alone:
         none = frozenset[int]()
-        return Verdict(is_unchanged(before, after), kept, broken, none, none, leave_alone=True)
+        return Verdict(is_unchanged(before, after), kept, fault, none, none, leave_alone=True)
     followed, touched = edit.accepts(before, after, freed(edit, rules)), edit.touched(before)
     # What an undo brings back was licensed, or it was damage, which nothing licenses.
     licensed = frozenset[int]() if isinstance(edit, Restore) else touched
-    return Verdict(followed, kept, broken, touched, licensed, leave_alone=False)
+    return Verdict(followed, kept, fault, touched, licensed, leave_alone=False)
 
 
 def right_result(edit: Edit, rules: tuple[Rule, ...], before: Scene, past: Sequence[Scene] = ()) -> Scene:
@@ -90,14 +102,14 @@ def is_impossible(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> bool:
     """True where the edit itself can be done, but whatever result is right by its words breaks a rule."""
     if not _forbidding(rules):
         return False
-    placed = _where_it_stands(edit, before)
+    placed = where_it_stands(edit, before)
     if placed is None:
         return False
     try:
         result = _demanded(placed, rules, before)
     except ValueError:  # Nothing there to be edited, or no room: the fault of earlier turns, not of a rule.
         return False
-    if not any(rule.forbids and rule.breaks(placed, before, result) for rule in rules):
+    if not broken(placed, rules, before, result):
         return False
     followed = placed.accepts(before, result, freed(placed, rules))
     return followed and next(_allowed(placed, rules, before), None) is None
@@ -110,18 +122,12 @@ def freed(edit: Edit, rules: tuple[Rule, ...]) -> frozenset[str]:
     return frozenset(name for part in parts_of(edit) for name in demanded_looks(part, rules))
 
 
-def demanded_looks(edit: Edit, rules: tuple[Rule, ...]) -> dict[str, str]:
-    """The looks that rules demand of a single edit's object, the later rule's where two speak of one."""
-    if not rules:
-        return {}
-    return {name: value for rule in rules for name, value in rule.looks(edit).items() if value}
-
-
 def decided(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Edit:
     """The edit with what it leaves open of looks said as in `right_result`; itself where nothing is open."""
     names = open_looks(edit, rules)
-    cell = edit.edited_cell(before) if names else None
-    thing = None if cell is None else right_result(edit, rules, before).cells[cell]
+    result = right_result(edit, rules, before) if names else before
+    cell = edit.edited_cell(before, result) if names else None
+    thing = None if cell is None else result.cells[cell]
     if thing is None:
         return edit
     if isinstance(edit, ColorAlter | MaterialAlter):
@@ -167,42 +173,8 @@ def _demanded(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Scene:
 
 def _allowed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Scene]:
     """Right results that break no rule, of those that differ in what the instruction leaves open."""
-    for closed in _closed(edit, rules, before):
-        result = _demanded(closed, rules, before)
-        if not any(rule.forbids and rule.breaks(edit, before, result) for rule in rules):
-            yield result
-
-
-def _closed(edit: Edit, rules: tuple[Rule, ...], before: Scene) -> Iterator[Edit]:
-    """The edit with the looks that it leaves open said, in every way there is."""
-    yield edit
-    names = open_looks(edit, rules)
-    if isinstance(edit, ColorAlter | MaterialAlter) and names:
-        thing = before.cells[edit.target.cell]
-        now = None if thing is None else getattr(thing, edit.attribute)
-        yield from (replace(edit, value=value) for value in edit.values if value != now)
-    elif isinstance(edit, SubjectAdd | SubjectReplace) and names:
-        for values in product(*(_WORDS[name] for name in names)):
-            yield replace(edit, **dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
-
-
-def open_looks(edit: Edit, rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    """Attributes that the instruction leaves to the agent and no rule demands; a sign has no material."""
-    fixed = demanded_looks(edit, rules)
-    if isinstance(edit, ColorAlter | MaterialAlter):
-        return (edit.attribute,) if edit.value is None and edit.attribute not in fixed else ()
-    if not isinstance(edit, SubjectAdd | SubjectReplace):
-        return ()
-    names = ("color",) if edit.text is not None else ("color", "material")
-    return tuple(name for name in names if edit.asked()[name] is None and name not in fixed)
-
-
-def _where_it_stands(edit: Edit, before: Scene) -> Edit | None:
-    """The edit of the object where it really stands; None where it cannot be found."""
-    target = getattr(edit, "target", None)
-    if target is None:
-        return edit
-    cell = target.find(before)
-    if cell is None:
-        return None
-    return edit if cell == target.cell else replace(edit, target=replace(target, cell=cell))  # type: ignore[type-var]
+    results = (_demanded(one, rules, before) for one in closed(edit, rules, before))
+    yield from (result for result in results if not broken(edit, rules, before, result))
+    if isinstance(edit, CountChange):
+        result = counted(edit, rules, before)
+        yield from () if result is None else (result,)

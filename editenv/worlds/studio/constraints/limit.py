@@ -9,6 +9,7 @@ from typing import ClassVar
 from editenv.worlds.studio.constraints.base import Rule
 from editenv.worlds.studio.edits import (
     ColorAlter,
+    CountChange,
     Edit,
     MaterialAlter,
     SubjectAdd,
@@ -34,8 +35,11 @@ class LimitCount:
     most: int
 
     def covers(self, edit: Edit, before: Scene) -> bool:
-        """Additions where there is no room left."""
-        return edit.task in ("subject_add", "count_change") and len(before.occupied()) >= self.most
+        """Additions for which there is no room left; asking for fewer objects of a kind adds none."""
+        more = 1 if isinstance(edit, SubjectAdd) else 0
+        if isinstance(edit, CountChange):
+            more = edit.count - len(edit.cells(before))
+        return more > 0 and len(before.occupied()) + more > self.most
 
     def looks(self, edit: Edit) -> Looks:
         """None."""

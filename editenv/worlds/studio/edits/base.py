@@ -105,8 +105,8 @@ class Edit(Protocol):
 
 
 def same_but(before: Thing | None, after: Thing | None, free: Iterable[str]) -> bool:
-    """True when two objects agree in every attribute that is not free."""
-    if before is None or after is None:
+    """True when two objects agree in every attribute that is not free; the unreadable agree with nothing."""
+    if before is None or after is None or UNREADABLE in (before, after):
         return False
     old, new = before.attributes(), after.attributes()
     return all(new.get(name) == value for name, value in old.items() if name not in free)

@@ -71,7 +71,7 @@ class Restore:
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """Everything that the last edit changed is as it was shown before; unreadable never counts."""
         parts = self.touched(before)
-        if BACKGROUND in parts and after.background != self.shown.background:
+        if BACKGROUND in parts and not (after.background == self.shown.background != UNREADABLE.shape):
             return False
         cells = parts - {BACKGROUND}
         return all(after.cells[c] == self.shown.cells[c] and after.cells[c] is not UNREADABLE for c in cells)
