@@ -54,6 +54,17 @@ def exclude(
     return Filtered(keep, keep)
 
 
+def resample(
+    instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+) -> Filtered:
+    """`exclude` for sessions that are left at their first failure: no turn of theirs comes after it.
+
+    In the turns that they leave, rollouts try again what siblings have reached cleanly (`course.Branches`).
+    These tries belong to no session; all of them train, paid by `again.same_state`.
+    """
+    return exclude(instruction_following, valid)
+
+
 def below_threshold(
     instruction_following: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
 ) -> Filtered:
@@ -80,5 +91,6 @@ FILTERS: dict[str, Filter] = {
     "first_failure": first_failure,
     "exclude": exclude,
     "threshold": below_threshold,
+    "resample": resample,
     "none": none,
 }
