@@ -60,7 +60,8 @@ class ModelRecipe:
         hidden_size, intermediate_size, layers, heads: sizes of a model that starts from random weights.
         phases: stretches of training, in order.
         ema: decay of the weights' moving average.
-        card_sessions: test sessions that the card's scores are taken on.
+        card_sessions: test sessions of `mixed` that the card's scores are taken on.
+        suite_sessions: test sessions of every suite that its scores by suite and task are taken on.
     """
 
     name: str
@@ -76,3 +77,4 @@ class ModelRecipe:
     phases: list[PhaseConfig]
     ema: float
     card_sessions: int
+    suite_sessions: int

@@ -99,7 +99,37 @@ def _markdown(card: dict[str, Any]) -> str:
         if isinstance(means, dict):
             cells = [" / ".join("-" if v is None else f"{v:.2f}" for v in means[score]) for score in _SCORES]
             lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _everywhere(card["everywhere"])) + "\n"
+
+
+def _everywhere(found: dict[str, Any]) -> list[str]:
+    """Tables by suite and by task."""
+    lines = [
+        "",
+        f"By suite, {found['sessions']} test sessions each (greedy, and with right intents):",
+        "",
+        "| suite | IF | CC | GA of the last turn | IF, right intents | GA of the last turn, right intents |",
+        "|---|---|---|---|---|---|",
+    ]
+    for suite, by in found["suites"].items():
+        greedy, given = by["greedy"], by["right_intents"]
+        cells = [greedy[name] for name in ("instruction_following", "content_consistency")]
+        cells += [greedy["last_global_awareness"], given["instruction_following"]]
+        lines.append(_row(suite, [*cells, given["last_global_awareness"]]))
+    lines += [
+        "",
+        "By task, over the turns of all suites (right is, in some, to leave the picture alone):",
+        "",
+        "| task | turns | IF | IF, right intents |",
+        "|---|---|---|---|",
+    ]
+    for task, by in found["tasks"].items():
+        lines.append(_row(f"{task} | {by['turns']}", [by["greedy"], by["right_intents"]]))
+    return lines
+
+
+def _row(name: str, values: Sequence[float | None]) -> str:
+    return f"| {name} | {' | '.join('-' if value is None else f'{value:.2f}' for value in values)} |"
 
 
 def _means(sessions: Sequence[Session]) -> dict[str, list[float | None]]:

@@ -20,6 +20,7 @@ from editenv.agents.editor.checkpoint import (
 from editenv.agents.pretrain.autoencoder import train_autoencoder
 from editenv.agents.pretrain.card import card_scores, round_trip, write_card
 from editenv.agents.pretrain.data import LatentTable, Lessons
+from editenv.agents.pretrain.suitescores import scores_everywhere
 from editenv.agents.pretrain.unified import Phase, train_phase
 from editenv.agents.threads import use_threads
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
@@ -87,10 +88,10 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
         "start": recipe.start,
         "seconds": round(seconds),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "scores": card_scores(
-            load_checkpoint(out), cell * recipe.grid, recipe.grid, recipe.card_sessions, seed
-        ),
     }
+    written, size = load_checkpoint(out), cell * recipe.grid
+    card["scores"] = card_scores(written, size, recipe.grid, recipe.card_sessions, seed)
+    card["everywhere"] = scores_everywhere(written, size, recipe.grid, recipe.suite_sessions, seed)
     write_card(card, out)
     return card
 

@@ -1,0 +1,73 @@
+"""What a checkpoint scores in every suite and task, for its card."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
+from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.play import play
+from editenv.build import make_vector_env
+from editenv.session import Session
+from editenv.worlds.studio.suites import suite_names
+
+_LONGEST_INTENT = 40
+
+
+def scores_everywhere(
+    checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int
+) -> dict[str, Any]:
+    """Scores on test sessions of every suite, whose scripts are read out.
+
+    Args:
+        checkpoint: what plays, with the likeliest intents and with right ones.
+        size: side of a picture in pixels.
+        grid: cells a side.
+        sessions: of each suite.
+        seed: of sessions and noise.
+
+    Returns:
+        "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and GA of
+        the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
+    """
+    settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT)
+    suites: dict[str, Any] = {}
+    followed: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    for suite in suite_names():
+        envs = make_vector_env(
+            num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
+        )
+        painter = ModelPainter(checkpoint, settings)
+        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs)}
+        suites[suite] = {}
+        for name, writer in writers.items():
+            played = play(envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}")
+            suites[suite][name] = _of_suite(played)
+            for session in played:
+                for turn, score in zip(session.spec.turns, session.scores, strict=True):
+                    followed[turn.edit.task][name].append(score.instruction_following)
+    tasks = {task: _of_task(followed[task]) for task in sorted(followed)}
+    return {"sessions": sessions, "suites": suites, "tasks": tasks}
+
+
+def _of_suite(sessions: Sequence[Session]) -> dict[str, float | None]:
+    scores = [score for session in sessions for score in session.scores]
+    return {
+        "instruction_following": _mean(score.instruction_following for score in scores),
+        "content_consistency": _mean(score.content_consistency for score in scores),
+        "last_global_awareness": _mean(session.scores[-1].global_awareness for session in sessions),
+    }
+
+
+def _of_task(followed: dict[str, list[float | None]]) -> dict[str, Any]:
+    return {"turns": len(followed["greedy"])} | {name: _mean(values) for name, values in followed.items()}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
