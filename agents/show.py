@@ -1,31 +1,63 @@
-"""Plays one seeded session and shows it, as text and as a filmstrip."""
+"""Shows a session as text and as a filmstrip: a seeded one, played now, or one of a training's records."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from rich.console import Console
 
 from editenv.agents.evaluate import NO_JUDGE, agent_name, build_envs, build_policy
 from editenv.agents.play import play
 from editenv.agents.played import as_text, is_scored, write_filmstrip
 from editenv.configs.schema import ShowConfig
 from editenv.session import Session
+from editenv.viewer import Shown
 
 
-def show(config: ShowConfig) -> Session:
-    """`editenv show`: plays session number `session` of the seed, prints it and writes filmstrip.png.
+def show(config: ShowConfig) -> Shown:
+    """`editenv show`: prints a session turn by turn and writes filmstrip.png.
+
+    It is session number `session` of the seed, played now, or a rollout that a run recorded.
 
     Raises:
-        ValueError: a setting is not in its range.
+        ValueError: a setting is not in its range, or the run has no such record.
     """
     if config.session < 0:
         raise ValueError(f"session is {config.session}, expected 0 or more")
+    if config.run is not None:
+        return _recorded(config, config.run)
+    if config.iteration is not None:
+        raise ValueError(
+            f"iteration is {config.iteration}, but no run is named: editenv show RUN iteration=20"
+        )
+    return _played(config)
+
+
+def _played(config: ShowConfig) -> Session:
     envs = build_envs(config, 1)
     (session,) = play(envs, build_policy(config, envs), [config.session], config.seed)
-    folder = Path(config.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_filmstrip([session], folder / "filmstrip.png")
     print(f"{agent_name(config)} plays {as_text(session)}")
     if not is_scored([session]):
         print(NO_JUDGE)
-    print(f"picture: {folder / 'filmstrip.png'}")
+    _draw(session, config)
     return session
+
+
+def _recorded(config: ShowConfig, run: str) -> Shown:
+    from editenv.agents.watching.record import recorded_iterations
+    from editenv.agents.watching.recorded import read_rollout, rollout_table
+
+    if config.iteration is None:
+        known = ", ".join(map(str, recorded_iterations(Path(run)))) or "none"
+        raise ValueError(f"iteration is not given; {run} has records of: {known}")
+    record = read_rollout(Path(run), config.iteration, config.session, config.rollout)
+    Console().print(rollout_table(record))
+    _draw(record, config)
+    return record
+
+
+def _draw(shown: Shown, config: ShowConfig) -> None:
+    folder = Path(config.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_filmstrip([shown], folder / "filmstrip.png")
+    print(f"picture: {folder / 'filmstrip.png'}")

@@ -6,6 +6,7 @@ import json
 import time
 import warnings
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.edit_r2.credit import CreditSettings
-from editenv.agents.edit_r2.metrics import nested
+from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
 from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
@@ -27,11 +28,26 @@ from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.report.curves import learning_curves
 from editenv.agents.threads import use_threads
-from editenv.agents.watch import Watcher
+from editenv.agents.watch import Watcher, candidate, held_out_envs
+from editenv.agents.watching.best import FOLDER as BEST
+from editenv.agents.watching.best import recover
+from editenv.agents.watching.trackers import Trackers, check_trackers
 from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
 
-_FREE_TO_CHANGE = ("out", "iterations", "save_every", "eval_every", "eval_sessions", "image_every", "threads")
+_FREE_TO_CHANGE = (
+    "out",
+    "iterations",
+    "save_every",
+    "eval_every",
+    "eval_sessions",
+    "eval_scorer",
+    "image_every",
+    "record_every",
+    "record_mib",
+    "report_to",
+    "threads",
+)
 """Settings that a run may go on with changed: they do not touch what is learnt."""
 
 
@@ -76,12 +92,15 @@ def train(config: TrainConfig) -> TrainResult:
         raise ValueError(
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
+    held_out = held_out_envs(config)
     checkpoint = load_checkpoint(config.model)
     with process().main_process_first():
         resumed = _checkpoint_of(config)
-    trainer = EditR2Trainer(checkpoint, envs, settings, Watcher(config, checkpoint, settings.rollout.turn))
+    watcher = Watcher(config, partial(candidate, checkpoint, settings.rollout.turn), held_out)
+    trainer = EditR2Trainer(checkpoint, envs, settings, watcher)
     trainer.remove_callback(PrinterCallback)
     updates = settings.update.updates_per_iteration
+    watcher.trackers = Trackers(trainer.callback_handler.callbacks, updates)
     if process().is_main_process:
         trainer.add_callback(_Bar(config.iterations, updates))
         trainer.add_callback(_Journal(out / JOURNAL, updates))
@@ -91,7 +110,7 @@ def train(config: TrainConfig) -> TrainResult:
     result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
     if process().is_main_process:
         save_checkpoint(checkpoint, out / "model")
-        _write(config, result)
+        _write(config, result, watcher.summary())
     process().wait_for_everyone()
     return result
 
@@ -105,9 +124,10 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     algorithm = config.algorithm
     turn = _some(TurnSettings, algorithm)
     rollout = replace(_some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts)
+    check_trackers(config.report_to)
     own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}
     return replace(
-        _some(TrainingSettings, algorithm, out=Path(config.out)),
+        _some(TrainingSettings, algorithm, out=Path(config.out), report_to=tuple(config.report_to)),
         rollout=rollout,
         credit=_some(CreditSettings, algorithm),
         update=_some(UpdateSettings, algorithm),
@@ -139,6 +159,7 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
                 f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
                 f"same settings ({kept}) or another folder"
             )
+    recover(out)
     for folder in drop_half_written(out):
         Console().print(f"passing over {folder}, which was not finished")
     if newest:
@@ -150,10 +171,11 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     return newest
 
 
-def _write(config: TrainConfig, result: TrainResult) -> None:
-    """curves.png and summary.json."""
+def _write(config: TrainConfig, result: TrainResult, watched: dict[str, Any]) -> None:
+    """curves.png and summary.json; warnings are said once more."""
     out = Path(config.out)
-    learning_curves(result.logs, out / "curves.png", f"{config.model}, seed {config.seed}")
+    logs = with_last_evaluation(result.logs)
+    learning_curves(logs, out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {
         "config": asdict(config),
         "seed": config.seed,
@@ -161,8 +183,14 @@ def _write(config: TrainConfig, result: TrainResult) -> None:
         "seconds": result.seconds,
         "last": result.logs[-1],
         "model": str(result.model_folder),
+        **watched,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    for warning in watched["warnings"]:
+        Console().print(f"warning: {warning}")
+    if watched["best"]:
+        best = watched["best"]["iteration"]
+        Console().print(f"best held-out evaluation: after {best} iterations, kept in {out / BEST}")
 
 
 def _quiet() -> None:

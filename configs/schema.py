@@ -126,10 +126,16 @@ class ShowConfig(PlayConfig):
     """Settings of `editenv show`.
 
     Attributes:
-        session: number of the session.
+        session: number of the session; with `run`, its place in the iteration, from 0.
+        run: a training's folder, one of whose recorded rollouts is shown; None to play a session now.
+        iteration: of that run.
+        rollout: which of the session's rollouts in that iteration, from 0.
     """
 
     session: int
+    run: str | None
+    iteration: int | None
+    rollout: int
 
 
 @dataclass(kw_only=True)
@@ -160,7 +166,12 @@ class TrainConfig(SessionsConfig):
         save_every: iterations between checkpoints.
         eval_every: iterations between evaluations on validation sessions; 0 for none.
         eval_sessions: sessions of such an evaluation.
+        eval_scorer: who judges them; None for `residual`, or `exact` where training uses `residual`, or
+            training's own scorer where that is no studio scorer.
         image_every: iterations between filmstrips of rollouts; 0 for none.
+        record_every: iterations between records of all rollouts; 0 for none.
+        record_mib: most MiB that a run's records take; the oldest ones go.
+        report_to: trackers, as transformers names them: "tensorboard", "wandb", ...
         threads: of torch; None leaves them as they are, but for no more than there are cores.
         algorithm: the update and its rollouts.
     """
@@ -172,7 +183,11 @@ class TrainConfig(SessionsConfig):
     save_every: int
     eval_every: int
     eval_sessions: int
+    eval_scorer: ScorerConfig | None = None
     image_every: int
+    record_every: int
+    record_mib: int
+    report_to: list[str]
     threads: int | None
     algorithm: AlgorithmConfig
 

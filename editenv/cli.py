@@ -81,8 +81,16 @@ def _dispatch(words: list[str]) -> int:
     elif name in _OWN_WORDS:
         return _function(command)(rest)
     else:
-        _run_hydra(command, rest)
+        _run_hydra(command, _with_first_named(command, rest))
     return 0
+
+
+def _with_first_named(command: Command, words: list[str]) -> list[str]:
+    """The words, a first one without "=" as the setting it stands for: "runs/a" is "run='runs/a'"."""
+    if not command.first or not words or words[0].startswith(("-", "~", "+")) or "=" in words[0]:
+        return words
+    quoted = words[0].replace("\\", "\\\\").replace("'", "\\'")
+    return [f"{command.first}='{quoted}'", *words[1:]]
 
 
 def _run_hydra(command: Command, words: list[str]) -> None:

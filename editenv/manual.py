@@ -19,6 +19,7 @@ class Command:
         text: what it does and writes.
         examples: (command line, what it is for).
         settings: (names, values, what they mean) of the most used ones.
+        first: the setting that a first word without "=" stands for; empty where there is none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Command:
     text: str
     examples: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, str, str], ...]
+    first: str = ""
 
 
 @cache
@@ -41,6 +43,7 @@ def commands() -> dict[str, Command]:
             page["text"].strip(),
             tuple(map(tuple, page["examples"])),
             tuple(map(tuple, page["settings"])),
+            page.get("first", ""),
         )
         for name, page in data.items()
     }
@@ -76,9 +79,10 @@ def page(command: Command) -> str:
         f"  {names:<{width}}  {values}\n  {'':<{width}}    {text}" for names, values, text in command.settings
     ]
     own = _OWN_USAGE.get(command.name)
+    first = f"[{command.first.upper()}] " if command.first else ""
     return "\n".join(
         [
-            f"usage: editenv {command.name} {own or '[KEY=VALUE ...]'}",
+            f"usage: editenv {command.name} {first}{own or '[KEY=VALUE ...]'}",
             "",
             command.text,
             "",

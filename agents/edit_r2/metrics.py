@@ -14,6 +14,7 @@ from editenv.types import SCORE_NAMES
 
 _SCORES = ("reward", *SCORE_NAMES)
 _TRAINERS_OWN = ("epoch", "step")
+_APART = ("held_out", "last_held_out")
 
 
 def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, float]:
@@ -52,12 +53,16 @@ def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float
 
 
 def nested(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str, Any]]:
-    """TRL's flat logs as one dict an iteration, scores as a list a turn, held-out scores under "held_out"."""
+    """TRL's flat logs as one dict an iteration, scores as a list a turn.
+
+    Held-out scores stand in a dict of their own under "held_out", those after the last update under
+    "last_held_out"; both are left out where there are none.
+    """
     found = []
     for log in logs:
         if "reward/1" not in log:
             continue
-        entry: dict[str, Any] = {"iteration": int(log["step"]) // updates - 1, "held_out": {}}
+        entry: dict[str, Any] = {"iteration": int(log["step"]) // updates - 1}
         for name, value in log.items():
             if name in _TRAINERS_OWN:
                 continue
@@ -65,9 +70,15 @@ def nested(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str, Any]]
             if not turn.isdigit():
                 entry[name] = value
                 continue
-            place = entry["held_out"] if head.startswith("held_out/") else entry
-            place.setdefault(head.removeprefix("held_out/"), []).append(value)
-        if not entry["held_out"]:
-            del entry["held_out"]
+            group, _, score = head.rpartition("/")
+            place = entry.setdefault(group, {}) if group in _APART else entry
+            place.setdefault(score if group in _APART else head, []).append(value)
         found.append(entry)
     return found
+
+
+def with_last_evaluation(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The logs of `nested`, and one more entry for what was evaluated after the last update."""
+    last = logs[-1].get("last_held_out") if logs else None
+    extra = [{"iteration": logs[-1]["iteration"] + 1, "held_out": last}] if last else []
+    return [*logs, *extra]

@@ -8,7 +8,6 @@ TRL's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.agents.edit_r2.watched import Watch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
@@ -110,8 +110,7 @@ class EditR2Trainer(GRPOTrainer):
         envs: `specs * rollouts` environments side by side, autoreset disabled; this process's share of them
             where several processes train together.
         settings: see TrainingSettings.
-        watch: called in each iteration with its number and rollout, before the update; what it returns is
-            logged.
+        watch: called in each iteration before the update, and once after the last one; see Watch.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class EditR2Trainer(GRPOTrainer):
         checkpoint: Checkpoint,
         envs: MICEEditVectorEnv,
         settings: TrainingSettings,
-        watch: Callable[[int, Rollout], dict[str, float]] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.checkpoint, self.envs, self.settings = checkpoint, envs, settings
         self.watch, self.stopwatch = watch, Stopwatch()
@@ -185,7 +184,7 @@ class EditR2Trainer(GRPOTrainer):
         batch |= objective.prepare(self.checkpoint.model, batch, settings.rollout, settings.update)
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
-                self._record(self.watch(iteration, rollout))
+                self._record(self.watch(iteration, rollout, paid, self.merged_model))
         self.checkpoint.model.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
@@ -258,7 +257,13 @@ class EditR2Trainer(GRPOTrainer):
         """None is written: a run's folder tells how it was made."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the seconds of the phases to what TRL logs."""
+        """Adds seconds of the phases to what TRL logs, and what `watch` sees after the last update."""
+        over = "loss" in logs and self.iteration == self.settings.iterations
+        if over and self.watch and self.accelerator.is_main_process:
+            with self.stopwatch.phase("held_out"):
+                self._record(self.watch.last(self.iteration, self.merged_model))
+            # TRL logs other numbers while the model is not in training.
+            self.checkpoint.model.train()
         self._record(self.stopwatch.take())
         super().log(logs, start_time)
 

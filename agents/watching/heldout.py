@@ -1,0 +1,149 @@
+"""A held-out evaluation as a run keeps it, one line of JSON each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from editenv.agents.edit_r2.metrics import turn_means
+from editenv.agents.watching.drift import Point
+from editenv.session import Session
+
+FILE = "held_out.jsonl"
+"""A run's evaluations, in the order of their iterations."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean of scores in [0, 1].
+
+    Attributes:
+        mean: of them.
+        error: its standard error.
+    """
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What held-out sessions said of the weights after a number of iterations.
+
+    Attributes:
+        iteration: iterations made before, 0 for the starting point.
+        scorer: version of who judged.
+        sessions: how many were played.
+        global_awareness, instruction_following: of each session's last turn; None where nobody judged it.
+        training: reward a turn that training's own scorer paid in the rollout of that iteration, mean over
+            the scripts with the error over them; None after the last update, which no rollout follows.
+        scores: means by a score's name, a turn each; None where it applied to no session.
+        warning: what was said about it.
+    """
+
+    iteration: int
+    scorer: str
+    sessions: int
+    global_awareness: Estimate | None
+    instruction_following: Estimate | None
+    training: Estimate | None
+    scores: dict[str, list[float | None]]
+    warning: str | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What decides which weights are best: GA of the last turn, then IF; below 0 where nobody judged."""
+        parts = (self.global_awareness, self.instruction_following)
+        first, second = (-1.0 if part is None else part.mean for part in parts)
+        return first, second
+
+    def comparable(self, other: Evaluation) -> bool:
+        """Whether the same judge was asked about as many sessions."""
+        return (self.scorer, self.sessions) == (other.scorer, other.sessions)
+
+
+def evaluation(iteration: int, played: Sequence[Session], rollout: Sequence[Session]) -> Evaluation:
+    """The evaluation that held-out sessions make, beside the sessions that are trained on."""
+    last = [session.scores[-1] for session in played if session.scores[-1].scored]
+    return Evaluation(
+        iteration,
+        str(played[0].versions["scorer"]),
+        len(played),
+        estimate(scores.global_awareness for scores in last),
+        estimate(scores.instruction_following for scores in last),
+        training_reward(rollout),
+        _by_turn(turn_means(played)),
+    )
+
+
+def training_reward(sessions: Sequence[Session]) -> Estimate | None:
+    """Mean reward a scored turn; its error is over scripts, since rollouts of one script are alike."""
+    scripts: dict[int, list[float]] = {}
+    for session in sessions:
+        scripts.setdefault(session.index, []).extend(s.reward for s in session.scores if s.scored)
+    return estimate(sum(rewards) / len(rewards) for rewards in scripts.values() if rewards)
+
+
+def estimate(values: Iterable[float | None]) -> Estimate | None:
+    """Mean and standard error of what is known; None where nothing is.
+
+    A single value has the largest error that a score in [0, 1] can have, 0.5.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    if len(known) == 1:
+        return Estimate(mean, 0.5)
+    spread = math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
+    return Estimate(mean, math.sqrt(spread / len(known)))
+
+
+def series(past: Sequence[Evaluation]) -> tuple[list[Point], list[Point]]:
+    """Training reward and held-out GA of evaluations, as far as there are any."""
+    pairs = [(look.iteration, look.training, look.global_awareness) for look in past]
+    training = [Point(time, paid.mean, paid.error) for time, paid, _ in pairs if paid]
+    return training, [Point(time, seen.mean, seen.error) for time, _, seen in pairs if seen]
+
+
+def read_evaluations(folder: Path) -> list[Evaluation]:
+    """The evaluations of a run's folder; none where there is no file.
+
+    Raises:
+        ValueError: a line is none; names file and line.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found.append(_from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}, line {number}: no held-out evaluation: {error}") from error
+    return found
+
+
+def write_evaluations(past: Sequence[Evaluation], folder: Path) -> None:
+    """Writes all lines anew, in one step: a resumed run may have to take some back."""
+    unfinished = folder / f"{FILE}.part"
+    lines = [json.dumps(asdict(look), allow_nan=False) + "\n" for look in past]
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    unfinished.replace(folder / FILE)
+
+
+def _from_json(data: dict[str, Any]) -> Evaluation:
+    parts = ("global_awareness", "instruction_following", "training")
+    estimates = {name: None if data[name] is None else Estimate(**data[name]) for name in parts}
+    return Evaluation(**data | estimates)
+
+
+def _by_turn(means: dict[str, float]) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = {}
+    for name, value in means.items():
+        found.setdefault(name.rpartition("/")[0], []).append(None if math.isnan(value) else value)
+    return found
