@@ -15,8 +15,10 @@ from editenv.agents.flow.sample import Velocity, sample_ode
 from editenv.agents.flow.schedule import shifted_times
 from editenv.agents.unified import (
     Block,
+    Context,
     Guidance,
     ImageBlock,
+    Views,
     Written,
     prompt_logits,
     read_views,
@@ -96,7 +98,7 @@ def write_intents(
     transcripts: Sequence[Sequence[str]],
     settings: TurnSettings,
     uniforms: Tensor | None = None,
-    before: Sequence[Block] = (),
+    before: Sequence[Block] | Context = (),
 ) -> Written:
     """Intents as tokens with log-probs.
 
@@ -105,11 +107,11 @@ def write_intents(
         transcripts: what was said so far.
         settings: of a turn.
         uniforms: [B, max_intent_tokens], for temperatures above 0.
-        before: what is read before the transcript.
+        before: what is read before the transcript, or a context that has read it and is grown by it.
     """
     model = checkpoint.model
     with torch.no_grad():
-        context = model.read(before, len(transcripts))
+        context = before if isinstance(before, Context) else model.read(before, len(transcripts))
         prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
         logits = prompt_logits(model, context, prompt)
         numbers = None if uniforms is None else uniforms.to(model.device)
@@ -150,9 +152,17 @@ def conditioned(
         settings: of a turn.
         before: what is read before the current picture.
     """
-    model, guidance = checkpoint.model, settings.guidance
     intent = intent_block(checkpoint.tokenizer, intents).to(latents.device)
-    views = read_views(model, [*before, ImageBlock(latents), intent], len(latents), guidance)
+    blocks = [*before, ImageBlock(latents), intent]
+    views = read_views(checkpoint.model, blocks, len(latents), settings.guidance)
+    return velocity_under(checkpoint, views, latents, settings)
+
+
+def velocity_under(
+    checkpoint: Checkpoint, views: Views, latents: Tensor, settings: TurnSettings
+) -> Velocity:
+    """`conditioned` on views that were read before; they must not grow as long as it is called."""
+    model, guidance = checkpoint.model, settings.guidance
     source = latents if model.config.source_channel else None
     return lambda x, t: views_velocity(model, views, x, t, None, source, guidance)[0]
 

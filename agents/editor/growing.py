@@ -1,0 +1,134 @@
+"""What a model has read of a batch of sessions: kept from turn to turn, or read anew in each.
+
+In each turn `see` shows the current pictures, `before_intent` is what the intents follow, and `views` what the
+pictures are drawn from. With context "interleaved" all earlier pictures and intents are part of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.unified import Block, Context, ImageBlock, TextBlock, UnifiedModel, Views, read_views
+
+
+Earlier = Callable[[], Sequence[Block]]
+
+
+class Reading(Protocol):
+    """What B rows have read, all at the same turn."""
+
+    def see(self, latents: Tensor, earlier: Earlier) -> None:
+        """A turn begins with the pictures [B, N, C]; `earlier` returns all pictures and intents before it."""
+
+    def before_intent(self) -> Context:
+        """What precedes the transcript that intents are written from; the caller may grow it."""
+
+    def views(self, intent: TextBlock) -> Views:
+        """The contexts of the turn's pictures, which follow the intents; valid until the next `see`."""
+
+
+class CurrentTurn:
+    """Context "current": intents follow the transcript alone, pictures the current picture and the intent.
+
+    Args:
+        model: that reads.
+        settings: of a turn.
+        rows: B.
+    """
+
+    def __init__(self, model: UnifiedModel, settings: TurnSettings, rows: int) -> None:
+        self.model, self.settings, self.rows = model, settings, rows
+        self._picture: list[Block] = []
+
+    def see(self, latents: Tensor, earlier: Earlier) -> None:
+        """Forgets the picture before."""
+        self._picture = [ImageBlock(latents)]
+
+    def before_intent(self) -> Context:
+        """Nothing."""
+        return self.model.new_context(self.rows)
+
+    @torch.no_grad()
+    def views(self, intent: TextBlock) -> Views:
+        """Read anew."""
+        return read_views(self.model, [*self._picture, intent], self.rows, self.settings.guidance)
+
+
+class Growing:
+    """Context "interleaved" with a cache that grows turn by turn: no picture and no intent is read twice.
+
+    The same blocks are appended in the same order as by a model that reads everything anew, so that what it
+    holds equals what that one reads to the last bit.
+
+    Args:
+        model: that reads.
+        settings: of a turn.
+        rows: B.
+    """
+
+    def __init__(self, model: UnifiedModel, settings: TurnSettings, rows: int) -> None:
+        self.model, self.guidance = model, settings.guidance
+        self._all = model.new_context(rows)
+        self._texts = model.new_context(rows) if self.guidance.image != 1 else None
+
+    @torch.no_grad()
+    def see(self, latents: Tensor, earlier: Earlier) -> None:
+        """Reads the pictures."""
+        self.model.append(self._all, ImageBlock(latents))
+
+    def before_intent(self) -> Context:
+        """A copy, which shares its tensors."""
+        return self._all.copy()
+
+    @torch.no_grad()
+    def views(self, intent: TextBlock) -> Views:
+        """Reads the intents; what was read before is the view without them."""
+        text_dropped = None if self.guidance.text == 1 else self._all.copy()
+        self.model.append(self._all, intent)
+        if self._texts is not None:
+            self.model.append(self._texts, intent)
+        return Views(self._all, text_dropped, self._texts)
+
+
+class Rereading:
+    """Context "interleaved" without memory: everything is read anew for each intent and for each picture.
+
+    For rows that go on elsewhere than they were, and what `Growing` is measured against. Arguments as there.
+    """
+
+    def __init__(self, model: UnifiedModel, settings: TurnSettings, rows: int) -> None:
+        self.model, self.settings, self.rows = model, settings, rows
+        self._blocks: list[Block] = []
+
+    def see(self, latents: Tensor, earlier: Earlier) -> None:
+        """Notes the pictures and what was before."""
+        self._blocks = [*earlier(), ImageBlock(latents)]
+
+    @torch.no_grad()
+    def before_intent(self) -> Context:
+        """Reads all there was."""
+        return self.model.read(self._blocks, self.rows)
+
+    @torch.no_grad()
+    def views(self, intent: TextBlock) -> Views:
+        """Reads all there was, once more for each view that shares no beginning."""
+        return read_views(self.model, [*self._blocks, intent], self.rows, self.settings.guidance)
+
+
+Reader = Callable[[UnifiedModel, TurnSettings, int], Reading]
+"""(model, settings, rows) -> what those rows have read: nothing yet."""
+
+
+def growing(model: UnifiedModel, settings: TurnSettings, rows: int) -> Reading:
+    """Reads with a cache where earlier turns matter, for rows that play on and on in their sessions."""
+    return Growing(model, settings, rows) if settings.interleaved else CurrentTurn(model, settings, rows)
+
+
+def rereading(model: UnifiedModel, settings: TurnSettings, rows: int) -> Reading:
+    """Reads the same, and keeps nothing from turn to turn."""
+    return Rereading(model, settings, rows) if settings.interleaved else CurrentTurn(model, settings, rows)
