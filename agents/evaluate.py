@@ -110,6 +110,7 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
         names += [
             "model",
             "intent",
+            "intent_form",
             "image",
             "intent_from_turn",
             "max_intent_tokens",
@@ -146,8 +147,9 @@ def agent_name(config: PlayConfig) -> str:
     """The agent in words: "oracle", "model=practice, intent=oracle"."""
     if config.policy != "model":
         return config.policy
-    parts = {"intent": config.intent, "image": config.image}
-    return ", ".join([f"model={config.model}", *(f"{k}={v}" for k, v in parts.items() if v != "model")])
+    usual = {"intent": "model", "image": "model", "intent_form": "free"}
+    parts = [f"{name}={getattr(config, name)}" for name in usual if getattr(config, name) != usual[name]]
+    return ", ".join([f"model={config.model}", *parts])
 
 
 def session_count(config: EvaluateConfig) -> int:

@@ -81,8 +81,9 @@ class PlayConfig(SessionsConfig):
         model: a shipped checkpoint, a run's folder or a checkpoint's; for policy=model, like all below.
         intent: "model" lets it write the intent, "oracle" gives the right one.
         image: "model" lets it generate the picture, "exact" carries the intent out by rules.
+        intent_form: in which right intents are given and carried out: "free", "rules" or "structured".
         intent_from_turn: first turn, from 1, at which an intent is written; before it the user's words serve.
-        max_intent_tokens: most tokens of an intent.
+        max_intent_tokens: most tokens of an intent, where its form does not need more.
         temperature: of the intent's tokens; 0 takes the likeliest.
         steps: steps of the flow from noise to picture.
         shift: of the flow's time grid.
@@ -95,6 +96,7 @@ class PlayConfig(SessionsConfig):
     model: str
     intent: str
     image: str
+    intent_form: str
     intent_from_turn: int
     max_intent_tokens: int
     temperature: float
@@ -160,6 +162,8 @@ class TrainConfig(SessionsConfig):
 
     Attributes:
         model: where to start: a shipped checkpoint, a run's folder or a checkpoint's.
+        intent_form: the one that the model was taught: "free", "rules" or "structured"; objectives that
+            imitate teach it.
         iterations: rollouts and updates.
         specs: sessions an iteration.
         rollouts: times each is played, G.
@@ -177,6 +181,7 @@ class TrainConfig(SessionsConfig):
     """
 
     model: str
+    intent_form: str
     iterations: int
     specs: int
     rollouts: int

@@ -13,6 +13,7 @@ from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.edits import Undo
+from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.session import StudioTurn
@@ -25,17 +26,19 @@ class OraclePolicy:
 
     Args:
         envs: whose sessions are played, of studio scenes.
+        form: of its intents, a name in `intents.FORMS`.
     """
 
-    def __init__(self, envs: MICEEditVectorEnv) -> None:
+    def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
         self.envs = envs
+        self.form = intent_form(form)
 
     def start(self, observations: Observations, seeds: Sequence[int]) -> list[int]:
         """The rows."""
         return list(range(len(seeds)))
 
     def act(self, observations: Observations, memories: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """A right result of each turn and its canonical intent.
+        """A right result of each turn and its intent.
 
         Raises:
             ValueError: a session has no studio meaning.
@@ -43,8 +46,10 @@ class OraclePolicy:
         sessions = [self.envs.sessions[row] for row in memories]
         turns = [studio_turn(session) for session in sessions]
         earlier = [session.pictures[:-1] for session in sessions]
-        images = right_pictures(observations["image"], turns, sessions[0].spec.scene.grid, earlier)
-        return {"image": np.stack(images), "intent": tuple(turn.intent for turn in turns)}, memories
+        grid = sessions[0].spec.scene.grid
+        images = right_pictures(observations["image"], turns, grid, earlier)
+        intents = tuple(self.form.write(turn, grid) for turn in turns)
+        return {"image": np.stack(images), "intent": intents}, memories
 
 
 def studio_turn(session: Session) -> StudioTurn:

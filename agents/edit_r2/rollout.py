@@ -243,7 +243,7 @@ def _intents(
         nothing = torch.zeros(len(names), 1)
         text |= {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
         return text, list(observations["instruction"]), []
-    numbers = uniforms([(*name, turn, _TEXT) for name in names], settings.max_intent_tokens)
+    numbers = uniforms([(*name, turn, _TEXT) for name in names], settings.intent_tokens)
     written = write_intents(checkpoint, transcripts, settings, numbers, before)
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}

@@ -42,7 +42,7 @@ def taught_turn(
         ValueError: a session has no studio meaning.
     """
     live = [row for row, session in enumerate(envs.sessions) if session.ending is None]
-    right, _ = OraclePolicy(envs).act(rows_of(observations, live), live)
+    right, _ = OraclePolicy(envs, settings.intent_form).act(rows_of(observations, live), live)
     images, intents = np.array(observations["image"]), list(observations["instruction"])
     images[live] = right["image"]
     for row, intent in zip(live, right["intent"], strict=True):

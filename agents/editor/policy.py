@@ -20,8 +20,8 @@ from editenv.named import chosen
 from editenv.protocols import Observations
 from editenv.types import Picture
 from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.read import read_intent
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene
 
@@ -149,7 +149,7 @@ class ModelWriter:
     def _uniforms(self, memories: Sequence[EditorMemory]) -> torch.Tensor | None:
         if self.settings.temperature == 0:
             return None
-        numbers = uniforms([(m.seed, m.turn, _WORDS) for m in memories], self.settings.max_intent_tokens)
+        numbers = uniforms([(m.seed, m.turn, _WORDS) for m in memories], self.settings.intent_tokens)
         return numbers.to(self.checkpoint.model.device)
 
 
@@ -158,14 +158,17 @@ class OracleWriter:
 
     Args:
         envs: whose sessions are played, of studio scenes.
+        form: a name in `intents.FORMS`.
     """
 
-    def __init__(self, envs: MICEEditVectorEnv) -> None:
+    def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
         self.envs = envs
+        self.form = intent_form(form)
 
     def write(self, observations: Observations, memories: Sequence[EditorMemory]) -> list[str]:
-        """Canonical intents; ValueError where a session has no studio meaning."""
-        return [studio_turn(self.envs.sessions[memory.row]).intent for memory in memories]
+        """Intents in the form; ValueError where a session has no studio meaning."""
+        sessions = [self.envs.sessions[memory.row] for memory in memories]
+        return [self.form.write(studio_turn(session), session.spec.scene.grid) for session in sessions]
 
     def counts(self) -> dict[str, float]:
         """Nothing."""
@@ -207,11 +210,13 @@ class ExactPainter:
     Args:
         size: side of a picture in pixels.
         grid: cells a side.
+        form: of the intents, a name in `intents.FORMS`.
     """
 
-    def __init__(self, size: int, grid: int) -> None:
+    def __init__(self, size: int, grid: int, form: str = "free") -> None:
         self.size = size
         self.grid = grid
+        self.form = intent_form(form)
         self._painted = self._left_alone = 0
 
     def paint(
@@ -220,7 +225,7 @@ class ExactPainter:
         """Exact pictures of the scenes that the intents ask for."""
         edited = list(pictures)
         for row, (scene, intent) in enumerate(zip(parse(pictures, self.grid), intents, strict=True)):
-            result = read_intent(intent, scene, self.grid) if _readable(scene) else None
+            result = self.form.read(intent, scene, self.grid) if _readable(scene) else None
             self._painted += 1
             self._left_alone += result is None
             if result is not None:
@@ -255,21 +260,21 @@ def editor_policy(
     load = cache(partial(load_checkpoint, model))
     writers: dict[str, Callable[[], Writer]] = {
         "model": lambda: ModelWriter(load(), settings),
-        "oracle": lambda: OracleWriter(envs),
+        "oracle": lambda: OracleWriter(envs, settings.intent_form),
     }
     painters: dict[str, Callable[[], Painter]] = {
         "model": lambda: ModelPainter(load(), settings),
-        "exact": lambda: _exact_painter(envs),
+        "exact": lambda: _exact_painter(envs, settings.intent_form),
     }
     return EditorPolicy(chosen("intent", intent, writers)(), chosen("image", image, painters)())
 
 
-def _exact_painter(envs: MICEEditVectorEnv) -> ExactPainter:
+def _exact_painter(envs: MICEEditVectorEnv, form: str) -> ExactPainter:
     world = envs.director.world
     grid = getattr(world, "grid", None)
     if grid is None:
         raise ValueError(f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes")
-    return ExactPainter(world.image_shape[0], grid)
+    return ExactPainter(world.image_shape[0], grid, form)
 
 
 def _readable(scene: Scene) -> bool:

@@ -27,6 +27,7 @@ from editenv.agents.unified import (
 )
 from editenv.named import chosen
 from editenv.types import Picture
+from editenv.worlds.studio.intents import intent_form
 
 CONTEXTS = {
     "current": "the transcript alone, then the current picture and its intent",
@@ -47,9 +48,11 @@ class TurnSettings:
         shift: of the time grid; above 1 spends more steps near the noise.
         context: a name in CONTEXTS.
         text_guidance, image_guidance: scales of the pictures' guidance; 1 is off.
+        intent_form: a name in `intents.FORMS`, in which intents are given and carried out exactly; what a
+            model writes is what it was taught.
 
     Raises:
-        ValueError: the context is not known.
+        ValueError: the context or the form is not known.
     """
 
     intent_from_turn: int = 1
@@ -60,9 +63,16 @@ class TurnSettings:
     context: str = "current"
     text_guidance: float = 1.0
     image_guidance: float = 1.0
+    intent_form: str = "free"
 
     def __post_init__(self) -> None:
         chosen("context", self.context, CONTEXTS)
+        intent_form(self.intent_form)
+
+    @property
+    def intent_tokens(self) -> int:
+        """Most tokens of an intent: as set, or as many as the form needs where those are more."""
+        return max(self.max_intent_tokens, intent_form(self.intent_form).tokens)
 
     @property
     def interleaved(self) -> bool:
@@ -106,7 +116,7 @@ def write_intents(
         checkpoint: of the model.
         transcripts: what was said so far.
         settings: of a turn.
-        uniforms: [B, max_intent_tokens], for temperatures above 0.
+        uniforms: [B, intent_tokens], for temperatures above 0.
         before: what is read before the transcript, or a context that has read it and is grown by it.
     """
     model = checkpoint.model
@@ -116,7 +126,7 @@ def write_intents(
         logits = prompt_logits(model, context, prompt)
         numbers = None if uniforms is None else uniforms.to(model.device)
         return write_text(
-            model, context, logits, settings.max_intent_tokens, settings.temperature, uniforms=numbers
+            model, context, logits, settings.intent_tokens, settings.temperature, uniforms=numbers
         )
 
 
