@@ -110,7 +110,6 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
         names += [
             "model",
             "intent",
-            "intent_form",
             "image",
             "intent_from_turn",
             "max_intent_tokens",
@@ -123,6 +122,8 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
         ]
     user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
     known = {name: getattr(config, name) for name in names}
+    if config.policy == "model":
+        known["intent_form"] = config.intent_form.name
     return known | {"user": user, "scorer": scorer, "versions": dict(sessions[0].versions)}
 
 
@@ -147,9 +148,10 @@ def agent_name(config: PlayConfig) -> str:
     """The agent in words: "oracle", "model=practice, intent=oracle"."""
     if config.policy != "model":
         return config.policy
-    usual = {"intent": "model", "image": "model", "intent_form": "free"}
-    parts = [f"{name}={getattr(config, name)}" for name in usual if getattr(config, name) != usual[name]]
-    return ", ".join([f"model={config.model}", *parts])
+    parts = {"intent": config.intent, "image": config.image}
+    named = [f"{name}={value}" for name, value in parts.items() if value != "model"]
+    form = config.intent_form.name
+    return ", ".join([f"model={config.model}", *named, *([f"intent_form={form}"] if form != "free" else [])])
 
 
 def session_count(config: EvaluateConfig) -> int:
@@ -198,4 +200,5 @@ def turn_settings(config: PlayConfig) -> TurnSettings:
     """The settings of a model's turn."""
     from editenv.agents.editor.turns import TurnSettings
 
-    return TurnSettings(**{field.name: getattr(config, field.name) for field in fields(TurnSettings)})
+    values = {field.name: getattr(config, field.name) for field in fields(TurnSettings)}
+    return TurnSettings(**values | {"intent_form": config.intent_form.name})

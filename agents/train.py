@@ -122,7 +122,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
         ValueError: a setting does not fit the others.
     """
     algorithm = config.algorithm
-    turn = _some(TurnSettings, algorithm, intent_form=config.intent_form)
+    turn = _some(TurnSettings, algorithm, intent_form=config.intent_form.name)
     rollout = replace(_some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts)
     check_trackers(config.report_to)
     own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}

@@ -42,6 +42,17 @@ class ScorerConfig:
 
 
 @dataclass(kw_only=True)
+class IntentFormConfig:
+    """How intents are written.
+
+    Attributes:
+        name: one in `editenv.worlds.studio.intents.FORMS`.
+    """
+
+    name: str
+
+
+@dataclass(kw_only=True)
 class SessionsConfig(CommandConfig):
     """Which sessions are played.
 
@@ -81,7 +92,7 @@ class PlayConfig(SessionsConfig):
         model: a shipped checkpoint, a run's folder or a checkpoint's; for policy=model, like all below.
         intent: "model" lets it write the intent, "oracle" gives the right one.
         image: "model" lets it generate the picture, "exact" carries the intent out by rules.
-        intent_form: in which right intents are given and carried out: "free", "rules" or "structured".
+        intent_form: in which right intents are given and carried out.
         intent_from_turn: first turn, from 1, at which an intent is written; before it the user's words serve.
         max_intent_tokens: most tokens of an intent, where its form does not need more.
         temperature: of the intent's tokens; 0 takes the likeliest.
@@ -96,7 +107,7 @@ class PlayConfig(SessionsConfig):
     model: str
     intent: str
     image: str
-    intent_form: str
+    intent_form: IntentFormConfig
     intent_from_turn: int
     max_intent_tokens: int
     temperature: float
@@ -162,8 +173,7 @@ class TrainConfig(SessionsConfig):
 
     Attributes:
         model: where to start: a shipped checkpoint, a run's folder or a checkpoint's.
-        intent_form: the one that the model was taught: "free", "rules" or "structured"; objectives that
-            imitate teach it.
+        intent_form: the one that the model was taught; objectives that imitate teach it.
         iterations: rollouts and updates.
         specs: sessions an iteration.
         rollouts: times each is played, G.
@@ -181,7 +191,7 @@ class TrainConfig(SessionsConfig):
     """
 
     model: str
-    intent_form: str
+    intent_form: IntentFormConfig
     iterations: int
     specs: int
     rollouts: int
@@ -270,6 +280,7 @@ def register() -> None:
     store.store(group="algorithm", name="algorithm_schema", node=AlgorithmConfig)
     store.store(group="user", name="user_schema", node=UserConfig)
     store.store(group="scorer", name="scorer_schema", node=ScorerConfig)
+    store.store(group="intent_form", name="intent_form_schema", node=IntentFormConfig)
     store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
     store.store(group="recipe", name="model_schema", node=ModelRecipe)
 
