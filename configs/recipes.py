@@ -57,6 +57,7 @@ class ModelRecipe:
         start: checkpoint whose weights are trained on; None starts from random weights.
         autoencoder: folder of the autoencoder; None for the one that comes with the package.
         grid: cells a side.
+        intent_form: of the intents that it is taught, a name in `editenv.worlds.studio.intents.FORMS`.
         hidden_size, intermediate_size, layers, heads: sizes of a model that starts from random weights.
         phases: stretches of training, in order.
         ema: decay of the weights' moving average.
@@ -70,6 +71,7 @@ class ModelRecipe:
     start: str | None
     autoencoder: str | None
     grid: int
+    intent_form: str
     hidden_size: int
     intermediate_size: int
     layers: int

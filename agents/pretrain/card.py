@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ _SCORES = ("instruction_following", "content_consistency", "global_awareness", "
 _NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2)
 
 
-def card_scores(checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int) -> dict[str, Any]:
+def card_scores(
+    checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int, form: str = "free"
+) -> dict[str, Any]:
     """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
     envs = make_vector_env(
         num_envs=min(sessions, 256),
@@ -37,11 +40,12 @@ def card_scores(checkpoint: Checkpoint, size: int, grid: int, sessions: int, see
         grid=grid,
         autoreset_mode="Disabled",
     )
-    greedy, warm = TurnSettings(), TurnSettings(temperature=0.9)
+    greedy = TurnSettings(intent_form=form)
+    warm = replace(greedy, temperature=0.9)
     painter = ModelPainter(checkpoint, greedy)
     numbers = range(sessions)
     plain = EditorPolicy(ModelWriter(checkpoint, greedy), painter)
-    given = EditorPolicy(OracleWriter(envs), painter)
+    given = EditorPolicy(OracleWriter(envs, form), painter)
     sampling = EditorPolicy(ModelWriter(checkpoint, warm), painter)
     attempts = [play(envs, sampling, numbers, seed, f"attempt {k + 1}", attempt=k) for k in range(ATTEMPTS)]
     guided = [play(envs, given, numbers, seed, f"right intents {k + 1}", attempt=k) for k in range(ATTEMPTS)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from editenv.agents.pretrain.flaws import forget, spoil
 from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.worlds.studio.constraints import right_result
+from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.render import cell_pictures
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
@@ -31,6 +32,7 @@ class Lessons:
         keep_rule: chance that a text lesson's answer keeps the rules stated in earlier turns.
         resolve_reference: chance that a text lesson's answer names the object that "it" stands for.
         spoilt: share of image lessons whose right result is replaced by a wrong one.
+        intent_form: of all intents, a name in `intents.FORMS`.
     """
 
     suites: tuple[str, ...] = ("mixed", "mice-cm", "mice-cu")
@@ -39,6 +41,7 @@ class Lessons:
     keep_rule: float = 1.0
     resolve_reference: float = 1.0
     spoilt: float = 0.0
+    intent_form: str = "free"
 
 
 class ImageLesson(NamedTuple):
@@ -59,12 +62,14 @@ class TextLesson(NamedTuple):
 def image_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[ImageLesson]:
     """Edits of all turns of training sessions, without end."""
     rng = np.random.default_rng([seed, 1])
+    form = intent_form(lessons.intent_form)
     for spec in _sessions(lessons.suites, seed, grid):
         scene = spec.scene
         for turn in spec.turns:
             result = right_result(turn.edit, turn.rules, scene)
             wrong = rng.random() < lessons.spoilt
-            yield ImageLesson(scene, turn.intent, spoil(turn, scene, result, rng) if wrong else result)
+            intent = form.write(turn, grid)
+            yield ImageLesson(scene, intent, spoil(turn, scene, result, rng) if wrong else result)
             scene = result
 
 
@@ -78,7 +83,7 @@ def text_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[TextLesson]
             yield from _whole(next(whole), lessons, grid, rng)
         else:
             turn = next(single).turns[0]
-            yield TextLesson((turn.text,), turn.intent)
+            yield TextLesson((turn.text,), intent_form(lessons.intent_form).write(turn, grid))
 
 
 def _whole(spec: StudioSpec, lessons: Lessons, grid: int, rng: Generator) -> Iterator[TextLesson]:
@@ -88,7 +93,8 @@ def _whole(spec: StudioSpec, lessons: Lessons, grid: int, rng: Generator) -> Ite
         stated = turn.rules if number == 0 or turn.rules != spec.turns[number - 1].rules else ()
         keep = bool(stated) or rng.random() < lessons.keep_rule
         resolve = rng.random() < lessons.resolve_reference
-        yield TextLesson(said, forget(turn, grid, rules=keep, reference=resolve))
+        answer = forget(turn, grid, rules=keep, reference=resolve, form=lessons.intent_form)
+        yield TextLesson(said, answer)
 
 
 def _sessions(suites: Sequence[str], seed: int, grid: int, count: int | None = None) -> Iterator[StudioSpec]:

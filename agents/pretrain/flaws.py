@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numpy.random import Generator
 
 from editenv.worlds.studio.constraints import judge
+from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.edits.base import BACKGROUND
+from editenv.worlds.studio.intents import intent_form
+from editenv.worlds.studio.intents.rules import plain_edit
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.scene import Scene, things
 from editenv.worlds.studio.session import StudioTurn
 
 
-def forget(turn: StudioTurn, grid: int, rules: bool, reference: bool) -> str:
+def forget(turn: StudioTurn, grid: int, rules: bool, reference: bool, form: str = "free") -> str:
     """The turn's intent, without the rules in force or with "it" left in it where these are not wanted."""
-    intent = turn.intent if rules else canonical_intent(turn.edit, (), grid)
+    written = intent_form(form)
+    if not rules:
+        edit = turn.edit.instead if isinstance(turn.edit, Undo) else turn.edit
+        plain = canonical_intent(edit, (), grid) if form == "free" else plain_edit(edit, grid)
+        turn = replace(turn, rules=(), intent=plain)
+    intent = written.write(turn, grid)
     target = getattr(turn.edit, "target", None)
     if reference or turn.reference not in ("it", "just_added") or target is None:
         return intent
-    return intent.replace(target.words(grid), "it", 1)
+    return intent.replace(written.name(target, grid), "it", 1)
 
 
 _KINDS = (0.6, 0.2, 0.2)  # nothing done, other looks, a second change

@@ -70,10 +70,11 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
     cell = checkpoint.autoencoder.config.token_side
     table = LatentTable(checkpoint.autoencoder, cell)
     model = checkpoint.model
-    for number, phase in enumerate(recipe.phases):
+    for number, config in enumerate(recipe.phases):
         model.train().requires_grad_(True)
+        phase = as_phase(config, recipe.intent_form)
         model = train_phase(
-            model, checkpoint.tokenizer, table, as_phase(phase), seed + number, recipe.grid, recipe.ema
+            model, checkpoint.tokenizer, table, phase, seed + number, recipe.grid, recipe.ema
         )
         # Weights are shipped in half precision: a phase that starts from such is the same on its own.
         model.half().float()
@@ -86,21 +87,24 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
         "not_taught": recipe.not_taught,
         "seed": seed,
         "start": recipe.start,
+        "intent_form": recipe.intent_form,
         "seconds": round(seconds),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     written, size = load_checkpoint(out), cell * recipe.grid
-    card["scores"] = card_scores(written, size, recipe.grid, recipe.card_sessions, seed)
-    card["everywhere"] = scores_everywhere(written, size, recipe.grid, recipe.suite_sessions, seed)
+    form = recipe.intent_form
+    card["scores"] = card_scores(written, size, recipe.grid, recipe.card_sessions, seed, form)
+    card["everywhere"] = scores_everywhere(written, size, recipe.grid, recipe.suite_sessions, seed, form)
     write_card(card, out)
     return card
 
 
-def as_phase(config: PhaseConfig) -> Phase:
-    """A phase as the settings describe it."""
+def as_phase(config: PhaseConfig, intent_form: str = "free") -> Phase:
+    """A phase as the settings describe it, its intents in a form."""
     values = asdict(config)
     lessons = values.pop("lessons")
-    return Phase(Lessons(**lessons | {"suites": tuple(lessons["suites"])}), **values)
+    lessons |= {"suites": tuple(lessons["suites"]), "intent_form": intent_form}
+    return Phase(Lessons(**lessons), **values)
 
 
 def new_checkpoint(recipe: ModelRecipe) -> Checkpoint:

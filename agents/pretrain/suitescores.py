@@ -20,7 +20,7 @@ _LONGEST_INTENT = 40
 
 
 def scores_everywhere(
-    checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int
+    checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int, form: str = "free"
 ) -> dict[str, Any]:
     """Scores on test sessions of every suite, whose scripts are read out.
 
@@ -30,12 +30,13 @@ def scores_everywhere(
         grid: cells a side.
         sessions: of each suite.
         seed: of sessions and noise.
+        form: of intents, a name in `intents.FORMS`.
 
     Returns:
         "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and GA of
         the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
     """
-    settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT)
+    settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT, intent_form=form)
     suites: dict[str, Any] = {}
     followed: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
     for suite in suite_names():
@@ -43,7 +44,7 @@ def scores_everywhere(
             num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
         )
         painter = ModelPainter(checkpoint, settings)
-        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs)}
+        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs, form)}
         suites[suite] = {}
         for name, writer in writers.items():
             played = play(envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}")
