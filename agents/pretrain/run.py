@@ -73,9 +73,7 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
     for number, config in enumerate(recipe.phases):
         model.train().requires_grad_(True)
         phase = as_phase(config, recipe.intent_form)
-        model = train_phase(
-            model, checkpoint.tokenizer, table, phase, seed + number, recipe.grid, recipe.ema
-        )
+        model = train_phase(model, checkpoint.tokenizer, table, phase, seed + number, recipe.grid, recipe.ema)
         # Weights are shipped in half precision: a phase that starts from such is the same on its own.
         model.half().float()
     seconds = time.perf_counter() - started
