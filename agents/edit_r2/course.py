@@ -75,7 +75,9 @@ class Course:
             session.scores[-1].instruction_following if lives else None
             for session, lives in zip(self.envs.sessions, alive, strict=True)
         ]
-        scores = torch.tensor([[float("nan") if value is None else value] * 2 for value in following]).double()
+        scores = torch.tensor(
+            [[float("nan") if value is None else value] * 2 for value in following]
+        ).double()
         valid = ~scores.isnan()
         keep = FILTERS[self.spending.filter](scores, valid, threshold=self.spending.filter_threshold).keep
         return (~keep[:, 1]).tolist()

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from editenv.agents.unified import Block, ImageBlock, TextBlock
 
 _ON_THE_LEFT = ("transcript_ids", "transcript_mask")
 _OF_THE_SESSION = ("group_id", "names")
+_TEXTS = ("_ids", "_mask", "text_log_prob")
 
 
 def real(block: TextBlock) -> Tensor:
@@ -31,22 +33,51 @@ def single_turns(sessions: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.flatten(0, 1) for name, value in sessions.items() if name not in _OF_THE_SESSION}
 
 
-def with_past(sessions: dict[str, Tensor]) -> dict[str, Tensor]:
+def join_rows(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Sessions [S, K, ...] of several parts under one another, [sum of S, longest K, ...].
+
+    Turns that a part lacks are as those of sessions that are over; texts are padded as in `stack_turns`.
+    """
+    return {name: torch.cat(_alike(name, [part[name] for part in parts])) for name in parts[0]}
+
+
+def with_past(sessions: dict[str, Tensor], index: Tensor | None = None) -> dict[str, Tensor]:
     """What came before each turn of sessions [S, K, ...], in K - 1 places that end with the turn before.
 
+    Args:
+        sessions: their tensors.
+        index: see `past_of`, [S, K, K - 1]; None where a row is one session.
+
     Returns:
-        `past_there` [S, K, K - 1], False where a place lies before the session's start; `past_source` [S, K,
-        K - 1, N, C]; `past_ids` and `past_mask` [S, K, K - 1, L], of the intents.
+        As `past_of`.
     """
     count, turns = sessions["source"].shape[:2]
-    place = torch.arange(turns)[:, None] + torch.arange(turns - 1) - (turns - 1)
-    there = (place >= 0).to(sessions["source"].device)
-    index = place.clamp(min=0)
+    if index is None:
+        place = torch.arange(turns)[:, None] + torch.arange(turns - 1) - (turns - 1)
+        row = torch.arange(count)[:, None, None] * turns
+        index = (row + place).masked_fill(place < 0, -1)
+    return past_of(sessions, index)
+
+
+def past_of(sessions: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    """What stands at places of sessions [S, K, ...], as what came before some turns.
+
+    Args:
+        sessions: their tensors.
+        index: [S, Q, P] for Q turns a row, flat places s * K + k; -1 for none.
+
+    Returns:
+        `past_there` [S, Q, P], False where there is nothing; `past_source` [S, Q, P, N, C]; `past_ids` and
+        `past_mask` [S, Q, P, L], of the intents.
+    """
+    index = index.to(sessions["source"].device)
+    there, index = index >= 0, index.clamp(min=0)
     return {
-        "past_there": there.expand(count, -1, -1),
-        "past_source": sessions["source"][:, index],
-        "past_ids": sessions["condition_ids"][:, index],
-        "past_mask": sessions["condition_mask"][:, index] & there[..., None],
+        "past_there": there,
+        "past_source": sessions["source"].flatten(0, 1)[index],
+        "past_ids": sessions["condition_ids"].flatten(0, 1)[index.to(sessions["condition_ids"].device)],
+        "past_mask": sessions["condition_mask"].flatten(0, 1)[index.to(sessions["condition_mask"].device)]
+        & there.to(sessions["condition_mask"].device)[..., None],
     }
 
 
@@ -85,5 +116,22 @@ def _stack(name: str, values: Sequence[Tensor]) -> Tensor:
     padded = []
     for value in values:
         missing = length - value.shape[1]
-        padded.append(torch.nn.functional.pad(value, (missing, 0) if before else (0, missing)))
+        padded.append(pad(value, (missing, 0) if before else (0, missing)))
     return torch.stack(padded, 1)
+
+
+def _alike(name: str, parts: Sequence[Tensor]) -> list[Tensor]:
+    """Parts [S, K, ...] with as many turns and tokens as the largest."""
+    turns = max(part.shape[1] for part in parts)
+    texts = parts[0].ndim == 3 and name.endswith(_TEXTS)
+    length = max(part.shape[2] for part in parts) if texts else 0
+    absent = float("nan") if name == "instruction_following" else 0
+    found = []
+    for part in parts:
+        missing = length - part.shape[2] if texts else 0
+        sides = (missing, 0) if name in _ON_THE_LEFT else (0, missing)
+        if texts:
+            part = pad(part, sides)
+        blank = part.new_full((len(part), turns - part.shape[1], *part.shape[2:]), absent)
+        found.append(torch.cat([part, blank], 1))
+    return found

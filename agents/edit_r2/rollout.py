@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from editenv.agents.edit_r2.choice import chosen
-from editenv.agents.edit_r2.padding import real, stack_turns, trimmed, with_past
+from editenv.agents.edit_r2.course import Course, course_of
+from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns, with_past
+from editenv.agents.edit_r2.places import Places, past_index
+from editenv.agents.edit_r2.played import Played, both, judged_turns
+from editenv.agents.edit_r2.spending import SpendSettings
+from editenv.agents.edit_r2.stages import mixed_first, others_like
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
@@ -63,6 +68,8 @@ class RolloutSettings:
         window_placement: a name in PLACEMENTS.
         window_every: iterations that a sliding window rests at a step.
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
+        temperature_end: of the last iteration, on a straight line from the turn's; None keeps that one.
+        spending: where turns go that failed sessions would waste.
 
     Raises:
         ValueError: a name is not known, or the window leaves the time grid.
@@ -80,6 +87,8 @@ class RolloutSettings:
     window_placement: str = "random"
     window_every: int = 25
     shared_noise: bool = False
+    temperature_end: float | None = None
+    spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         chosen("behaviour", self.behaviour, BEHAVIOURS)
@@ -87,6 +96,8 @@ class RolloutSettings:
         chosen("window_placement", self.window_placement, PLACEMENTS)
         if self.window_every < 1:
             raise ValueError(f"window_every is {self.window_every}, expected 1 or more")
+        if self.temperature_end is not None and not self.temperature_end > 0:
+            raise ValueError(f"temperature_end is {self.temperature_end}, expected above 0 or null")
         if self.window < 0 or not 0 <= self.window_low <= self.window_high <= self.turn.steps - self.window:
             raise ValueError(
                 f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected 0 or "
@@ -99,14 +110,17 @@ class Rollout:
     """Finished sessions and their tensors, S sessions of at most K turns.
 
     Attributes:
-        sessions: the S sessions, rows of a spec side by side.
+        sessions: the S sessions, rows of a spec side by side; further attempts of their rows are not here.
         tensors: by name, each [S, K, ...] except group_id [S]; see `collect`.
         fallbacks: share of written intents that fell back to the user's words.
+        places: which turn of which attempt each place of the tensors holds; None where column k of each row
+            is turn k of its session, and `rollouts` rows are a spec's.
     """
 
     sessions: tuple[Session, ...]
     tensors: dict[str, Tensor]
     fallbacks: float
+    places: Places | None = None
 
 
 def collect(
@@ -137,31 +151,64 @@ def collect(
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
     numbers, names = numbers[rows], names[rows]
-    observations, _ = envs.reset(seed=seed, options={"sessions": numbers})
+    everyone, first = range(len(numbers)), settings.spending.first_rollouts
+    if not first:
+        played = _play(checkpoint, envs, settings, numbers, names, everyone, watch)
+    else:
+        early = [row for row in everyone if names[row][3] < first]
+        late = [row for row in everyone if names[row][3] >= first]
+        begun = _play(checkpoint, others_like(envs, len(early)), settings, numbers, names, early, watch)
+        given = mixed_first(begun.tensors["reward"], begun.tensors["valid"], begun.places, early, len(late))
+        for row, number in zip(late, given, strict=True):
+            numbers[row] = number
+        ended = _play(checkpoint, others_like(envs, len(late)), settings, numbers, names, late, watch)
+        played = both(begun, ended, [*early, *late])
+    stacked, places = played.tensors, played.places if settings.spending.unusual else None
+    if settings.turn.interleaved:
+        stacked |= with_past(
+            stacked, None if places is None else past_index(places, *stacked["reward"].shape)
+        )
+    stacked["group_id"], stacked["names"] = torch.tensor(numbers), torch.tensor(names)
+    return Rollout(played.sessions, stacked, sum(played.fallen) / max(len(played.fallen), 1), places)
+
+
+def _play(
+    checkpoint: Checkpoint,
+    envs: MICEEditVectorEnv,
+    settings: RolloutSettings,
+    numbers: Sequence[int],
+    names: Sequence[tuple[int, ...]],
+    rows: Sequence[int],
+    watch: Stopwatch,
+) -> Played:
+    """All turns of some rows of the numbers and names; there are as many environments."""
+    numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
+    observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
+    first, columns = envs.sessions, envs.director.world.max_turns
+    course = course_of(envs, settings.spending, numbers, rows)
     turns: list[dict[str, Tensor]] = []
     lived, fallbacks = [], []
-    for turn in range(envs.director.world.max_turns):
-        alive = [session.ending is None for session in envs.sessions]
+    for column in range(columns):
+        alive = course.alive
         if not any(alive):
             break
         if settings.behaviour == "oracle":
-            tensors, actions = taught_turn(checkpoint, envs, observations, settings.turn, turn)
-            fallen: list[bool] = []
+            tensors, actions = taught_turn(checkpoint, envs, observations, settings.turn, column)
+            fallen: list[bool | None] = [None] * len(rows)
         else:
-            tensors, actions, fallen = _turn(checkpoint, observations, settings, names, turns, watch)
+            tensors, actions, fallen = _turn(checkpoint, observations, settings, names, course, turns, watch)
+        playing = [p.turn if lives else None for p, lives in zip(course.next, alive, strict=True)]
+        lived.append((envs.sessions, playing))
         with watch.phase("scoring"):
             observations, *_ = envs.step(actions)
+            turned = course.played(alive, column, columns)
+        observations = observations if turned is None else turned
         turns.append(tensors)
-        lived.append(alive)
-        # Before `intent_from_turn` nothing is written that could fall back.
-        fallbacks += [fell for fell, lives in zip(fallen, alive, strict=bool(fallen)) if lives]
+        fallbacks += [fell for fell, lives in zip(fallen, alive, strict=True) if lives and fell is not None]
     # Only now: deferred scores come with the last turn.
-    judged = [_judged(envs.sessions, alive, turn) for turn, alive in enumerate(lived)]
+    judged = [judged_turns(*turn) for turn in lived]
     stacked = stack_turns([tensors | scores for tensors, scores in zip(turns, judged, strict=True)])
-    if settings.turn.interleaved:
-        stacked |= with_past(stacked)
-    stacked["group_id"], stacked["names"] = torch.tensor(numbers), torch.tensor(names)
-    return Rollout(envs.sessions, stacked, sum(fallbacks) / max(len(fallbacks), 1))
+    return Played(first, stacked, fallbacks, course.places)
 
 
 def _turn(
@@ -169,19 +216,26 @@ def _turn(
     observations: Observations,
     settings: RolloutSettings,
     names: Sequence[tuple[int, ...]],
+    course: Course,
     earlier: Sequence[dict[str, Tensor]],
     watch: Stopwatch,
-) -> tuple[dict[str, Tensor], dict[str, Any], list[bool]]:
-    """One turn of all rows: its tensors, the actions and which intents fell back."""
-    turn = len(earlier)
+) -> tuple[dict[str, Tensor], dict[str, Any], list[bool | None]]:
+    """One turn of all rows: its tensors, the actions and which intents fell back, None where none was written."""
+    column = len(earlier)
     with watch.phase("image"):
         source = encode(checkpoint, observations["image"])
-    past = _past(earlier) if settings.turn.interleaved else []
+    past = _past(earlier, course) if settings.turn.interleaved else []
     with watch.phase("intent"):
         before = [*past, ImageBlock(source)] if settings.turn.interleaved else []
-        text, intents, fallen = _intents(checkpoint, observations, settings.turn, names, turn, before)
+        writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
+        text, intents, fallen = _intents(
+            checkpoint, observations, settings.turn, names, column, writes, before
+        )
+    starts = [(*name, column, _START) for name in names]
+    if settings.shared_noise:
+        starts = [(*name[:2], p.group, p.turn, _START) for name, p in zip(names, course.next, strict=True)]
     with watch.phase("image"):
-        drawn, pictures = _picture(checkpoint, source, intents, settings, names, turn, past)
+        drawn, pictures = _picture(checkpoint, source, intents, settings, names, starts, column, past)
     return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
 
 
@@ -191,11 +245,11 @@ def _picture(
     intents: Sequence[str],
     settings: RolloutSettings,
     names: Sequence[tuple[int, ...]],
-    turn: int,
+    starts: Sequence[tuple[int, ...]],
+    column: int,
     past: Sequence[Block],
 ) -> tuple[dict[str, Tensor], NDArray[np.uint8]]:
     velocity = conditioned(checkpoint, source, intents, settings.turn, past)
-    starts = [(*(name[:3] if settings.shared_noise else name), turn, _START) for name in names]
     shape = tuple(source.shape[1:])
     noise = normals(starts, shape).to(source.device)
     condition = intent_block(checkpoint.tokenizer, intents)
@@ -203,8 +257,8 @@ def _picture(
     if settings.window == 0:
         image = sample_ode(velocity, noise, settings.turn.times())
         return tensors | {"image": image}, np.stack(decode(checkpoint, image))
-    steps = normals([(*name, turn, _STEP) for name in names], (settings.window, *shape))
-    places = uniforms([(*name, turn, _WINDOW) for name in names], 1)[:, 0]
+    steps = normals([(*name, column, _STEP) for name in names], (settings.window, *shape))
+    places = uniforms([(*name, column, _WINDOW) for name in names], 1)[:, 0]
     sample = sample_window(
         velocity,
         noise,
@@ -233,52 +287,40 @@ def _intents(
     observations: Observations,
     settings: TurnSettings,
     names: Sequence[tuple[int, ...]],
-    turn: int,
+    column: int,
+    writes: Sequence[bool],
     before: Sequence[Block],
-) -> tuple[dict[str, Tensor], list[str], list[bool]]:
+) -> tuple[dict[str, Tensor], list[str], list[bool | None]]:
     transcripts = observations["transcript"]
     prompt = transcript_block(checkpoint.tokenizer, transcripts)
     text = {"transcript_ids": prompt.ids, "transcript_mask": real(prompt)}
-    if turn + 1 < settings.intent_from_turn:
+    if not any(writes):
         nothing = torch.zeros(len(names), 1)
         text |= {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
-        return text, list(observations["instruction"]), []
-    numbers = uniforms([(*name, turn, _TEXT) for name in names], settings.intent_tokens)
+        return text, list(observations["instruction"]), [None] * len(names)
+    numbers = uniforms([(*name, column, _TEXT) for name in names], settings.intent_tokens)
     written = write_intents(checkpoint, transcripts, settings, numbers, before)
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
-    return text, intents, fallen
+    if all(writes):
+        return text, intents, list(fallen)
+    there = torch.tensor(writes, device=written.mask.device)[:, None]
+    text |= {"intent_mask": written.mask & there, "text_log_prob": written.log_prob * there}
+    said = observations["instruction"]
+    intents = [intent if own else word for intent, own, word in zip(intents, writes, said, strict=True)]
+    return text, intents, [fell if own else None for fell, own in zip(fallen, writes, strict=True)]
 
 
-def _past(turns: Sequence[dict[str, Tensor]]) -> list[Block]:
-    """Earlier pictures and intents of rows that are all at the same turn."""
-    blocks: list[Block] = []
-    for turn in turns:
-        intent = trimmed(turn["condition_ids"], turn["condition_mask"])
-        blocks += [ImageBlock(turn["source"]), intent.to(turn["source"].device)]
-    return blocks
-
-
-def _judged(sessions: Sequence[Session], alive: Sequence[bool], turn: int) -> dict[str, Tensor]:
-    """Rewards and what the filter reads, of one turn; NaN and not valid where unscored.
-
-    A session that is over has no reward left to earn: 0, not NaN, so that returns are known.
-    """
-    scored = [
-        session.scores[turn] if lives and session.scores[turn].scored else None
-        for session, lives in zip(sessions, alive, strict=True)
-    ]
-    following = [None if scores is None else scores.instruction_following for scores in scored]
-    return {
-        "reward": torch.tensor(
-            [
-                s.reward if s is not None else float("nan") if lives else 0.0
-                for s, lives in zip(scored, alive, strict=True)
-            ],
-            dtype=torch.float64,
-        ),
-        "instruction_following": torch.tensor(
-            [float("nan") if value is None else value for value in following], dtype=torch.float64
-        ),
-        "valid": torch.tensor([s is not None for s in scored]),
-    }
+def _past(turns: Sequence[dict[str, Tensor]], course: Course) -> list[Block]:
+    """Pictures and intents before the turn that each row plays next."""
+    if not turns:
+        return []
+    kept = ("source", "condition_ids", "condition_mask")
+    device = turns[0]["source"].device
+    stacked = stack_turns([{name: turn[name].to(device) for name in kept} for turn in turns])
+    local = {row: here for here, row in enumerate(course.rows)}
+    index = torch.full((len(local), 1, len(turns)), -1)
+    for here, place in enumerate(course.next):
+        for back, (row, column) in enumerate(reversed(place.past)):
+            index[here, 0, -1 - back] = local[row] * len(turns) + column
+    return past_blocks({name: value[:, 0] for name, value in past_of(stacked, index).items()})

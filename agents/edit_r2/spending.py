@@ -71,9 +71,13 @@ def check_spending(
     """
     first = spending.first_rollouts
     if first and not 2 <= first < rollouts:
-        raise ValueError(f"first_rollouts is {first}, expected 0, or 2 to {rollouts - 1} of {rollouts} rollouts")
+        raise ValueError(
+            f"first_rollouts is {first}, expected 0, or 2 to {rollouts - 1} of {rollouts} rollouts"
+        )
     if spending.unusual and behaviour == "oracle":
-        raise ValueError(f"behaviour is 'oracle' with {spending.unusual[0]}, expected 'policy': it never fails")
+        raise ValueError(
+            f"behaviour is 'oracle' with {spending.unusual[0]}, expected 'policy': it never fails"
+        )
     if spending.stop_failed and advantage == "fused":
         raise ValueError("advantage is 'fused' with stop_failed=true, expected one that reads rewards alone")
 

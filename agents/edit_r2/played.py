@@ -1,0 +1,58 @@
+"""What some rows of a rollout have played, how it was judged, and two such parts in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from editenv.agents.edit_r2.padding import join_rows
+from editenv.agents.edit_r2.places import At, Place
+from editenv.session import Session
+
+
+class Played(NamedTuple):
+    """What some rows have played; `fallen` has an entry for each intent that was written."""
+
+    sessions: tuple[Session, ...]
+    tensors: dict[str, Tensor]
+    fallen: list[bool]
+    places: dict[At, Place]
+
+
+def both(one: Played, other: Played, rows: Sequence[int]) -> Played:
+    """Two parts of a rollout, whose rows are given one after the other, in the rows' order."""
+    order = sorted(range(len(rows)), key=lambda at: rows[at])
+    sessions = (*one.sessions, *other.sessions)
+    joined = join_rows([one.tensors, other.tensors])
+    return Played(
+        tuple(sessions[at] for at in order),
+        {name: value[order] for name, value in joined.items()},
+        one.fallen + other.fallen,
+        one.places | other.places,
+    )
+
+
+def judged_turns(sessions: Sequence[Session], turns: Sequence[int | None]) -> dict[str, Tensor]:
+    """Rewards and what the filter reads, of a turn of each session; NaN and not valid where unscored.
+
+    A session that is over (None) has no reward left to earn: 0, not NaN, so that returns are known.
+    """
+    scored = [
+        session.scores[turn] if turn is not None and session.scores[turn].scored else None
+        for session, turn in zip(sessions, turns, strict=True)
+    ]
+    following = [None if scores is None else scores.instruction_following for scores in scored]
+    rewards = [
+        s.reward if s is not None else 0.0 if turn is None else math.nan
+        for s, turn in zip(scored, turns, strict=True)
+    ]
+    known = [math.nan if value is None else value for value in following]
+    return {
+        "reward": torch.tensor(rewards, dtype=torch.float64),
+        "instruction_following": torch.tensor(known, dtype=torch.float64),
+        "valid": torch.tensor([s is not None for s in scored]),
+    }
