@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.edit_r2.credit import CreditSettings
+from editenv.agents.edit_r2.curriculum import check_curriculum
 from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
 from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
@@ -25,6 +26,7 @@ from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.report.curves import learning_curves
 from editenv.agents.threads import use_threads
@@ -94,6 +96,8 @@ def train(config: TrainConfig) -> TrainResult:
         )
     held_out = held_out_envs(config)
     checkpoint = load_checkpoint(config.model)
+    check_curriculum(settings.rollout.curriculum, envs)
+    check_room(checkpoint, envs, settings.rollout.turn)
     with process().main_process_first():
         resumed = _checkpoint_of(config)
     watcher = Watcher(config, partial(candidate, checkpoint, settings.rollout.turn), held_out)

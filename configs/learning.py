@@ -48,6 +48,8 @@ class AlgorithmConfig:
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through what precedes intent and picture too.
         text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
+        curriculum: pairs [iteration, turns]: from that iteration on sessions are played to so many turns;
+            empty for whole sessions.
     """
 
     objective: str
@@ -95,3 +97,4 @@ class AlgorithmConfig:
     max_intent_tokens: int
     context_gradient: bool
     text_scope: str
+    curriculum: list[list[int]]

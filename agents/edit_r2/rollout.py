@@ -17,6 +17,7 @@ from torch import Tensor
 
 from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.course import Course, course_of
+from editenv.agents.edit_r2.curriculum import Stages, check_stages, turns_at
 from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns, with_past
 from editenv.agents.edit_r2.places import Places, past_index
 from editenv.agents.edit_r2.played import Played, both, judged_turns
@@ -68,6 +69,7 @@ class RolloutSettings:
         window_placement: a name in PLACEMENTS.
         window_every: iterations that a sliding window rests at a step.
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
+        curriculum: to how many turns sessions are played, by iteration; see `check_stages`.
         temperature_end: of the last iteration, on a straight line from the turn's; None keeps that one.
         spending: where turns go that failed sessions would waste.
 
@@ -87,6 +89,7 @@ class RolloutSettings:
     window_placement: str = "random"
     window_every: int = 25
     shared_noise: bool = False
+    curriculum: Stages = ()
     temperature_end: float | None = None
     spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
@@ -94,6 +97,7 @@ class RolloutSettings:
         chosen("behaviour", self.behaviour, BEHAVIOURS)
         chosen("sampler", self.sampler, SAMPLERS)
         chosen("window_placement", self.window_placement, PLACEMENTS)
+        check_stages(self.curriculum)
         if self.window_every < 1:
             raise ValueError(f"window_every is {self.window_every}, expected 1 or more")
         if self.temperature_end is not None and not self.temperature_end > 0:
@@ -184,7 +188,8 @@ def _play(
     """All turns of some rows of the numbers and names; there are as many environments."""
     numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
-    first, columns = envs.sessions, envs.director.world.max_turns
+    columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
+    first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
     turns: list[dict[str, Tensor]] = []
     lived, fallbacks = [], []

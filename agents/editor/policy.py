@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from editenv.agents.baselines.oracle import studio_turn
 from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
 from editenv.agents.editor.history import Past, history_blocks
 from editenv.agents.editor.noise import normals, uniforms
+from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
 from editenv.agents.unified import Block, ImageBlock
 from editenv.named import chosen
@@ -255,9 +256,16 @@ def editor_policy(
         settings: of a turn.
 
     Raises:
-        ValueError: a name is not known, or the exact painter is to play pictures that are no studio scenes.
+        ValueError: a name is not known, the sessions are longer than the model's positions, or the exact
+            painter is to play pictures that are no studio scenes.
     """
-    load = cache(partial(load_checkpoint, model))
+
+    @cache
+    def load() -> Checkpoint:
+        checkpoint = load_checkpoint(model)
+        check_room(checkpoint, envs, settings)
+        return checkpoint
+
     writers: dict[str, Callable[[], Writer]] = {
         "model": lambda: ModelWriter(load(), settings),
         "oracle": lambda: OracleWriter(envs, settings.intent_form),
