@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from editenv.types import SCORE_NAMES
 from editenv.worlds.records.session import TASKS
+from editenv.yamlread import read_yaml
 
 FOLDER = Path(__file__).parent / "error_models"
 
@@ -67,19 +67,19 @@ class ErrorModel:
 
 
 def open_error_model(model: str | Mapping[str, Any]) -> ErrorModel:
-    """The error model that a name, the path of a TOML file, or a mapping of the same form describes.
+    """The error model that a name, the path of a YAML file, or a mapping of the same form describes.
 
     Raises:
         ValueError: there is none of that name, or a key or value is not as expected.
     """
     if not isinstance(model, str):
         return _error_model("own", model)
-    path = FOLDER / f"{model}.toml" if (FOLDER / f"{model}.toml").is_file() else Path(model)
+    path = FOLDER / f"{model}.yaml" if (FOLDER / f"{model}.yaml").is_file() else Path(model)
     if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise ValueError(f"error model {model!r} is not known, expected {shipped}, a TOML file or a mapping")
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise ValueError(f"error model {model!r} is not known, expected {shipped}, a YAML file or a mapping")
     try:
-        return _error_model(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+        return _error_model(path.stem, read_yaml(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"error model {model!r}: {error}") from error
 

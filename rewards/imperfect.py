@@ -39,7 +39,7 @@ class ImperfectScorer:
         weights: of the reward, of the truth's too.
         base: name of the scorer that tells the truth.
         base_settings: its settings.
-        errors: name of an error model that comes with the package, path of a TOML file, or its mapping.
+        errors: name of an error model that comes with the package, path of a YAML file, or its mapping.
         seed: of the errors; judges with other seeds err elsewhere, equally often.
 
     Raises:

@@ -1,14 +1,15 @@
-"""Personas: how somebody speaks, apart from what they want. One TOML file each."""
+"""Personas: how somebody speaks, apart from what they want. One YAML file each."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
+
+from editenv.yamlread import read_yaml
 
 MOODS = ("ask", "again", "repair", "mind")
 """Why something is said: a wish, once more what failed, damage to be put right, a change of mind."""
@@ -56,7 +57,7 @@ class Persona:
 def persona_names() -> list[str]:
     """Names of all personas."""
     found = files(__package__).joinpath("personas").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in found if file.name.endswith(".toml"))
+    return sorted(file.name.removesuffix(".yaml") for file in found if file.name.endswith(".yaml"))
 
 
 @lru_cache(maxsize=32)
@@ -70,12 +71,12 @@ def load_persona(name: str) -> Persona:
         near = get_close_matches(name, persona_names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"persona {name!r} is not known, {hint}expected one of {', '.join(persona_names())}")
-    text = files(__package__).joinpath("personas", f"{name}.toml").read_text(encoding="utf-8")
-    return persona_from_table(tomllib.loads(text) | {"name": name})
+    text = files(__package__).joinpath("personas", f"{name}.yaml").read_text(encoding="utf-8")
+    return persona_from_table(read_yaml(text) | {"name": name})
 
 
 def persona_from_table(table: Mapping[str, Any]) -> Persona:
-    """A persona from a TOML file's table, or from JSON values, with its name under "name".
+    """A persona from a YAML file, or from JSON values, with its name under "name".
 
     Raises:
         ValueError: a key is missing or unknown, or a value is not in its range; names the persona.

@@ -19,7 +19,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from editenv.agents.baselines.sb3 import SessionFeatures
 
-SUITE = "turns = 1\nobjects = [2, 5]\nreference = { share = 0.0 }\ntasks = { background_change = 1 }\n"
+SUITE = "turns: 1\nobjects: [2, 5]\nreference: {share: 0.0}\ntasks: {background_change: 1}\n"
 STEPS = 25_600
 _SHOWN = 3_200
 
@@ -43,7 +43,7 @@ class _Followed(BaseCallback):
 def learn(steps: int = STEPS, seed: int = 0) -> list[float]:
     """Trains MaskablePPO from nothing; 1.0 or 0.0 for each turn played, in order."""
     with TemporaryDirectory() as folder:
-        suite = Path(folder, "backgrounds.toml")
+        suite = Path(folder, "backgrounds.yaml")
         suite.write_text(SUITE)
         envs = make_vec_env(
             lambda: gym.make("editenv:MICEEditTools-v0", suite=str(suite), tokens=16), n_envs=16, seed=seed

@@ -10,8 +10,8 @@ SHORT = dict(zip(PARTS, ("IF", "CC", "GA"), strict=True))
 
 _INTRO = """# Suites
 
-A suite says which sessions are drawn; `suite=NAME` chooses one. Each is a TOML file in
-`editenv/worlds/studio/suites`, and `suite=PATH.toml` takes a file of one's own. This page was written, with
+A suite says which sessions are drawn; `suite=NAME` chooses one. Each is a YAML file in
+`editenv/worlds/studio/suites`, and `suite=PATH.yaml` takes a file of one's own. This page was written, with
 its pictures, by
 
 ```bash

@@ -203,15 +203,15 @@ def test_every_shipped_model_opens_and_says_so_in_the_version(name):
 
 
 def test_a_file_of_ones_own_is_read(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text("votes = 1\n[scores.global_awareness]\nmiss = 0.5\n", encoding="utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text("votes: 1\nscores: {global_awareness: {miss: 0.5}}\n", encoding="utf-8")
     assert open_error_model(str(path)).rates("global_awareness", "x").miss == 0.5
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"errors": "perfect"}, "error model 'perfect' is not known, expected tint, typical, yes, a TOML"),
+        ({"errors": "perfect"}, "error model 'perfect' is not known, expected tint, typical, yes, a YAML"),
         ({"errors": {"vote": 1}}, "error model has no 'vote', expected some of votes"),
         ({"errors": {"votes": 0}}, "votes is 0"),
         ({"errors": {"scores": {"beauty": {}}}}, "scores has no 'beauty'"),

@@ -30,7 +30,7 @@ class Said:
     """One speech act.
 
     Attributes:
-        act: its name in phrases.toml.
+        act: its name in phrases.yaml.
         slots: the words in each of its slots.
         behind: do its words stand behind the sentence that they go with?
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
@@ -14,6 +13,7 @@ from editenv.worlds.studio.edits import Each, Edit, Undo
 from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.words import EXTREMES, NUMBERS, ORDINALS, REGIONS, new_object, plural
+from editenv.yamlread import read_yaml
 
 LARGEST_GRID = 5
 LEAVE_ALONE = "leave the image as it is"
@@ -29,8 +29,8 @@ FORM_WORDS = ("task", "target")
 @lru_cache(maxsize=1)
 def _phrases() -> dict[str, dict[str, Any]]:
     read: dict[str, dict[str, Any]] = {}
-    for name in ("phrases.toml", "phrases_rules.toml"):
-        read |= tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    for name in ("phrases.yaml", "phrases_rules.yaml"):
+        read |= read_yaml(files(__package__).joinpath(name).read_text(encoding="utf-8"))
     return read
 
 
@@ -42,7 +42,7 @@ def add_sentences(act: str, sentences: Mapping[str, Any]) -> None:
 
     Args:
         act: its name; that of a task or of a rule's `act`.
-        sentences: as one table of phrases.toml: "train" and "test", and "intent" for a task.
+        sentences: as one entry of phrases.yaml: "train" and "test", and "intent" for a task.
 
     Raises:
         ValueError: the act is there already with other sentences, or "train" or "test" is missing or empty.

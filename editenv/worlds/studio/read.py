@@ -206,7 +206,7 @@ _READERS: dict[str, _Reader] = {
 
 
 def sentence(pattern: str, **more: str) -> re.Pattern[str]:
-    """A pattern of phrases.toml as a regular expression over plain words, one group a slot.
+    """A pattern of phrases.yaml as a regular expression over plain words, one group a slot.
 
     Args:
         pattern: with its slots in braces.

@@ -10,26 +10,26 @@ from editenv.worlds.studio.language import add_sentences
 from editenv.worlds.studio.suites import load_suite
 from editenv.worlds.studio.world import StudioWorld
 
-SUITE = "turns = 2\nobjects = [3, 4]\nreference = { share = 0.0 }\ntasks = { subject_remove = 1 }\n"
+SUITE = "turns: 2\nobjects: [3, 4]\nreference: {share: 0.0}\ntasks: {subject_remove: 1}\n"
 
 
 def test_a_suite_in_a_file_is_named_by_its_path(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
+    path = tmp_path / "mine.yaml"
     path.write_text(SUITE)
     world = StudioWorld(str(path))
     spec = world.session("test", 3, 0)
     assert (spec.suite, spec.turn_count, world.max_turns) == ("mine", 2, 2)
     assert {turn.edit.task for turn in spec.turns} == {"subject_remove"}
-    path.write_text(SUITE.replace("turns = 2", "turns = 3"))
+    path.write_text(SUITE.replace("turns: 2", "turns: 3"))
     assert load_suite(str(path)).turns == 3
 
 
 def test_files_that_are_missing_or_wrong_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"suite is '.*none\.toml', which is no file"):
-        load_suite(str(tmp_path / "none.toml"))
-    path = tmp_path / "mine.toml"
-    path.write_text(SUITE.replace("turns = 2", "turns = 0"))
-    with pytest.raises(ValueError, match=r"suite mine\.toml: key 'turns' is 0"):
+    with pytest.raises(ValueError, match=r"suite is '.*none\.yaml', which is no file"):
+        load_suite(str(tmp_path / "none.yaml"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(SUITE.replace("turns: 2", "turns: 0"))
+    with pytest.raises(ValueError, match=r"suite mine\.yaml: key 'turns' is 0"):
         load_suite(str(path))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
@@ -18,6 +17,7 @@ from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite, suite_names
 from editenv.worlds.studio.words import plural
 from editenv.worlds.studio.world import StudioWorld
+from editenv.yamlread import read_yaml
 from tests.studio_play import right_scenes
 
 TRAINED = [name for name in suite_names() if load_suite(name).held_out != "allow"]
@@ -37,8 +37,8 @@ def said(split: str) -> set[str]:
 def test_no_act_is_in_two_files() -> None:
     """Fails where one table of sentences hides another one of the same name."""
     folder = files("editenv.worlds.studio")
-    names = [p for p in folder.iterdir() if p.name.startswith("phrases") and p.name.endswith(".toml")]
-    acts = [act for path in names for act in tomllib.loads(path.read_text(encoding="utf-8"))]
+    names = [p for p in folder.iterdir() if p.name.startswith("phrases") and p.name.endswith(".yaml")]
+    acts = [act for path in names for act in read_yaml(path.read_text(encoding="utf-8"))]
     assert len(names) == 2 and len(acts) == len(set(acts))
     assert sorted(acts) == sorted(speech_acts())
 

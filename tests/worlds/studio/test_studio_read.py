@@ -19,7 +19,7 @@ SCENE = Scene((STARS[0], None, STARS[1], Thing("square", "green"), *[None] * 4, 
 @pytest.mark.parametrize("grid", [2, 3, 4, 5])
 @pytest.mark.parametrize("suite", suite_names())
 def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, grid: int) -> None:
-    """Fails where an intent lacks a rule or a referent, or where a pattern of phrases.toml is not read."""
+    """Fails where an intent lacks a rule or a referent, or where a pattern of phrases.yaml is not read."""
     world = StudioWorld(suite, size=64, grid=grid)
     for split in SPLITS:
         for index in range(60):

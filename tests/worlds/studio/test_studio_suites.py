@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {
 }
 
 BROKEN: list[tuple[dict[str, Any], str]] = [
-    ({"turns": 0}, r"suite x\.toml: key 'turns' is 0, expected a whole number of 1 or more"),
+    ({"turns": 0}, r"suite x\.yaml: key 'turns' is 0, expected a whole number of 1 or more"),
     ({"turns": "3"}, "key 'turns' is '3'"),
     ({"max_turns": 2}, "key 'max_turns' is 2, expected a whole number of 3 or more"),
     ({"objects": [5, 2]}, r"key 'objects' is \[5, 2\], expected a smallest and a largest number"),
@@ -46,14 +46,14 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"tasks": {}}, "key 'tasks' is {}, expected at least one task"),
     ({"tasks": {"subject_add": 0}}, "key 'tasks.subject_add' is 0, expected a weight above 0"),
     ({"tasks": {"subject_ad": 1}}, "key 'tasks.subject_ad' is 1, expected one of the keys"),
-    ({"reference": 0.5}, "key 'reference' is 0.5, expected a table"),
+    ({"reference": 0.5}, "key 'reference' is 0.5, expected keys and values"),
     ({"reference": {"share": 2}}, "key 'reference.share' is 2"),
     ({"reference": {"share": 1, "kinds": ["up"]}}, "key 'reference.kinds' is 'up', expected one of"),
     ({"reference": {"often": 1}}, "key 'reference.often'"),
     ({"rules": [{"family": "protect"}]}, "key 'rules'.*expected the keys family, share and turns"),
     ({"rules": [{"family": "x", "share": 1, "turns": []}]}, "key 'rules.family' is 'x', expected one of"),
     ({"rules": [{"family": "limit", "share": 1, "turns": [3]}]}, "key 'rules.turns'.*turns from 0 to 2"),
-    ({"rules": {"family": "limit"}}, "key 'rules'.*expected a list of tables"),
+    ({"rules": {"family": "limit"}}, "key 'rules'.*expected a list of mappings"),
     ({"rule": {"share": 1, "turns": [0]}}, "key 'rule'.*expected either rule or rules"),
     ({"colour": 1}, "key 'colour' is 1, expected one of the keys"),
 ]
@@ -71,7 +71,7 @@ def test_broken_files_are_named(change: dict[str, Any], message: str) -> None:
     """Fails where a file with a mistake makes a suite, or the error does not say where to look."""
     with pytest.raises(ValueError, match=message):
         read_suite("x", GOOD | change)
-    with pytest.raises(ValueError, match=r"suite x\.toml: key"):
+    with pytest.raises(ValueError, match=r"suite x\.yaml: key"):
         read_suite("x", GOOD | change)
 
 

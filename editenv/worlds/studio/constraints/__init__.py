@@ -1,7 +1,7 @@
 """Rules that stay in force after the turn in which they were stated, one file a family.
 
 To add a family, write a frozen dataclass with the members of `Rule` in a file of its own, name it in RULES,
-and give its speech act sentences in phrases.toml.
+and give its speech act sentences in phrases.yaml.
 
 Order of precedence: the later rule wins over an earlier one that cannot be kept beside it; an exception lasts
 one turn; a rule that forbids wins over an instruction, which is then impossible and leaves the picture alone.

@@ -1,7 +1,7 @@
 """Ways to point at an object: which objects each can mean, and the words it needs.
 
 To add a way of pointing, write a function that lists what it can point at, name it in REFERENCES and give it
-words in ../phrases_rules.toml.
+words in ../phrases_rules.yaml.
 """
 
 from __future__ import annotations

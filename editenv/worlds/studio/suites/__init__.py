@@ -1,9 +1,8 @@
-"""Named suites, one TOML file each: what kind of sessions an evaluation or a training is made of."""
+"""Named suites, one YAML file each: what kind of sessions an evaluation or a training is made of."""
 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ from editenv.worlds.studio.proposals import PROPOSALS
 from editenv.worlds.studio.proposals.references import POINTING
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites.reading import HELD_OUT, RuleEntry, SuiteReader
+from editenv.yamlread import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,18 @@ class Suite:
 def suite_names() -> list[str]:
     """Names of all suites."""
     return sorted(
-        f.name.removesuffix(".toml") for f in files(__package__).iterdir() if f.name.endswith(".toml")
+        f.name.removesuffix(".yaml") for f in files(__package__).iterdir() if f.name.endswith(".yaml")
     )
 
 
 def load_suite(name: str) -> Suite:
-    """A suite by name, or by the path of a file of one's own that ends in ".toml".
+    """A suite by name, or by the path of a file of one's own that ends in ".yaml".
 
     Raises:
         ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used,
             for which it names file and key.
     """
-    if name.endswith(".toml"):
+    if name.endswith(".yaml"):
         path = Path(name)
         if not path.is_file():
             raise ValueError(f"suite is {name!r}, which is no file")
@@ -82,14 +82,14 @@ def load_suite(name: str) -> Suite:
 
 @lru_cache(maxsize=32)
 def _shipped(name: str) -> Suite:
-    return _parsed(name, files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return _parsed(name, files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _parsed(name: str, text: str) -> Suite:
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"suite {name}.toml: {error}") from error
+        data = read_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"suite {name}.yaml: {error}") from error
     return read_suite(name, data)
 
 

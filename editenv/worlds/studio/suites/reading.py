@@ -1,4 +1,4 @@
-"""Reads a suite's TOML strictly: every error names file and key, what came and what is expected."""
+"""Reads a suite's YAML strictly: every error names file and key, what came and what is expected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SuiteReader:
 
     Args:
         name: of the file, for errors.
-        data: the TOML.
+        data: its keys and values.
 
     Raises:
         ValueError: a key is unknown; as all methods do where a value is missing or of the wrong kind.
@@ -49,7 +49,7 @@ class SuiteReader:
 
     def error(self, key: str, came: Any, expected: str) -> ValueError:
         """What is wrong with a key."""
-        return ValueError(f"suite {self.name}.toml: key {key!r} is {came!r}, expected {expected}")
+        return ValueError(f"suite {self.name}.yaml: key {key!r} is {came!r}, expected {expected}")
 
     def number(self, key: str, least: int, default: int | None = None) -> int:
         """A whole number."""
@@ -88,7 +88,7 @@ class SuiteReader:
         return float(value)
 
     def rules(self, families: Sequence[str], turns: int) -> tuple[RuleEntry, ...]:
-        """The entries of [[rules]]; `rule` is short for one of family "attribute"."""
+        """The entries of `rules`; `rule` is short for one of family "attribute"."""
         if "rule" in self.data and "rules" in self.data:
             raise self.error("rule", self.data["rule"], "either rule or rules")
         short = (
@@ -96,7 +96,7 @@ class SuiteReader:
         )
         entries = self.data.get("rules", short)
         if not isinstance(entries, list):
-            raise self.error("rules", entries, "a list of tables")
+            raise self.error("rules", entries, "a list of mappings")
         return tuple(self._entry(entry, families, turns) for entry in entries)
 
     def reference(self, kinds: Sequence[str]) -> tuple[float, tuple[str, ...]]:
@@ -121,7 +121,7 @@ class SuiteReader:
         """A table of known keys."""
         value = self.data.get(key, {})
         if not isinstance(value, Mapping):
-            raise self.error(key, value, "a table")
+            raise self.error(key, value, "keys and values")
         for name in value:
             if name not in known:
                 raise self.error(f"{key}.{name}", value[name], f"one of the keys {', '.join(known)}")
