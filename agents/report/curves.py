@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from editenv.agents.report.summary import Summary
@@ -17,6 +19,9 @@ Log = Mapping[str, Any]
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's palette, in an order whose brightness differs too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
+_FEW = len(COLOURS)
+"""More turns than this have colours from dark to bright, and only some of them are named."""
+_NAMED = 5
 TURN_PANELS = {
     "reward": "reward",
     "instruction_following": "instruction following (IF)",
@@ -98,10 +103,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _draw_line(axes: Axes, logs: Sequence[Log], values: list[float], index: int, label: str) -> None:
+def _draw_line(axes: Axes, logs: Sequence[Log], values: list[float], colour: str, label: str | None) -> None:
     points = [(log["iteration"], value) for log, value in zip(logs, values, strict=True)]
     times, heights = [time for time, _ in points], [height for _, height in points]
-    colour = COLOURS[index % len(COLOURS)]
     axes.plot(times, heights, color=colour, alpha=0.35, linewidth=0.8)
     width = 2 * (len(heights) // 20) + 1
     axes.plot(times, running_mean(heights, width), color=colour, linewidth=1.8, label=label)
@@ -113,15 +117,34 @@ def _draw_turns(axes: Axes, logs: Sequence[Log], name: str) -> None:
     turns = max(len(scores[name]) for scores in [*trained, *(summary for _, summary in held_out)])
     for turn in range(turns):
         heights = [_number(log[name][turn]) if turn < len(log[name]) else math.nan for log in trained]
-        _draw_line(axes, trained, heights, turn, f"turn {turn + 1}")
-        _draw_held_out(
-            axes, [(time, summary) for time, summary in held_out if turn < len(summary[name])], name, turn
-        )
+        colour, label = turn_colour(turn, turns), f"turn {turn + 1}" if _is_named(turn, turns) else None
+        _draw_line(axes, trained, heights, colour, label)
+        points = [(time, summary) for time, summary in held_out if turn < len(summary[name])]
+        _draw_held_out(axes, points, name, turn, colour, label if turns <= _FEW else None)
     axes.set_ylim(-0.03, 1.03)
     _finish(axes, TURN_PANELS[name])
 
 
-def _draw_held_out(axes: Axes, points: Sequence[tuple[float, Summary]], name: str, turn: int) -> None:
+def turn_colour(turn: int, turns: int) -> str:
+    """Of a turn, from 0: one of COLOURS, or where there are more turns, from viridis, as "#rrggbb"."""
+    if turns <= _FEW:
+        return COLOURS[turn]
+    return to_hex(colormaps["viridis"](0.92 * turn / (turns - 1)))
+
+
+def _is_named(turn: int, turns: int) -> bool:
+    named = {round(place * (turns - 1) / (_NAMED - 1)) for place in range(_NAMED)}
+    return turns <= _FEW or turn in named
+
+
+def _draw_held_out(
+    axes: Axes,
+    points: Sequence[tuple[float, Summary]],
+    name: str,
+    turn: int,
+    colour: str,
+    label: str | None,
+) -> None:
     heights = [_number(summary[name][turn]) for _, summary in points]
     bars: list[list[float]] = [[], []]
     for (_, summary), height in zip(points, heights, strict=True):
@@ -134,10 +157,10 @@ def _draw_held_out(axes: Axes, points: Sequence[tuple[float, Summary]], name: st
         yerr=bars,
         linestyle="none",
         marker=MARKERS[turn % len(MARKERS)],
-        color=COLOURS[turn % len(COLOURS)],
+        color=colour,
         markerfacecolor="white",
         capsize=2,
-        label=f"turn {turn + 1}, held out" if points else None,
+        label=f"{label}, held out" if points and label else None,
     )
 
 
@@ -149,7 +172,7 @@ def _draw_spaces(axes: Axes, logs: Sequence[Log], name: str) -> None:
         if present:
             heights = [_number(log[f"{space}_{name}"]) for log in present]
             drawn += heights
-            _draw_line(axes, present, heights, index, space)
+            _draw_line(axes, present, heights, COLOURS[index], space)
     if scale == "log" and any(height > 0 for height in drawn):
         # the first KL is exactly 0, which a plain logarithmic axis would drop
         axes.set_yscale("symlog", linthresh=min(height for height in drawn if height > 0))

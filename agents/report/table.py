@@ -18,9 +18,14 @@ ROWS = {
 }
 """Scores in the order of the tables, with their short names; other scores follow under their own names."""
 
+WIDEST = 6
+"""Turns that stand side by side; tables of longer sessions have a row a turn instead."""
+
 
 def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
-    """Table of one evaluation: a row a score, a column a turn, the mean above its interval.
+    """Table of one evaluation: a row a score, a column a turn (of many turns the other way round).
+
+    The mean stands above its interval.
 
     Args:
         summary: from `summarise` or `summarise_difference`.
@@ -32,9 +37,10 @@ def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
     """
     table = Table(title=f"{title} ({summary['sessions']} sessions)", title_justify="left", pad_edge=False)
     table.add_column("")
-    for turn in range(1, _turns(summary) + 1):
-        table.add_column(f"turn {turn}", justify="center", no_wrap=True)
-    for label, cells in _rows(summary, signed):
+    heads, rows = _laid_out(summary, signed)
+    for head in heads:
+        table.add_column(head, justify="center", no_wrap=True)
+    for label, cells in rows:
         table.add_row(label, *(Text(f"{mean}\n").append(interval, style="dim") for mean, interval in cells))
     return table
 
@@ -67,25 +73,36 @@ def markdown_table(summary: Summary, title: str, signed: bool = False) -> str:
     Returns:
         Lines without a last newline; a cell reads `0.84 [0.82, 0.86]`.
     """
-    turns = _turns(summary)
+    heads, rows = _laid_out(summary, signed)
     lines = [
-        f"| {title} ({summary['sessions']} sessions) | "
-        + " | ".join(f"turn {turn}" for turn in range(1, turns + 1))
-        + " |",
-        "|---" * (turns + 1) + "|",
+        f"| {title} ({summary['sessions']} sessions) | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 1) + "|",
     ]
-    for label, cells in _rows(summary, signed):
+    for label, cells in rows:
         lines.append(
             f"| {label} | " + " | ".join(f"{mean} {interval}".strip() for mean, interval in cells) + " |"
         )
     return "\n".join(lines)
 
 
+_Row = tuple[str, list[tuple[str, str]]]
+
+
+def _laid_out(summary: Summary, signed: bool) -> tuple[list[str], list[_Row]]:
+    """Heads of the columns, and the rows: the longer side goes down where it would be too wide."""
+    turns = [f"turn {turn}" for turn in range(1, _turns(summary) + 1)]
+    rows = list(_rows(summary, signed))
+    if len(turns) <= WIDEST:
+        return turns, rows
+    down = [(turn, [cells[place] for _, cells in rows]) for place, turn in enumerate(turns)]
+    return [label for label, _ in rows], down
+
+
 def _turns(summary: Summary) -> int:
     return max((len(means) for name, means in summary.items() if name not in SUMMARY_KEYS), default=0)
 
 
-def _rows(summary: Summary, signed: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _rows(summary: Summary, signed: bool) -> Iterator[_Row]:
     others = [name for name in summary if name not in SUMMARY_KEYS and name not in ROWS]
     for name in [*ROWS, *others]:
         if name in summary:

@@ -1,10 +1,12 @@
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from editenv.agents.report.curves import learning_curves, running_mean
+from editenv.agents.report.curves import COLOURS, learning_curves, running_mean, turn_colour
 from editenv.agents.report.summary import summarise
 
 
@@ -92,3 +94,29 @@ def test_running_mean_by_hand():
 def test_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(ValueError, match="logs: got 1 without"):
         learning_curves([{"iteration": 0, "seconds": 3.0}], tmp_path / "none.png")
+
+
+def test_sixteen_turns_have_colours_of_their_own_and_few_names(tmp_path):
+    """Fails where turns share a colour, or where the names of all of them cover the curves."""
+    colours = [turn_colour(turn, 16) for turn in range(16)]
+    assert len(set(colours)) == 16
+    assert [turn_colour(turn, 3) for turn in range(3)] == list(COLOURS[:3])
+    long = [{"iteration": step, "reward": [0.5 + turn / 40 for turn in range(16)]} for step in range(3)]
+    figure = None
+
+    def kept(self, *_, **__):
+        nonlocal figure
+        figure = self
+
+    with patch.object(Figure, "savefig", kept):
+        learning_curves(long, tmp_path / "long.png")
+    assert figure is not None
+    named = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert named == ["turn 1", "turn 5", "turn 9", "turn 12", "turn 16"]
+
+
+def test_curves_of_a_curriculum_have_turns_that_begin_later(tmp_path):
+    """Fails where iterations with fewer turns break the picture of later ones."""
+    grown = [{"iteration": step, "reward": [0.5] * (2 if step < 2 else 8)} for step in range(4)]
+    learning_curves(grown, tmp_path / "grown.png")
+    assert (tmp_path / "grown.png").stat().st_size > 0

@@ -72,3 +72,21 @@ def test_three_turns_fit_side_by_side_in_120_characters():
     )
     first = next(line for line in text.splitlines() if "base (2" in line)
     assert "trained (2" in first
+
+
+def test_many_turns_go_down_the_table():
+    """Fails where sixteen turns stand side by side, which no terminal shows, or where a cell gets lost."""
+    scores = {
+        "reward": [[turn / 16 for turn in range(16)]] * 2,
+        "rule_kept": [[None, *[1.0] * 15]] * 2,
+    }
+    lines = markdown_table(summarise(scores), "long").splitlines()
+    assert lines[:4] == [
+        "| long (2 sessions) | reward | rule_kept |",
+        "|---|---|---|",
+        "| turn 1 | 0.00 [0.00, 0.00] | - |",
+        "| turn 2 | 0.06 [0.06, 0.06] | 1.00 [1.00, 1.00] |",
+    ]
+    assert len(lines) == 18 and lines[-1].startswith("| turn 16 | 0.94")
+    text = printed(turn_table(summarise(scores), "long"), 60)
+    assert max(len(line) for line in text.splitlines()) <= 60 and "turn 16" in text and "0.94" in text
