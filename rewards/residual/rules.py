@@ -24,6 +24,7 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
     TextChange,
 )
+from editenv.worlds.studio.scene import SIGN
 
 _EDITS_AN_OBJECT = (SubjectAdd, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange)
 
@@ -81,7 +82,14 @@ def forbids(rule: Rule, parts: tuple[Part, ...], before: Shown, after: Shown) ->
 
 
 def _everything(rule: Any, edit: Edit | None) -> bool:
-    return isinstance(edit, _EDITS_AN_OBJECT)
+    return isinstance(edit, _EDITS_AN_OBJECT) and not (rule.attribute == "material" and _ends_as_sign(edit))
+
+
+def _ends_as_sign(edit: Any) -> bool:
+    """Signs have no material that a rule could ask for."""
+    if isinstance(edit, SubjectAdd | SubjectReplace):
+        return bool(edit.shape == SIGN)
+    return isinstance(edit, TextChange) or edit.target.shape == SIGN
 
 
 def _added_of_a_shape(rule: Any, edit: Edit | None) -> bool:
