@@ -12,6 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents import train as training
+from editenv.agents import watch
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
@@ -142,12 +143,17 @@ def tiny_config(out: Path, model: Path, **changes: Any) -> TrainConfig:
         "save_every": 1,
         "eval_every": 0,
         "image_every": 0,
+        "record_every": 0,
     } | changes
     config = compose("train", out=str(out), model=str(model), **own)
     return replace(config, threads=1, algorithm=replace(config.algorithm, **tiny | algorithm))
 
 
 def train_for_brightness(config: TrainConfig) -> TrainResult:
-    """`train` with the exact scorer, whose scores of random pictures are all 0, replaced."""
-    with patch.object(training, "make_vector_env", lambda num_envs, **_: brightness_envs(num_envs)):
+    """`train` with the exact scorers, whose scores of random pictures are all 0, replaced."""
+
+    def make(num_envs: int, **_: Any) -> MICEEditVectorEnv:
+        return brightness_envs(num_envs)
+
+    with patch.object(training, "make_vector_env", make), patch.object(watch, "make_vector_env", make):
         return training.train(config)

@@ -64,8 +64,9 @@ def trend(points: Sequence[Point]) -> Trend:
         ValueError: there are fewer, or all are of one iteration.
     """
     times = [float(point.iteration) for point in points]
-    if len(set(times)) < 2:
-        raise ValueError(f"points are of the iterations {sorted(set(times))}, expected two or more")
+    different = sorted({point.iteration for point in points})
+    if len(different) < 2:
+        raise ValueError(f"points are of the iterations {different}, expected two or more")
     middle, level = sum(times) / len(times), sum(point.mean for point in points) / len(points)
     squares = sum((time - middle) ** 2 for time in times)
     slope = (

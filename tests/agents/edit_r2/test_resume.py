@@ -5,6 +5,7 @@ import multiprocessing
 import random
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,15 @@ def unbroken(tmp_path_factory, processes, start) -> dict[int, Path]:
 
 
 def config_of(out: Path, start: Path, rank: int):
-    return tiny_config(out, start, iterations=ITERATIONS, lora_rank=rank, schedule=SCHEDULE[rank])
+    return tiny_config(
+        out,
+        start,
+        iterations=ITERATIONS,
+        lora_rank=rank,
+        schedule=SCHEDULE[rank],
+        eval_every=1,
+        eval_sessions=3,
+    )
 
 
 def begin(processes, config):
@@ -71,9 +80,20 @@ def run(processes, config) -> None:
 
 
 def what_was_learnt(out: Path) -> tuple[dict[str, bytes], list[dict]]:
-    weights = {n: v.numpy().tobytes() for n, v in load_file(out / "model" / "model.safetensors").items()}
+    """Weights after the last iteration and the best ones, and logs with what is known of the best ones."""
+    folders = ("model", "best")
+    weights = {
+        f"{folder} {name}": value.numpy().tobytes()
+        for folder in folders
+        for name, value in load_file(out / folder / "model.safetensors").items()
+    }
     logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
-    return weights, [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+    logs = [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+    for log in logs:
+        # It is among the looks; a run that was meant to be shorter has it in its last log then.
+        log.pop("last_held_out", None)
+    looks = [json.loads(line) for line in (out / "held_out.jsonl").read_text().splitlines()]
+    return weights, [*logs, *looks, json.loads((out / "best" / "best.json").read_text())]
 
 
 @pytest.mark.parametrize(("rank", "saved", "seconds"), [(0, 1, 0.0), (0, 2, 0.05), (2, 1, 0.1)])
@@ -100,10 +120,14 @@ def test_the_unbroken_run_learnt_something_in_every_iteration(unbroken, start):
     weights, logs = what_was_learnt(unbroken[0])
     before = load_file(start / "model.safetensors")
     assert all(
-        value.numpy().tobytes() != weights[name] for name, value in before.items() if "pos_embed" not in name
+        value.numpy().tobytes() != weights[f"model {name}"]
+        for name, value in before.items()
+        if "pos_embed" not in name
     )
-    assert [log["iteration"] for log in logs] == list(range(ITERATIONS))
-    assert all(log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0 for log in logs)
+    made, looks = logs[:ITERATIONS], logs[ITERATIONS:-1]
+    assert [log["iteration"] for log in made] == list(range(ITERATIONS))
+    assert all(log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0 for log in made)
+    assert [look["iteration"] for look in looks] == list(range(ITERATIONS + 1)), "the last update's too"
 
 
 def test_a_half_written_newest_checkpoint_is_passed_over(processes, unbroken, start, tmp_path):
@@ -113,20 +137,20 @@ def test_a_half_written_newest_checkpoint_is_passed_over(processes, unbroken, st
     (newest / COMPLETE).unlink()
     for file in newest.iterdir():
         file.write_bytes(file.read_bytes()[:100])
-    run(processes, tiny_config(tmp_path, start, iterations=ITERATIONS))
+    run(processes, config_of(tmp_path, start, 0))
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
 def test_a_finished_run_only_returns(unbroken, start, tmp_path):
     shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
-    result = train_for_brightness(tiny_config(tmp_path, start, iterations=ITERATIONS))
+    result = train_for_brightness(config_of(tmp_path, start, 0))
     assert result.iterations == ITERATIONS
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
 def test_a_run_goes_on_for_longer_than_was_asked_at_first(processes, unbroken, start, tmp_path):
-    run(processes, tiny_config(tmp_path, start, iterations=2))
-    run(processes, tiny_config(tmp_path, start, iterations=ITERATIONS))
+    run(processes, replace(config_of(tmp_path, start, 0), iterations=2))
+    run(processes, config_of(tmp_path, start, 0))
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 

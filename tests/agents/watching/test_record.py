@@ -1,0 +1,170 @@
+"""Rollouts are written, read back and shown; what cannot be used is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.edit_r2.rollout import Rollout
+from editenv.agents.play import play
+from editenv.agents.watching import record as module
+from editenv.agents.watching.record import recorded_iterations, too_old, write_rollouts
+from editenv.agents.watching.recorded import read_rollout
+from editenv.build import make_vector_env
+from editenv.cli import main
+from editenv.types import Scores
+
+NUMBERS = (40, 40, 41, 41)
+"""Two scripts, twice each."""
+ADVANTAGES = torch.tensor([[0.5, -1.25, 0.0], [0.1, 0.2, 0.3], [0.4, 0.5, float("nan")], [0.7, 0.8, 0.9]])
+MANY = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def rollout():
+    envs = make_vector_env(num_envs=4, suite="mixed", autoreset_mode="Disabled")
+    sessions = play(envs, OraclePolicy(envs), NUMBERS, 0)
+    names = torch.tensor([(0, 20, number, row % 2) for row, number in enumerate(NUMBERS)])
+    return Rollout(tuple(sessions), {"names": names}, 0.0)
+
+
+@pytest.fixture
+def paid():
+    valid, keep = torch.ones(4, 3, dtype=torch.bool), torch.ones(4, 3, dtype=torch.bool)
+    keep[0, 2] = False
+    valid[1, 2] = False
+    return {"advantage": ADVANTAGES.double(), "keep": keep, "valid": valid}
+
+
+@pytest.fixture
+def out(tmp_path, rollout, paid):
+    for iteration in (0, 20):
+        assert write_rollouts(tmp_path, iteration, rollout, paid, MANY) == 4
+    return tmp_path
+
+
+def test_a_rollout_is_read_as_it_was_played(out, rollout):
+    for session in (0, 1):
+        for number in (0, 1):
+            played, found = rollout.sessions[2 * session + number], read_rollout(out, 20, session, number)
+            assert (found.iteration, found.index, found.rollout) == (20, NUMBERS[2 * session], number)
+            assert found.noise == (0, 20, NUMBERS[2 * session], number)
+            assert (found.split, found.seed, found.session) == ("train", 0, played.spec.id)
+            assert found.spec == json.loads(json.dumps(played.spec.to_json()))
+            assert found.transcript == played.transcript and found.intents == tuple(played.intents)
+            assert found.scores == tuple(replace(scores, detail={}) for scores in played.scores)
+            for mine, theirs in zip(found.pictures, played.pictures, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+
+
+def test_advantages_and_what_became_of_each_turn(out):
+    assert read_rollout(out, 0, 0, 0).advantages == (0.5, -1.25, 0.0)
+    assert read_rollout(out, 0, 0, 0).turns == ("trains", "trains", "filtered")
+    assert read_rollout(out, 0, 0, 1).turns == ("trains", "trains", "unscored")
+    assert read_rollout(out, 0, 1, 0).advantages[2] is None
+
+
+def test_the_command_shows_it(out, rollout, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(out)
+    assert main(["show", str(out), "iteration=20", "session=0", "rollout=0", "out=shown"]) == 0
+    printed = capsys.readouterr().out
+    assert "iteration 20, train 0:40, rollout 0" in printed and "exact" in printed
+    rows = [line for line in printed.splitlines() if "trains" in line or "filtered" in line]
+    assert ["+0.50" in rows[0], "-1.25" in rows[1], "filtered" in rows[2]] == [True] * 3
+    assert all(word in printed for said in rollout.sessions[0].transcript for word in said.split())
+    assert np.asarray(Image.open("shown/filmstrip.png")).std() > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["iteration=21"], "iteration is 21, of which .* has no record, expected one of 0, 20"),
+        ([], "iteration is not given; .* has records of: 0, 20"),
+        (["iteration=20", "session=2"], "session is 2, expected 0 to 1"),
+        (["iteration=20", "rollout=2"], "rollout is 2, expected 0 to 1"),
+    ],
+)
+def test_what_was_not_recorded_is_said_with_what_was(out, words, message, monkeypatch, capsys):
+    import re
+
+    monkeypatch.chdir(out)
+    assert main(["show", str(out), *words, "out=shown"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_folder_without_records_and_an_iteration_without_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "it's, nowhere", "iteration=20", "out=x"]) == 2
+    assert "it's, nowhere has no record, which has no records at all" in capsys.readouterr().err
+    assert main(["show", "iteration=20", "out=x"]) == 2
+    assert "no run is named: editenv show RUN iteration=20" in capsys.readouterr().err
+
+
+def test_records_of_later_iterations_go_and_the_oldest_make_room(out, rollout, paid):
+    write_rollouts(out, 10, rollout, paid, MANY)
+    assert recorded_iterations(out) == [0, 10]
+    assert {path.name for path in (out / "records").iterdir()} == {
+        f"iteration_000{n}0.{kind}" for n in (0, 1) for kind in ("jsonl", "png")
+    }
+    each = sum(path.stat().st_size for path in (out / "records").glob("iteration_00000*"))
+    assert too_old(out, 2 * each) == [] and too_old(out, 2 * each - 1) == [0]
+    write_rollouts(out, 30, rollout, paid, 0)
+    assert recorded_iterations(out) == [30]
+
+
+def test_only_as_many_rollouts_as_one_picture_may_hold(tmp_path, rollout, paid, monkeypatch):
+    pixels = 64 * 64 * max(len(session.pictures) for session in rollout.sessions)
+    monkeypatch.setattr(module, "MAX_PIXELS", 3 * pixels + 1)
+    assert write_rollouts(tmp_path, 0, rollout, paid, MANY) == 3
+    assert len(module.record_paths(tmp_path, 0)[0].read_text().splitlines()) == 3
+    monkeypatch.setattr(module, "MAX_PIXELS", pixels - 1)
+    assert write_rollouts(tmp_path, 1, rollout, paid, MANY) == 0 and recorded_iterations(tmp_path) == [0]
+
+
+def test_a_judge_that_failed_and_a_reward_that_is_no_number(tmp_path, rollout, paid):
+    """Both are read back as what nobody was paid."""
+    first = rollout.sessions[0]
+    scores = [Scores(error="judge: timed out"), Scores(1.0, reward=float("nan")), *first.scores[2:]]
+    broken = Rollout((replace(first, scores=scores), *rollout.sessions[1:]), rollout.tensors, 0.0)
+    write_rollouts(tmp_path, 0, broken, paid, MANY)
+    found = read_rollout(tmp_path, 0, 0, 0).scores
+    assert found[0] == scores[0] and found[1] == Scores(1.0, reward=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"row": 4}, "key 'row' is 4 with 4 pictures of 64 x 64, which iteration_00020.png"),
+        ({"row": -1}, "key 'row' is -1"),
+        ({"size": [0, 64]}, "of 0 x 64"),
+        ({"format": "pickle"}, "line 1: key 'format' is 'pickle'"),
+        ({"advantages": [0.1]}, "key 'advantages' has 1 entries, expected 3"),
+        ({"advantages": [0.1, "x", 0.2]}, "key 'advantages' holds 'x'"),
+        ({"turns": ["trains"]}, "key 'turns' has 1 entries"),
+        ({"pictures": ["../../etc/passwd"]}, "key 'pictures' is not known"),
+    ],
+)
+def test_lines_that_others_wrote_are_read_with_care(out, change, message):
+    lines, _ = module.record_paths(out, 20)
+    first, *rest = lines.read_text().splitlines()
+    lines.write_text("\n".join([json.dumps(json.loads(first) | change), *rest]) + "\n")
+    with pytest.raises(ValueError) as caught:
+        read_rollout(out, 20, 0, 0)
+    assert message in str(caught.value) and "iteration_00020" in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(out, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    _, pictures = module.record_paths(out, 20)
+    Path(pictures).rename(elsewhere)
+    Path(pictures).symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="lies outside of the records' folder"):
+        read_rollout(out, 20, 0, 0)
