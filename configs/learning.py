@@ -48,6 +48,9 @@ class AlgorithmConfig:
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through what precedes intent and picture too.
         text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
+        precision: of the network's arithmetic, a name in `edit_r2.precision.PRECISIONS`.
+        gradient_checkpointing: whether layers run again on the way back, to keep less of them in memory.
+        chunk_sessions: most sessions whose gradients are worked out at a time; None for all of an update's.
         curriculum: pairs [iteration, turns]: from that iteration on sessions are played to so many turns;
             empty for whole sessions.
     """
@@ -97,4 +100,7 @@ class AlgorithmConfig:
     max_intent_tokens: int
     context_gradient: bool
     text_scope: str
+    precision: str
+    gradient_checkpointing: bool
+    chunk_sessions: int | None
     curriculum: list[list[int]]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from editenv.agents.flow.transition import in_full_precision
+
 
 class Steps(NamedTuple):
     """Stochastic steps under one policy.
@@ -75,7 +77,8 @@ def velocity_flow_kl(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
     Returns:
         [...], 0 or more.
     """
-    return (velocity - velocity_ref.detach()).square().mean(dim=(-2, -1))
+    velocity, velocity_ref = in_full_precision(velocity, velocity_ref.detach())
+    return (velocity - velocity_ref).square().mean(dim=(-2, -1))
 
 
 FLOW_KLS: dict[str, FlowKL] = {
@@ -99,10 +102,12 @@ def text_kl(log_prob: Tensor, log_prob_ref: Tensor) -> Tensor:
     Returns:
         One value a token, [..., L], 0 or more.
     """
-    difference = log_prob_ref.detach() - log_prob
+    log_prob, log_prob_ref = in_full_precision(log_prob, log_prob_ref.detach())
+    difference = log_prob_ref - log_prob
     return torch.expm1(difference) - difference
 
 
 def _half_squared_distance(mean: Tensor, mean_ref: Tensor, scale: Tensor) -> Tensor:
-    squared = (mean - mean_ref.detach()).square().flatten(scale.ndim).mean(dim=-1)
+    mean, mean_ref, scale = in_full_precision(mean, mean_ref.detach(), scale)
+    squared = (mean - mean_ref).square().flatten(scale.ndim).mean(dim=-1)
     return squared / (2 * scale.square())

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editenv.agents.flow.transition import in_full_precision
+
 
 def clipped_policy_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """PPO's clipped objective as a loss, element by element (arXiv 1707.06347, eq. 7).
@@ -29,7 +31,8 @@ def clipped_policy_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tenso
             f"advantage: got shape {tuple(advantage.shape)}, expected a scalar or the {log_prob.ndim} "
             f"dimensions of log_prob {tuple(log_prob.shape)}"
         )
-    ratio = torch.exp(log_prob - old_log_prob.detach())
+    log_prob, old_log_prob = in_full_precision(log_prob, old_log_prob.detach())
+    ratio = torch.exp(log_prob - old_log_prob)
     gain = advantage.detach().to(ratio.dtype)
     return torch.maximum(-gain * ratio, -gain * ratio.clamp(1 - clip, 1 + clip))
 

@@ -4,6 +4,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from editenv.agents.flow.transition import in_full_precision
+
 
 class LogRatio(Protocol):
     """Log-ratio of each step, [...]; see `plain_log_ratio` for the arguments."""
@@ -29,7 +31,8 @@ def plain_log_ratio(
         old_mean: of the transition that was sampled from, in the same shape.
         std: of both, [...].
     """
-    return log_prob - old_log_prob.detach()
+    log_prob, old_log_prob = in_full_precision(log_prob, old_log_prob.detach())
+    return log_prob - old_log_prob
 
 
 def guarded_log_ratio(
@@ -40,8 +43,10 @@ def guarded_log_ratio(
     s (log_prob - old_log_prob + mean((mean - old_mean)^2) / (2 s^2)), which is mean(eps d): with expectation
     0, and a spread that depends on how far the mean moved alone. Arguments as `plain_log_ratio`.
     """
-    moved = (mean - old_mean.detach()).square().mean(dim=(-2, -1))
-    return std * (log_prob - old_log_prob.detach() + moved / (2 * std.square()))
+    log_ratio = plain_log_ratio(log_prob, old_log_prob, mean, old_mean, std)
+    mean, old_mean, std = in_full_precision(mean, old_mean.detach(), std)
+    moved = (mean - old_mean).square().mean(dim=(-2, -1))
+    return std * (log_ratio + moved / (2 * std.square()))
 
 
 RATIOS: dict[str, LogRatio] = {"plain": plain_log_ratio, "guard": guarded_log_ratio}

@@ -26,20 +26,21 @@ from editenv.agents.edit_r2.stages import mixed_first, others_like
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.growing import Reader, Reading, growing, rereading
 from editenv.agents.editor.noise import normals, uniforms
 from editenv.agents.editor.prompts import intent_block, transcript_block
 from editenv.agents.editor.turns import (
     TurnSettings,
-    conditioned,
     decode,
     encode,
     spoken,
+    velocity_under,
     write_intents,
 )
 from editenv.agents.flow.sample import sample_ode, sample_window
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
-from editenv.agents.unified import Block, ImageBlock
+from editenv.agents.unified import Block
 from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
@@ -136,10 +137,12 @@ def collect(
     specs: int,
     watch: Stopwatch,
     rows: slice = slice(None),
+    reader: Reader = growing,
 ) -> Rollout:
     """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` takes times.
 
     Where several processes share the work, each plays its `rows` of them, the same numbers as if it were all.
+    `reader` makes what keeps a context from turn to turn.
 
     Returns:
         A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`,
@@ -157,7 +160,7 @@ def collect(
     numbers, names = numbers[rows], names[rows]
     everyone, first = range(len(numbers)), settings.spending.first_rollouts
     if not first:
-        played = _play(checkpoint, envs, settings, numbers, names, everyone, watch)
+        played = _play(checkpoint, envs, settings, numbers, names, everyone, watch, reader)
     else:
         early = [row for row in everyone if names[row][3] < first]
         late = [row for row in everyone if names[row][3] >= first]
@@ -184,13 +187,19 @@ def _play(
     names: Sequence[tuple[int, ...]],
     rows: Sequence[int],
     watch: Stopwatch,
+    reader: Reader = rereading,
 ) -> Played:
-    """All turns of some rows of the numbers and names; there are as many environments."""
+    """All turns of some rows of the numbers and names; there are as many environments.
+
+    Rows that may go on elsewhere than they were read anew in each turn.
+    """
     numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
     columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
     first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
+    kept = rereading if settings.spending.unusual else reader
+    reading = kept(checkpoint.model, settings.turn, len(rows))
     turns: list[dict[str, Tensor]] = []
     lived, fallbacks = [], []
     for column in range(columns):
@@ -201,7 +210,8 @@ def _play(
             tensors, actions = taught_turn(checkpoint, envs, observations, settings.turn, column)
             fallen: list[bool | None] = [None] * len(rows)
         else:
-            tensors, actions, fallen = _turn(checkpoint, observations, settings, names, course, turns, watch)
+            where = (checkpoint, observations, settings, names)
+            tensors, actions, fallen = _turn(*where, course, turns, reading, watch)
         playing = [p.turn if lives else None for p, lives in zip(course.next, alive, strict=True)]
         lived.append((envs.sessions, playing))
         with watch.phase("scoring"):
@@ -223,24 +233,24 @@ def _turn(
     names: Sequence[tuple[int, ...]],
     course: Course,
     earlier: Sequence[dict[str, Tensor]],
+    reading: Reading,
     watch: Stopwatch,
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[bool | None]]:
-    """One turn of all rows: its tensors, the actions and which intents fell back, None where none was written."""
+    """One turn of all rows: its tensors, the actions and which intents fell back, None where none is."""
     column = len(earlier)
     with watch.phase("image"):
         source = encode(checkpoint, observations["image"])
-    past = _past(earlier, course) if settings.turn.interleaved else []
+        reading.see(source, lambda: _past(earlier, course))
     with watch.phase("intent"):
-        before = [*past, ImageBlock(source)] if settings.turn.interleaved else []
         writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
         text, intents, fallen = _intents(
-            checkpoint, observations, settings.turn, names, column, writes, before
+            checkpoint, observations, settings.turn, names, column, writes, reading
         )
     starts = [(*name, column, _START) for name in names]
     if settings.shared_noise:
         starts = [(*name[:2], p.group, p.turn, _START) for name, p in zip(names, course.next, strict=True)]
     with watch.phase("image"):
-        drawn, pictures = _picture(checkpoint, source, intents, settings, names, starts, column, past)
+        drawn, pictures = _picture(checkpoint, source, intents, settings, names, starts, column, reading)
     return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
 
 
@@ -252,12 +262,13 @@ def _picture(
     names: Sequence[tuple[int, ...]],
     starts: Sequence[tuple[int, ...]],
     column: int,
-    past: Sequence[Block],
+    reading: Reading,
 ) -> tuple[dict[str, Tensor], NDArray[np.uint8]]:
-    velocity = conditioned(checkpoint, source, intents, settings.turn, past)
+    condition = intent_block(checkpoint.tokenizer, intents)
+    views = reading.views(condition.to(source.device))
+    velocity = velocity_under(checkpoint, views, source, settings.turn)
     shape = tuple(source.shape[1:])
     noise = normals(starts, shape).to(source.device)
-    condition = intent_block(checkpoint.tokenizer, intents)
     tensors = {"condition_ids": condition.ids, "condition_mask": real(condition), "source": source}
     if settings.window == 0:
         image = sample_ode(velocity, noise, settings.turn.times())
@@ -294,7 +305,7 @@ def _intents(
     names: Sequence[tuple[int, ...]],
     column: int,
     writes: Sequence[bool],
-    before: Sequence[Block],
+    reading: Reading,
 ) -> tuple[dict[str, Tensor], list[str], list[bool | None]]:
     transcripts = observations["transcript"]
     prompt = transcript_block(checkpoint.tokenizer, transcripts)
@@ -304,7 +315,7 @@ def _intents(
         text |= {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
         return text, list(observations["instruction"]), [None] * len(names)
     numbers = uniforms([(*name, column, _TEXT) for name in names], settings.intent_tokens)
-    written = write_intents(checkpoint, transcripts, settings, numbers, before)
+    written = write_intents(checkpoint, transcripts, settings, numbers, reading.before_intent())
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
     if all(writes):

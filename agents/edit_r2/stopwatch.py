@@ -26,6 +26,10 @@ class Stopwatch:
         finally:
             self._seconds[name] += time.perf_counter() - start
 
+    def peek(self) -> dict[str, float]:
+        """Seconds of each phase so far, by name."""
+        return dict(self._seconds)
+
     def take(self) -> dict[str, float]:
         """Seconds of each phase since the last call, under "seconds/NAME", and the peak memory in MiB."""
         taken = {f"seconds/{name}": seconds for name, seconds in self._seconds.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from trl import GRPOConfig, GRPOTrainer
 
 from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
 from editenv.agents.edit_r2.choice import chosen
+from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
 from editenv.agents.edit_r2.credit import CreditSettings, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
 from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
 from editenv.agents.edit_r2.objective.policy import recompute
+from editenv.agents.edit_r2.precision import check_precision, computing, masters_in_float32
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
@@ -58,6 +61,7 @@ class TrainingSettings:
         rollout, credit, update: how sessions are sampled, turns paid and the policy updated.
         lora_rank, lora_alpha: of the adapters; rank 0 trains the weights themselves.
         report_to: trackers, as TRL names them.
+        precision: of the network's arithmetic, a name in PRECISIONS; log-probs and losses are float32 in any.
 
     Raises:
         ValueError: a name is not known, or numbers do not fit together.
@@ -75,9 +79,11 @@ class TrainingSettings:
     lora_rank: int = 0
     lora_alpha: float = 128
     report_to: tuple[str, ...] = ()
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         chosen("schedule", self.schedule, SCHEDULES)
+        check_precision(self.precision)
         objective = chosen("objective", self.update.objective, OBJECTIVES)
         if self.rollout.behaviour != objective.behaviour:
             raise ValueError(
@@ -146,6 +152,8 @@ class EditR2Trainer(GRPOTrainer):
             self.reference.to(self.accelerator.device)
         else:
             freeze_experts(self.model, update.text_weight > 0, update.flow_weight > 0, update.text_scope)
+        masters_in_float32(self.model)
+        checkpoint.model.language_model.model.gradient_checkpointing = update.gradient_checkpointing
         self.model_accepts_loss_kwargs = False
 
     @property
@@ -181,7 +189,10 @@ class EditR2Trainer(GRPOTrainer):
         for name in _SCORES:
             del batch[name]
         objective = OBJECTIVES[settings.update.objective]
-        batch |= objective.prepare(self.checkpoint.model, batch, settings.rollout, settings.update)
+        with computing(settings.precision):
+            prepare = partial(objective.prepare, self.checkpoint.model)
+            pieces = chunks(batch, settings.update.chunk_sessions)
+            batch |= prepared(pieces, lambda piece: prepare(piece, settings.rollout, settings.update))
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout, paid, self.merged_model))
@@ -195,7 +206,8 @@ class EditR2Trainer(GRPOTrainer):
         settings, where = self.settings, (self.checkpoint, self.envs)
         seed, specs = settings.seed, settings.specs
         try:
-            rollout = collect(*where, settings.rollout, seed, iteration, specs, self.stopwatch, self.rows)
+            with computing(settings.precision):
+                rollout = collect(*where, settings.rollout, seed, iteration, specs, self.stopwatch, self.rows)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
         warn_of_unscored(iteration, rollout.sessions)
@@ -209,19 +221,27 @@ class EditR2Trainer(GRPOTrainer):
         return newest_checkpoint(self.settings.out)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        """The objective's loss of one minibatch."""
-        settings = self.settings
-        first = self._step % settings.update.updates_per_iteration == 0
+        """The objective's loss of one minibatch, whose chunks but the last have gone backward already."""
+        settings, update = self.settings, self.settings.update
+        first = self._step % update.updates_per_iteration == 0
+        objective, plain = OBJECTIVES[update.objective], self.checkpoint.model
+        policies = Policies(model, plain, self._as_reference)
+
+        def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
+            with computing(settings.precision):
+                loss, numbers = objective.loss(policies, piece, settings.rollout, update, first and leading)
+            return loss * self.turn_share, numbers
+
         with self.stopwatch.phase("update"):
-            if first and settings.update.recompute:
-                minibatches = self._buffered_inputs or [inputs]
-                plain = self.checkpoint.model
-                self._record(recompute(plain, minibatches, settings.rollout, settings.update))
-            policies = Policies(model, self.checkpoint.model, self._as_reference)
-            objective = OBJECTIVES[settings.update.objective]
-            loss, numbers = objective.loss(policies, inputs, settings.rollout, settings.update, first)
+            if first and update.recompute:
+                whole = self._buffered_inputs or [inputs]
+                pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
+                with computing(settings.precision):
+                    self._record(recompute(plain, pieces, settings.rollout, update))
+            pieces, apart = chunks(inputs, update.chunk_sessions), partial(self.accelerator.no_sync, model)
+            loss, numbers = accumulated(pieces, loss_of, self.accelerator.backward, apart)
             self._record(numbers)
-        return loss * self.turn_share
+        return loss
 
     def _as_reference(self) -> AbstractContextManager[Any]:
         """The reference's forward: the policy with its adapters switched off, or a frozen copy."""

@@ -44,9 +44,12 @@ class UpdateSettings:
         updates_per_iteration: optimiser steps an iteration, each on its share of the sessions.
         context_gradient: whether gradients reach through what precedes intent and picture; published: False.
         text_scope: which weights text updates reach, a name in `experts.TEXT_SCOPES`; published: "expert".
+        gradient_checkpointing: whether layers are run again on the way back, to keep less of them in memory.
+        chunk_sessions: most sessions whose gradients are worked out at a time, for the memory's sake; None
+            for all of a minibatch.
 
     Raises:
-        ValueError: a name is not known.
+        ValueError: a name is not known, or there is nothing in a chunk.
     """
 
     text_weight: float = 1.0
@@ -68,10 +71,14 @@ class UpdateSettings:
     updates_per_iteration: int = 2
     context_gradient: bool = False
     text_scope: str = "expert"
+    gradient_checkpointing: bool = False
+    chunk_sessions: int | None = None
 
     def __post_init__(self) -> None:
         chosen("kl", self.kl, FLOW_KLS)
         chosen("ratio", self.ratio, RATIOS)
+        if self.chunk_sessions is not None and self.chunk_sessions < 1:
+            raise ValueError(f"chunk_sessions is {self.chunk_sessions}, expected 1 or more, or null")
 
 
 @dataclass(frozen=True)

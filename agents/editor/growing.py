@@ -1,7 +1,7 @@
 """What a model has read of a batch of sessions: kept from turn to turn, or read anew in each.
 
-In each turn `see` shows the current pictures, `before_intent` is what the intents follow, and `views` what the
-pictures are drawn from. With context "interleaved" all earlier pictures and intents are part of both.
+In each turn `see` shows the current pictures, `before_intent` is what the intents follow, and `views` what
+the pictures are drawn from. With context "interleaved" all earlier pictures and intents are part of both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.unified import Block, Context, ImageBlock, TextBlock, UnifiedModel, Views, read_views
-
 
 Earlier = Callable[[], Sequence[Block]]
 

@@ -168,9 +168,7 @@ def conditioned(
     return velocity_under(checkpoint, views, latents, settings)
 
 
-def velocity_under(
-    checkpoint: Checkpoint, views: Views, latents: Tensor, settings: TurnSettings
-) -> Velocity:
+def velocity_under(checkpoint: Checkpoint, views: Views, latents: Tensor, settings: TurnSettings) -> Velocity:
     """`conditioned` on views that were read before; they must not grow as long as it is called."""
     model, guidance = checkpoint.model, settings.guidance
     source = latents if model.config.source_channel else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm, Qwen2RotaryEmbedding
 
+from editenv.agents.unified.checkpointing import checkpointed
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
 from editenv.agents.unified.embeddings import ZeroLinear
@@ -15,7 +16,13 @@ from editenv.agents.unified.experts import ExpertLayer, Frame, Hidden, modulate
 
 
 class ExpertStack(nn.Module):
-    """All layers, the token embeddings and the final norm of each expert."""
+    """All layers, the token embeddings and the final norm of each expert.
+
+    With `gradient_checkpointing`, which transformers' `activation_checkpointing_enable` sets, activations are
+    worked out again on the way back instead of being kept.
+    """
+
+    gradient_checkpointing = False
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__()
@@ -37,15 +44,26 @@ class ExpertStack(nn.Module):
         """
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            store = partial(context.cache.update, layer_idx=index)
-            hidden = layer(hidden, frame, store, need_hidden or index < last)
+            needed = need_hidden or index < last
+            if self._recomputes:
+                hidden, key, value = checkpointed(layer, hidden, frame, context.follower(index), needed)
+                context.cache.update(key, value, layer_idx=index)
+            else:
+                hidden = layer(hidden, frame, partial(context.cache.update, layer_idx=index), needed)
         return self._finish(hidden, frame) if need_hidden else None
 
     def denoise(self, context: Context, hidden: Hidden, frame: Frame) -> Hidden:
         """Run a noisy block, which sees the context and leaves no trace in it; final-normed states."""
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, frame, partial(context.beside, index), True)
+            if self._recomputes:
+                hidden, *_ = checkpointed(layer, hidden, frame, context.follower(index), True)
+            else:
+                hidden = layer(hidden, frame, context.follower(index), True)
         return self._finish(hidden, frame)
+
+    @property
+    def _recomputes(self) -> bool:
+        return self.gradient_checkpointing and torch.is_grad_enabled()
 
     def _finish(self, hidden: Hidden, frame: Frame) -> Hidden:
         understanding, generation = hidden

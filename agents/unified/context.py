@@ -51,13 +51,14 @@ class Context:
         """Number of tokens S in the cache, padding included."""
         return self.valid.shape[1]
 
-    def beside(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer's keys and values followed by these, without storing these."""
+    def follower(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """What puts one layer's keys and values, as they are now, before others, which are not stored."""
         if not self.length:
-            return key, value
+            return lambda key, value: (key, value)
         stored = self.cache.layers[layer]
-        assert stored.keys is not None and stored.values is not None
-        return torch.cat([stored.keys, key], dim=2), torch.cat([stored.values, value], dim=2)
+        keys, values = stored.keys, stored.values
+        assert keys is not None and values is not None
+        return lambda key, value: (torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2))
 
     def copy(self) -> Context:
         """A context that can be grown without growing this one."""

@@ -58,6 +58,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
     base_model_prefix = ""
     main_input_name = "x"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
     _no_split_modules = ("ExpertLayer",)
     skipped_weights = (r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\.")
     _keys_to_ignore_on_load_unexpected = skipped_weights
