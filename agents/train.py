@@ -23,6 +23,7 @@ from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
 from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
@@ -127,7 +128,10 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     """
     algorithm = config.algorithm
     turn = _some(TurnSettings, algorithm, intent_form=config.intent_form.name)
-    rollout = replace(_some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts)
+    spending = _some(SpendSettings, algorithm)
+    rollout = replace(
+        _some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts, spending=spending
+    )
     check_trackers(config.report_to)
     own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}
     return replace(

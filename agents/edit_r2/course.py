@@ -1,4 +1,4 @@
-"""Which turn each row of a rollout plays next: on in its session, from the start, or from a sibling's state."""
+"""Which turn each row of a rollout plays next: on in its session, from its start, or a sibling's."""
 
 from __future__ import annotations
 
@@ -75,9 +75,8 @@ class Course:
             session.scores[-1].instruction_following if lives else None
             for session, lives in zip(self.envs.sessions, alive, strict=True)
         ]
-        scores = torch.tensor(
-            [[float("nan") if value is None else value] * 2 for value in following]
-        ).double()
+        known = [float("nan") if value is None else value for value in following]
+        scores = torch.tensor(known, dtype=torch.float64)[:, None].expand(-1, 2)
         valid = ~scores.isnan()
         keep = FILTERS[self.spending.filter](scores, valid, threshold=self.spending.filter_threshold).keep
         return (~keep[:, 1]).tolist()
@@ -97,8 +96,9 @@ class Restarts(Course):
         again = [row for row, fell in enumerate(failed) if fell]
         if not left:
             for row, at in enumerate(here):
-                if at in self.places and not (failed[row] or over[row]):
-                    self.places[at] = replace(self.places[at], cut=True)
+                place = self.places.get(at)
+                if place and place.attempt and not (failed[row] or over[row]):
+                    self.places[at] = replace(place, cut=True)
             return None
         if not again:
             return None

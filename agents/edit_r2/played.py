@@ -47,8 +47,8 @@ def judged_turns(sessions: Sequence[Session], turns: Sequence[int | None]) -> di
     ]
     following = [None if scores is None else scores.instruction_following for scores in scored]
     rewards = [
-        s.reward if s is not None else 0.0 if turn is None else math.nan
-        for s, turn in zip(scored, turns, strict=True)
+        one.reward if one is not None else 0.0 if turn is None else math.nan
+        for one, turn in zip(scored, turns, strict=True)
     ]
     known = [math.nan if value is None else value for value in following]
     return {

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn.functional import pad
 
+from editenv.agents.edit_r2.places import At, Place, Places
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.types import Scores
 
@@ -58,13 +59,20 @@ def gathered(rollout: Rollout) -> Rollout:
         return rollout
     own = {name: value.cpu() for name, value in rollout.tensors.items() if name in _SCORES}
     pieces: list[dict[str, Any]] = gather_object(
-        [{"tensors": own, "scores": _scores(rollout), "fallbacks": rollout.fallbacks}]
+        [
+            {
+                "tensors": own,
+                "scores": _scores(rollout),
+                "fallbacks": rollout.fallbacks,
+                "places": rollout.places,
+            }
+        ]
     )
     turns = max(piece["tensors"]["reward"].shape[1] for piece in pieces)
     tensors = _joined([piece["tensors"] for piece in pieces], turns)
     sessions = tuple(Played(scores) for piece in pieces for scores in piece["scores"])
     fallbacks = sum(piece["fallbacks"] for piece in pieces) / len(pieces)
-    return Rollout(sessions, tensors, fallbacks)  # type: ignore[arg-type]
+    return Rollout(sessions, tensors, fallbacks, _places(pieces))  # type: ignore[arg-type]
 
 
 def own_part(paid: dict[str, Tensor], rows: slice, turns: int) -> tuple[dict[str, Tensor], float]:
@@ -79,6 +87,18 @@ def own_part(paid: dict[str, Tensor], rows: slice, turns: int) -> tuple[dict[str
 
 def _scores(rollout: Rollout) -> list[tuple[Scores, ...]]:
     return [tuple(replace(scores, detail={}) for scores in session.scores) for session in rollout.sessions]
+
+
+def _places(pieces: list[dict[str, Any]]) -> Places | None:
+    """The places of all processes, whose rows follow one another."""
+    found: dict[At, Place] = {}
+    rows = 0
+    for piece in pieces:
+        if piece["places"] is None:
+            return None
+        found |= {(row + rows, column): place.moved(rows) for (row, column), place in piece["places"].items()}
+        rows += len(piece["tensors"]["reward"])
+    return found
 
 
 def _joined(pieces: list[dict[str, Tensor]], turns: int) -> dict[str, Tensor]:

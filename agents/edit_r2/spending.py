@@ -55,33 +55,6 @@ class SpendSettings:
         return [words for words, on in written.items() if on]
 
 
-def check_spending(
-    spending: SpendSettings, rollouts: int, behaviour: str = "policy", advantage: str = "pooled"
-) -> None:
-    """Refuses ways to spend turns that the other settings have no place for.
-
-    Args:
-        spending: the settings.
-        rollouts: sessions a spec.
-        behaviour: who plays.
-        advantage: a name in ADVANTAGES.
-
-    Raises:
-        ValueError: two settings do not fit.
-    """
-    first = spending.first_rollouts
-    if first and not 2 <= first < rollouts:
-        raise ValueError(
-            f"first_rollouts is {first}, expected 0, or 2 to {rollouts - 1} of {rollouts} rollouts"
-        )
-    if spending.unusual and behaviour == "oracle":
-        raise ValueError(
-            f"behaviour is 'oracle' with {spending.unusual[0]}, expected 'policy': it never fails"
-        )
-    if spending.stop_failed and advantage == "fused":
-        raise ValueError("advantage is 'fused' with stop_failed=true, expected one that reads rewards alone")
-
-
 def check_surroundings(spending: SpendSettings, specs: int, processes: int, deferred: bool) -> None:
     """Refuses where sessions are spread, or judged, in a way that decisions within an iteration cannot bear.
 
@@ -96,11 +69,11 @@ def check_surroundings(spending: SpendSettings, specs: int, processes: int, defe
     """
     if deferred and (spending.branches or spending.stop_failed):
         raise ValueError(
-            f"scoring is 'deferred' with {spending.unusual[0]}, expected 'immediate': a failure has to be known "
-            "before the next turn"
+            f"scoring is 'deferred' with {spending.unusual[0]}, expected 'immediate': a failure has to be "
+            "known before the next turn"
         )
     if specs % processes and (spending.branches or spending.first_rollouts):
         raise ValueError(
-            f"specs is {specs} on {processes} processes with {spending.unusual[0]}, expected a multiple: groups "
-            "must not be divided"
+            f"specs is {specs} on {processes} processes with {spending.unusual[0]}, expected a multiple: "
+            "groups must not be divided"
         )

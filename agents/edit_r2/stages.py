@@ -1,4 +1,4 @@
-"""Two stages of sampling: a few sessions of every spec, then more of those whose sessions went differently."""
+"""Two stages of sampling: a few sessions of every spec, then more of those that went differently."""
 
 from __future__ import annotations
 

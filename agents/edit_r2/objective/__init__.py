@@ -1,16 +1,17 @@
 """Objectives: what a model learns from a rollout; one signature for all."""
 
 from editenv.agents.edit_r2.objective.forward import with_noise, with_old_velocity
-from editenv.agents.edit_r2.objective.imitation import rejection_loss, supervised_loss
+from editenv.agents.edit_r2.objective.imitation import accepted, every_scored, rejection_loss, supervised_loss
 from editenv.agents.edit_r2.objective.nft import nft_loss
 from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Objective, Policies, nothing_more
+from editenv.agents.edit_r2.update import policy_trains
 
 __all__ = ["OBJECTIVES", "Objective", "Policies"]
 
 OBJECTIVES: dict[str, Objective] = {
-    "policy": Objective(nothing_more, policy_gradient, behaviour="policy", window=True),
-    "nft": Objective(with_old_velocity, nft_loss, behaviour="policy"),
-    "rft": Objective(with_noise, rejection_loss, behaviour="policy"),
-    "supervised": Objective(with_noise, supervised_loss, behaviour="oracle"),
+    "policy": Objective(nothing_more, policy_gradient, policy_trains, behaviour="policy", window=True),
+    "nft": Objective(with_old_velocity, nft_loss, policy_trains, behaviour="policy"),
+    "rft": Objective(with_noise, rejection_loss, accepted, behaviour="policy"),
+    "supervised": Objective(with_noise, supervised_loss, every_scored, behaviour="oracle"),
 }

@@ -18,7 +18,12 @@ def supervised_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """`imitation_loss` of every scored turn, which an oracle played."""
     turns = single_turns(sessions)
-    return _loss_of(policies, turns, turns["valid"], rollout, update)
+    return _loss_of(policies, turns, every_scored(turns, update), rollout, update)
+
+
+def every_scored(turns: Batch, update: UpdateSettings) -> Tensor:
+    """Which turns imitation learns from: an oracle's need no filter."""
+    return turns["valid"]
 
 
 def rejection_loss(
@@ -26,9 +31,14 @@ def rejection_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Rejection fine-tuning: `imitation_loss` of turns that the filter keeps and that beat their group."""
     turns = single_turns(sessions)
-    accepted = turns["keep"] & turns["valid"] & (turns["advantage"] > NO_ADVANTAGE)
-    loss, numbers = _loss_of(policies, turns, accepted, rollout, update)
-    return loss, numbers | {"accepted_share": float(accepted.double().mean())}
+    better = accepted(turns, update)
+    loss, numbers = _loss_of(policies, turns, better, rollout, update)
+    return loss, numbers | {"accepted_share": float(better.double().mean())}
+
+
+def accepted(turns: Batch, update: UpdateSettings) -> Tensor:
+    """Which turns rejection keeps."""
+    return turns["keep"] & turns["valid"] & (turns["advantage"] > NO_ADVANTAGE)
 
 
 def imitation_loss(

@@ -36,6 +36,10 @@ Loss = Callable[[Policies, Batch, RolloutSettings, UpdateSettings, bool], tuple[
 """(policies, sessions of a minibatch, ..., is it the iteration's first) -> loss and numbers for the log."""
 
 
+Trains = Callable[[Batch, UpdateSettings], Tensor]
+"""(what turns are paid, ...) -> which of them the loss uses, bool in their shape."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """One way to learn from rollouts.
@@ -43,12 +47,14 @@ class Objective:
     Attributes:
         prepare: see Prepare.
         loss: see Loss.
+        trains: see Trains.
         behaviour: who has to have played, a name in BEHAVIOURS.
         window: whether pictures have to have stochastic steps.
     """
 
     prepare: Prepare
     loss: Loss
+    trains: Trains
     behaviour: str
     window: bool = False
 
