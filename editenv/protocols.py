@@ -49,7 +49,8 @@ class User(Protocol):
     """Who gives the instructions. Stateless: what it needs to know is in spec and outcome.
 
     A user that never reads an outcome's `history` may say so in an attribute, `reads_scores = False`; with it
-    turns can be scored while the session goes on.
+    turns can be scored while the session goes on. One who waits for something, such as a server, may also
+    have `beginnings(specs)` and `replies(outcomes)`, which answer for many sessions at once, in order.
     """
 
     version: str

@@ -138,9 +138,21 @@ class Director:
 
     def open(self, seed: int, index: int) -> Session:
         """Session `index` of `seed` at its first instruction."""
-        spec = self.world.session(self.split, seed, index)
+        return self.open_all([(seed, index)])[0]
+
+    def open_all(self, places: Sequence[tuple[int, int]]) -> list[Session]:
+        """The sessions of seeds and numbers; a user who can is asked once for all of them."""
+        specs = [self.world.session(self.split, seed, index) for seed, index in places]
+        together = getattr(self.user, "beginnings", None)
+        speeches = [self.user.begin(spec) for spec in specs] if together is None else together(specs)
+        return [
+            self._opened(spec, *place, speech)
+            for spec, place, speech in zip(specs, places, speeches, strict=True)
+        ]
+
+    def _opened(self, spec: Any, seed: int, index: int, speech: Speech) -> Session:
         source = frozen(self.world.picture(spec))
-        speech = self._heard(self.user.begin(spec))
+        speech = self._heard(speech)
         return Session(
             spec,
             self.split,
@@ -178,9 +190,11 @@ class Director:
     def _score_now(self, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]) -> list[_Verdict]:
         """Asks the scorer, then the users; after a judge that failed nobody is asked."""
         scores = score_all(self.scorer, outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
+        asked = [outcome for outcome, score in zip(outcomes, scores, strict=True) if score.scored]
+        replies = iter(self.replies(asked))
         verdicts = []
         for session, outcome, score in zip(sessions, outcomes, scores, strict=True):
-            reply = self.reply(outcome) if score.scored else None
+            reply = next(replies) if score.scored else None
             end = ending(reply, outcome.turn + 1, self.world.max_turns)
             verdicts.append(_Verdict([*session.scores, score], None, score.reward, reply, end))
         return verdicts
@@ -189,7 +203,7 @@ class Director:
         self, queue: ScoringQueue, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]
     ) -> list[_Verdict]:
         """Asks the users and hands the turns in; a session that ends now waits for all of its scores."""
-        replies = [self.reply(outcome) for outcome in outcomes]
+        replies = self.replies(outcomes)
         earlier = [session.tickets or [] for session in sessions]
         verdicts = []
         for session, outcome, reply, old, new in zip(
@@ -204,10 +218,11 @@ class Director:
             verdicts.append(_Verdict(scores, tickets, reward, reply, end))
         return verdicts
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
-        """What the user says after a turn."""
-        reply = self.user.reply(outcome)
-        return reply if isinstance(reply, Goodbye) else self._heard(reply)
+    def replies(self, outcomes: Sequence[TurnOutcome]) -> list[Speech | Goodbye]:
+        """What the user says after each of some turns; a user who can is asked once for all of them."""
+        together = getattr(self.user, "replies", None)
+        said = [self.user.reply(one) for one in outcomes] if together is None else together(outcomes)
+        return [reply if isinstance(reply, Goodbye) else self._heard(reply) for reply in said]
 
     def _commit(self, session: Session, outcome: TurnOutcome, intent: str, verdict: _Verdict) -> None:
         """Writes a finished turn into its session."""

@@ -114,7 +114,7 @@ def _retrace(session: Session, director: Director, turns: int) -> Session:
     spoken, details = [session.speech.text], [session.speech.detail]
     walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
     for turn in range(turns if session.ending is None else len(said) - 1):
-        reply = director.reply(walked.outcome(pictures[turn + 1]))
+        (reply,) = director.replies([walked.outcome(pictures[turn + 1])])
         if isinstance(reply, Goodbye):
             raise ValueError(f"after turn {turn} the user now says goodbye, the state goes on")
         walked.pictures.append(pictures[turn + 1])

@@ -112,12 +112,13 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         super().reset(seed=seed)
         if seed is None and not self._sessions:
             seed = int(self.np_random.integers(2**31))
-        opened = {row: self._next(row, seed, numbers[row] if numbers else None) for row in rows}
+        places = [self._next(row, seed, numbers[row] if numbers else None) for row in rows]
+        opened = self.director.open_all(places)
         if self._sessions:
-            for row, session in opened.items():
+            for row, session in zip(rows, opened, strict=True):
                 self._sessions[row] = session
         else:
-            self._sessions = list(opened.values())
+            self._sessions = opened
         return self._seen(), self._known(rows)
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]:
@@ -189,8 +190,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             over = sorted(set(over) - set(played))
         if not over or self.autoreset_mode == AutoresetMode.DISABLED:
             return {}
-        for row in over:
-            self._sessions[row] = self._next(row)
+        for row, session in zip(over, self.director.open_all([self._next(row) for row in over]), strict=True):
+            self._sessions[row] = session
         return self._finals(sessions, over) if self.autoreset_mode == AutoresetMode.SAME_STEP else {}
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:
@@ -210,15 +211,15 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         terminated = np.array([bool(end and end.terminated) for end in ends])
         return terminated, np.array([bool(end and end.truncated) for end in ends])
 
-    def _next(self, row: int, seed: int | None = None, number: int | None = None) -> Session:
-        """The session a row plays next; without a seed and a number it is N further than the last one."""
+    def _next(self, row: int, seed: int | None = None, number: int | None = None) -> tuple[int, int]:
+        """Seed and number of the session a row plays next; where none are given, N further than the last."""
         last = self._sessions[row] if self._sessions else None
         if number is None:
             number = row if last is None or seed is not None else last.index + self.num_envs
         if seed is None and last is not None:
             seed = last.seed
         assert seed is not None, "a first reset always has a seed"
-        return self.director.open(int(seed), number)
+        return int(seed), number
 
     def _rows(self, mask: Any) -> list[int]:
         """The rows to reset.

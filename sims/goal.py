@@ -49,6 +49,15 @@ class GoalUser:
         Raises:
             ValueError: the session is of another world.
         """
+        return self.said(self.first_wish(spec), spec, 0)
+
+    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+        """What is still to be done, "done" where there is nothing, "gave_up" where patience is out."""
+        wish = self.next_wish(outcome)
+        return wish if isinstance(wish, Goodbye) else self.said(wish, outcome.spec, outcome.turn + 1)
+
+    def first_wish(self, spec: StudioSpec) -> GoalTurn:
+        """What `begin` says, meant and in the template's words; raises what it raises."""
         if not isinstance(spec, StudioSpec):
             raise ValueError(
                 f"session {spec.id} has no scene to wish for, which this user needs: expected one of a suite"
@@ -57,18 +66,17 @@ class GoalUser:
         mind = Mind(Situation(spec.scene, spec.scene.grid), wish.target, wish.rules)
         first = self._decide(spec, 0, mind)
         assert first is not None, "a wish always differs from the start scene"
-        return self.said(first, spec, 0)
+        return first
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
-        """What is still to be done, "done" where there is nothing, "gave_up" where patience is out."""
+    def next_wish(self, outcome: TurnOutcome) -> GoalTurn | Goodbye:
+        """What `reply` says, meant and in the template's words."""
         spec, turn = outcome.spec, outcome.turn + 1
         meant: GoalTurn = outcome.speech.meaning
         (shown,) = parse([outcome.after], spec.scene.grid)
         mind = look(meant, shown)
         if mind.annoyance > self.persona.patience:
             return Goodbye("gave_up")
-        next_turn = self._decide(spec, turn, mind, meant)
-        return Goodbye("done") if next_turn is None else self.said(next_turn, spec, turn)
+        return self._decide(spec, turn, mind, meant) or Goodbye("done")
 
     def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
         """What is meant, in the words of its template; other kinds of user find others."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from editenv.endpoint import ChatEndpoint, endpoint_settings
+from editenv.endpoint import Answer, ChatEndpoint, endpoint_settings
 from editenv.sims.goal import GoalUser, kept
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
-from editenv.types import Speech
+from editenv.types import Goodbye, Speech, TurnOutcome
 from editenv.worlds.studio.session import StudioSpec
+
+Meant = tuple[GoalTurn, StudioSpec, int]
+"""What is meant, in which session and turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,42 @@ class SpokenUser(GoalUser):
             "endpoint_calls": self.endpoint.calls,
         }
 
+    def beginnings(self, specs: Sequence[StudioSpec]) -> list[Speech]:
+        """The first wishes of sessions, asked for together."""
+        return self._all_said([(self.first_wish(spec), spec, 0) for spec in specs])
+
+    def replies(self, outcomes: Sequence[TurnOutcome]) -> list[Speech | Goodbye]:
+        """The replies to turns, asked for together."""
+        wishes = [self.next_wish(outcome) for outcome in outcomes]
+        meant = [
+            (wish, outcome.spec, outcome.turn + 1)
+            for wish, outcome in zip(wishes, outcomes, strict=True)
+            if not isinstance(wish, Goodbye)
+        ]
+        said = iter(self._all_said(meant))
+        return [wish if isinstance(wish, Goodbye) else next(said) for wish in wishes]
+
     def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
         """What is meant in the model's words, or in the template's where those will not do."""
-        key = (spec.id, turn, meant.text)
-        if key not in self._worded:
-            self._worded[key] = self._word(meant, spec, turn)
-        known = self._worded[key]
-        return replace(known, meaning=replace(meant, text=known.text))
+        return self._all_said([(meant, spec, turn)])[0]
 
-    def _word(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
-        """Asks for a wording and checks it."""
+    def _all_said(self, meant: Sequence[Meant]) -> list[Speech]:
+        """What is meant in some turns, worded in one call where it was not yet."""
+        new = {_key(*one): one for one in meant if _key(*one) not in self._worded}
+        talks = [conversation(self.prompt, self.persona, wish.sentence) for wish, _, _ in new.values()]
+        seeds = [spec.index * 1000 + turn for _, spec, turn in new.values()]
+        answers = self.endpoint.ask(talks, self.prompt.version, seeds)
+        for (key, (wish, _, _)), answer in zip(new.items(), answers, strict=True):
+            self._worded[key] = self._checked(wish, answer)
+        known = [self._worded[_key(*one)] for one in meant]
+        return [
+            replace(speech, meaning=replace(wish, text=speech.text))
+            for speech, (wish, _, _) in zip(known, meant, strict=True)
+        ]
+
+    def _checked(self, meant: GoalTurn, answer: Answer) -> Speech:
+        """The model's words, or the template's where there is something wrong with those."""
         self._wordings += 1
-        messages = conversation(self.prompt, self.persona, meant.sentence)
-        (answer,) = self.endpoint.ask([messages], self.prompt.version, [spec.index * 1000 + turn])
         words, problem = "", answer.error
         if answer.text is None:
             self._failures += 1
@@ -103,6 +129,10 @@ class SpokenUser(GoalUser):
         worded_by = "template" if problem else self.endpoint.settings.model
         found = {"worded_by": worded_by, "template": meant.text, "refused": problem}
         return Speech(text, detail=kept(meant) | found)
+
+
+def _key(meant: GoalTurn, spec: StudioSpec, turn: int) -> tuple[str, int, str]:
+    return spec.id, turn, meant.text
 
 
 def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -113,6 +114,28 @@ def test_a_session_goes_on_from_a_state_in_the_same_words() -> None:
         again, infos = envs.set_states({1: envs.get_state(1)})
         assert again["transcript"] == observations["transcript"] and len(server.requests) == calls
         assert infos["speech"]["worded_by"][1] in ("m", "template")
+
+
+def test_sessions_side_by_side_ask_together_and_hear_what_they_would_alone() -> None:
+    """All first wishes are on the way before the first one is answered, and so are all replies."""
+    together = threading.Barrier(4)
+
+    def waits_for_the_others(handler, request):
+        together.wait(timeout=20)
+        politely(handler, request)
+
+    with ChatServer(waits_for_the_others) as server:
+        settings = {"endpoint": endpoint(server, concurrency=4, timeout=30.0)}
+        envs = make_vector_env(num_envs=4, suite="persona", user="llm", user_settings=settings)
+        seen, _ = envs.reset(seed=3)
+        heard, *_ = envs.step({"image": seen["image"].copy(), "intent": ("",) * 4})
+        assert (server.most_open, len(server.requests)) == (4, 8)
+    with ChatServer(politely) as server:
+        for row in range(4):
+            env = make_env(suite="persona", user="llm", user_settings={"endpoint": endpoint(server)})
+            alone, _ = env.reset(seed=3, options={"session": row})
+            alone, *_ = env.step({"image": alone["image"], "intent": ""})
+            assert alone["transcript"] == heard["transcript"][row]
 
 
 def test_settings_are_checked_by_name() -> None:
