@@ -38,7 +38,7 @@ class ExactScorer:
         weights: of the reward.
     """
 
-    version = "exact-1"
+    version = "exact-2"
 
     def __init__(self, world: _Grid, weights: RewardWeights | None = None) -> None:
         self.grid = world.grid

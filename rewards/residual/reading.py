@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.rewards.residual.kinds import UNREAD, Shown
-from editenv.rewards.residual.nearness import near, nearest
+from editenv.rewards.residual.nearness import PIXEL, ROOT_MEAN_SQUARE, near, nearest
 from editenv.types import Picture
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS
 
-GROUND_MEAN = 5.0
-"""Largest mean absolute difference of bare pixels from a background, in levels, over the whole picture; and
-in the cell in the middle of the order, without which no cell can be read."""
-GROUND_SPOT = 14.0
-"""The same in any one cell's outermost ring of pixels, or in the margin that no cell covers."""
+SPOT = 2 * ROOT_MEAN_SQUARE
+"""Largest root-mean-square difference from the background, in levels, in any one cell's outermost ring of
+pixels or in the margin that no cell covers. More than half of the rings must be within half of it, and no
+pixel of the margin off by more than PIXEL."""
 
 _COLORS = np.array([GROUND[name] for name in BACKGROUNDS], np.int16)
 
@@ -85,40 +84,36 @@ def _grounds(
     expected: NDArray[np.int64],
     differ: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each picture's background [B], whether it is near everywhere [B], and in half of the cells [B].
+    """Each picture's background [B], whether all of it is near [B], and whether most rings show it [B].
 
     Cells [B, cells] that do not differ from the expected ones show the expected background.
     """
     grounds, count = expected.copy(), cells.shape[1]
-    off = _off(cells, margin, grounds, differ)
-    typical = np.median(off[:, :count], axis=1)
-    lost = np.flatnonzero(typical > GROUND_MEAN)
-    for ground in range(len(BACKGROUNDS)) if len(lost) else ():
-        everywhere = np.ones((len(lost), count), bool)
-        trial = _off(cells[lost], margin[lost], np.full(len(lost), ground), everywhere)
-        middle = np.median(trial[:, :count], axis=1)
-        better = middle < typical[lost]
-        rows = lost[better]
-        grounds[rows], off[rows], typical[rows] = ground, trial[better], middle[better]
-    kept = (off.mean(1) <= GROUND_MEAN) & (off.max(1) <= GROUND_SPOT)
-    return grounds, kept, typical <= GROUND_MEAN
+    off = _off(cells, grounds, differ)
+    showing = (off <= ROOT_MEAN_SQUARE**2).sum(1)
+    for ground in range(len(BACKGROUNDS)):
+        lost = np.flatnonzero(2 * showing <= count)
+        trial = _off(cells[lost], np.full(len(lost), ground), np.ones((len(lost), count), bool))
+        found = (trial <= ROOT_MEAN_SQUARE**2).sum(1)
+        rows = lost[2 * found > count]
+        grounds[rows], off[rows], showing[rows] = ground, trial[2 * found > count], found[2 * found > count]
+    near_all = (off <= SPOT**2).all(1)
+    if margin.shape[1]:
+        bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
+        near_all &= ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
+    return grounds, near_all, 2 * showing > count
 
 
 def _off(
-    cells: NDArray[np.uint8],
-    margin: NDArray[np.uint8],
-    grounds: NDArray[np.int64],
-    differ: NDArray[np.bool_],
+    cells: NDArray[np.uint8], grounds: NDArray[np.int64], differ: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Mean absolute differences [B, cells, and one more for the margin if any] from backgrounds [B]."""
+    """Mean squares of the differences of rings [B, cells] from backgrounds [B], 0 where nothing differs."""
     number, place = np.nonzero(differ)
     rings = cells.reshape(*cells.shape[:2], cells.shape[2] ** 2, 3)[
         number[:, None], place[:, None], _ring(cells.shape[2])
     ]
-    off = np.zeros((len(cells), cells.shape[1] + (margin.shape[1] > 0)))
-    off[number, place] = np.abs(rings - _COLORS[grounds[number], None]).mean((1, 2))
-    if margin.shape[1]:
-        off[:, -1] = np.abs(margin - _COLORS[grounds][:, None]).mean((1, 2))
+    off = np.zeros(cells.shape[:2])
+    off[number, place] = ((rings - _COLORS[grounds[number], None]).astype(np.int32) ** 2).mean((1, 2))
     return off
 
 

@@ -31,7 +31,7 @@ class ResidualScorer:
         weights: of the reward.
     """
 
-    version = "residual-1"
+    version = "residual-2"
 
     def __init__(self, world: _Grid, weights: RewardWeights | None = None) -> None:
         self.grid = world.grid

@@ -16,7 +16,7 @@ SHARED = {
     "editenv.worlds.studio.constraints": {"Rule"},
     "editenv.worlds.studio.edits": {*edits.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
     "editenv.worlds.studio.render": {"GROUND", "cell_pictures"},
-    "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "Scene", "things"},
+    "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "SIGN", "Scene", "things"},
 }
 """All that may come from elsewhere in editenv: data classes, words, the renderer, the reward."""
 

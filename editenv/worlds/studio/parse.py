@@ -1,9 +1,7 @@
 """Recovers scenes from pixels alone, by comparing every cell with every picture a cell can show.
 
 Strict on purpose: blends, halos and tints that a tolerant parser lets pass are what a trained agent finds
-first. A cell counts as read when its root-mean-square distance to a known picture is at most the tolerance,
-which is less than half the distance between any two known pictures: what is read as one thing is never near a
-second one.
+first. How far pixels may be off is stated in `likeness`; nothing is near to two things.
 One mixture is read all the same: halfway between a red and a yellow object lies an orange one.
 """
 
@@ -16,16 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Picture
+from editenv.worlds.studio.likeness import PIXEL, SPOT, TOLERANCE, alike, cell_tolerance
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
 
-TOLERANCE = 7.0
-"""Largest root-mean-square distance, in levels of 0 to 255, at which a cell or background is still read.
-
-Small cells, whose pictures lie closer together, are read more strictly (`cell_tolerance`)."""
-
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
-_APART = 0.49
 
 
 def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
@@ -45,20 +38,23 @@ def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
     batch = _stacked(pictures)
     size = batch.shape[1]
     cell = size // grid
-    start = (size - grid * cell) // 2
-    inner = batch[:, start : start + grid * cell, start : start + grid * cell]
+    start, covered = (size - grid * cell) // 2, grid * cell
+    inner = batch[:, start : start + covered, start : start + covered]
     cells = inner.reshape(-1, grid, cell, grid, cell, 3).swapaxes(2, 3).reshape(len(batch), grid**2, -1)
-    codes, drawn = _read_drawn(cells, cell)
+    margin = batch[:, _outside(size, start, covered)] if covered < size else batch[:, :0, 0]
+    codes, drawn = _read_drawn(cells, margin, cell)
     if not drawn.all():
-        codes[~drawn] = _read_near(cells[~drawn] if drawn.any() else cells, cell)
+        rest = np.flatnonzero(~drawn)
+        codes[rest] = _read_near(cells[rest], margin[rest], cell)
     return [scene_from_codes(row) for row in codes.tolist()]
 
 
 @lru_cache(maxsize=16)
-def cell_tolerance(cell: int) -> float:
-    """Largest distance at which a cell this many pixels wide is read, at most TOLERANCE."""
-    closest = min(_closest(background, cell) for background in range(len(BACKGROUNDS)))
-    return min(TOLERANCE, _APART * closest)
+def _outside(size: int, start: int, covered: int) -> NDArray[np.bool_]:
+    """The pixels [size, size] that no cell covers."""
+    outside = np.ones((size, size), bool)
+    outside[start : start + covered, start : start + covered] = False
+    return outside
 
 
 def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
@@ -70,11 +66,14 @@ def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
     return pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
 
 
-def _read_drawn(cells: NDArray[np.uint8], cell: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _read_drawn(
+    cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Looks up pictures that are to the last bit as they are drawn, so that nothing has to be compared.
 
     Args:
         cells: [B, cells, values].
+        margin: pixels [B, pixels, 3] that no cell covers.
         cell: side of a cell in pixels.
 
     Returns:
@@ -84,6 +83,8 @@ def _read_drawn(cells: NDArray[np.uint8], cell: int) -> tuple[NDArray[np.int64],
     drawn = grounds.any(1)
     codes = np.zeros((len(cells), 1 + cells.shape[1]), np.int64)
     codes[:, 0] = grounds.argmax(1)
+    if margin.shape[1]:
+        drawn &= (margin == _GROUNDS[codes[:, 0], None]).all((1, 2))
     if not drawn.any():
         return codes, drawn
     bare = cell_pictures(cell)[codes[:, 0], 0].reshape(len(cells), 1, -1)
@@ -109,9 +110,9 @@ def _wide(cells: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.uint64]:
     return cells.view(np.uint64) if cells.shape[-1] % 8 == 0 else cells
 
 
-def _read_near(cells: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
+def _read_near(cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
     """Codes [B, 1 + cells] of the backgrounds and things that are near, -1 where none is."""
-    backgrounds, readable, known = _read_backgrounds(cells, cell)
+    backgrounds, readable, known = _read_backgrounds(cells, margin, cell)
     codes = np.empty((len(cells), 1 + cells.shape[1]), np.int64)
     codes[:, 0] = np.where(readable, backgrounds, -1)
     codes[:, 1:] = np.where(known[:, None], _read_cells(cells, backgrounds, cell), -1)
@@ -119,31 +120,34 @@ def _read_near(cells: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
 
 
 def _read_backgrounds(
-    cells: NDArray[np.uint8], cell: int
+    cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each picture's nearest background, from the rings around the cells.
+    """Each picture's background: the one that most of the rings around its cells show.
 
     Returns:
-        The nearest background [B]; whether it is near enough over all rings [B]; whether it is near enough in
-        more than half of them [B], without which cells cannot be read: a tint may bring a ground so close to
-        another background that objects of the tint's own colour would look right.
+        The background [B]; whether every ring and the margin are near enough to it [B]; whether more than
+        half of the rings show it [B], without which cells cannot be read: a tint may bring a ground so close
+        to another background that objects of the tint's own colour would look right.
     """
     ring = cells.take(_ring(cell), axis=2).astype(np.float64)
     bare = np.tile(_GROUNDS, ring.shape[2] // 3)
     own = np.einsum("bcv,bcv->bc", ring, ring)
     distance = own[..., None] - 2 * (ring @ bare.T) + (bare**2).sum(1)
-    total = distance.sum(1)
-    nearest = total.argmin(1)
-    rows, limit = np.arange(len(cells)), ring.shape[2] * TOLERANCE**2
-    known = (distance[rows, :, nearest] <= limit).mean(1) > 0.5
-    return nearest, total[rows, nearest] <= cells.shape[1] * limit, known
+    showing = (distance <= ring.shape[2] * TOLERANCE**2).sum(1)
+    found, rows = showing.argmax(1), np.arange(len(cells))
+    near = (distance[rows, :, found] <= ring.shape[2] * SPOT**2).all(1)
+    if margin.shape[1]:
+        off = margin - _GROUNDS[found, None]
+        near &= (np.abs(off).max((1, 2)) <= PIXEL) & ((off**2).mean((1, 2)) <= SPOT**2)
+    known = 2 * showing[rows, found] > cells.shape[1]
+    return found, near & known, known
 
 
 def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
     """Codes [B, cells] of cells [B, cells, values] over known backgrounds; -1 where nothing known is near.
 
     Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of
-    a shape, and what shows none with those of signs: no two pictures are near to one cell, so the order
+    a shape, and what is near to none with those of signs: no two pictures are near to one cell, so the order
     decides nothing.
     """
     bare = cell_pictures(cell)[backgrounds, 0].reshape(len(cells), 1, -1)
@@ -157,6 +161,8 @@ def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: 
         if len(unknown):
             signs = _nearest(faces[unknown], int(number), cell, _SIGNS)
             found[unknown] = np.where(signs < 0, -1, signs + _SHAPES.stop)
+        near = np.flatnonzero(found >= 0)
+        found[near[~alike(faces[near], found[near], int(number), cell)]] = -1
         codes.flat[where] = found
     return codes
 
@@ -196,15 +202,3 @@ def _templates(
     flat = cell_pictures(cell)[background, start:stop].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64
     return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64), exact
-
-
-def _closest(background: int, cell: int) -> float:
-    """The smallest distance between two pictures without signs that a cell can show over a background.
-
-    Signs have no say, so that what is read does not depend on whether there are any; they lie further apart.
-    """
-    known, squares, _ = _templates(background, cell, _SHAPES.start, _SHAPES.stop)
-    products = known.T.astype(np.float64) @ known.astype(np.float64)
-    distance = squares[:, None] - 2 * products + squares
-    np.fill_diagonal(distance, np.inf)
-    return float(np.sqrt(distance.min() / len(known)))

@@ -152,7 +152,7 @@ def test_it_learns_to_tint_and_is_paid_for_it(hacked):
 
 def test_the_judge_of_held_out_sessions_is_another_and_is_recorded(hacked):
     out, _, watcher, _ = hacked
-    assert {look.scorer for look in read_evaluations(out)} == {"residual-1"}
+    assert {look.scorer for look in read_evaluations(out)} == {"residual-2"}
     assert watcher.summary()["eval_scorer"] == "residual-1"
 
 

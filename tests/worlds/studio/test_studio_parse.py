@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from editenv.worlds.studio.parse import TOLERANCE, cell_tolerance, parse
+from editenv.worlds.studio.likeness import TOLERANCE, cell_tolerance
+from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import GROUND, cell_pictures, render
 from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene, scene_from_codes, things
 
@@ -80,12 +81,22 @@ def test_small_noise_is_tolerated() -> None:
     assert parse(np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8), 4) == made
 
 
-def test_the_tolerance_is_a_distance() -> None:
-    """One value 7 * sqrt(768) = 193.99 levels off is read, one 194 off is not: a sum, not a largest error."""
-    blank = np.full((64, 64, 3), GROUND["white"], np.uint8)
-    for error, expected in ((193, None), (194, UNREADABLE)):
+@pytest.mark.parametrize(
+    ("rows", "columns", "most"),
+    [
+        (slice(0, 16), slice(0, 16), 7),  # 7 everywhere: the root mean square
+        (slice(8, 9), slice(8, 9), 37),  # one pixel
+        (slice(8, 9), slice(4, 12), 37),  # 8 of 256 pixels, whose mean square is 43
+        (slice(6, 9), slice(6, 9), 24),  # a blob, one channel of which is 24 off in every pixel
+        (slice(6, 8), slice(6, 8), 37),  # too small for the window: 4 * 37 / 9 = 16
+    ],
+)
+def test_the_tolerance_by_hand(rows: slice, columns: slice, most: int) -> None:
+    """Fails where a cell is read that is one level too far off, or is not that is just near enough."""
+    blank = np.full((64, 64, 3), GROUND["gray"], np.uint8)
+    for error, expected in ((most, None), (most + 1, UNREADABLE)):
         picture = blank.copy()
-        picture[8, 8, 0] = GROUND["white"][0] - error
+        picture[rows, columns] += np.uint8(error)
         assert parse([picture], 4)[0].cells[0] is expected
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editenv.worlds.studio.lettering import lettering, word
-from editenv.worlds.studio.parse import cell_tolerance, parse
+from editenv.worlds.studio.likeness import cell_tolerance
+from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import INK, cell_pictures, render
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, SIGN, TEXTS, UNREADABLE, Scene, Thing, things
 
