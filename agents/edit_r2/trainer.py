@@ -24,8 +24,9 @@ from trl import GRPOConfig, GRPOTrainer
 from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
 from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
-from editenv.agents.edit_r2.credit import CreditSettings, credit, score_weights
+from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
+from editenv.agents.edit_r2.exploration import at_iteration
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
 from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
 from editenv.agents.edit_r2.objective.policy import recompute
@@ -33,6 +34,7 @@ from editenv.agents.edit_r2.precision import check_precision, computing, masters
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
+from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.edit_r2.watched import Watch
@@ -93,11 +95,14 @@ class TrainingSettings:
         if objective.window and self.update.flow_weight and not self.rollout.window:
             raise ValueError("window is 0, expected 1 or more for objective 'policy'")
         update = self.update
-        if not objective.window and (update.text_kl or update.flow_kl or update.recompute):
+        if not objective.window and (
+            update.text_kl or update.flow_kl or update.text_entropy or update.recompute
+        ):
             raise ValueError(
-                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl or recompute "
-                "is set"
+                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl, text_entropy "
+                "or recompute is set"
             )
+        check_spending(self.rollout, self.credit)
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -129,6 +134,8 @@ class EditR2Trainer(GRPOTrainer):
         self.checkpoint, self.envs, self.settings = checkpoint, envs, settings
         self.watch, self.stopwatch = watch, Stopwatch()
         self.guard = UpdateGuard()
+        deferred = envs.director.queue is not None
+        check_surroundings(settings.rollout.spending, settings.specs, process().num_processes, deferred)
         self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
         update = settings.update
         if settings.lora_rank == 0:
@@ -161,6 +168,11 @@ class EditR2Trainer(GRPOTrainer):
         """Number of the iteration being made, from 0."""
         return int(self.state.global_step) // self.settings.update.updates_per_iteration
 
+    @property
+    def sampling(self) -> RolloutSettings:
+        """How the iteration being made samples."""
+        return at_iteration(self.settings.rollout, self.iteration, self.settings.iterations)
+
     def merged_model(self) -> UnifiedModel:
         """The trained model; adapters are added into the weights."""
         trained = self.accelerator.unwrap_model(self.model)
@@ -182,17 +194,18 @@ class EditR2Trainer(GRPOTrainer):
         self.checkpoint.model.eval()
         rollout = self._played(iteration)
         everyones, weights = gathered(rollout), score_weights(self.envs)
-        paid, numbers = credit(everyones, settings.rollout.rollouts, settings.credit, weights)
+        objective = OBJECTIVES[settings.update.objective]
+        trains = partial(objective.trains, update=settings.update)
+        paid, numbers = credit(everyones, settings.rollout.rollouts, settings.credit, weights, trains)
         paid, self.turn_share = own_part(paid, self.rows, rollout.tensors["reward"].shape[1])
         self._record(numbers)
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        objective = OBJECTIVES[settings.update.objective]
         with computing(settings.precision):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
-            batch |= prepared(pieces, lambda piece: prepare(piece, settings.rollout, settings.update))
+            batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
                 self._record(self.watch(iteration, rollout, paid, self.merged_model))
@@ -207,7 +220,7 @@ class EditR2Trainer(GRPOTrainer):
         seed, specs = settings.seed, settings.specs
         try:
             with computing(settings.precision):
-                rollout = collect(*where, settings.rollout, seed, iteration, specs, self.stopwatch, self.rows)
+                rollout = collect(*where, self.sampling, seed, iteration, specs, self.stopwatch, self.rows)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
         warn_of_unscored(iteration, rollout.sessions)
@@ -229,7 +242,7 @@ class EditR2Trainer(GRPOTrainer):
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
             with computing(settings.precision):
-                loss, numbers = objective.loss(policies, piece, settings.rollout, update, first and leading)
+                loss, numbers = objective.loss(policies, piece, self.sampling, update, first and leading)
             return loss * self.turn_share, numbers
 
         with self.stopwatch.phase("update"):
@@ -237,7 +250,7 @@ class EditR2Trainer(GRPOTrainer):
                 whole = self._buffered_inputs or [inputs]
                 pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
                 with computing(settings.precision):
-                    self._record(recompute(plain, pieces, settings.rollout, update))
+                    self._record(recompute(plain, pieces, self.sampling, update))
             pieces, apart = chunks(inputs, update.chunk_sessions), partial(self.accelerator.no_sync, model)
             loss, numbers = accumulated(pieces, loss_of, self.accelerator.backward, apart)
             self._record(numbers)

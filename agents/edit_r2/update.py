@@ -11,6 +11,7 @@ from torch import Tensor
 
 from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
+from editenv.agents.edit_r2.exploration import token_entropy
 from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
 from editenv.agents.edit_r2.padding import past_blocks, trimmed
@@ -32,6 +33,7 @@ class UpdateSettings:
         text_rate, flow_rate: learning rates of the understanding and the generation expert.
         text_clip, flow_clip: half widths of the clip ranges.
         text_kl, flow_kl: weights of the distances to the reference inside each term.
+        text_entropy: weight of the tokens' entropy, which is taken off the text's loss.
         kl: which distance the flow's is, a name in FLOW_KLS.
         ratio: a name in RATIOS, of the flow's ratio.
         max_grad_norm: largest gradient norm of each expert.
@@ -60,6 +62,7 @@ class UpdateSettings:
     flow_clip: float = 1e-3
     text_kl: float = 0.0
     flow_kl: float = 0.0
+    text_entropy: float = 0.0
     kl: str = "gaussian"
     ratio: str = "plain"
     objective: str = "policy"
@@ -77,6 +80,8 @@ class UpdateSettings:
     def __post_init__(self) -> None:
         chosen("kl", self.kl, FLOW_KLS)
         chosen("ratio", self.ratio, RATIOS)
+        if not 0 <= self.text_entropy < float("inf"):
+            raise ValueError(f"text_entropy is {self.text_entropy}, expected 0 or more")
         if self.chunk_sessions is not None and self.chunk_sessions < 1:
             raise ValueError(f"chunk_sessions is {self.chunk_sessions}, expected 1 or more, or null")
 
@@ -91,6 +96,7 @@ class Judgement:
         flow_mean: of each stochastic step, [M, W, N, C].
         flow_std: noise of each stochastic step, [M, W].
         flow_velocity: at each stochastic step, without guidance, [M, W, N, C].
+        text_entropy: of each token, [M, L], None where no loss asks for it.
     """
 
     text_log_prob: Tensor | None
@@ -98,16 +104,17 @@ class Judgement:
     flow_mean: Tensor | None
     flow_std: Tensor | None
     flow_velocity: Tensor | None
+    text_entropy: Tensor | None = None
 
 
 def policy_trains(turns: dict[str, Tensor], update: UpdateSettings) -> Tensor:
     """Which turns add to a policy gradient, bool [...].
 
     Filtered and unscored turns add nothing to the loss; nor do turns without an advantage, as long as no
-    distance to the reference is part of the loss.
+    distance to the reference and no entropy is part of the loss.
     """
     trains = turns["keep"] & turns["valid"]
-    if not (update.text_kl or update.flow_kl):
+    if not (update.text_kl or update.flow_kl or update.text_entropy):
         trains = trains & (turns["advantage"].abs() > NO_ADVANTAGE)
     return trains
 
@@ -139,9 +146,13 @@ def judge(
         latents, times = latents[:, :-1], times[:, :-1]
     output = model(**forward_inputs(batch, rollout, update, latents, times))
     temperature = rollout.turn.temperature or 1.0
-    text = None if output.logits is None else token_log_prob(output.logits, batch, temperature)
+    text = entropy = None
+    if output.logits is not None:
+        text = token_log_prob(output.logits, batch, temperature)
+        if update.text_entropy:
+            entropy = token_entropy(output.logits, batch["intent_mask"], temperature)
     if output.velocity is None:
-        return Judgement(text, None, None, None, None)
+        return Judgement(text, None, None, None, None, entropy)
     flow = window_log_prob(
         output.velocity,
         batch["latents"],
@@ -151,7 +162,7 @@ def judge(
         float(rollout.turn.times()[1]),
         rollout.sigma_t_max,
     )
-    return Judgement(text, *flow, output.unguided)
+    return Judgement(text, *flow, output.unguided, entropy)
 
 
 def forward_inputs(
@@ -208,6 +219,8 @@ def policy_loss(
             update.text_weight,
             distance,
             update.text_kl,
+            now.text_entropy,
+            update.text_entropy,
         )
     if now.flow_log_prob_mean is not None:
         mean, std = _given(now.flow_mean), _given(now.flow_std)
