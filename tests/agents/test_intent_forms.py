@@ -1,0 +1,115 @@
+"""Every form of intents reaches all that writes, paints, teaches and trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.editor.policy import editor_policy
+from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.evaluate import agent_name, run_evaluation
+from editenv.agents.play import play
+from editenv.agents.played import turn_scores
+from editenv.agents.pretrain import run as pretraining
+from editenv.agents.pretrain.data import Lessons, image_lessons, text_lessons
+from editenv.agents.pretrain.flaws import forget
+from editenv.agents.train import training_settings
+from editenv.build import make_vector_env
+from editenv.configs.compose import compose
+from editenv.worlds.studio.intents import FORMS
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.world import StudioWorld
+from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_right_intents_carried_out_exactly_score_one_in_every_form(suite: str) -> None:
+    """Fails where a form loses anything of a turn, by the exact scorer's judgement."""
+    envs = make_vector_env(num_envs=6, suite=suite, autoreset_mode="Disabled", split="test")
+    for form in FORMS:
+        policy = editor_policy(envs, "none", "oracle", "exact", TurnSettings(intent_form=form))
+        scores = turn_scores(play(envs, policy, range(6), seed=1))
+        assert {v for session in scores["global_awareness"] for v in session} == {1.0}, form
+        assert policy.counts() == {"left_alone_share": 0.0}, form
+
+
+def test_the_command_line_chooses_a_form_beside_who_writes() -> None:
+    """Fails where `intent=oracle` and `intent_form=rules` get into each other's way."""
+    words = ["intent=oracle", "image=exact", "intent_form=rules", "suite=protect", "sessions=4", "out=none"]
+    config = compose("evaluate", words)
+    evaluation = run_evaluation(config)
+    assert agent_name(config) == "model=practice, intent=oracle, image=exact, intent_form=rules"
+    assert evaluation.facts["intent_form"] == "rules"
+    assert evaluation.summary["global_awareness"] == [1.0] * len(evaluation.summary["global_awareness"])
+    assert any("rule : " in text for session in evaluation.sessions for text in session.intents)
+    assert compose("evaluate", out="none").intent_form.name == "free"
+
+
+def test_training_gives_a_form_the_tokens_that_it_needs() -> None:
+    """Fails where listed rules are cut off after as many tokens as one sentence takes."""
+    for name, tokens in (("free", 20), ("structured", 32), ("rules", 64)):
+        turn = training_settings(compose("train", [f"intent_form={name}"], out="none")).rollout.turn
+        assert (turn.intent_form, turn.intent_tokens) == (name, tokens)
+    assert compose("demo", out="none").train.intent_form.name == "free"
+    with pytest.raises(ValueError, match="intent_form 'ruled' is not known, did you mean 'rules'"):
+        TurnSettings(intent_form="ruled")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_imitation_teaches_the_form(form: str) -> None:
+    """Fails where the teacher's tokens are those of another form."""
+    turn = replace(ROLLOUT.turn, intent_form=form)
+    settings = replace(ROLLOUT, turn=turn, behaviour="oracle", rollouts=1)
+    checkpoint, envs = tiny_checkpoint(), brightness_envs(2)
+    rollout = collect(checkpoint, envs, settings, 0, 0, 2, Stopwatch())
+    for row, session in enumerate(rollout.sessions):
+        for number, turn in enumerate(session.spec.turns):
+            ids = rollout.tensors["intent_ids"][row, number][rollout.tensors["intent_mask"][row, number]]
+            wanted = FORMS[form].write(turn, 4)
+            assert ids[:-1].tolist() == checkpoint.tokenizer(wanted, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lessons_are_written_in_the_form(form: str) -> None:
+    """Fails where texts and pictures are taught in different forms, or the right result is another."""
+    lessons = Lessons(suites=("scoped",), intent_form=form)
+    spec = StudioWorld("scoped").session("train", 0, 0)
+    wanted = [FORMS[form].write(turn, 4) for turn in spec.turns]
+    assert [lesson.intent for lesson in islice(text_lessons(lessons, 0, 4), len(wanted))] == wanted
+    for lesson in islice(image_lessons(lessons, 0, 4), 12):
+        assert FORMS[form].read(lesson.intent, lesson.before, 4) == lesson.after
+
+
+def test_what_is_forgotten_is_missing_in_every_form() -> None:
+    """Fails where a lesson that shall forget rules or references keeps them in another form."""
+    world = StudioWorld("mixed")
+    turns = [turn for index in range(40) for turn in world.session("train", 0, index).turns]
+    ruled = next(turn for turn in turns if turn.rules and turn.edit.task == "color_alter")
+    texts = {form: forget(ruled, 4, rules=False, reference=True, form=form) for form in FORMS}
+    assert texts["rules"].startswith("edit : ") and not any("rule :" in text for text in texts.values())
+    pointed = next(turn for turn in turns if turn.reference == "it")
+    for form in FORMS:
+        assert " it" in forget(pointed, 4, rules=True, reference=False, form=form), form
+        assert forget(pointed, 4, rules=True, reference=True, form=form) == FORMS[form].write(pointed, 4)
+
+
+def test_a_recipe_makes_a_checkpoint_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where `recipe.intent_form` does not reach the lessons or the card's sessions."""
+    measured: list[str] = []
+    monkeypatch.setattr(pretraining, "card_scores", lambda *given: measured.append(given[-1]))
+    monkeypatch.setattr(pretraining, "scores_everywhere", lambda *given: measured.append(given[-1]))
+    monkeypatch.setattr(pretraining, "write_card", lambda card, folder: None)
+    small = {"hidden_size": 32, "intermediate_size": 48, "layers": 1, "heads": 2}
+    lessons = "{suites:[mixed],whole_session_share:1.0,whole_sessions:null,keep_rule:1.0,"
+    lessons += "resolve_reference:1.0,spoilt:0.0}"
+    phase = "{image_steps:2,text_steps:0,rate:1e-3,image_batch:4,text_batch:4,changed_weight:4.0,"
+    words = ["recipe=base", "recipe.intent_form=rules", f"recipe.phases=[{phase}lessons:{lessons}}}]"]
+    words += [f"recipe.{name}={value}" for name, value in small.items()]
+    card = pretraining.pretrain(compose("pretrain", [*words, f"out={tmp_path}", "threads=1"]))
+    assert card["intent_form"] == "rules" and measured == ["rules", "rules"]
+    assert (tmp_path / "model.safetensors").is_file()
