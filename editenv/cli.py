@@ -26,6 +26,11 @@ _FULL_ERRORS = "HYDRA_FULL_ERROR"
 _HELP = ("-h", "--help")
 _OWN_WORDS = ("records", "audit")
 """Commands that read their words themselves and return the exit status."""
+_BENCHES = {
+    "env": ("editenv.bench", "bench_env", "table"),
+    "rollout": ("editenv.agents.bench", "bench_rollout", "rollout_table"),
+}
+"""What `bench` measures: a module, its function of settings, and what prints the figures."""
 _SWEEP = ("-m", "--multirun")
 # Everything goes to `out`, Hydra's own notes to out/.hydra, and there is no log file.
 _QUIET_HYDRA = (
@@ -145,12 +150,14 @@ def _function(command: Command) -> Callable[[Any], Any]:
 
 
 def _bench(command: Command, words: list[str]) -> None:
-    """`editenv bench env [--json] [KEY=VALUE ...]`, which needs no Hydra."""
-    from editenv.bench import bench_env, table
-
-    if words[:1] != ["env"]:
-        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env'")
-    known = signature(bench_env).parameters
+    """`editenv bench env|rollout [--json] [KEY=VALUE ...]`, which needs no Hydra."""
+    if not words or words[0] not in _BENCHES:
+        expected = " or ".join(map(repr, _BENCHES))
+        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected {expected}")
+    place, function, shown = _BENCHES[words[0]]
+    module = import_module(place)
+    measure = getattr(module, function)
+    known = signature(measure).parameters
     settings: dict[str, Any] = {}
     for word in words[1:]:
         key, equals, value = word.partition("=")
@@ -159,11 +166,11 @@ def _bench(command: Command, words: list[str]) -> None:
         if not equals or key not in known:
             raise ValueError(f"bench has no setting {word!r}, expected KEY=VALUE of {', '.join(known)}")
         settings[key] = _converted(key, value, type(known[key].default))
-    result = bench_env(**settings)
+    result = measure(**settings)
     if "--json" in words:
         print(json.dumps(result))
     else:
-        print(table(result))
+        print(getattr(module, shown)(result))
 
 
 def _converted(key: str, value: str, kind: type) -> Any:

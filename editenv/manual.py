@@ -97,7 +97,7 @@ def page(command: Command) -> str:
 
 
 _OWN_USAGE = {
-    "bench": "env [--json] [KEY=VALUE ...]",
+    "bench": "env|rollout [--json] [KEY=VALUE ...]",
     "records": "check PATH [--json]",
     "audit": "[--json] [KEY=VALUE ...]",
 }

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from editenv.agents.edit_r2.choice import chosen
+from editenv.agents.edit_r2.sharding import whole
 
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
@@ -83,6 +84,6 @@ def parameter_groups(
 def clip_gradients(groups: Iterable[dict[str, object]], max_norm: float) -> dict[str, float]:
     """Bounds each group's gradient norm and returns the norms before."""
     return {
-        str(group["name"]): float(torch.nn.utils.clip_grad_norm_(group["params"], max_norm))  # type: ignore[arg-type]
+        str(group["name"]): float(whole(torch.nn.utils.clip_grad_norm_(group["params"], max_norm)))  # type: ignore[arg-type]
         for group in groups
     }

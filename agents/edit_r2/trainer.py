@@ -8,6 +8,7 @@ TRL's.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +20,10 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from torch import Tensor
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
+from editenv.agents.edit_r2.arguments import SCHEDULES, trainer_arguments
 from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
 from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit, score_weights
@@ -34,6 +36,7 @@ from editenv.agents.edit_r2.precision import check_precision, computing, masters
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
+from editenv.agents.edit_r2.sharding import check_sharding, is_sharded, whole_copy, whole_weights
 from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
@@ -41,9 +44,6 @@ from editenv.agents.edit_r2.watched import Watch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.vector import MICEEditVectorEnv
-
-SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
-"""Learning rates over a run by name, as transformers calls them; all but the first fall to zero."""
 
 _KEPT = 2
 _SCORES = ("reward", "instruction_following")
@@ -149,11 +149,13 @@ class EditR2Trainer(GRPOTrainer):
         super().__init__(
             model=checkpoint.model,
             reward_funcs=_unused_reward,
-            args=_arguments(settings),
+            args=trainer_arguments(settings),
             train_dataset=rows,
             processing_class=checkpoint.tokenizer,
             peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
+        if self.is_fsdp_enabled:
+            check_sharding(settings.lora_rank, update.context_gradient and settings.rollout.turn.interleaved)
         checkpoint.autoencoder.to(self.accelerator.device)
         if settings.lora_rank == 0:
             self.reference.to(self.accelerator.device)
@@ -175,10 +177,19 @@ class EditR2Trainer(GRPOTrainer):
 
     def merged_model(self) -> UnifiedModel:
         """The trained model; adapters are added into the weights."""
+        if is_sharded(self.checkpoint.model):
+            return whole_copy(self.checkpoint.model, UnifiedModel(self.checkpoint.model.config)).eval()
         trained = self.accelerator.unwrap_model(self.model)
         if isinstance(trained, PeftModel):
             return copy.deepcopy(trained).merge_and_unload().eval()
         return self.checkpoint.model.eval()
+
+    def _for_one_process(self) -> Callable[[], UnifiedModel]:
+        """`merged_model` for a process that asks alone: what all have to put together is put together now."""
+        if is_sharded(self.checkpoint.model):
+            model = self.merged_model()
+            return lambda: model
+        return self.merged_model
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """AdamW with a group for each expert."""
@@ -202,13 +213,14 @@ class EditR2Trainer(GRPOTrainer):
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        with computing(settings.precision):
+        with computing(settings.precision), whole_weights(self.checkpoint.model):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
             batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))
+        merged = self._for_one_process()
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
-                self._record(self.watch(iteration, rollout, paid, self.merged_model))
+                self._record(self.watch(iteration, rollout, paid, merged))
         self.checkpoint.model.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
@@ -219,7 +231,7 @@ class EditR2Trainer(GRPOTrainer):
         settings, where = self.settings, (self.checkpoint, self.envs)
         seed, specs = settings.seed, settings.specs
         try:
-            with computing(settings.precision):
+            with computing(settings.precision), whole_weights(self.checkpoint.model):
                 rollout = collect(*where, self.sampling, seed, iteration, specs, self.stopwatch, self.rows)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
@@ -241,7 +253,7 @@ class EditR2Trainer(GRPOTrainer):
         policies = Policies(model, plain, self._as_reference)
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
-            with computing(settings.precision):
+            with computing(settings.precision), whole_weights(plain):
                 loss, numbers = objective.loss(policies, piece, self.sampling, update, first and leading)
             return loss * self.turn_share, numbers
 
@@ -249,7 +261,7 @@ class EditR2Trainer(GRPOTrainer):
             if first and update.recompute:
                 whole = self._buffered_inputs or [inputs]
                 pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
-                with computing(settings.precision):
+                with computing(settings.precision), whole_weights(plain):
                     self._record(recompute(plain, pieces, self.sampling, update))
             pieces, apart = chunks(inputs, update.chunk_sessions), partial(self.accelerator.no_sync, model)
             loss, numbers = accumulated(pieces, loss_of, self.accelerator.backward, apart)
@@ -292,9 +304,10 @@ class EditR2Trainer(GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds seconds of the phases to what TRL logs, and what `watch` sees after the last update."""
         over = "loss" in logs and self.iteration == self.settings.iterations
+        merged = self._for_one_process() if over else self.merged_model
         if over and self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
-                self._record(self.watch.last(self.iteration, self.merged_model))
+                self._record(self.watch.last(self.iteration, merged))
             # TRL logs other numbers while the model is not in training.
             self.checkpoint.model.train()
         self._record(self.stopwatch.take())
@@ -303,41 +316,6 @@ class EditR2Trainer(GRPOTrainer):
     def _record(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._metrics["train"][name].append(value)
-
-
-def _arguments(settings: TrainingSettings) -> GRPOConfig:
-    updates, sessions = settings.update.updates_per_iteration, settings.specs * settings.rollout.rollouts
-    processes = process().num_processes
-    if sessions % (updates * processes):
-        raise ValueError(
-            f"updates_per_iteration is {updates} on {processes} processes, expected their product to divide "
-            f"specs * rollouts = {sessions}"
-        )
-    return GRPOConfig(
-        output_dir=str(settings.out),
-        seed=settings.seed,
-        per_device_train_batch_size=sessions // updates // processes,
-        steps_per_generation=updates,
-        gradient_accumulation_steps=1,
-        num_generations=settings.rollout.rollouts,
-        max_steps=settings.iterations * updates,
-        learning_rate=settings.update.text_rate,
-        lr_scheduler_type=SCHEDULES[settings.schedule],
-        beta=0.0,
-        temperature=settings.rollout.turn.temperature or 1.0,
-        bf16=False,
-        gradient_checkpointing=False,
-        shuffle_dataset=False,
-        ignore_data_skip=True,
-        logging_steps=updates,
-        logging_strategy="steps",
-        save_strategy="steps",
-        save_steps=settings.save_every * updates,
-        report_to=list(settings.report_to),
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        use_cpu=not torch.cuda.is_available(),
-    )
 
 
 def _adapters_of(settings: TrainingSettings) -> LoraConfig:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from editenv.agents.bench import bench_rollout
 from editenv.bench import bench_env
 from editenv.cli import default_out, main
 from editenv.configs.compose import compose
@@ -63,7 +64,8 @@ def test_examples_of_the_help_are_right(name, line):
     assert command == name
     settings = [word for word in words if "=" in word]
     if name == "bench":
-        assert {word.partition("=")[0] for word in settings} <= signature(bench_env).parameters.keys()
+        measured = {"env": bench_env, "rollout": bench_rollout}[words[0]]
+        assert {word.partition("=")[0] for word in settings} <= signature(measured).parameters.keys()
     elif name == "records":
         assert words[0] == "check" and set(words[2:]) <= {"--json"}
     elif "-m" not in words:
@@ -73,7 +75,7 @@ def test_examples_of_the_help_are_right(name, line):
 @pytest.mark.parametrize("name", commands())
 def test_settings_in_the_help_exist(name):
     if name == "bench":
-        known = list(signature(bench_env).parameters)
+        known = [*signature(bench_env).parameters, *signature(bench_rollout).parameters]
     elif name == "records":
         known = ["PATH", "--json"]
     else:
@@ -141,7 +143,8 @@ def test_the_same_words_give_the_same_folder(calls):
         (["evaluate", "policy=orcle"], ["policy 'orcle'", "'oracle'"]),
         (["evaluate", "model=nowhere"], ["'nowhere'", "expected"]),
         (["evaluate", "policy=noop", "sessions_file=none.jsonl"], ["none.jsonl"]),
-        (["bench", "speed"], ["'speed'", "'env'"]),
+        (["bench", "speed"], ["'speed'", "'env'", "'rollout'"]),
+        (["bench", "rollout", "specs=x"], ["specs is 'x', expected int"]),
         (["bench", "env", "turns=x"], ["turns is 'x', expected int"]),
         (["bench", "env", "turn=3"], ["'turn=3'", "turns"]),
     ],
