@@ -11,7 +11,7 @@ class AlgorithmConfig:
 
     Attributes:
         objective: a name in `edit_r2.objective.OBJECTIVES`.
-        behaviour: who plays rollouts, "policy" or "oracle".
+        behaviour: who plays rollouts, a name in `edit_r2.sampling.BEHAVIOURS`.
         advantage: a name in `edit_r2.advantage.ADVANTAGES`.
         advantage_clip: bound of the advantages.
         advantage_std: "batch" or "group", whose standard deviation advantages are divided by.

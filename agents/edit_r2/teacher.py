@@ -1,16 +1,19 @@
-"""Turns of an oracle as a rollout keeps them, for objectives that imitate instead of trying."""
+"""What rules can do in a rollout in the model's place: right intents, exact pictures, or both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.agents.edit_r2.padding import real
 from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.editor.policy import EditorMemory, OracleWriter, exact_painter
 from editenv.agents.editor.prompts import answer_block, intent_block, transcript_block
 from editenv.agents.editor.turns import TurnSettings, encode
 from editenv.agents.play import rows_of
@@ -63,3 +66,50 @@ def taught_turn(
         "image": encode(checkpoint, list(images)),
     }
     return tensors, {"image": images, "intent": tuple(intents)}
+
+
+def right_intents(
+    checkpoint: Checkpoint, envs: MICEEditVectorEnv, observations: Observations, settings: TurnSettings
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The intents that are right in a turn (the user's words where a session is over), with nothing written.
+
+    Returns:
+        Tensors as `collect` describes them, and the intents.
+
+    Raises:
+        ValueError: a session has no studio meaning.
+    """
+    intents = list(observations["instruction"])
+    live = [row for row, session in enumerate(envs.sessions) if session.ending is None]
+    writer = OracleWriter(envs, settings.intent_form)
+    for row, intent in zip(
+        live, writer.write(observations, [EditorMemory(row, 0) for row in live]), strict=True
+    ):
+        intents[row] = intent
+    prompt = transcript_block(checkpoint.tokenizer, observations["transcript"])
+    nothing = torch.zeros(len(intents), 1)
+    tensors = {"transcript_ids": prompt.ids, "transcript_mask": real(prompt), "intent_ids": nothing.long()}
+    return tensors | {"intent_mask": nothing.bool(), "text_log_prob": nothing}, intents
+
+
+def exact_pictures(
+    checkpoint: Checkpoint,
+    envs: MICEEditVectorEnv,
+    observations: Observations,
+    intents: Sequence[str],
+    settings: TurnSettings,
+) -> tuple[dict[str, Tensor], NDArray[np.uint8]]:
+    """What the intents ask for, drawn by rules, and tensors as `collect` describes them, without a window.
+
+    Raises:
+        ValueError: the pictures are no studio scenes.
+    """
+    condition = intent_block(checkpoint.tokenizer, intents)
+    pictures = exact_painter(envs, settings.intent_form).paint(observations["image"], intents, ())
+    tensors = {
+        "condition_ids": condition.ids,
+        "condition_mask": real(condition),
+        "source": encode(checkpoint, observations["image"]),
+        "image": encode(checkpoint, pictures),
+    }
+    return tensors, np.stack(pictures)

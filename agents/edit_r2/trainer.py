@@ -30,7 +30,7 @@ from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
 from editenv.agents.edit_r2.exploration import at_iteration
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
-from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
+from editenv.agents.edit_r2.objective import OBJECTIVES, Policies, check_behaviour
 from editenv.agents.edit_r2.objective.policy import recompute
 from editenv.agents.edit_r2.precision import check_precision, computing, masters_in_float32
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
@@ -87,11 +87,7 @@ class TrainingSettings:
         chosen("schedule", self.schedule, SCHEDULES)
         check_precision(self.precision)
         objective = chosen("objective", self.update.objective, OBJECTIVES)
-        if self.rollout.behaviour != objective.behaviour:
-            raise ValueError(
-                f"behaviour is {self.rollout.behaviour!r}, expected {objective.behaviour!r} for objective "
-                f"{self.update.objective!r}"
-            )
+        check_behaviour(objective, self.rollout, self.update)
         if objective.window and self.update.flow_weight and not self.rollout.window:
             raise ValueError("window is 0, expected 1 or more for objective 'policy'")
         update = self.update

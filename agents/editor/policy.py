@@ -272,12 +272,13 @@ def editor_policy(
     }
     painters: dict[str, Callable[[], Painter]] = {
         "model": lambda: ModelPainter(load(), settings),
-        "exact": lambda: _exact_painter(envs, settings.intent_form),
+        "exact": lambda: exact_painter(envs, settings.intent_form),
     }
     return EditorPolicy(chosen("intent", intent, writers)(), chosen("image", image, painters)())
 
 
-def _exact_painter(envs: MICEEditVectorEnv, form: str) -> ExactPainter:
+def exact_painter(envs: MICEEditVectorEnv, form: str) -> ExactPainter:
+    """One for the environments' pictures; ValueError where these are no studio scenes."""
     world = envs.director.world
     grid = getattr(world, "grid", None)
     if grid is None:

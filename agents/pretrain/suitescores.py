@@ -33,8 +33,8 @@ def scores_everywhere(
         form: of intents, a name in `intents.FORMS`.
 
     Returns:
-        "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and GA of
-        the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
+        "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and
+        GA of the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
     """
     settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT, intent_form=form)
     suites: dict[str, Any] = {}

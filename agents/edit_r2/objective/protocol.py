@@ -48,17 +48,32 @@ class Objective:
         prepare: see Prepare.
         loss: see Loss.
         trains: see Trains.
-        behaviour: who has to have played, a name in BEHAVIOURS.
+        behaviours: who may have played, names in BEHAVIOURS.
         window: whether pictures have to have stochastic steps.
     """
 
     prepare: Prepare
     loss: Loss
     trains: Trains
-    behaviour: str
+    behaviours: tuple[str, ...]
     window: bool = False
 
 
 def nothing_more(model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings) -> Batch:
     """For objectives that learn from a rollout as it is."""
     return {}
+
+
+def check_behaviour(objective: Objective, rollout: RolloutSettings, update: UpdateSettings) -> None:
+    """Refuses objectives that need other rollouts, and weights of what nobody tried.
+
+    Raises:
+        ValueError: two settings do not fit.
+    """
+    behaviour = rollout.behaviour
+    if behaviour not in objective.behaviours:
+        fitting = " or ".join(repr(name) for name in objective.behaviours)
+        raise ValueError(f"behaviour is {behaviour!r}, expected {fitting} for objective {update.objective!r}")
+    for name, given in (("text_weight", "right_intents"), ("flow_weight", "exact_pictures")):
+        if behaviour == given and getattr(update, name):
+            raise ValueError(f"{name} is {getattr(update, name)}, expected 0 where behaviour is {given!r}")

@@ -155,7 +155,9 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
     [
         ({"objective": "polic"}, "objective is 'polic', expected policy"),
         ({"objective": "supervised"}, "behaviour is 'policy', expected 'oracle'"),
-        ({"behaviour": "oracle"}, "behaviour is 'oracle', expected 'policy'"),
+        ({"behaviour": "oracle"}, "behaviour is 'oracle', expected 'policy' or 'right_intents'"),
+        ({"behaviour": "right_intents"}, "text_weight is 1.0, expected 0 where behaviour is 'right_intents'"),
+        ({"behaviour": "exact_pictures"}, "flow_weight is 1.0, expected 0 where behaviour is 'exact_p"),
         ({"window": 0}, "window is 0, expected 1 or more for objective 'policy'"),
         ({"objective": "nft", "flow_kl": 0.1}, "objective is 'nft', expected 'policy'"),
         ({"objective": "rft", "recompute": True}, "objective is 'rft', expected 'policy'"),
