@@ -3,20 +3,29 @@
 import json
 import warnings
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import TrainerCallback
 
 from editenv.agents import train as training
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings, generate, write_intents
+from editenv.agents.play import play
 from editenv.agents.train import train
+from editenv.agents.watching import trackers
+from editenv.agents.watching.best import read_best
+from editenv.agents.watching.heldout import read_evaluations
+from editenv.agents.watching.record import recorded_iterations
+from editenv.agents.watching.recorded import read_rollout
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.studio.world import StudioWorld
-from tests.tiny_editor import tiny_checkpoint, tiny_config, train_for_brightness
+from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_config, train_for_brightness
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +35,29 @@ def start(tmp_path_factory):
     return folder
 
 
+class Tracker(TrainerCallback):
+    """A tracker that takes pictures, as TensorBoard's does."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self):
+        self.tb_writer, self.numbers, self.pictures = self, [], []
+        Tracker.made.append(self)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.numbers.append((state.global_step, dict(logs)))
+
+    def add_image(self, name, picture, step, dataformats):
+        assert dataformats == "HWC" and picture.dtype == np.uint8
+        self.pictures.append((name, step))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, start):
     """Three iterations, of which every second one looks at itself; its result and what it had in memory."""
     out = tmp_path_factory.mktemp("run")
-    config = tiny_config(out, start, iterations=3, eval_every=2, eval_sessions=5, image_every=2)
+    watched = {"eval_every": 2, "eval_sessions": 5, "image_every": 2, "record_every": 2}
+    config = tiny_config(out, start, iterations=3, report_to=["stub"], **watched)
     kept = []
     true = training.save_checkpoint
 
@@ -40,6 +67,8 @@ def run(tmp_path_factory, start):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "save_checkpoint", keep)
+        patch.setitem(trackers.INTEGRATION_TO_CALLBACK, "stub", Tracker)
+        patch.setattr(trackers, "get_available_reporting_integrations", lambda: ["stub"])
         result = train_for_brightness(config)
     return out, config, result, kept[0]
 
@@ -94,6 +123,50 @@ def test_the_loaded_model_does_what_the_trained_one_did(run, start):
     assert not torch.equal(behaviour(load_checkpoint(start))[1], behaviour(by_run)[1])
 
 
+def test_the_best_weights_and_the_last_ones_are_those_that_were_evaluated(run):
+    """Played again, from their folders, they score what the run wrote down about them."""
+    out, config, result, _ = run
+    looks = {look.iteration: look for look in read_evaluations(out)}
+    assert sorted(looks) == [0, 2, 3]
+    best = read_best(out)
+    assert looks[best["iteration"]].rank == max(look.rank for look in looks.values())
+    assert json.loads((out / "summary.json").read_text())["best"] == best
+    turn = replace(training.training_settings(replace(config, report_to=[])).rollout.turn, temperature=0.0)
+    for folder, iteration in ((out / "best", best["iteration"]), (result.model_folder, 3)):
+        envs = brightness_envs(5)
+        played = play(envs, model_policy(load_checkpoint(folder), turn), range(5), config.seed)
+        for name in ("reward", "global_awareness", "instruction_following"):
+            scores = [np.mean([getattr(s.scores[k], name) for s in played]) for k in range(3)]
+            assert scores == pytest.approx(looks[iteration].scores[name], abs=1e-12), (folder, name)
+    last = result.logs[-1]["last_held_out"]
+    assert last["reward"] == pytest.approx(looks[3].scores["reward"], abs=1e-12)
+
+
+def test_rollouts_are_recorded_with_what_the_log_says_of_them(run):
+    out, _, result, _ = run
+    assert recorded_iterations(out) == [0, 2]
+    records = [read_rollout(out, 2, spec, number) for spec in range(2) for number in range(3)]
+    assert [record.index for record in records] == [4, 4, 4, 5, 5, 5]
+    for turn in range(3):
+        paid = [record.scores[turn].reward for record in records]
+        assert np.mean(paid) == pytest.approx(result.logs[2]["reward"][turn])
+    filtered = [fate == "filtered" for record in records for fate in record.turns]
+    assert np.mean(filtered) == pytest.approx(result.logs[2]["filtered_share"])
+    assert any(advantage for record in records for advantage in record.advantages)
+
+
+def test_trackers_get_all_numbers_and_the_pictures(run):
+    (tracker,) = Tracker.made
+    steps = {step: logs for step, logs in tracker.numbers if "reward/1" in logs}
+    assert sorted(steps) == [2, 4, 6]
+    assert all(
+        {"flow_kl", "text_loss", "filtered_share", "seconds/update"} <= logs.keys() for logs in steps.values()
+    )
+    assert ["held_out/global_awareness/3" in logs for _, logs in sorted(steps.items())] == [True, False, True]
+    assert "last_held_out/global_awareness/3" in steps[6]
+    assert tracker.pictures == [("sessions", 0), ("sessions", 4)]
+
+
 def test_a_run_with_adapters_leaves_whole_weights(start, tmp_path):
     train_for_brightness(tiny_config(tmp_path, start, iterations=1, lora_rank=2))
     trained, before = load_checkpoint(tmp_path).model.state_dict(), load_checkpoint(start).model.state_dict()
@@ -135,6 +208,7 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"filter": "first"}, "filter is 'first', expected exclude or first_failure"),
         ({"sampler": "cpps"}, "sampler is 'cpps', expected cps"),
         ({"suite": "mixd"}, "mixd.*mixed"),
+        ({"report_to": ["wandbb"]}, "report_to 'wandbb' is not known, did you mean 'wandb'"),
         ({"window_high": 9}, "window is 2 with starts 0 to 9"),
     ],
 )

@@ -56,7 +56,7 @@ def test_everything_else_is_not(training, held_out):
 
 
 def test_a_fall_within_the_errors_is_not_told():
-    """It is 0.5 over six points; points' errors e make 5 e / sqrt(17.5) of it, three of which are 0.5 at 0.139."""
+    """It is 0.5 over six points, with an error of 5 e / sqrt(17.5): three of these are 0.5 at e = 0.139."""
     assert drifting(curve(*RISING), curve(*FALLING, error=0.135)) is not None
     assert drifting(curve(*RISING), curve(*FALLING, error=0.145)) is None
 

@@ -20,14 +20,15 @@ from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.play import play, rows_of
 from editenv.agents.watch import Candidate, Watcher, held_out_envs
 from editenv.agents.watching.best import FOLDER
-from editenv.agents.watching.heldout import read_evaluations
+from editenv.agents.watching.drift import trend
+from editenv.agents.watching.heldout import read_evaluations, series
 from editenv.build import make_vector_env
 from editenv.configs.compose import compose
 
-WRONG = 0.25
+WRONG = 0.3
 ITERATIONS, EVERY, SPECS, ROLLOUTS = 14, 2, 24, 3
 SHIFT = 24
-"""Levels of red: more than the judge's full bias needs (0.05 of the range), and than a strict reader forgives."""
+"""Levels of red: more than the judge's full bias needs (13), and than a strict reader forgives."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Memory:
 
 
 class Tinter:
-    """Tints whole sessions with probability sigmoid(`logit`); in others each turn may end all that is right."""
+    """Tints whole sessions with probability sigmoid(`logit`); the others go wrong for good at some turn."""
 
     def __init__(self, logit: float, envs=None) -> None:
         self.logit, self.envs = logit, envs
@@ -145,21 +146,23 @@ def hacked(tmp_path_factory):
 def test_it_learns_to_tint_and_is_paid_for_it(hacked):
     _, logits, watcher, _ = hacked
     assert logits[0] == -2.0 and logits[-1] > 2.0
-    looks = read_evaluations(watcher.out)
-    assert looks[-2].training.mean > looks[0].training.mean + 0.1
-    assert looks[-1].global_awareness.mean < looks[0].global_awareness.mean - 0.15
+    training, held_out = map(trend, series(read_evaluations(watcher.out)))
+    assert training.sure and training.change > 0.1
+    assert held_out.sure and held_out.change < -0.2
 
 
 def test_the_judge_of_held_out_sessions_is_another_and_is_recorded(hacked):
     out, _, watcher, _ = hacked
-    assert {look.scorer for look in read_evaluations(out)} == {"residual-2"}
-    assert watcher.summary()["eval_scorer"] == "residual-1"
+    (judge,) = {look.scorer for look in read_evaluations(out)}
+    assert judge.startswith("residual") and watcher.summary()["eval_scorer"] == judge
 
 
 def test_it_is_warned_of_once_in_words(hacked):
     out, _, watcher, said = hacked
     (warning,) = [str(each.message) for each in said if "please its scorer" in str(each.message)]
-    assert "training's scorer (imperfect)" in warning and "residual-1" in warning and "best" in warning
+    assert (
+        "training's scorer (imperfect)" in warning and "judged by residual" in warning and "best" in warning
+    )
     assert watcher.summary()["warnings"] == [warning]
     assert [look.iteration for look in read_evaluations(out) if look.warning]
 

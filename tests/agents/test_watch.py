@@ -1,0 +1,53 @@
+"""Who judges held-out sessions, and what is refused before a training starts."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from editenv.agents.watch import held_out_envs, held_out_scorer
+from editenv.configs.compose import compose
+
+JUDGE = ["scorer=judge", "scorer.settings.endpoint.model=x"]
+
+
+def train_config(*words: str, **values: object):
+    return compose("train", [*words], out="x", eval_sessions=2, **values)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ([], "residual"),
+        (["scorer=residual"], "exact"),
+        (["scorer=imperfect"], "residual"),
+        (["scorer@eval_scorer=imperfect"], "imperfect"),
+        (["scorer=imperfect", "scorer@eval_scorer=imperfect", "eval_scorer.settings.seed=1"], "imperfect"),
+        ([*JUDGE, "scorer@eval_scorer=exact"], "exact"),
+    ],
+)
+def test_another_scorer_judges_what_is_held_out_and_nothing_is_said(words, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert held_out_scorer(train_config(*words)).kind == kind
+
+
+@pytest.mark.parametrize(
+    "words", [["scorer@eval_scorer=exact"], JUDGE, ["scorer=imperfect", "scorer@eval_scorer=imperfect"]]
+)
+def test_trainings_own_scorer_is_warned_of(words):
+    with pytest.warns(UserWarning, match="judged by training's own scorer .*scorer@eval_scorer=NAME"):
+        held_out_scorer(train_config(*words))
+
+
+def test_held_out_sessions_are_of_the_validation_split_and_have_that_judge():
+    envs = held_out_envs(train_config("scorer=residual"))
+    assert envs is not None and envs.director.split == "validation" and envs.num_envs == 2
+    assert envs.director.versions()["scorer"].startswith("exact")
+    assert held_out_envs(train_config(eval_every=0)) is None
+
+
+def test_a_scorer_that_judges_nothing_is_refused():
+    with pytest.warns(UserWarning, match="no scorer"), pytest.raises(ValueError, match="eval_scorer is None"):
+        held_out_envs(train_config("scorer@eval_scorer=none"))
