@@ -82,7 +82,9 @@ def read_edit(said: str, scene: Scene, grid: int) -> Edit | None:
     edits = tuple(part.edit for part in meant if part is not None and not part.looks)
     if len(edits) < len(meant):
         return None
-    edit = edits[0] if len(edits) == 1 else Each(edits)
+    edit: Edit = edits[0]
+    if len(edits) > 1:
+        edit = Each(edits)  # type: ignore[assignment]
     return edit if instead == said else Undo(edit)
 
 

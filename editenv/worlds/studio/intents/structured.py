@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from editenv.worlds.studio.edits import Target
@@ -156,7 +156,7 @@ def _long_many(words: str) -> str:
     return " ".join([number, *looks, shape if number == NUMBERS[1] else plural(shape)])
 
 
-_SHORTEN = {
+_SHORTEN: dict[str, Callable[[str], str]] = {
     "old": _short_object,
     "anchor": _short_object,
     "new": _short_object,
@@ -168,7 +168,7 @@ _SHORTEN = {
     "value": str,
     "attribute": str,
 }
-_EXPAND = _SHORTEN | {
+_EXPAND: dict[str, Callable[[str], str]] = _SHORTEN | {
     "old": lambda words: _long_object(words, "the"),
     "anchor": lambda words: _long_object(words, "the"),
     "new": _long_new,
