@@ -35,7 +35,7 @@ def bench_rollout(
     iterations: int = 3,
     suite: str = "mixed",
     seed: int = 0,
-    threads: int = 1,
+    threads: int = 0,
 ) -> dict[str, Any]:
     """Plays one iteration's sessions as training does and, some of them, in a plain loop; then trains.
 
@@ -54,7 +54,7 @@ def bench_rollout(
         iterations: of training that are timed, by the demo's settings; 0 leaves it out.
         suite: which sessions.
         seed: of everything drawn.
-        threads: of torch.
+        threads: of torch; 0 takes as many as training does, one for each core.
 
     Returns:
         `ratio`, turns a second of the batch over those of the plain loop with the interleaved context, a
@@ -64,7 +64,7 @@ def bench_rollout(
         product in the same run, which utilisation is in percent of; `peak_memory_mib`, of the process or the
         GPU; settings.
     """
-    use_threads(threads)
+    use_threads(threads or None)
     best = peak(_device())
     shared = {"specs": specs, "rollouts": rollouts, "seed": seed, "suite": suite, "model": model}
     sides = {

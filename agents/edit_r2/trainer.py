@@ -150,6 +150,11 @@ class EditR2Trainer(GRPOTrainer):
             processing_class=checkpoint.tokenizer,
             peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
+        if self.is_deepspeed_enabled and update.chunk_sessions is not None:
+            raise ValueError(
+                f"chunk_sessions is {update.chunk_sessions} under DeepSpeed, which makes a step after each "
+                "backward; expected null"
+            )
         if self.is_fsdp_enabled:
             check_sharding(settings.lora_rank, update.context_gradient and settings.rollout.turn.interleaved)
         checkpoint.autoencoder.to(self.accelerator.device)

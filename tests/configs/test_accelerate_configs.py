@@ -10,6 +10,7 @@ pytest.importorskip("accelerate")
 
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DeepSpeedPlugin
 
 from editenv.agents.unified import UnifiedModel
 
@@ -47,3 +48,13 @@ def test_launch_takes_it(name):
         assert arguments.fsdp_transformer_layer_cls_to_wrap in UnifiedModel._no_split_modules
     if name == "zero2":
         assert int(arguments.zero_stage) == 2
+
+
+def test_the_settings_of_zero2_are_what_deepspeed_would_be_handed():
+    """DeepSpeed itself is not asked: accelerate turns the file's settings into its form without it."""
+    settings = load_config_from_file(str(FOLDER / "zero2.yaml")).deepspeed_config
+    del settings["zero3_init_flag"]
+    handed = DeepSpeedPlugin(**settings).deepspeed_config
+    assert handed["zero_optimization"]["stage"] == 2
+    assert handed["zero_optimization"]["offload_optimizer"]["device"] == "none"
+    assert handed["gradient_accumulation_steps"] == 1, "updates_per_iteration counts on every backward's step"
