@@ -104,7 +104,7 @@ def credit(
     return paid, {
         **rollout_metrics(rollout, paid["keep"], valid),
         "constant_groups": constant_groups(rewards, scored),
-        "wasted_share": float((played & ~trains(paid)).sum() / played.sum().clamp(min=1)),
+        "wasted_share": float((~trains(paid))[played].double().mean()) if played.any() else 0.0,
     }
 
 
