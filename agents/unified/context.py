@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Context:
         position: rope id of the next token of each row, [B] int64.
         is_text: True at text tokens and image markers, [S]; the layout is the same in all rows.
         padded: False as long as `valid` is all True, known without looking at the data.
+        room: by layer, keys and values with room for a block behind them; a copy starts without.
     """
 
     cache: DynamicCache
@@ -30,6 +31,7 @@ class Context:
     position: Tensor
     is_text: Tensor
     padded: bool = False
+    room: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def empty(cls, batch_size: int, device: torch.device | str = "cpu") -> Context:
@@ -52,13 +54,33 @@ class Context:
         return self.valid.shape[1]
 
     def follower(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """What puts one layer's keys and values, as they are now, before others, which are not stored."""
+        """What puts one layer's keys and values, as they are now, before others, which are not stored.
+
+        Without gradient what it returns is overwritten by the next call for this layer: all steps of a
+        picture follow the same context, which is copied once for them.
+        """
         if not self.length:
             return lambda key, value: (key, value)
-        stored = self.cache.layers[layer]
-        keys, values = stored.keys, stored.values
-        assert keys is not None and values is not None
+        if not torch.is_grad_enabled():
+            return lambda key, value: self._in_room(layer, key, value)
+        keys, values = self._stored(layer)
         return lambda key, value: (torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2))
+
+    def _stored(self, layer: int) -> tuple[Tensor, Tensor]:
+        stored = self.cache.layers[layer]
+        assert stored.keys is not None and stored.values is not None
+        return stored.keys, stored.values
+
+    def _in_room(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The context followed by a block, in tensors that already hold the context."""
+        room, start = self.room.get(layer), self.length
+        if room is not None and room[0].shape[2] == start + key.shape[2] and room[0].dtype == key.dtype:
+            room[0][:, :, start:], room[1][:, :, start:] = key, value
+            return room
+        keys, values = self._stored(layer)
+        room = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        self.room[layer] = room
+        return room
 
     def copy(self) -> Context:
         """A context that can be grown without growing this one."""
@@ -92,6 +114,7 @@ class Context:
             valid = self.valid.new_ones(self.batch_size, count)
         else:
             self.padded = True
+        self.room = {}
         self.valid = torch.cat([self.valid, valid], dim=1)
         self.position = self.position + advance
         self.is_text = torch.cat([self.is_text, text])
