@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.console import Group
 from rich.table import Table
@@ -35,9 +36,17 @@ def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
     Returns:
         A rich table, about 50 characters wide for three turns.
     """
-    table = Table(title=f"{title} ({summary['sessions']} sessions)", title_justify="left", pad_edge=False)
-    table.add_column("")
     heads, rows = _laid_out(summary, signed)
+    table = Table(title=f"{title} ({summary['sessions']} sessions)", title_justify="left", pad_edge=False)
+    if _turns(summary) > WIDEST:
+        # All scores have to stand side by side in 80 characters.
+        table.box, table.padding = SIMPLE_HEAD, 0
+        heads = [head.replace("_", "\n") for head in heads]
+        rows = [
+            (turn.removeprefix("turn "), [(mean, _short(interval)) for mean, interval in cells])
+            for turn, cells in rows
+        ]
+    table.add_column("turn" if _turns(summary) > WIDEST else "", no_wrap=True)
     for head in heads:
         table.add_column(head, justify="center", no_wrap=True)
     for label, cells in rows:
@@ -83,6 +92,11 @@ def markdown_table(summary: Summary, title: str, signed: bool = False) -> str:
             f"| {label} | " + " | ".join(f"{mean} {interval}".strip() for mean, interval in cells) + " |"
         )
     return "\n".join(lines)
+
+
+def _short(interval: str) -> str:
+    """An interval without what can be left out: "[.79,.91]"."""
+    return interval.replace("0.", ".").replace(", ", ",")
 
 
 _Row = tuple[str, list[tuple[str, str]]]

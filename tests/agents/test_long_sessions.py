@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -68,8 +69,10 @@ def test_sixteen_turns_are_evaluated_and_can_be_read(start: Path, tmp_path: Path
     assert len(summary["global_awareness"]) == len(summary["instruction_following"]) == 16
     console = Console(file=io.StringIO(), width=80)
     console.print(turn_table(evaluation.summary, "long"))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80 and sum("turn " in line for line in lines) == 16
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert [int(number) for number in re.findall(r"^ (\d+) ", text, flags=re.MULTILINE)] == [*range(1, 17)]
+    assert "consistency" in text and "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
 def test_training_that_cannot_fit_stops_before_it_starts(start: Path, tmp_path: Path) -> None:

@@ -88,5 +88,8 @@ def test_many_turns_go_down_the_table():
         "| turn 2 | 0.06 [0.06, 0.06] | 1.00 [1.00, 1.00] |",
     ]
     assert len(lines) == 18 and lines[-1].startswith("| turn 16 | 0.94")
-    text = printed(turn_table(summarise(scores), "long"), 60)
-    assert max(len(line) for line in text.splitlines()) <= 60 and "turn 16" in text and "0.94" in text
+    names = ["instruction_following", "content_consistency", "global_awareness", "reward", "rule_kept"]
+    gains = {name: [[0.5 + turn / 40 for turn in range(16)]] * 2 for name in [*names, "turn_consistency"]}
+    text = printed(turn_table(summarise(gains), "gains", signed=True), 80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text and text.count("[+.50,+.50]") == 6
