@@ -8,13 +8,14 @@ import torch
 
 from editenv.agents.audit import edit_r2
 from editenv.agents.audit.model import KnownModel
-from editenv.agents.edit_r2 import loss, rollout, update
+from editenv.agents.edit_r2 import course, credit, loss, rollout, update
 from editenv.agents.edit_r2.advantage import ADVANTAGES
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
 from editenv.agents.edit_r2.kl import FLOW_KLS
 from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
+from editenv.vector import MICEEditVectorEnv
 
 
 def without_root_of_dt(monkeypatch):
@@ -158,6 +159,35 @@ def filter_that_the_loss_forgets(monkeypatch):
     monkeypatch.setattr(edit_r2, "policy_loss", broken)
 
 
+def tries_from_failed_sessions(monkeypatch):
+    """The state after a failure is taken for a clean one."""
+
+    def broken(self, here, failed, over, left):
+        return true(self, here, [False] * len(failed), over, left) if here[0][1] else None
+
+    true = course.Branches._turned
+    monkeypatch.setattr(course.Branches, "_turned", broken)
+
+
+def tries_from_another_state(monkeypatch):
+    """What is noted down is not where the environments were put."""
+    true = MICEEditVectorEnv.set_states
+
+    def broken(self, states):
+        return true(self, dict(zip(states, reversed(states.values()), strict=True)))
+
+    monkeypatch.setattr(MICEEditVectorEnv, "set_states", broken)
+
+
+def tries_paid_across_states(monkeypatch):
+    true = credit.same_state
+
+    def broken(reward, valid, state, *rest, **more):
+        return true(reward, valid, torch.zeros_like(state), *rest, **more)
+
+    monkeypatch.setattr(credit, "same_state", broken)
+
+
 def window_never_at_the_first_step(monkeypatch):
     true = PLACEMENTS["random"]
     monkeypatch.setitem(PLACEMENTS, "random", lambda u, low, *rest: true(u, low + 1, *rest))
@@ -235,6 +265,9 @@ MUTATIONS = [
     ("filter", filter_one_turn_late),
     ("filter", filter_that_drops_the_failure_itself),
     ("filter", filter_that_the_loss_forgets),
+    ("spending", tries_from_failed_sessions),
+    ("spending", tries_from_another_state),
+    ("spending", tries_paid_across_states),
     ("seeds", noise_from_the_global_generator),
     ("seeds", seed_ignored),
     ("seeds", iteration_ignored),

@@ -19,7 +19,7 @@ def expected_advantage(facts: Facts, reward: Floats, following: Floats) -> Float
         following: what the filter reads, in the same shape.
     """
     counted = ~np.isnan(reward)
-    if facts.filter == "exclude":
+    if facts.filter in ("exclude", "resample"):
         counted &= FILTERS["exclude"](facts, following)
     value, group = ADVANTAGES[facts.advantage](reward, counted)
     advantage = np.zeros(reward.shape)
@@ -102,6 +102,7 @@ ADVANTAGES: dict[str, Callable[[Floats, Bools], Values]] = {
 FILTERS: dict[str, Callable[[Facts, Floats], Bools]] = {
     "first_failure": first_failure,
     "exclude": first_failure,
+    "resample": first_failure,
     "threshold": threshold,
     "none": everything,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.audit.known import BOS, KnownPolicy
 from editenv.agents.audit.model import CHANNELS, known_checkpoint
-from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Turns
+from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Spent, Turns
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2.advantage import ADVANTAGES
+from editenv.agents.edit_r2.credit import CreditSettings, credit
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
 from editenv.agents.edit_r2.resume import newest_checkpoint
 from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
 from editenv.agents.edit_r2.update import judge, policy_loss
@@ -97,6 +100,36 @@ class EditR2Audit:
             previous=torch.full(shaped["reward"].shape, BOS),
             text_log_prob=shaped["text_log_prob"],
             native=native,
+        )
+
+    def spent(self, policy: KnownPolicy, seed: int) -> dict[str, Spent]:
+        """Tries and restarts, whatever is configured, paid by `credit` with a baseline for each turn."""
+        ways = {"resample": SpendSettings("resample"), "stop_failed": SpendSettings(stop_failed=True)}
+        return {name: self._spent(policy, seed, way) for name, way in ways.items()}
+
+    def _spent(self, policy: KnownPolicy, seed: int, way: SpendSettings) -> Spent:
+        settings, count = replace(self.settings.rollout, spending=way), _SPECS * _ROLLOUTS
+        checkpoint = known_checkpoint(policy)
+        rollout = collect(checkpoint, _envs(count), settings, seed, 0, _SPECS, Stopwatch())
+        paying = CreditSettings("turn", math.inf, filter=way.filter)
+        paid, _ = credit(rollout, _ROLLOUTS, paying, {})
+        tensors, places = rollout.tensors, rollout.places or {}
+        where = sorted(places)
+        number = {at: turn for turn, at in enumerate(where)}
+        rows, columns = (torch.tensor(side) for side in zip(*where, strict=True))
+        pixels = checkpoint.autoencoder.decode(tensors["image"].flatten(0, 1))
+        image = checkpoint.autoencoder.encode(pixels).reshape(tensors["image"].shape)
+        return Spent(
+            reward=tensors["reward"][rows, columns],
+            following=tensors["instruction_following"][rows, columns],
+            advantage=paid["advantage"][rows, columns],
+            keep=paid["keep"][rows, columns],
+            source=tensors["source"][rows, columns],
+            image=image[rows, columns],
+            past=[[number[before] for before in places[at].past] for at in where],
+            again=torch.tensor([places[at].again for at in where]),
+            state=torch.tensor([number[places[at].state] for at in where]),
+            when=columns,
         )
 
     def advantages(self, reward: Tensor, following: Tensor) -> Tensor:

@@ -97,6 +97,33 @@ class Turns:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Turns of a rollout that gives failed sessions up, M of them.
+
+    Attributes:
+        reward, following: rewards and what the filter reads, [M].
+        advantage: what each is paid, [M].
+        keep: which train, bool [M].
+        source, image: latents before and after, as the next turn would read them, [M, ..., C].
+        past: of each turn the numbers of those that led to it, oldest first.
+        again: which are further tries of single turns, paid by their state, bool [M].
+        state: a number for the state that each starts from, [M].
+        when: turns with smaller numbers were sampled before, [M].
+    """
+
+    reward: Tensor
+    following: Tensor
+    advantage: Tensor
+    keep: Tensor
+    source: Tensor
+    image: Tensor
+    past: Sequence[Sequence[int]]
+    again: Tensor
+    state: Tensor
+    when: Tensor
+
+
+@dataclass(frozen=True)
 class Loss:
     """What a trainer makes of turns.
 
@@ -114,7 +141,11 @@ class Loss:
 
 
 class Auditable(Protocol):
-    """A trainer, as the audit speaks to it. What it does not have raises `NotOffered`."""
+    """A trainer, as the audit speaks to it. What it does not have raises `NotOffered`.
+
+    One that spends the turns of failed sessions elsewhere also has `spent(policy, seed)`, which returns a
+    `Spent` for each way to do so, by name.
+    """
 
     facts: Facts
     dimensions: int

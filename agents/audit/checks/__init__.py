@@ -12,6 +12,7 @@ from editenv.agents.audit.checks.marginals import check_marginals
 from editenv.agents.audit.checks.ratio import check_ratio
 from editenv.agents.audit.checks.resume import check_resume
 from editenv.agents.audit.checks.seeds import check_seeds
+from editenv.agents.audit.checks.spending import check_spending
 from editenv.agents.audit.checks.window import check_window
 from editenv.agents.audit.finding import Finding
 
@@ -24,6 +25,7 @@ CHECKS: dict[str, Callable[[Bench], list[Finding]]] = {
     "kl": check_kl,
     "advantage": check_advantage,
     "filter": check_filter,
+    "spending": check_spending,
     "seeds": check_seeds,
     "resume": check_resume,
 }

@@ -13,6 +13,7 @@ from editenv.agents.audit.model import CHANNELS, known_checkpoint
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2 import ranks
 from editenv.agents.edit_r2.credit import CreditSettings, credit
+from editenv.agents.edit_r2.objective import policy
 from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Policies
 from editenv.agents.edit_r2.ranks import gathered
@@ -32,7 +33,7 @@ WAYS = {
     "stages": SpendSettings(first_rollouts=2),
     "stages and resample": SpendSettings(filter="resample", first_rollouts=2),
 }
-TURN = TurnSettings(max_intent_tokens=4, temperature=1.0, steps=3)
+TURN = TurnSettings(max_intent_tokens=4, temperature=1.0, steps=4)
 
 
 class Judge(BrightnessJudge):
@@ -215,7 +216,7 @@ def test_every_turn_sampled_trains_where_none_lacks_others_to_be_measured_by(rol
 
 
 @pytest.mark.parametrize("way", ["resample", "stop"])
-def test_training_reads_the_past_that_a_rollout_read(way):
+def test_training_reads_the_past_that_a_rollout_read(way, monkeypatch):
     """Interleaved, and with intents from turn 2 on: the ratio is 1 only if each turn has its own past."""
     turn = replace(ROLLOUT.turn, context="interleaved", intent_from_turn=2)
     settings = replace(ROLLOUT, turn=turn, rollouts=4, spending=WAYS[way])
@@ -237,8 +238,6 @@ def test_training_reads_the_past_that_a_rollout_read(way):
     turns = {
         k: v for k, v in (rollout.tensors | paid).items() if k not in ("reward", "instruction_following")
     }
-    from editenv.agents.edit_r2.objective import policy
-
-    policy._measured_kl = lambda *_: {}
+    monkeypatch.setattr(policy, "_measured_kl", lambda *_: {})
     _, numbers = policy_gradient(policies, turns, settings, update, True)
     assert numbers["text_ratio_error"] < 1e-4 and numbers["flow_ratio_error"] < 1e-4
