@@ -1,8 +1,8 @@
 """A policy whose weights are split over processes by FSDP2, layer by layer.
 
-FSDP2 gathers a module's weights when `forward` is called, and all processes have to call it equally often. In
-rollouts contexts are built by other methods, and how often depends on what a process's own sessions are like:
-there, every process holds all weights.
+FSDP2 gathers a module's weights when `forward` is called, and all processes have to call it equally often and
+in one order. Contexts are built by other methods, and how often depends on what a process's own sessions are
+like: while it plays and learns, every process holds all weights.
 """
 
 from __future__ import annotations
@@ -48,31 +48,30 @@ def check_sharding(lora_rank: int, grows_with_gradient: bool) -> None:
 def whole_weights(model: nn.Module) -> Iterator[None]:
     """Every process has all weights inside, at its own pace; all enter together. Changes nothing for others.
 
-    Only the start communicates. What is differentiated through may be left without having gone backward.
+    The start gathers; inside, only gradients are shared, which each layer does when it has gone backward. The
+    weights that were gathered are stale after an optimiser's step, which therefore belongs outside.
     """
-    if not isinstance(model, FSDPModule):
-        yield
-        return
-    _open_methods(model)
-    parts = [part for part in model.modules() if isinstance(part, FSDPModule)]
-    model.set_reshard_after_forward(False)
-    for part in parts:
-        part.unshard()
+    gather(model)
     try:
         yield
     finally:
-        model.set_reshard_after_forward(True)
-        # What is read last on the way there is read first on the way back.
-        model.set_reshard_after_forward(False, recurse=False)
-        for part in parts:
+        for part in _parts(model):
             part.reshard()
 
 
-def _open_methods(model: nn.Module) -> None:
-    """Makes FSDP2 see to weights in these methods as in `forward`; a second call does nothing."""
-    if "read" not in vars(model):
+def gather(model: nn.Module) -> None:
+    """Gives every process all weights, until they are split again; does nothing where they are."""
+    if isinstance(model, FSDPModule) and "read" not in vars(model):
         for name in READING:
             register_fsdp_forward_method(model, name)
+        model.set_reshard_after_forward(False)
+        model.set_reshard_after_backward(False)
+    for part in _parts(model):
+        part.unshard()
+
+
+def _parts(model: nn.Module) -> list[FSDPModule]:
+    return [part for part in model.modules() if isinstance(part, FSDPModule)]
 
 
 def whole(value: Tensor) -> Tensor:
@@ -81,7 +80,10 @@ def whole(value: Tensor) -> Tensor:
 
 
 def whole_copy(model: nn.Module, empty: nn.Module) -> nn.Module:
-    """The weights of a sharded model in a plain one, `empty`, which it returns; all processes have to ask."""
+    """The weights of a sharded model in a plain one, `empty`, which it returns; all processes have to ask.
+
+    The model is split afterwards.
+    """
     found: dict[str, Any] = {name: whole(value).detach() for name, value in model.state_dict().items()}
     with torch.no_grad():
         empty.load_state_dict(found)

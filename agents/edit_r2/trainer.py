@@ -36,7 +36,7 @@ from editenv.agents.edit_r2.precision import check_precision, computing, masters
 from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
-from editenv.agents.edit_r2.sharding import check_sharding, is_sharded, whole_copy, whole_weights
+from editenv.agents.edit_r2.sharding import check_sharding, gather, is_sharded, whole_copy, whole_weights
 from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
@@ -189,6 +189,7 @@ class EditR2Trainer(GRPOTrainer):
         """`merged_model` for a process that asks alone: what all have to put together is put together now."""
         if is_sharded(self.checkpoint.model):
             model = self.merged_model()
+            gather(self.checkpoint.model)
             return lambda: model
         return self.merged_model
 
@@ -199,6 +200,11 @@ class EditR2Trainer(GRPOTrainer):
             groups = parameter_groups(self.model, update.text_rate, update.flow_rate, weight_decay=1e-4)
             self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
         return self.optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A rollout where one is due, loss and gradients of a minibatch."""
+        with whole_weights(self.checkpoint.model):
+            return super().training_step(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """A rollout with advantages and filter, one session a row."""
@@ -214,7 +220,7 @@ class EditR2Trainer(GRPOTrainer):
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        with computing(settings.precision), whole_weights(self.checkpoint.model):
+        with computing(settings.precision):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
             batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))
@@ -232,7 +238,7 @@ class EditR2Trainer(GRPOTrainer):
         settings, where = self.settings, (self.checkpoint, self.envs)
         seed, specs = settings.seed, settings.specs
         try:
-            with computing(settings.precision), whole_weights(self.checkpoint.model):
+            with computing(settings.precision):
                 rollout = collect(*where, self.sampling, seed, iteration, specs, self.stopwatch, self.rows)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
@@ -254,7 +260,7 @@ class EditR2Trainer(GRPOTrainer):
         policies = Policies(model, plain, self._as_reference)
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
-            with computing(settings.precision), whole_weights(plain):
+            with computing(settings.precision):
                 loss, numbers = objective.loss(policies, piece, self.sampling, update, first and leading)
             return loss * self.turn_share, numbers
 
@@ -262,7 +268,7 @@ class EditR2Trainer(GRPOTrainer):
             if first and update.recompute:
                 whole = self._buffered_inputs or [inputs]
                 pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
-                with computing(settings.precision), whole_weights(plain):
+                with computing(settings.precision):
                     self._record(recompute(plain, pieces, self.sampling, update))
             pieces, apart = chunks(inputs, update.chunk_sessions), partial(self.accelerator.no_sync, model)
             loss, numbers = accumulated(pieces, loss_of, self.accelerator.backward, apart)

@@ -67,6 +67,7 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
     for step in range(STEPS):
         with whole_weights(model):
             # Processes write intents of other lengths, and so ask the model more often or less.
+            assert processes == 1 or not isinstance(model.vae2llm.weight, DTensor)
             played = collect(checkpoint, brightness_envs(share), PAST, 0, step, 2, Stopwatch(), rows).tensors
         assert processes == 1 or isinstance(model.vae2llm.weight, DTensor), "nobody keeps what is not his"
         advantage = torch.linspace(-2, 2, SESSIONS * 3).reshape(SESSIONS, 3)[rows]
@@ -75,10 +76,10 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
         keep[: SESSIONS // 2, 1:] = False
         batch = played | {"advantage": advantage, "keep": keep[rows]}
         policies = Policies(model, model, lambda: nullcontext(reference))
+        optimizer.zero_grad()
         with whole_weights(model):
             loss, _ = policy_gradient(policies, batch, PAST, UPDATE, False)
-        optimizer.zero_grad()
-        loss.backward()
+            loss.backward()
         known = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         gradients = {name: whole(gradient).clone() for name, gradient in known.items()}
         norms = clip_gradients(optimizer.param_groups, UPDATE.max_grad_norm)
