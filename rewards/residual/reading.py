@@ -97,7 +97,7 @@ def _grounds(
         found = (trial <= ROOT_MEAN_SQUARE**2).sum(1)
         rows = lost[2 * found > count]
         grounds[rows], off[rows], showing[rows] = ground, trial[2 * found > count], found[2 * found > count]
-    near_all = (off <= SPOT**2).all(1)
+    near_all: NDArray[np.bool_] = (off <= SPOT**2).all(1)
     if margin.shape[1]:
         bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
         near_all &= ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
