@@ -68,7 +68,9 @@ def write_rollouts(
         lines, pictures = record_paths(out, iteration)
         names = rollout.tensors["names"].tolist()
         texts = [
-            json.dumps(_line(row, session, paid, names[row]), ensure_ascii=False, allow_nan=False)
+            json.dumps(
+                _line(row, session, _own(rollout, row, paid), names[row]), ensure_ascii=False, allow_nan=False
+            )
             for row, session in enumerate(fitting)
         ]
         _write_sheet(sheet(fitting), pictures)
@@ -127,9 +129,23 @@ def _write_sheet(picture: Picture, path: Path) -> None:
     os.replace(unfinished, path)
 
 
+def _own(rollout: Rollout, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the row's session was paid, [turns] each: further attempts that the row holds are left out."""
+    if rollout.places is None:
+        columns = list(range(len(rollout.sessions[row].scores)))
+    else:
+        own = [
+            (place.turn, column)
+            for (at, column), place in rollout.places.items()
+            if at == row and place.attempt == 0 and not place.again
+        ]
+        columns = [column for _, column in sorted(own)]
+    return {name: value[row, columns] for name, value in paid.items()}
+
+
 def _line(row: int, session: Session, paid: Mapping[str, Tensor], names: Sequence[int]) -> dict[str, Any]:
     turns = range(len(session.scores))
-    advantages = [float(paid["advantage"][row, turn]) for turn in turns]
+    advantages = paid["advantage"].tolist()
     return {
         "format": FORMAT,
         "row": row,
@@ -146,7 +162,7 @@ def _line(row: int, session: Session, paid: Mapping[str, Tensor], names: Sequenc
         "intents": list(session.intents),
         "scores": [_plain(scores) for scores in session.scores],
         "advantages": [value if math.isfinite(value) else None for value in advantages],
-        "turns": [_fate(paid, row, turn) for turn in turns],
+        "turns": [_fate(paid, turn) for turn in turns],
         "ending": session.ending.reason if session.ending else None,
     }
 
@@ -157,7 +173,7 @@ def _plain(scores: Scores) -> dict[str, Any]:
     return values if math.isfinite(scores.reward) else values | {"reward": None}
 
 
-def _fate(paid: Mapping[str, Tensor], row: int, turn: int) -> str:
-    if not paid["valid"][row, turn]:
+def _fate(paid: Mapping[str, Tensor], turn: int) -> str:
+    if not paid["valid"][turn]:
         return UNSCORED
-    return TRAINS if paid["keep"][row, turn] else FILTERED
+    return TRAINS if paid["keep"][turn] else FILTERED

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.edit_r2.places import Place
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.play import play
 from editenv.agents.watching import record as module
@@ -69,6 +70,22 @@ def test_advantages_and_what_became_of_each_turn(out):
     assert read_rollout(out, 0, 0, 0).turns == ("trains", "trains", "filtered")
     assert read_rollout(out, 0, 0, 1).turns == ("trains", "trains", "unscored")
     assert read_rollout(out, 0, 1, 0).advantages[2] is None
+
+
+def test_further_attempts_of_a_row_are_left_out(tmp_path, rollout, paid):
+    """Row 0 played one turn, then two of another attempt: its own session has a turn less to show for it."""
+    places = {(row, turn): Place(40, 0, turn, (row, 0)) for row in range(4) for turn in range(3)}
+    places |= {(0, turn): Place(40, 1, turn - 1, (0, 1)) for turn in (1, 2)}
+    first = rollout.sessions[0]
+    short = replace(
+        first, scores=first.scores[:1], intents=first.intents[:1], pictures=first.pictures[:2], ending=None
+    )
+    branched = replace(rollout, sessions=(short, *rollout.sessions[1:]), places=places)
+    write_rollouts(tmp_path, 0, branched, paid, MANY)
+    found = read_rollout(tmp_path, 0, 0, 0)
+    assert found.advantages == (0.5,) and found.turns == ("trains",) and found.reason is None
+    assert found.transcript == first.transcript[:1] and len(found.pictures) == 2
+    assert read_rollout(tmp_path, 0, 0, 1).turns == ("trains", "trains", "unscored")
 
 
 def test_the_command_shows_it(out, rollout, monkeypatch, capsys):
