@@ -7,6 +7,7 @@ import numpy as np
 from editenv.agents.audit.bench import Bench, numbers
 from editenv.agents.audit.finding import Finding
 from editenv.agents.audit.protocol import NotOffered, Spent
+from editenv.agents.audit.theory import Floats
 
 
 def check_spending(bench: Bench) -> list[Finding]:
@@ -48,7 +49,7 @@ def _findings(way: str, spent: Spent) -> list[Finding]:
     ]
 
 
-def _paid_by_state(spent: Spent) -> np.ndarray:
+def _paid_by_state(spent: Spent) -> Floats:
     """Each turn's reward less the mean of turns that start from the same state, sampled until then."""
     reward, state, when = (numbers(value) for value in (spent.reward, spent.state, spent.when))
     gains = np.zeros(len(reward))
