@@ -32,11 +32,11 @@ def test_checkpoints_stay_under_20_megabytes():
     assert sum(p.stat().st_size for p in weights) < 20e6
 
 
-def test_the_environment_needs_three_packages_only(wheel):
+def test_the_environment_needs_four_packages_only(wheel):
     (metadata,) = [n for n in wheel.namelist() if n.endswith("METADATA")]
     lines = wheel.read(metadata).decode().splitlines()
     needed = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
-    assert {line.split()[1].split(">")[0] for line in needed} == {"gymnasium", "numpy", "pillow"}
+    assert {line.split()[1].split(">")[0] for line in needed} == {"gymnasium", "numpy", "pillow", "pyyaml"}
 
 
 def test_every_folder_with_modules_is_a_package():
