@@ -60,18 +60,22 @@ def bench_rollout(
         `ratio`, turns a second of the batch over those of the plain loop with the interleaved context, a
         median over the repeats; `ratio_cpu`, by processor time; `sides`, by context: both speeds and ratios,
         the `agreement` of the outputs, `utilisation`; what `iteration_split` returns (None without
-        iterations) with `utilisation` of an iteration; `peak_operations_per_second`, measured by a matrix
-        product in the same run, which utilisation is in percent of; `peak_memory_mib`, of the process or the
-        GPU; settings.
+        iterations) with `utilisation` of an iteration; `peak_operations_per_second`, the best of matrix
+        products between all this, which utilisation is in percent of; `peak_memory_mib`, of the process or
+        the GPU; settings.
     """
     use_threads(threads or None)
-    best = peak(_device())
+    peaks = [peak(_device())]
     shared = {"specs": specs, "rollouts": rollouts, "seed": seed, "suite": suite, "model": model}
     sides = {
-        context: _compared(_settings(words, **shared), plain_sessions, repeats, best)
+        context: _compared(_settings(words, **shared), plain_sessions, repeats, peaks)
         for context, words in COMPARED.items()
     }
-    split = _iteration(_settings(_DEMO, **shared), iterations, best)
+    split = _iteration(_settings(_DEMO, **shared), iterations)
+    best = max(*peaks, peak(_device()))
+    for part in (*sides.values(), split):
+        speed = part.pop("operations_per_second")
+        part["utilisation"] = None if speed is None else 100 * speed / best
     return {
         "ratio": sides["interleaved"]["ratio"],
         "ratio_cpu": sides["interleaved"]["ratio_cpu"],
@@ -118,8 +122,8 @@ def _settings(words: str, **shared: Any) -> _Setting:
     return _Setting(training_settings(config), config.env(), config.model)
 
 
-def _compared(setting: _Setting, plain_sessions: int, repeats: int, best: float) -> dict[str, Any]:
-    """Both sides with one algorithm's settings."""
+def _compared(setting: _Setting, plain_sessions: int, repeats: int, peaks: list[float]) -> dict[str, Any]:
+    """Both sides with one algorithm's settings; notes what the machine can do in between."""
     training = setting.training
     work = Work(setting.checkpoint(), training.rollout, training.specs, training.seed)
     total = training.specs * training.rollout.rollouts
@@ -130,7 +134,10 @@ def _compared(setting: _Setting, plain_sessions: int, repeats: int, best: float)
     plain(work, one, rows[:1])
     counted: list[Side] = []
     done = operations(lambda: counted.append(batched(work, envs)))
-    pairs = [(batched(work, envs), plain(work, one, rows)) for _ in range(repeats)]
+    pairs = []
+    for _ in range(repeats):
+        pairs.append((batched(work, envs), plain(work, one, rows)))
+        peaks.append(peak(_device()))
     ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
     return {
         "ratio": median(a.turns_per_second / b.turns_per_second for a, b in pairs),
@@ -138,19 +145,18 @@ def _compared(setting: _Setting, plain_sessions: int, repeats: int, best: float)
         "turns_per_second": median(side.turns_per_second for side in ours),
         "plain_turns_per_second": median(side.turns_per_second for side in theirs),
         "agreement": asdict(agreement(ours[0], theirs[0], rows)),
-        "utilisation": 100 * median(done / side.seconds for side in ours) / best,
+        "operations_per_second": median(done / side.seconds for side in ours),
         "operations_per_turn": done / counted[0].turns,
         "turns": ours[0].turns // total,
     }
 
 
-def _iteration(setting: _Setting, iterations: int, best: float) -> dict[str, Any]:
+def _iteration(setting: _Setting, iterations: int) -> dict[str, Any]:
     """An iteration of training; names without values where none is made."""
     if not iterations:
-        names = ("iteration_seconds", "phases", "environment_share", "iteration_operations", "utilisation")
-        return dict.fromkeys(names)
+        names = ("iteration_seconds", "phases", "environment_share", "iteration_operations")
+        return dict.fromkeys([*names, "operations_per_second"])
     training = setting.training
     envs = setting.envs(training.specs * training.rollout.rollouts)
     split = iteration_split(setting.checkpoint(), envs, training, iterations)
-    share = 100 * split["iteration_operations"] / split["iteration_seconds"] / best
-    return split | {"utilisation": share}
+    return split | {"operations_per_second": split["iteration_operations"] / split["iteration_seconds"]}
