@@ -13,11 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-
-READING = ("append_text", "append_image", "append_vit", "append", "velocity", "text_logits", "read")
-"""Methods of the unified model that compute with weights."""
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -60,12 +57,15 @@ def whole_weights(model: nn.Module) -> Iterator[None]:
 
 
 def gather(model: nn.Module) -> None:
-    """Gives every process all weights, until they are split again; does nothing where they are."""
-    if isinstance(model, FSDPModule) and "read" not in vars(model):
-        for name in READING:
-            register_fsdp_forward_method(model, name)
-        model.set_reshard_after_forward(False)
-        model.set_reshard_after_backward(False)
+    """Gives every process all weights, until they are split again; does nothing where they are whole."""
+    if not isinstance(model, FSDPModule):
+        return
+    model.set_reshard_after_forward(False)
+    model.set_reshard_after_backward(False)
+    with torch.no_grad():
+        # Asked for nothing, the model computes nothing; but FSDP2 then knows which module is the outermost
+        # one, and layers may be called by other methods of the model.
+        model()
     for part in _parts(model):
         part.unshard()
 
