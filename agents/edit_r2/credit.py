@@ -109,9 +109,8 @@ def credit(
 
 
 def _lines(places: Places | None, reward: Tensor, rollouts: int) -> Lines:
-    if places is None:
-        return whole_sessions(*reward.shape, rollouts)
-    return attempts_of(places, reward.shape[1])
+    rows, columns = reward.shape
+    return whole_sessions(rows, columns, rollouts) if places is None else attempts_of(places, columns)
 
 
 def _with_tries(paid: Paid, reward: Tensor, places: Places, settings: CreditSettings) -> Paid:

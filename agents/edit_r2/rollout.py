@@ -111,6 +111,7 @@ def _play(
     Rows that may go on elsewhere than they were read anew in each turn.
     """
     numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
+    observations: Observations
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
     columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
     first = envs.sessions
