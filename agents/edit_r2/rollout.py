@@ -23,6 +23,7 @@ from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.growing import Reader, growing, rereading
+from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 
