@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -116,16 +117,15 @@ class _Steps(TrainerCallback):
     """Times the optimiser, which the trainer's loop calls by itself."""
 
     def __init__(self, trainer: _Timed) -> None:
-        self.trainer, self.open = trainer, None
+        self.trainer, self.open = trainer, ExitStack()
 
     def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step begins."""
-        self.open = self.trainer.clock.phase("optimiser")
-        self.open.__enter__()
+        self.open.enter_context(self.trainer.clock.phase("optimiser"))
 
     def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step is made."""
-        self.open.__exit__(None, None, None)
+        self.open.close()
 
 
 def _timed_envs(envs: MICEEditVectorEnv, clock: Stopwatch) -> MICEEditVectorEnv:
