@@ -9,7 +9,7 @@ import yaml
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Reader(_Fast):  # type: ignore[misc]
+class _Reader(_Fast):
     """Plain values only, and no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -136,7 +136,7 @@ def _play(
         with watch.phase("scoring"):
             observations, *_ = envs.step(actions)
             turned = course.played(alive, column, columns)
-        observations = observations if turned is None else turned
+        observations = observations if turned is None else dict(turned)
         turns.append(tensors)
         fallbacks += [fell for fell, lives in zip(fallen, alive, strict=True) if lives and fell is not None]
     # Only now: deferred scores come with the last turn.

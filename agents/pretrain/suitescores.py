@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from editenv.agents.editor.checkpoint import Checkpoint
-from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
+from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter, Writer
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.play import play
 from editenv.build import make_vector_env
@@ -44,7 +44,10 @@ def scores_everywhere(
             num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
         )
         painter = ModelPainter(checkpoint, settings)
-        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs, form)}
+        writers: dict[str, Writer] = {
+            "greedy": ModelWriter(checkpoint, settings),
+            "right_intents": OracleWriter(envs, form),
+        }
         suites[suite] = {}
         for name, writer in writers.items():
             played = play(envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}")

@@ -100,7 +100,7 @@ def _grounds(
     near_all: NDArray[np.bool_] = (off <= SPOT**2).all(1)
     if margin.shape[1]:
         bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
-        near_all &= ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
+        near_all = near_all & ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
     return grounds, near_all, 2 * showing > count
 
 
