@@ -90,11 +90,9 @@ def test_a_joint_loss_of_small_types_is_float32():
 
 
 def test_bfloat16_is_refused_before_anything_starts_where_there_is_no_gpu(tmp_path):
-    with pytest.raises(
-        ValueError, match="is 'bfloat16', expected 'float32' where there is no CUDA"
-    ):
+    with pytest.raises(ValueError, match="is 'bfloat16', expected 'float32' where there is no CUDA"):
         check_precision("bfloat16", cuda=False)
-    with pytest.raises(ValueError, match="precision is 'bfloat', expected bfloat16"):
+    with pytest.raises(ValueError, match="precision 'bfloat' is not known, did you mean 'bfloat16'"):
         check_precision("bfloat", cuda=True)
     check_precision("bfloat16", cuda=True)
     if not torch.cuda.is_available():
