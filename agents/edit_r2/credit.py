@@ -11,11 +11,11 @@ from torch import Tensor
 
 from editenv.agents.edit_r2.advantage import ADVANTAGES, SPREADS, Parts, constant_groups
 from editenv.agents.edit_r2.advantage.again import same_state
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.filter import FILTERS
 from editenv.agents.edit_r2.metrics import rollout_metrics
 from editenv.agents.edit_r2.places import Lines, Places, attempts_of, whole_sessions
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings
+from editenv.named import chosen
 from editenv.vector import MICEEditVectorEnv
 
 NO_ADVANTAGE = 1e-9

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.sharding import whole
+from editenv.named import chosen
 
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
 _LAYER = re.compile(r"\blayers\.(\d+)\.")

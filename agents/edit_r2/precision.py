@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from editenv.agents.edit_r2.choice import chosen
+from editenv.named import chosen
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 """Names, and what matrix products are cast to; None leaves them as the weights are."""

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.course import Course
 from editenv.agents.edit_r2.curriculum import Stages, check_stages
 from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns
@@ -34,6 +33,7 @@ from editenv.agents.flow.sample import sample_ode, sample_window
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import Block
+from editenv.named import chosen
 from editenv.protocols import Observations
 from editenv.vector import MICEEditVectorEnv
 

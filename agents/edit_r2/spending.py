@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.filter import FILTERS
+from editenv.named import chosen
 
 _PLAY_ON = ("none", "resample")
 

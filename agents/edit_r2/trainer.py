@@ -24,7 +24,6 @@ from trl import GRPOTrainer
 
 from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
 from editenv.agents.edit_r2.arguments import SCHEDULES, trainer_arguments
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
 from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
@@ -43,6 +42,7 @@ from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.edit_r2.watched import Watch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
+from editenv.named import chosen
 from editenv.vector import MICEEditVectorEnv
 
 _KEPT = 2

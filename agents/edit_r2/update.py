@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2.choice import chosen
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
 from editenv.agents.edit_r2.exploration import token_entropy
 from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
@@ -20,6 +19,7 @@ from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.flow.sample import window_log_prob
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import ImageBlock, UnifiedOutput
+from editenv.named import chosen
 
 Forward = Callable[..., UnifiedOutput]
 

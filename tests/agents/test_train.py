@@ -204,9 +204,9 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"advantage": "pool"}, "advantage is 'pool', expected pooled"),
-        ({"filter": "first"}, "filter is 'first', expected exclude or first_failure"),
-        ({"sampler": "cpps"}, "sampler is 'cpps', expected cps"),
+        ({"advantage": "pool"}, "advantage 'pool' is not known, did you mean 'pooled'"),
+        ({"filter": "first"}, "filter 'first' is not known"),
+        ({"sampler": "cpps"}, "sampler 'cpps' is not known, did you mean 'cps'"),
         ({"suite": "mixd"}, "mixd.*mixed"),
         ({"report_to": ["wandbb"]}, "report_to 'wandbb' is not known, did you mean 'wandb'"),
         ({"window_high": 9}, "window is 2 with starts 0 to 9"),

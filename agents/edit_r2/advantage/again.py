@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.advantage.standard import SPREADS
-from editenv.agents.edit_r2.choice import chosen
+from editenv.named import chosen
 
 
 def same_state(

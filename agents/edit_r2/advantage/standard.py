@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2.choice import chosen
+from editenv.named import chosen
 
 
 class Parts(NamedTuple):

@@ -95,7 +95,7 @@ def test_the_std_of_each_group_by_hand():
     rewards = torch.tensor([[[0.0], [1.0]], [[1.0], [1.0]]])
     step = 0.5 / (0.5 + 1e-4)
     assert pooled(rewards, std="group").flatten().tolist() == pytest.approx([-step, step, 0.0, 0.0])
-    with pytest.raises(ValueError, match="advantage_std is 'groups', expected group"):
+    with pytest.raises(ValueError, match="advantage_std 'groups' is not known, did you mean 'group'"):
         pooled(rewards, std="groups")
 
 

@@ -39,7 +39,7 @@ def test_the_spread_of_a_group_is_that_of_what_it_is_measured_against():
 
 def test_no_try_no_number():
     assert paid([1.0, 2.0], [0, 0], [0, 0], [False, False]).tolist() == [0.0, 0.0]
-    with pytest.raises(ValueError, match="advantage_std is 'bach', expected batch"):
+    with pytest.raises(ValueError, match="advantage_std 'bach' is not known, did you mean 'batch'"):
         paid([1.0], [0], [0], [True], std="bach")
 
 

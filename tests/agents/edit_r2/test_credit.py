@@ -91,10 +91,10 @@ def test_weights_come_from_the_scorer_that_has_some():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"advantage": "poold"}, "advantage is 'poold', expected pooled"),
-        ({"filter": "first_failures"}, "filter is 'first_failures', expected first_failure"),
-        ({"advantage": "xyz"}, "advantage is 'xyz', expected broadcast or fused or pooled"),
-        ({"advantage_std": "groups"}, "advantage_std is 'groups', expected group"),
+        ({"advantage": "poold"}, "advantage 'poold' is not known, did you mean 'pooled'"),
+        ({"filter": "first_failures"}, "filter 'first_failures' is not known, did you mean 'first_failure'"),
+        ({"advantage": "xyz"}, "advantage 'xyz' is not known, expected one of broadcast, fused, pooled"),
+        ({"advantage_std": "groups"}, "advantage_std 'groups' is not known, did you mean 'group'"),
         ({"advantage_clip": 0.0}, "advantage_clip is 0.0, expected above 0"),
     ],
 )

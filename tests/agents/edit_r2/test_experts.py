@@ -51,7 +51,7 @@ def test_text_updates_can_be_kept_to_what_no_picture_reads(model):
     freeze_experts(model, text=True, flow=True, text_scope="unread")
     still = free - {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert still == {n for n, _ in model.named_parameters() if not is_generation(n)} - unread_names(model)
-    with pytest.raises(ValueError, match="text_scope is 'unred', expected unread"):
+    with pytest.raises(ValueError, match="text_scope 'unred' is not known, did you mean 'unread'"):
         freeze_experts(model, text=True, flow=True, text_scope="unred")
 
 

@@ -171,11 +171,11 @@ def test_a_judge_that_always_fails_ends_the_rollout_after_one_turn(checkpoint):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sampler": "flow_sd"}, "sampler is 'flow_sd', expected flow_sde"),
+        ({"sampler": "flow_sd"}, "sampler 'flow_sd' is not known, did you mean 'flow_sde'"),
         ({"window_high": 7}, "window is 2 with starts 0 to 7, expected 0 or more steps, all inside"),
         ({"window": -1}, "window is -1"),
-        ({"behaviour": "orcale"}, "behaviour is 'orcale', expected oracle"),
-        ({"window_placement": "slide"}, "window_placement is 'slide', expected sliding"),
+        ({"behaviour": "orcale"}, "behaviour 'orcale' is not known, did you mean 'oracle'"),
+        ({"window_placement": "slide"}, "window_placement 'slide' is not known, did you mean 'sliding'"),
         ({"window_every": 0}, "window_every is 0, expected 1 or more"),
     ],
 )

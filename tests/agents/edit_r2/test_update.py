@@ -102,7 +102,9 @@ def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, tu
     model = checkpoint.model.requires_grad_(True)
     whole = gradients(model, policy_loss(judge(model, batch, ROLLOUT, update), far, batch, update).total)
     rows = (batch["keep"] & batch["valid"]).nonzero()[:, 0]
-    near = None if far is None else Judgement(*(value[rows] for value in vars(far).values()))
+    near = None
+    if far is not None:
+        near = Judgement(*(None if value is None else value[rows] for value in vars(far).values()))
     part = gradients(model, policy_loss(judge(model, few, ROLLOUT, update), near, few, update).total * share)
     for name, gradient in whole.items():
         torch.testing.assert_close(part[name], gradient, atol=1e-6, rtol=1e-3, msg=name)
@@ -172,7 +174,10 @@ def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"kl": "gausian"}, "kl is 'gausian', expected gaussian"), ({"ratio": "guarded"}, "expected guard")],
+    [
+        ({"kl": "gausian"}, "kl 'gausian' is not known, did you mean 'gaussian'"),
+        ({"ratio": "guarded"}, "did you mean .guard."),
+    ],
 )
 def test_unknown_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -153,7 +153,7 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "polic"}, "objective is 'polic', expected policy"),
+        ({"objective": "polic"}, "objective 'polic' is not known, did you mean 'policy'"),
         ({"objective": "supervised"}, "behaviour is 'policy', expected 'oracle'"),
         ({"behaviour": "oracle"}, "behaviour is 'oracle', expected 'policy' or 'right_intents'"),
         ({"behaviour": "right_intents"}, "text_weight is 1.0, expected 0 where behaviour is 'right_intents'"),
