@@ -8,7 +8,7 @@ import torch
 
 from editenv.agents.audit import edit_r2
 from editenv.agents.audit.model import KnownModel
-from editenv.agents.edit_r2 import course, credit, loss, rollout, update
+from editenv.agents.edit_r2 import course, credit, loss, sampling, update
 from editenv.agents.edit_r2.advantage import ADVANTAGES
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
 from editenv.agents.edit_r2.kl import FLOW_KLS
@@ -29,14 +29,14 @@ def without_root_of_dt(monkeypatch):
 
 
 def noise_too_large(monkeypatch):
-    true = rollout.normals
-    monkeypatch.setattr(rollout, "normals", lambda names, shape: 1.2 * true(names, shape))
+    true = sampling.normals
+    monkeypatch.setattr(sampling, "normals", lambda names, shape: 1.2 * true(names, shape))
 
 
 def words_from_bent_numbers(monkeypatch):
-    true = rollout.uniforms
+    true = sampling.uniforms
     monkeypatch.setattr(
-        rollout, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
+        sampling, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
     )
 
 
@@ -204,32 +204,32 @@ def one_window_for_ever(monkeypatch):
 
 
 def noise_from_the_global_generator(monkeypatch):
-    monkeypatch.setattr(rollout, "normals", lambda names, shape: torch.randn(len(names), *shape))
+    monkeypatch.setattr(sampling, "normals", lambda names, shape: torch.randn(len(names), *shape))
 
 
 def seed_ignored(monkeypatch):
-    true = rollout.normals
-    monkeypatch.setattr(rollout, "normals", lambda names, shape: true([(0, *n[1:]) for n in names], shape))
+    true = sampling.normals
+    monkeypatch.setattr(sampling, "normals", lambda names, shape: true([(0, *n[1:]) for n in names], shape))
 
 
 def iteration_ignored(monkeypatch):
-    true_normals, true_uniforms = rollout.normals, rollout.uniforms
+    true_normals, true_uniforms = sampling.normals, sampling.uniforms
 
     def still(names):
         return [(n[0], 0, n[2] % 12, *n[3:]) for n in names]
 
-    monkeypatch.setattr(rollout, "normals", lambda names, shape: true_normals(still(names), shape))
-    monkeypatch.setattr(rollout, "uniforms", lambda names, count: true_uniforms(still(names), count))
+    monkeypatch.setattr(sampling, "normals", lambda names, shape: true_normals(still(names), shape))
+    monkeypatch.setattr(sampling, "uniforms", lambda names, count: true_uniforms(still(names), count))
 
 
 def rollouts_of_a_group_alike(monkeypatch):
-    true_normals, true_uniforms = rollout.normals, rollout.uniforms
+    true_normals, true_uniforms = sampling.normals, sampling.uniforms
 
     def group(names):
         return [(*n[:3], 0, *n[4:]) for n in names]
 
-    monkeypatch.setattr(rollout, "normals", lambda names, shape: true_normals(group(names), shape))
-    monkeypatch.setattr(rollout, "uniforms", lambda names, count: true_uniforms(group(names), count))
+    monkeypatch.setattr(sampling, "normals", lambda names, shape: true_normals(group(names), shape))
+    monkeypatch.setattr(sampling, "uniforms", lambda names, count: true_uniforms(group(names), count))
 
 
 def start_from_zero_again(monkeypatch):

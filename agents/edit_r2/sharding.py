@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+
+Plain = TypeVar("Plain", bound=nn.Module)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -79,7 +81,7 @@ def whole(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def whole_copy(model: nn.Module, empty: nn.Module) -> nn.Module:
+def whole_copy(model: nn.Module, empty: Plain) -> Plain:
     """The weights of a sharded model in a plain one, `empty`, which it returns; all processes have to ask.
 
     The model is split afterwards.

@@ -213,8 +213,13 @@ class EditR2Trainer(GRPOTrainer):
         rollout = self._played(iteration)
         everyones, weights = gathered(rollout), score_weights(self.envs)
         objective = OBJECTIVES[settings.update.objective]
-        trains = partial(objective.trains, update=settings.update)
-        paid, numbers = credit(everyones, settings.rollout.rollouts, settings.credit, weights, trains)
+        paid, numbers = credit(
+            everyones,
+            settings.rollout.rollouts,
+            settings.credit,
+            weights,
+            lambda turns: objective.trains(turns, settings.update),
+        )
         paid, self.turn_share = own_part(paid, self.rows, rollout.tensors["reward"].shape[1])
         self._record(numbers)
         batch = rollout.tensors | paid

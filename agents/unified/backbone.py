@@ -46,19 +46,21 @@ class ExpertStack(nn.Module):
         for index, layer in enumerate(self.layers):
             needed = need_hidden or index < last
             if self._recomputes:
-                hidden, key, value = checkpointed(layer, hidden, frame, context.follower(index), needed)
+                after, key, value = checkpointed(layer, hidden, frame, context.follower(index), needed)
                 context.cache.update(key, value, layer_idx=index)
             else:
-                hidden = layer(hidden, frame, partial(context.cache.update, layer_idx=index), needed)
+                after = layer(hidden, frame, partial(context.cache.update, layer_idx=index), needed)
+            hidden = hidden if after is None else after
         return self._finish(hidden, frame) if need_hidden else None
 
     def denoise(self, context: Context, hidden: Hidden, frame: Frame) -> Hidden:
         """Run a noisy block, which sees the context and leaves no trace in it; final-normed states."""
         for index, layer in enumerate(self.layers):
             if self._recomputes:
-                hidden, *_ = checkpointed(layer, hidden, frame, context.follower(index), True)
+                after, *_ = checkpointed(layer, hidden, frame, context.follower(index), True)
             else:
-                hidden = layer(hidden, frame, context.follower(index), True)
+                after = layer(hidden, frame, context.follower(index), True)
+            hidden = hidden if after is None else after
         return self._finish(hidden, frame)
 
     @property

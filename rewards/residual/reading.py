@@ -97,10 +97,11 @@ def _grounds(
         found = (trial <= ROOT_MEAN_SQUARE**2).sum(1)
         rows = lost[2 * found > count]
         grounds[rows], off[rows], showing[rows] = ground, trial[2 * found > count], found[2 * found > count]
-    near_all: NDArray[np.bool_] = (off <= SPOT**2).all(1)
+    near_all = np.asarray((off <= SPOT**2).all(1))
     if margin.shape[1]:
         bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
-        near_all = near_all & ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
+        kept = np.asarray((bare**2).mean((1, 2)) <= SPOT**2) & np.asarray(bare.max((1, 2)) <= PIXEL)
+        near_all = near_all & kept
     return grounds, near_all, 2 * showing > count
 
 

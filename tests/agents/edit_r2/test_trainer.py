@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.edit_r2 import rollout as rollout_module
+from editenv.agents.edit_r2 import sampling
 from editenv.agents.edit_r2.experts import is_generation, unread_names
 from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
@@ -115,13 +115,13 @@ def test_ratios_are_one_before_the_first_update_of_every_iteration(tmp_path, ran
 
 
 def test_intents_sampled_at_another_temperature_stop_the_run(tmp_path, monkeypatch):
-    true = rollout_module.write_intents
+    true = sampling.write_intents
 
     def hotter(checkpoint, transcripts, settings, numbers, before):
         hot = replace(settings, temperature=settings.temperature * 1.1)
         return true(checkpoint, transcripts, hot, numbers, before)
 
-    monkeypatch.setattr(rollout_module, "write_intents", hotter)
+    monkeypatch.setattr(sampling, "write_intents", hotter)
     with pytest.raises(RuntimeError, match=r"the text ratio differs from 1 by .*, expected at most 1e-04"):
         tiny_trainer(tmp_path).train()
 
@@ -130,7 +130,7 @@ def test_images_sampled_at_another_noise_level_stop_the_run(tmp_path, monkeypatc
     def noisier(velocity, start, times, window_start, size, noise_level, *rest):
         return sample_window(velocity, start, times, window_start, size, noise_level * 1.1, *rest)
 
-    monkeypatch.setattr(rollout_module, "sample_window", noisier)
+    monkeypatch.setattr(sampling, "sample_window", noisier)
     with pytest.raises(RuntimeError, match=r"the flow ratio differs from 1 by .*, expected at most 1e-04"):
         tiny_trainer(tmp_path).train()
 
@@ -227,17 +227,23 @@ def test_minibatches_share_the_sessions_of_an_iteration_out(tmp_path):
     assert sorted(torch.cat([b["group_id"] for b in trainer.batches]).tolist()) == [0, 0, 0, 1, 1, 1]
 
 
+class EveryOther:
+    """Looks at every other iteration, and at what each session was paid."""
+
+    def __call__(self, iteration, rollout, paid, trained):
+        assert paid["advantage"].shape == rollout.tensors["reward"].shape
+        return {"held_out/reward/1": float(iteration)} if iteration % 2 == 0 else {}
+
+    def last(self, iteration, trained):
+        return {"last_held_out/reward/1": float(iteration)}
+
+
 def test_what_a_watcher_returns_is_logged_with_its_iteration(tmp_path):
     settings = tiny_settings(tmp_path, iterations=3)
-    trainer = EditR2Trainer(
-        tiny_checkpoint(),
-        brightness_envs(6),
-        settings,
-        lambda iteration, rollout: {"held_out/reward/1": float(iteration)} if iteration != 1 else {},
-    )
+    trainer = EditR2Trainer(tiny_checkpoint(), brightness_envs(6), settings, EveryOther())
     trainer.train()
-    held_out = [log.get("held_out") for log in nested(trainer.state.log_history, 2)]
-    assert held_out == [{"reward": [0.0]}, None, {"reward": [2.0]}]
+    logs = nested(trainer.state.log_history, 2)
+    assert [log.get("held_out") for log in logs[:3]] == [{"reward": [0.0]}, None, {"reward": [2.0]}]
 
 
 def test_the_gradient_of_each_expert_is_bounded_by_itself(tmp_path):
