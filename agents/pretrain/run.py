@@ -79,20 +79,25 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     checkpoint.model = model.eval()
     save_checkpoint(checkpoint, out, torch.float16)
+    return measured_card(recipe, seed, out, seconds)
+
+
+def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> dict[str, Any]:
+    """Measures the checkpoint in `out` as it is written, and writes its card beside it."""
+    checkpoint, form = load_checkpoint(out), recipe.intent_form
+    size = checkpoint.autoencoder.config.token_side * recipe.grid
     card = {
         "name": recipe.name,
         "taught": recipe.taught,
         "not_taught": recipe.not_taught,
         "seed": seed,
         "start": recipe.start,
-        "intent_form": recipe.intent_form,
+        "intent_form": form,
         "seconds": round(seconds),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+        "scores": card_scores(checkpoint, size, recipe.grid, recipe.card_sessions, seed, form),
+        "everywhere": scores_everywhere(checkpoint, size, recipe.grid, recipe.suite_sessions, seed, form),
     }
-    written, size = load_checkpoint(out), cell * recipe.grid
-    form = recipe.intent_form
-    card["scores"] = card_scores(written, size, recipe.grid, recipe.card_sessions, seed, form)
-    card["everywhere"] = scores_everywhere(written, size, recipe.grid, recipe.suite_sessions, seed, form)
     write_card(card, out)
     return card
 
