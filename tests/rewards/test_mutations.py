@@ -1,8 +1,10 @@
 """Mutants of right answers: each wrong edit, collateral change, broken rule and trick is caught.
 
 All mutants are made from real sessions of all suites with one seed; each claim holds for every one of them.
+EDITENV_MUTANTS=10 makes ten times as many, at least 2,000 of every kind.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +24,7 @@ from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
 
+TIMES = int(os.environ.get("EDITENV_MUTANTS", "1"))
 WORDS = {"shape": SHAPES, "color": COLORS, "material": MATERIALS, "text": TEXTS}
 
 
@@ -55,7 +58,7 @@ class Case:
 
 @lru_cache(maxsize=1)
 def cases() -> tuple[Case, ...]:
-    """The first turns of 60 sessions of each suite and of three splits, of whose edit a part can go wrong.
+    """The first turns of 60 TIMES sessions of each suite, of three splits, of whose edit a part can go wrong.
 
     Forbidden instructions, undos and edits of several objects have mutants of their own (test_exact, and the
     tests of rules).
@@ -63,7 +66,7 @@ def cases() -> tuple[Case, ...]:
     found = []
     for suite in suite_names():
         for split in ("train", "validation", "test"):
-            for index in range(20):
+            for index in range(20 * TIMES):
                 spec = StudioWorld(suite).session(split, 31, index)
                 spec = replace(spec, turns=spec.turns[:4])
                 scenes, earlier = right_scenes(spec), frozenset[int]()
@@ -81,7 +84,7 @@ Mutant = tuple[Case, Picture]
 
 def scored(mutants: list[Mutant], least: int) -> Iterator[tuple[Case, Scores, list[Scores]]]:
     """Each case, the scores of its mutated turn and of the turns after it; all other turns are right."""
-    assert len(mutants) >= least
+    assert len(mutants) >= least * TIMES
 
     def answer(row: int, turn: int, before: Scene, right: Scene) -> Picture:
         case, picture = mutants[row]
