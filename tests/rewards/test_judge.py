@@ -34,7 +34,7 @@ from tests.chat_server import (
 from tests.worlds.records.handmade import MEMORY, UNDERSTANDING, draw_pictures, records, write_lines
 
 FAST = {"votes": 1, "check": False}
-SERVER = {"model": "m", "timeout": 0.25, "retries": 0}
+SERVER = {"model": "m", "timeout": 5.0, "retries": 0}
 NOWHERE = SERVER | {"base_url": "http://127.0.0.1:9/v1"}
 ENDPOINT = [field.name for field in fields(EndpointSettings)]
 
@@ -176,7 +176,8 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_leaves_none_and_an_error_and_sessions_go_on_in_order(name, sessions_file, tmp_path):
     with ChatServer(FAILURES[name]) as server:
-        env = judged(server.url, sessions_file, reasks=0, concurrency=8, record_to=str(tmp_path / "out"))
+        patience = {"timeout": 0.5 if name in ("stalls", "trickles") else 5.0, "concurrency": 8}
+        env = judged(server.url, sessions_file, reasks=0, record_to=str(tmp_path / "out"), **patience)
         for session in range(2):
             (info,) = play(env, session)
             scores = info["scores"]
@@ -211,7 +212,7 @@ def test_a_failure_that_passes_leaves_no_trace(behaviour, sessions_file):
 
 def test_slow_answers_in_time_count(sessions_file):
     with ChatServer(slowly) as server:
-        assert play(judged(server.url, sessions_file, timeout=5.0))[-1]["scores"].reward == 1.0
+        assert play(judged(server.url, sessions_file))[-1]["scores"].reward == 1.0
 
 
 def test_an_answer_that_cannot_be_read_is_asked_for_again_with_another_seed(sessions_file):
@@ -272,7 +273,7 @@ def test_the_transcript_holds_every_call(sessions_file, tmp_path):
 
 def test_deferred_judging_ends_with_the_same_scores(sessions_file, tmp_path):
     with ChatServer(slowly) as server:
-        kept = {"cache": str(tmp_path / "cache"), "timeout": 5.0}
+        kept = {"cache": str(tmp_path / "cache")}
         now = play(judged(server.url, sessions_file, **kept))
         later = play(judged(server.url, sessions_file, scoring="deferred", **kept))
     assert later[-1]["session_scores"] == tuple(info["scores"] for info in now)
@@ -284,8 +285,7 @@ def test_many_sessions_are_judged_side_by_side(sessions_file):
             num_envs=4,
             sessions_file=sessions_file,
             scorer="judge",
-            scorer_settings=FAST
-            | {"endpoint": SERVER | {"base_url": server.url, "timeout": 5.0, "concurrency": 6}},
+            scorer_settings=FAST | {"endpoint": SERVER | {"base_url": server.url, "concurrency": 6}},
         )
         envs.reset(seed=0)
         shape = envs.single_action_space["image"].shape
