@@ -123,8 +123,8 @@ def sampled_turn(
     with watch.phase("intent"):
         writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
         if settings.behaviour == "right_intents":
-            text, intents = right_intents(checkpoint, envs, observations, settings.turn)
-            fallen: list[bool | None] = [None] * len(names)
+            intents = right_intents(envs, observations, settings.turn)
+            text, fallen = _unwritten(_prompt(checkpoint, observations))
         else:
             text, intents, fallen = _intents(
                 checkpoint, observations, settings.turn, names, column, writes, reading
@@ -134,7 +134,7 @@ def sampled_turn(
         starts = [(*name[:2], p.group, p.turn, _START) for name, p in zip(names, course.next, strict=True)]
     with watch.phase("image"):
         if settings.behaviour == "exact_pictures":
-            drawn, pictures = exact_pictures(checkpoint, envs, observations, intents, settings.turn)
+            drawn, pictures = exact_pictures(checkpoint, envs, observations, source, intents, settings.turn)
             return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
         drawn, pictures = _picture(checkpoint, source, intents, settings, names, starts, column, reading)
     return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
@@ -193,13 +193,10 @@ def _intents(
     writes: Sequence[bool],
     reading: Reading,
 ) -> tuple[dict[str, Tensor], list[str], list[bool | None]]:
-    transcripts = observations["transcript"]
-    prompt = transcript_block(checkpoint.tokenizer, transcripts)
-    text = {"transcript_ids": prompt.ids, "transcript_mask": real(prompt)}
+    transcripts, text = observations["transcript"], _prompt(checkpoint, observations)
     if not any(writes):
-        nothing = torch.zeros(len(names), 1)
-        text |= {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
-        return text, list(observations["instruction"]), [None] * len(names)
+        text, none = _unwritten(text)
+        return text, list(observations["instruction"]), none
     numbers = uniforms([(*name, column, _TEXT) for name in names], settings.intent_tokens)
     written = write_intents(checkpoint, transcripts, settings, numbers, reading.before_intent())
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
@@ -211,6 +208,18 @@ def _intents(
     said = observations["instruction"]
     intents = [intent if own else word for intent, own, word in zip(intents, writes, said, strict=True)]
     return text, intents, [fell if own else None for fell, own in zip(fallen, writes, strict=True)]
+
+
+def _prompt(checkpoint: Checkpoint, observations: Observations) -> dict[str, Tensor]:
+    prompt = transcript_block(checkpoint.tokenizer, observations["transcript"])
+    return {"transcript_ids": prompt.ids, "transcript_mask": real(prompt)}
+
+
+def _unwritten(prompt: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[bool | None]]:
+    """A turn's text where the model writes no intent, and that none fell back."""
+    nothing = torch.zeros(len(prompt["transcript_ids"]), 1)
+    text = {"intent_ids": nothing.long(), "intent_mask": nothing.bool(), "text_log_prob": nothing}
+    return prompt | text, [None] * len(nothing)
 
 
 def _past(turns: Sequence[dict[str, Tensor]], course: Course) -> list[Block]:

@@ -68,13 +68,8 @@ def taught_turn(
     return tensors, {"image": images, "intent": tuple(intents)}
 
 
-def right_intents(
-    checkpoint: Checkpoint, envs: MICEEditVectorEnv, observations: Observations, settings: TurnSettings
-) -> tuple[dict[str, Tensor], list[str]]:
-    """The intents that are right in a turn (the user's words where a session is over), with nothing written.
-
-    Returns:
-        Tensors as `collect` describes them, and the intents.
+def right_intents(envs: MICEEditVectorEnv, observations: Observations, settings: TurnSettings) -> list[str]:
+    """The intents that are right in a turn; the user's words where a session is over.
 
     Raises:
         ValueError: a session has no studio meaning.
@@ -82,24 +77,23 @@ def right_intents(
     intents = list(observations["instruction"])
     live = [row for row, session in enumerate(envs.sessions) if session.ending is None]
     writer = OracleWriter(envs, settings.intent_form)
-    for row, intent in zip(
-        live, writer.write(observations, [EditorMemory(row, 0) for row in live]), strict=True
-    ):
+    right = writer.write(observations, [EditorMemory(row, 0) for row in live])
+    for row, intent in zip(live, right, strict=True):
         intents[row] = intent
-    prompt = transcript_block(checkpoint.tokenizer, observations["transcript"])
-    nothing = torch.zeros(len(intents), 1)
-    tensors = {"transcript_ids": prompt.ids, "transcript_mask": real(prompt), "intent_ids": nothing.long()}
-    return tensors | {"intent_mask": nothing.bool(), "text_log_prob": nothing}, intents
+    return intents
 
 
 def exact_pictures(
     checkpoint: Checkpoint,
     envs: MICEEditVectorEnv,
     observations: Observations,
+    source: Tensor,
     intents: Sequence[str],
     settings: TurnSettings,
 ) -> tuple[dict[str, Tensor], NDArray[np.uint8]]:
     """What the intents ask for, drawn by rules, and tensors as `collect` describes them, without a window.
+
+    `source` are the latents of the pictures that are observed.
 
     Raises:
         ValueError: the pictures are no studio scenes.
@@ -109,7 +103,7 @@ def exact_pictures(
     tensors = {
         "condition_ids": condition.ids,
         "condition_mask": real(condition),
-        "source": encode(checkpoint, observations["image"]),
+        "source": source,
         "image": encode(checkpoint, pictures),
     }
     return tensors, np.stack(pictures)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from editenv.agents.edit_r2.ranks import own_part
 from editenv.agents.edit_r2.resume import whole_checkpoints
 from editenv.agents.edit_r2.trainer import EditR2Trainer
 from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_settings, weights
+from tests.two_processes import in_processes
 
 LIMIT = 900.0
 """Seconds a process may take: many, as it may have to share its core; it is there to end a hung test."""
@@ -63,26 +62,8 @@ def train_and_keep(out: Path, rank: int, processes: int, port: int) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[list[dict[str, Any]], dict[str, Any], Path]:
     """What each of two processes had, what a single one had, and the folder of the two."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.tiny_editor"])
     folders = {count: tmp_path_factory.mktemp(f"of{count}") for count in (1, 2)}
-    found = {}
-    for count, folder in folders.items():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        running = [
-            context.Process(target=train_and_keep, args=(folder, rank, count, port)) for rank in range(count)
-        ]
-        for one in running:
-            one.start()
-        for one in running:
-            one.join(LIMIT)
-        exits = [one.exitcode for one in running]
-        for one in running:
-            one.kill()
-        assert exits == [0] * count
-        found[count] = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+    found = {count: in_processes(train_and_keep, folder, count, LIMIT) for count, folder in folders.items()}
     return found[2], found[1][0], folders[2]
 
 

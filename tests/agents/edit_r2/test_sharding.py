@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import socket
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -27,6 +25,7 @@ from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.unified import UnifiedModel
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
+from tests.two_processes import in_processes
 
 LIMIT = 900.0
 """Seconds a process may take; it is there to end a hung test."""
@@ -97,26 +96,10 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What each of two processes with half of the weights had, and what a single one had."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.tiny_editor"])
-    found = {}
-    for count in (1, 2):
-        folder = tmp_path_factory.mktemp(f"of{count}")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        running = [
-            context.Process(target=play_and_learn, args=(folder, rank, count, port)) for rank in range(count)
-        ]
-        for one in running:
-            one.start()
-        for one in running:
-            one.join(LIMIT)
-        exits = [one.exitcode for one in running]
-        for one in running:
-            one.kill()
-        assert exits == [0] * count
-        found[count] = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+    found = {
+        count: in_processes(play_and_learn, tmp_path_factory.mktemp(f"of{count}"), count, LIMIT)
+        for count in (1, 2)
+    }
     return found[2], found[1][0]
 
 

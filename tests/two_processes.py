@@ -1,0 +1,35 @@
+"""Runs a function in gloo processes of its own, as many as asked for, and reads what each has kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def in_processes(
+    work: Callable[[Path, int, int, int], None], folder: Path, count: int, limit: float
+) -> list[Any]:
+    """Calls `work(folder, rank, count, port)` in each process; what each wrote into RANK.pt, in order.
+
+    Fails where one of them ends with another status than 0 or after `limit` seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.tiny_editor"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = [context.Process(target=work, args=(folder, rank, count, port)) for rank in range(count)]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join(limit)
+    exits = [one.exitcode for one in running]
+    for one in running:
+        one.kill()
+    assert exits == [0] * count
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
