@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from editenv.agents.edit_r2.filter import FILTERS
 from editenv.agents.edit_r2.places import At, Place
@@ -38,6 +39,7 @@ class Course:
             first.setdefault(number, (row, 0))
         self.next = [Place(number, 0, 0, first[number]) for number in numbers]
         self.places: dict[At, Place] = {}
+        self._begin()
 
     @property
     def alive(self) -> list[bool]:
@@ -68,6 +70,23 @@ class Course:
                     place, turn=place.turn + 1, state=(at[0], column + 1), past=past, again=False
                 )
         return self._turned(here, failed, over, columns - column - 1)
+
+    def past_rows(self, columns: int) -> Tensor:
+        """Whose turn in each earlier column the rows' next turns follow, [R, columns]; -1 for nobody's.
+
+        Rows are counted among these. One that plays no more goes on as it was, for whatever is read of it.
+        """
+        local = {row: here for here, row in enumerate(self.rows)}
+        found = torch.full((len(local), columns), -1)
+        for here, (place, lives) in enumerate(zip(self.next, self.alive, strict=True)):
+            if not lives:
+                found[here] = here
+            for row, column in place.past if lives else ():
+                found[here, column] = local[row]
+        return found
+
+    def _begin(self) -> None:
+        """Notes what a course needs to know of the first turns."""
 
     def _failed(self, alive: Sequence[bool]) -> list[bool]:
         """Whether each row's last turn failed, as the filter means it: what came after would not train."""
@@ -126,19 +145,12 @@ class Branches(Course):
     the last of them failed. A try leads nowhere: its row tries again in the next column.
     """
 
-    def __init__(
-        self,
-        envs: MICEEditVectorEnv,
-        spending: SpendSettings,
-        numbers: Sequence[int],
-        rows: Sequence[int],
-    ) -> None:
-        super().__init__(envs, spending, numbers, rows)
+    def _begin(self) -> None:
         self.lost = [False] * len(self.rows)
         self.starts: dict[int, list[_Start]] = {}
         for row, place in enumerate(self.next):
             if place.group not in self.starts:
-                self.starts[place.group] = [_Start(envs.get_state(row), place)]
+                self.starts[place.group] = [_Start(self.envs.get_state(row), place)]
 
     def _turned(
         self, here: Sequence[At], failed: Sequence[bool], over: Sequence[bool], left: int

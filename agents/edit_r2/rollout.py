@@ -22,7 +22,7 @@ from editenv.agents.edit_r2.stages import mixed_first, others_like
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
-from editenv.agents.editor.growing import Reader, growing, rereading
+from editenv.agents.editor.growing import Reader, growing
 from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
@@ -82,11 +82,13 @@ def collect(
     else:
         early = [row for row in everyone if names[row][3] < first]
         late = [row for row in everyone if names[row][3] >= first]
-        begun = _play(checkpoint, others_like(envs, len(early)), settings, numbers, names, early, watch)
+        begun = _play(
+            checkpoint, others_like(envs, len(early)), settings, numbers, names, early, watch, reader
+        )
         given = mixed_first(begun.tensors["reward"], begun.tensors["valid"], begun.places, early, len(late))
         for row, number in zip(late, given, strict=True):
             numbers[row] = number
-        ended = _play(checkpoint, others_like(envs, len(late)), settings, numbers, names, late, watch)
+        ended = _play(checkpoint, others_like(envs, len(late)), settings, numbers, names, late, watch, reader)
         played = both(begun, ended, [*early, *late])
     stacked, places = played.tensors, played.places if settings.spending.unusual else None
     if settings.turn.interleaved:
@@ -105,20 +107,16 @@ def _play(
     names: Sequence[tuple[int, ...]],
     rows: Sequence[int],
     watch: Stopwatch,
-    reader: Reader = rereading,
+    reader: Reader,
 ) -> Played:
-    """All turns of some rows of the numbers and names; there are as many environments.
-
-    Rows that may go on elsewhere than they were read anew in each turn.
-    """
+    """All turns of some rows of the numbers and names; there are as many environments."""
     numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
     observations: Observations
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
     columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
     first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
-    kept = rereading if settings.spending.unusual else reader
-    reading = kept(checkpoint.model, settings.turn, len(rows))
+    reading = reader(checkpoint.model, settings.turn, len(rows))
     turns: list[dict[str, Tensor]] = []
     lived, fallbacks = [], []
     for column in range(columns):

@@ -119,7 +119,8 @@ def sampled_turn(
     column = len(earlier)
     with watch.phase("image"):
         source = encode(checkpoint, observations["image"])
-        reading.see(source, lambda: _past(earlier, course))
+        rows = course.past_rows(column)
+        reading.see(source, rows, lambda: _past(earlier, rows))
     with watch.phase("intent"):
         writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
         if settings.behaviour == "right_intents":
@@ -135,6 +136,9 @@ def sampled_turn(
     with watch.phase("image"):
         if settings.behaviour == "exact_pictures":
             drawn, pictures = exact_pictures(checkpoint, envs, observations, source, intents, settings.turn)
+            if settings.turn.interleaved:
+                # Nothing is drawn from it, but later turns follow the intent.
+                reading.views(intent_block(checkpoint.tokenizer, intents).to(source.device))
             return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
         drawn, pictures = _picture(checkpoint, source, intents, settings, names, starts, column, reading)
     return text | drawn, {"image": pictures, "intent": tuple(intents)}, fallen
@@ -222,16 +226,13 @@ def _unwritten(prompt: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[bool 
     return prompt | text, [None] * len(nothing)
 
 
-def _past(turns: Sequence[dict[str, Tensor]], course: Course) -> list[Block]:
-    """Pictures and intents before the turn that each row plays next."""
+def _past(turns: Sequence[dict[str, Tensor]], rows: Tensor) -> list[Block]:
+    """Pictures and intents of earlier columns that rows follow, as `Course.past_rows` names them, [B, c]."""
     if not turns:
         return []
     kept = ("source", "condition_ids", "condition_mask")
     device = turns[0]["source"].device
     stacked = stack_turns([{name: turn[name].to(device) for name in kept} for turn in turns])
-    local = {row: here for here, row in enumerate(course.rows)}
-    index = torch.full((len(local), 1, len(turns)), -1)
-    for here, place in enumerate(course.next):
-        for back, (row, column) in enumerate(reversed(place.past)):
-            index[here, 0, -1 - back] = local[row] * len(turns) + column
-    return past_blocks({name: value[:, 0] for name, value in past_of(stacked, index).items()})
+    index = (rows * len(turns) + torch.arange(len(turns))).masked_fill(rows < 0, -1)
+    past = past_of(stacked, index[:, None])
+    return past_blocks({name: value[:, 0] for name, value in past.items()})

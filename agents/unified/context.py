@@ -100,6 +100,34 @@ class Context:
             return self.copy()
         return self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
 
+    def regroup(self, rows: Tensor, there: Tensor, position: Tensor) -> Context:
+        """A context whose tokens are those of other rows, without those that no row has.
+
+        Args:
+            rows: int64 [B, S], row b's token s is that of row rows[b, s].
+            there: bool [B, S], False where row b has no token s.
+            position: rope id of the next token of each row, [B].
+        """
+        valid = self.valid.gather(0, rows) & there
+        tokens = valid.any(0).nonzero()[:, 0]
+        rows = rows[:, tokens]
+        found = self.copy()
+        for layer in found.cache.layers:
+            assert layer.keys is not None and layer.values is not None
+            layer.keys = layer.keys.transpose(1, 2)[rows, tokens].transpose(1, 2)
+            layer.values = layer.values.transpose(1, 2)[rows, tokens].transpose(1, 2)
+        found.valid, found.position, found.is_text = valid[:, tokens], position, self.is_text[tokens]
+        found.padded = not bool(found.valid.all())
+        return found
+
+    def take(self, other: Context, start: int, advance: Tensor) -> None:
+        """Grows by what another context of as many rows has read from token `start` on; see `grow`."""
+        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
+            assert theirs.keys is not None and theirs.values is not None
+            mine.update(theirs.keys[:, :, start:], theirs.values[:, :, start:])
+        valid = other.valid[:, start:]
+        self.grow(valid if other.padded else None, valid.shape[1], advance, other.is_text[start:])
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
         cache = copy.copy(self.cache)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
