@@ -8,20 +8,52 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from editenv.agents.wholefile import write_text_whole
+
 COMPLETE = "complete.json"
 """The mark: without it a checkpoint is half written, or half removed."""
+FIRST = "saved.json"
+"""In a run's folder: which checkpoint was its first whole one; a run without it may begin at zero again."""
 
 
 def mark_complete(folder: Path, values: dict[str, Any]) -> None:
     """Marks a checkpoint as whole, in one step; the mark holds the values and all files' sizes as JSON."""
     unfinished = folder / f"{COMPLETE}.part"
     unfinished.unlink(missing_ok=True)
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     unfinished.write_text(json.dumps(values | {"files": sizes}), encoding="utf-8")
     unfinished.replace(folder / COMPLETE)
+
+
+def note_first(folder: Path) -> None:
+    """Notes that a run has had a whole checkpoint, once; on a full disk the next one is noted."""
+    note = folder.parent / FIRST
+    if not note.exists():
+        with suppress(OSError):
+            write_text_whole(note, json.dumps({"checkpoint": folder.name}) + "\n")
+
+
+def check_not_lost(out: Path) -> None:
+    """Refuses to begin at zero again where there has been a whole checkpoint that is whole no longer.
+
+    Where the first one was never finished, nothing but time is lost, and the same command begins anew.
+
+    Raises:
+        ValueError: the run's folder has no whole checkpoint but had one; nothing was removed or changed.
+    """
+    marked = [mark.parent.name for mark in out.glob(f"checkpoint-*/{COMPLETE}")]
+    if whole_checkpoints(out) or not (marked or (out / FIRST).is_file()):
+        return
+    found = ", ".join(sorted(folder.name for folder in out.glob("checkpoint-*"))) or "none"
+    raise ValueError(
+        f"out is {str(out)!r}, a run whose checkpoints are gone or damaged (found: {found}), expected a "
+        "whole one: put it back, or remove the folder or name another to begin at zero"
+    )
 
 
 def whole_checkpoints(out: Path) -> list[Path]:
@@ -54,8 +86,12 @@ def drop_half_written(out: Path) -> list[Path]:
 
 def _is_whole(mark: Path) -> bool:
     """Whether every file that was there when the mark was made still is, and in its full length."""
-    sizes = json.loads(mark.read_text(encoding="utf-8")).get("files", {})
-    paths = {mark.with_name(name): size for name, size in sizes.items()}
+    try:
+        sizes = json.loads(mark.read_text(encoding="utf-8")).get("files", {})
+    except ValueError:
+        # A machine that lost power may keep a file's name and not what was in it.
+        return False
+    paths = {mark.parent / name: size for name, size in sizes.items()}
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 

@@ -40,6 +40,7 @@ from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.edit_r2.watched import Watch
+from editenv.agents.edit_r2.zero import clip_pieces, step_apart
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
 from editenv.named import chosen
@@ -150,11 +151,6 @@ class EditR2Trainer(GRPOTrainer):
             processing_class=checkpoint.tokenizer,
             peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
-        if self.is_deepspeed_enabled and update.chunk_sessions is not None:
-            raise ValueError(
-                f"chunk_sessions is {update.chunk_sessions} under DeepSpeed, which makes a step after each "
-                "backward; expected null"
-            )
         if self.is_fsdp_enabled:
             check_sharding(settings.lora_rank, update.context_gradient and settings.rollout.turn.interleaved)
         checkpoint.autoencoder.to(self.accelerator.device)
@@ -275,7 +271,10 @@ class EditR2Trainer(GRPOTrainer):
                 pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
                 with computing(settings.precision):
                     self._record(recompute(plain, pieces, self.sampling, update))
-            pieces, apart = chunks(inputs, update.chunk_sessions), partial(self.accelerator.no_sync, model)
+            apart: Callable[[], AbstractContextManager[Any]] = partial(self.accelerator.no_sync, model)
+            if self.is_deepspeed_enabled:
+                apart = step_apart(self.accelerator).more_follows
+            pieces = chunks(inputs, update.chunk_sessions)
             loss, numbers = accumulated(pieces, loss_of, self.accelerator.backward, apart)
             self._record(numbers)
         return loss
@@ -287,11 +286,20 @@ class EditR2Trainer(GRPOTrainer):
         return nullcontext(self.reference)
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
-        """Bounds each expert's gradient norm, so that one cannot shrink the other's step."""
+        """Bounds each expert's gradient norm, so that one cannot shrink the other's step.
+
+        Under DeepSpeed the step is made here too: the optimiser that accelerate hands over makes none.
+        """
         assert self.optimizer is not None
-        groups = [group for group in self.optimizer.param_groups if "name" in group]
-        norms = clip_gradients(groups, self.settings.update.max_grad_norm)
+        most = self.settings.update.max_grad_norm
+        if self.is_deepspeed_enabled:
+            norms = clip_pieces(self.deepspeed.optimizer, most)
+        else:
+            groups = [group for group in self.optimizer.param_groups if "name" in group]
+            norms = clip_gradients(groups, most)
         made = self.guard.check(norms, self.model.parameters())
+        if self.is_deepspeed_enabled:
+            self.deepspeed.step()
         self._record(
             {f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made}
         )
