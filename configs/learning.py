@@ -31,6 +31,8 @@ class AlgorithmConfig:
         noise_level: a of the stochastic steps.
         sigma_t_max: largest time inside sigma; None for no bound.
         nft_beta, nft_range: for objective=nft, see `edit_r2.objective.nft`.
+        nft_weight: for objective=nft, how noisy pictures count beside each other, a name in
+            `edit_r2.picture_error.PICTURE_ERRORS`; the paper's is "adaptive".
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether old log-probs are worked out anew by the training forward.
         context: "current", or "interleaved" to read all earlier pictures and intents.
@@ -42,6 +44,8 @@ class AlgorithmConfig:
         sampler: a name in `flow.sde.SAMPLERS`.
         temperature: of the intent's tokens in rollouts.
         temperature_end: that of the last iteration, on a straight line; None for the same in all.
+        turn_temperatures: one for each turn of a session, the last for all further turns, in place of
+            `temperature`; empty for the same in all.
         steps: steps of the flow.
         shift: of the flow's time grid.
         updates_per_iteration: optimiser steps an iteration; with 1 no clip ever acts.
@@ -64,6 +68,7 @@ class AlgorithmConfig:
     behaviour: str
     nft_beta: float
     nft_range: float
+    nft_weight: str
     times: int
     recompute: bool
     context: str
@@ -98,6 +103,7 @@ class AlgorithmConfig:
     sampler: str
     temperature: float
     temperature_end: float | None
+    turn_temperatures: list[float]
     steps: int
     shift: float
     updates_per_iteration: int

@@ -40,11 +40,19 @@ class EditR2Audit:
 
     Args:
         settings: of the trainer.
+
+    Raises:
+        ValueError: turns have temperatures of their own.
     """
 
     dimensions = CHANNELS
 
     def __init__(self, settings: TrainingSettings) -> None:
+        heats = settings.rollout.turn_temperatures
+        if heats:
+            raise ValueError(
+                f"turn_temperatures is {list(heats)}, expected none: the audit knows text of one temperature"
+            )
         rollout = replace(settings.rollout, rollouts=_ROLLOUTS)
         update = replace(settings.update, text_rate=1e-2, flow_rate=1e-2, updates_per_iteration=2)
         self.settings = replace(

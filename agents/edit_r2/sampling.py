@@ -13,6 +13,7 @@ from torch import Tensor
 
 from editenv.agents.edit_r2.course import Course
 from editenv.agents.edit_r2.curriculum import Stages, check_stages
+from editenv.agents.edit_r2.exploration import check_heats, turn_heats
 from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
@@ -66,6 +67,8 @@ class RolloutSettings:
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
         curriculum: to how many turns sessions are played, by iteration; see `check_stages`.
         temperature_end: of the last iteration, on a straight line from the turn's; None keeps that one.
+        turn_temperatures: of each turn of a session, the last one of all further turns, in place of the
+            turn's; empty for the same in all.
         spending: where turns go that failed sessions would waste.
 
     Raises:
@@ -86,6 +89,7 @@ class RolloutSettings:
     shared_noise: bool = False
     curriculum: Stages = ()
     temperature_end: float | None = None
+    turn_temperatures: Sequence[float] = ()
     spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class RolloutSettings:
             raise ValueError(f"window_every is {self.window_every}, expected 1 or more")
         if self.temperature_end is not None and not self.temperature_end > 0:
             raise ValueError(f"temperature_end is {self.temperature_end}, expected above 0 or null")
+        check_heats(self.turn_temperatures, self.temperature_end)
         if self.window < 0 or not 0 <= self.window_low <= self.window_high <= self.turn.steps - self.window:
             raise ValueError(
                 f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected 0 or "
@@ -122,14 +127,17 @@ def sampled_turn(
         rows = course.past_rows(column)
         reading.see(source, rows, lambda: _past(earlier, rows))
     with watch.phase("intent"):
+        heats = turn_heats(settings, [place.turn for place in course.next])
         writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
         if settings.behaviour == "right_intents":
             intents = right_intents(envs, observations, settings.turn)
             text, fallen = _unwritten(_prompt(checkpoint, observations))
         else:
             text, intents, fallen = _intents(
-                checkpoint, observations, settings.turn, names, column, writes, reading
+                checkpoint, observations, settings.turn, names, column, writes, reading, heats
             )
+        if heats is not None:
+            text["temperature"] = heats
     starts = [(*name, column, _START) for name in names]
     if settings.shared_noise:
         starts = [(*name[:2], p.group, p.turn, _START) for name, p in zip(names, course.next, strict=True)]
@@ -196,13 +204,14 @@ def _intents(
     column: int,
     writes: Sequence[bool],
     reading: Reading,
+    heats: Tensor | None,
 ) -> tuple[dict[str, Tensor], list[str], list[bool | None]]:
     transcripts, text = observations["transcript"], _prompt(checkpoint, observations)
     if not any(writes):
         text, none = _unwritten(text)
         return text, list(observations["instruction"]), none
     numbers = uniforms([(*name, column, _TEXT) for name in names], settings.intent_tokens)
-    written = write_intents(checkpoint, transcripts, settings, numbers, reading.before_intent())
+    written = write_intents(checkpoint, transcripts, settings, numbers, reading.before_intent(), heats)
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
     if all(writes):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
-from editenv.agents.edit_r2.exploration import token_entropy
+from editenv.agents.edit_r2.exploration import heat_of, token_entropy
 from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
 from editenv.agents.edit_r2.padding import past_blocks, trimmed
+from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS
 from editenv.agents.edit_r2.ratio import RATIOS
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.flow.sample import window_log_prob
@@ -40,6 +41,7 @@ class UpdateSettings:
         objective: what is learnt from a rollout, a name in OBJECTIVES.
         nft_beta: for objective=nft, how far the implicit policies lie from the one that sampled.
         nft_range: for objective=nft, the advantage that counts as certainly better.
+        nft_weight: for objective=nft, how noisy pictures count beside each other, a name in PICTURE_ERRORS.
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether the ratios' old log-probs are worked out anew by the training forward, where
             rollout and training differ by more than a tight clip bears.
@@ -68,6 +70,7 @@ class UpdateSettings:
     objective: str = "policy"
     nft_beta: float = 1.0
     nft_range: float = 5.0
+    nft_weight: str = "bounded"
     times: int = 2
     recompute: bool = False
     max_grad_norm: float = 1.0
@@ -80,6 +83,7 @@ class UpdateSettings:
     def __post_init__(self) -> None:
         chosen("kl", self.kl, FLOW_KLS)
         chosen("ratio", self.ratio, RATIOS)
+        chosen("nft_weight", self.nft_weight, PICTURE_ERRORS)
         if not 0 <= self.text_entropy < float("inf"):
             raise ValueError(f"text_entropy is {self.text_entropy}, expected 0 or more")
         if self.chunk_sessions is not None and self.chunk_sessions < 1:
@@ -145,7 +149,7 @@ def judge(
     if latents is not None and times is not None:
         latents, times = latents[:, :-1], times[:, :-1]
     output = model(**forward_inputs(batch, rollout, update, latents, times))
-    temperature = rollout.turn.temperature or 1.0
+    temperature = heat_of(batch, rollout)
     text = entropy = None
     if output.logits is not None:
         text = token_log_prob(output.logits, batch, temperature)
@@ -264,8 +268,11 @@ def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
             )
 
 
-def token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float = 1.0) -> Tensor:
-    """Log-prob of each token of the intents under logits / temperature, [M, L]; 0 at padding."""
+def token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float | Tensor = 1.0) -> Tensor:
+    """Log-prob of each token of the intents under logits / temperature, [M, L]; 0 at padding.
+
+    A temperature of each turn is [M, 1, 1].
+    """
     log_probs = torch.log_softmax(logits.float() / temperature, -1)
     return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(
         ~batch["intent_mask"], 0.0

@@ -109,6 +109,7 @@ def write_intents(
     settings: TurnSettings,
     uniforms: Tensor | None = None,
     before: Sequence[Block] | Context = (),
+    temperatures: Tensor | None = None,
 ) -> Written:
     """Intents as tokens with log-probs.
 
@@ -118,6 +119,7 @@ def write_intents(
         settings: of a turn.
         uniforms: [B, intent_tokens], for temperatures above 0.
         before: what is read before the transcript, or a context that has read it and is grown by it.
+        temperatures: of each row, [B], in place of the settings'.
     """
     model = checkpoint.model
     with torch.no_grad():
@@ -125,9 +127,8 @@ def write_intents(
         prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
         logits = prompt_logits(model, context, prompt)
         numbers = None if uniforms is None else uniforms.to(model.device)
-        return write_text(
-            model, context, logits, settings.intent_tokens, settings.temperature, uniforms=numbers
-        )
+        heat = settings.temperature if temperatures is None else temperatures.to(model.device)
+        return write_text(model, context, logits, settings.intent_tokens, heat, uniforms=numbers)
 
 
 def spoken(

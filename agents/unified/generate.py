@@ -40,7 +40,7 @@ def write_text(
     context: Context,
     logits: Tensor,
     max_tokens: int,
-    temperature: float = 0.0,
+    temperature: float | Tensor = 0.0,
     uniforms: Tensor | None = None,
     stop_id: int | None = None,
 ) -> Written:
@@ -55,14 +55,16 @@ def write_text(
         context: what the text follows; unchanged.
         logits: of the first token, [B, V], as `prompt_logits` returns them.
         max_tokens: most tokens written a row, the stop token included.
-        temperature: 0 takes the likeliest token.
+        temperature: 0 takes the likeliest token; a tensor [B] is one of each row, all above 0.
         uniforms: numbers in [0, 1), [B, max_tokens]; needed when temperature > 0.
         stop_id: token that ends a row; None for the config's `eos_token_id`.
 
     Raises:
         ValueError: for a negative temperature, or missing or wrongly shaped uniforms.
     """
-    _check(logits, max_tokens, temperature, uniforms)
+    heat = 1.0 if isinstance(temperature, Tensor) else temperature
+    scale = temperature[:, None] if isinstance(temperature, Tensor) else None
+    _check(logits, max_tokens, heat, uniforms)
     stop = model.config.eos_token_id if stop_id is None else stop_id
     pad = model.config.pad_token_id
     assert pad is not None
@@ -71,7 +73,7 @@ def write_text(
     ids, masks, log_probs = [], [], []
     for step in range(max_tokens):
         column = None if uniforms is None else uniforms[:, step]
-        token, log_prob = choose(logits, temperature, column)
+        token, log_prob = choose(logits if scale is None else logits / scale, heat, column)
         ids.append(token.where(unfinished, pad))
         masks.append(unfinished)
         log_probs.append(log_prob * unfinished)

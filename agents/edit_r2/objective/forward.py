@@ -1,4 +1,4 @@
-"""The forward process: pictures with noise put on them, and how far a velocity is from leading back."""
+"""The forward process: pictures with noise put on them, and what a model is asked about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from editenv.agents.edit_r2.update import Forward, UpdateSettings, forward_input
 from editenv.agents.editor.noise import normals, uniforms
 
 _TIMES, _NOISE = range(10, 12)
-_LEAST_TIME = 0.25
 
 
 def with_noise(model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings) -> Batch:
@@ -61,22 +60,3 @@ def noised_inputs(turns: Batch, rollout: RolloutSettings, update: UpdateSettings
 def with_forward_noise(image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """x_t = (1 - t) image + t noise, for t [...] and latents [..., N, C]."""
     return (1 - t)[..., None, None] * image + t[..., None, None] * noise
-
-
-def image_error(x: Tensor, t: Tensor, velocity: Tensor, image: Tensor) -> Tensor:
-    """How far the image lies that a velocity leads to: mean of (x - t v - image)^2 / max(t, 0.25)^2.
-
-    Where t is 0.25 or more this is the flow-matching error (v - (noise - image))^2; nearer to the image it
-    is bounded, since models that predict a residual divide by t. Bases are trained with the same.
-
-    Args:
-        x: noisy latents, [..., N, C].
-        t: their times, [...].
-        velocity: predicted, in the shape of x; gradients flow through it.
-        image: clean latents, broadcastable to x.
-
-    Returns:
-        [...].
-    """
-    error = (x - t[..., None, None] * velocity - image).square().mean(dim=(-2, -1))
-    return error / t.clamp_min(_LEAST_TIME).square()

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
-from editenv.agents.edit_r2.objective.forward import image_error, noised_inputs
+from editenv.agents.edit_r2.objective.forward import noised_inputs
 from editenv.agents.edit_r2.objective.protocol import Batch, Policies
 from editenv.agents.edit_r2.padding import single_turns
+from editenv.agents.edit_r2.picture_error import image_error
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.update import UpdateSettings, token_log_prob, trained_turns
 

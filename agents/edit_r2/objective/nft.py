@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2.objective.forward import image_error, noised_inputs
+from editenv.agents.edit_r2.exploration import heat_of
+from editenv.agents.edit_r2.objective.forward import noised_inputs
 from editenv.agents.edit_r2.objective.protocol import Batch, Policies
 from editenv.agents.edit_r2.padding import single_turns
+from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS, PictureError, image_error
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.update import (
     Judgement,
@@ -20,14 +22,21 @@ from editenv.agents.edit_r2.update import (
 
 
 def nft_error(
-    x: Tensor, t: Tensor, velocity: Tensor, old_velocity: Tensor, image: Tensor, better: Tensor, beta: float
+    x: Tensor,
+    t: Tensor,
+    velocity: Tensor,
+    old_velocity: Tensor,
+    image: Tensor,
+    better: Tensor,
+    beta: float,
+    error: PictureError = image_error,
 ) -> Tensor:
     """DiffusionNFT's objective (arXiv 2509.16117, eq. 5) for each noisy picture.
 
     r E(v+) + (1 - r) E(v-)  with  v+ = (1 - beta) v_old + beta v,  v- = (1 + beta) v_old - beta v
 
-    E is `image_error`, in place of the paper's adaptive weight. At v = v_old the gradient is beta (2 r - 1)
-    times that of E: towards pictures with r above 1/2, away from the others.
+    At v = v_old the gradient is beta (2 r - 1) times that of E: towards pictures with r above 1/2, away from
+    the others.
 
     Args:
         x: noisy latents, [..., N, C].
@@ -37,13 +46,14 @@ def nft_error(
         image: that was sampled, broadcastable to x.
         better: r, in [0, 1], broadcastable to t.
         beta: above 0.
+        error: E, one of PICTURE_ERRORS.
 
     Returns:
         [...].
     """
     old = old_velocity.detach()
-    towards = image_error(x, t, (1 - beta) * old + beta * velocity, image)
-    away = image_error(x, t, (1 + beta) * old - beta * velocity, image)
+    towards = error(x, t, (1 - beta) * old + beta * velocity, image)
+    away = error(x, t, (1 + beta) * old - beta * velocity, image)
     return better * towards + (1 - better) * away
 
 
@@ -73,11 +83,12 @@ def nft_loss(
             batch["image"][:, None],
             better_share(batch["advantage"].float(), update.nft_range)[:, None],
             update.nft_beta,
+            PICTURE_ERRORS[update.nft_weight],
         )
         flow = (error.mean(-1) * trains).mean()
         total, numbers = total + update.flow_weight * flow, {"flow_loss": float(flow.detach())}
     if output.logits is not None:
-        text = token_log_prob(output.logits, batch, rollout.turn.temperature or 1.0)
+        text = token_log_prob(output.logits, batch, heat_of(batch, rollout))
         loss = policy_loss(Judgement(text, None, None, None, None), None, batch, update)
         total = total + loss.total
         numbers |= {name: float(value) for name, value in loss.parts.items()}

@@ -8,9 +8,10 @@ import torch
 
 from editenv.agents.edit_r2.experts import is_generation
 from editenv.agents.edit_r2.metrics import nested
-from editenv.agents.edit_r2.objective.forward import image_error, with_forward_noise, with_noise
+from editenv.agents.edit_r2.objective.forward import with_forward_noise, with_noise
 from editenv.agents.edit_r2.objective.imitation import imitation_loss
 from editenv.agents.edit_r2.objective.nft import better_share, nft_error
+from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS, adaptive_error, image_error
 from editenv.agents.edit_r2.rollout import collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
@@ -35,6 +36,45 @@ def test_the_image_error_by_hand():
     assert image_error(x, torch.tensor([0.5]), velocity, image).tolist() == [2.0]
     # at t = 1/10 it leads to (0.8, 3.2): (0.04 + 0.64) / 2, over 1/16 and not 1/100
     assert image_error(x, torch.tensor([0.1]), velocity, image).item() == pytest.approx(0.34 * 16)
+
+
+def test_the_adaptive_error_by_hand():
+    """Distances (-1, 0): 1/2 over 1/2; (-0.2, -0.8): 0.34 over 1/2. The half does not bend the gradient."""
+    x, image = torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[1.0, 4.0]]])
+    velocity = torch.tensor([[[2.0, -2.0]]], requires_grad=True)
+    error = adaptive_error(x, torch.tensor([0.5]), velocity, image)
+    assert error.tolist() == [1.0]
+    (gradient,) = torch.autograd.grad(error.sum(), velocity)
+    # -2 t d / 2 over 1/2
+    assert gradient.tolist() == [[[1.0, 0.0]]]
+    assert adaptive_error(x, torch.tensor([0.1]), velocity, image).item() == pytest.approx(0.68)
+    exact = adaptive_error(x, torch.tensor([0.5]), torch.tensor([[[0.0, -2.0]]]), image)
+    assert exact.tolist() == [0.0], "and not 0 / 0"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("bounded", 3.64), ("adaptive", 0.95)])
+def test_the_nft_error_by_hand(name, expected):
+    """v+ = 0.2 and v- = -0.2 lead from 1 to 0.9 and 1.1, where 0 should be; r = 3/4.
+
+    0.75 * 0.81 / 0.25 + 0.25 * 1.21 / 0.25;  0.75 * 0.81 / 0.9 + 0.25 * 1.21 / 1.1
+    """
+    x, old, image, t = torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([0.5])
+    velocity = torch.full((1, 1, 1), 0.4)
+    error = nft_error(x, t, velocity, old, image, torch.tensor([0.75]), 0.5, PICTURE_ERRORS[name])
+    assert error.item() == pytest.approx(expected)
+
+
+def test_the_weight_that_is_set_is_the_losss(tmp_path):
+    """Before the first update v = v_old, so that the loss is the mean error itself, whatever r."""
+    logged = {}
+    for name in PICTURE_ERRORS:
+        trainer = tiny_trainer(
+            tmp_path / name, objective="nft", window=0, filter="none", nft_weight=name, text_weight=0.0
+        )
+        trainer.train()
+        (log,) = nested(trainer.state.log_history, 2)
+        logged[name] = log["flow_loss"]
+    assert logged["adaptive"] > 0 and abs(logged["adaptive"] / logged["bounded"] - 1) > 0.2
 
 
 def test_above_a_quarter_the_image_error_is_that_of_the_velocity():
@@ -159,6 +199,7 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
         ({"behaviour": "right_intents"}, "text_weight is 1.0, expected 0 where behaviour is 'right_intents'"),
         ({"behaviour": "exact_pictures"}, "flow_weight is 1.0, expected 0 where behaviour is 'exact_p"),
         ({"window": 0}, "window is 0, expected 1 or more for objective 'policy'"),
+        ({"nft_weight": "adaptiv"}, "nft_weight 'adaptiv' is not known, did you mean 'adaptive'"),
         ({"objective": "nft", "flow_kl": 0.1}, "objective is 'nft', expected 'policy'"),
         ({"objective": "rft", "recompute": True}, "objective is 'rft', expected 'policy'"),
     ],
