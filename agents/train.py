@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +21,10 @@ from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.curriculum import check_curriculum
+from editenv.agents.edit_r2.faults import SAVE_ERRORS
 from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
-from editenv.agents.edit_r2.resume import drop_half_written, newest_checkpoint
+from editenv.agents.edit_r2.resume import check_not_lost, drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
@@ -30,11 +33,13 @@ from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
 from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.report.curves import learning_curves
+from editenv.agents.stopped import RunStopped
 from editenv.agents.threads import use_threads
 from editenv.agents.watch import Watcher, candidate, held_out_envs
 from editenv.agents.watching.best import FOLDER as BEST
 from editenv.agents.watching.best import recover
 from editenv.agents.watching.trackers import Trackers, check_trackers
+from editenv.agents.wholefile import write_text_whole
 from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
 
@@ -114,8 +119,9 @@ def train(config: TrainConfig) -> TrainResult:
     logs = nested(trainer.state.log_history, updates)
     result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
     if process().is_main_process:
-        save_checkpoint(checkpoint, out / "model")
-        _write(config, result, watcher.summary())
+        with _told_if_full(out):
+            save_checkpoint(checkpoint, out / "model")
+            _write(config, result, watcher.summary())
     process().wait_for_everyone()
     return result
 
@@ -153,7 +159,7 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     """Where the run goes on; None at its beginning, whose settings are then kept in `settings.json`.
 
     Raises:
-        ValueError: `config.out` holds a run with other settings.
+        ValueError: `config.out` holds a run with other settings, or one whose checkpoints are lost.
     """
     out = Path(config.out)
     mine = {name: value for name, value in asdict(config).items() if name not in _FREE_TO_CHANGE}
@@ -167,6 +173,7 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
                 f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
                 f"same settings ({kept}) or another folder"
             )
+    check_not_lost(out)
     recover(out)
     for folder in drop_half_written(out):
         Console().print(f"passing over {folder}, which was not finished")
@@ -175,8 +182,20 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     elif (out / JOURNAL).is_file():
         Console().print(f"{out} has logs of a run but no whole checkpoint: it starts from the beginning")
     out.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    write_text_whole(kept, json.dumps(mine, indent=2) + "\n")
     return newest
+
+
+@contextmanager
+def _told_if_full(out: Path) -> Iterator[None]:
+    """Ends a run that has learnt everything and could not write it down, by saying where it all is."""
+    try:
+        yield
+    except SAVE_ERRORS as error:
+        raise RunStopped(
+            f"the last iteration is made, but {out} could not take its weights and summary "
+            f"({type(error).__name__}: {error}); the same command writes them from {newest_checkpoint(out)}"
+        ) from error
 
 
 def _write(config: TrainConfig, result: TrainResult, watched: dict[str, Any]) -> None:
@@ -253,10 +272,12 @@ class _Journal(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes all lines anew, since a resumed run may have to take some back."""
         lines = [json.dumps(log) + "\n" for log in nested(state.log_history, self.updates)]
-        unfinished = self.path.with_suffix(".part")
         try:
-            unfinished.write_text("".join(lines), encoding="utf-8")
-            unfinished.replace(self.path)
+            write_text_whole(self.path, "".join(lines))
         except OSError as error:
             # The next iteration writes these lines again.
             warnings.warn(f"{self.path} could not be written: {error}", stacklevel=2)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Once more, where the disk was full in the last iteration."""
+        self.on_log(args, state, control)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from editenv.agents.edit_r2.faults import SAVE_ERRORS
+from editenv.agents.edit_r2.faults import SAVE_ERRORS, warn_of_unscored
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.editor.checkpoint import Checkpoint, save_checkpoint
@@ -25,12 +25,14 @@ from editenv.agents.watching.drift import drifting
 from editenv.agents.watching.heldout import (
     Evaluation,
     evaluation,
+    failed_evaluation,
     read_evaluations,
     series,
     write_evaluations,
 )
 from editenv.agents.watching.record import write_rollouts
 from editenv.agents.watching.trackers import Trackers
+from editenv.agents.wholefile import write_whole
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig
 from editenv.protocols import Policy
@@ -78,6 +80,7 @@ class Watcher:
         self.config, self.candidate_of, self.envs = config, candidate_of, envs
         self.out = Path(config.out)
         self.trackers = Trackers()
+        self._past: list[Evaluation] | None = None
 
     def __call__(
         self, iteration: int, rollout: Rollout, paid: Mapping[str, Tensor], trained: Callable[[], Any]
@@ -91,11 +94,12 @@ class Watcher:
             trained: gives the model as it is now.
 
         Returns:
-            Held-out means under "held_out/NAME/K" in the iterations that evaluate, else nothing.
+            Held-out means under "held_out/NAME/K" in the iterations that evaluate, or `held_out_failed` 1.0
+            where that could not be done, else nothing.
         """
         config = self.config
         if _due(iteration, config.image_every):
-            self._draw(iteration, rollout)
+            _unless_full("the filmstrip", partial(self._draw, iteration, rollout))
         if _due(iteration, config.record_every):
             most = config.record_mib << 20
             _unless_full("the record", partial(write_rollouts, self.out, iteration, rollout, paid, most))
@@ -111,29 +115,54 @@ class Watcher:
 
     def summary(self) -> dict[str, Any]:
         """What a run's summary says: who judged, the best weights' facts and all warnings."""
-        past = read_evaluations(self.out) if self.config.eval_every else []
+        past = self._evaluations() if self.config.eval_every else []
+        if self._past:
+            # Once more, where the disk was full at the last evaluation.
+            _unless_full("held-out evaluations", partial(write_evaluations, past, self.out))
         return {
             "eval_scorer": past[-1].scorer if past else None,
             "best": read_best(self.out) if past else None,
             "warnings": [look.warning for look in past if look.warning],
         }
 
+    def _evaluations(self) -> list[Evaluation]:
+        """All evaluations so far, which a full disk may have kept from the file."""
+        return read_evaluations(self.out) if self._past is None else self._past
+
     def _evaluate(
         self, iteration: int, rollout: tuple[Session, ...], model: Any, prefix: str
     ) -> dict[str, float]:
         assert self.envs is not None
-        candidate = self.candidate_of(model)
-        played = play(self.envs, candidate.policy, range(self.config.eval_sessions), self.config.seed)
         # A run that was killed evaluates again what it had evaluated after its last checkpoint.
-        past = [look for look in read_evaluations(self.out) if look.iteration < iteration]
-        look = evaluation(iteration, played, rollout)
-        look = replace(look, warning=self._warned(past, look))
-        rivals = [other for other in past if other.comparable(look)]
-        if look.global_awareness and all(look.rank > other.rank for other in rivals):
-            facts = asdict(look) | {"trained_with": self.config.scorer.kind, "seed": self.config.seed}
-            _unless_full("the best weights", partial(write_best, candidate.save, facts, self.out))
-        write_evaluations([*past, look], self.out)
-        return turn_means(played, prefix)
+        past = [look for look in self._evaluations() if look.iteration < iteration]
+        try:
+            candidate = self.candidate_of(model)
+            played = play(self.envs, candidate.policy, range(self.config.eval_sessions), self.config.seed)
+        except Exception as error:
+            look, numbers = self._failed(iteration, rollout, error), {"held_out_failed": 1.0}
+        else:
+            warn_of_unscored(iteration, played, "held-out ")
+            look, numbers = evaluation(iteration, played, rollout), turn_means(played, prefix)
+            look = replace(look, warning=self._warned(past, look))
+            rivals = [other for other in past if other.comparable(look)]
+            if look.global_awareness and all(look.rank > other.rank for other in rivals):
+                facts = asdict(look) | {"trained_with": self.config.scorer.kind, "seed": self.config.seed}
+                _unless_full("the best weights", partial(write_best, candidate.save, facts, self.out))
+        self._past = [*past, look]
+        _unless_full("held-out evaluations", partial(write_evaluations, self._past, self.out))
+        return numbers
+
+    def _failed(self, iteration: int, rollout: Sequence[Session], error: Exception) -> Evaluation:
+        """Says that there are no held-out scores this time, which costs no more than them."""
+        assert self.envs is not None
+        judge = str(self.envs.director.versions()["scorer"])
+        look = failed_evaluation(iteration, judge, self.config.eval_sessions, rollout, error)
+        text = (
+            f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); the run goes on"
+        )
+        warnings.warn(text, stacklevel=2)
+        self.trackers.say("warning", text, iteration)
+        return look
 
     def _warned(self, past: list[Evaluation], look: Evaluation) -> str | None:
         """Warns in words, once a run, where reward rises and held-out scores fall."""
@@ -158,7 +187,10 @@ class Watcher:
         folder.mkdir(parents=True, exist_ok=True)
         shown = rollout.sessions[:: self.config.rollouts][:_STRIPS]
         picture = filmstrip(shown)
-        Image.fromarray(picture).save(folder / f"iteration_{iteration:05d}.png")
+        write_whole(
+            folder / f"iteration_{iteration:05d}.png",
+            lambda path: Image.fromarray(picture).save(path, format="PNG"),
+        )
         self.trackers.show("sessions", picture, iteration)
 
 

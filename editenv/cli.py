@@ -192,6 +192,10 @@ def explain(error: Exception, command: str) -> str | None:
         return _one_line(str(error))
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("editenv"):
         return f"{error.name} is not installed, which `editenv {command}` needs: pip install 'editenv[train]'"
+    from editenv.agents.stopped import RunStopped
+
+    if isinstance(error, RunStopped):
+        return _one_line(f"{error} (the traceback is shown with {TRACEBACK}=1)")
     if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
         return _explain_hydra(error, command)
     return (

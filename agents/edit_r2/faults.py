@@ -12,14 +12,11 @@ from typing import Any
 from safetensors import SafetensorError
 from torch.nn import Parameter
 
-from editenv.agents.edit_r2.resume import mark_complete
+from editenv.agents.edit_r2.resume import mark_complete, note_first
+from editenv.agents.stopped import RunStopped
 from editenv.session import Session
 
 _MOST_SKIPPED = 10
-
-
-class RunStopped(RuntimeError):
-    """A run cannot go on; the message says why and where it goes on from when it is started again."""
 
 
 def stopped(iteration: int, error: Exception, kept: Path | None) -> RunStopped:
@@ -37,13 +34,28 @@ def stopped(iteration: int, error: Exception, kept: Path | None) -> RunStopped:
     )
 
 
-def warn_of_unscored(iteration: int, sessions: Sequence[Session]) -> None:
-    """Says how many sessions the scorer failed in, and what it answered first."""
-    errors = [scores.error for session in sessions for scores in session.scores if scores.error is not None]
+def warn_of_unscored(iteration: int, sessions: Sequence[Session], which: str = "") -> None:
+    """Says how many sessions the scorer failed in, what it answered first, and which rewards are no numbers.
+
+    Args:
+        iteration: in which they were played.
+        sessions: played to their end.
+        which: said before "sessions" and "turns", such as "held-out ".
+    """
+    counts = "in no mean" if which else "in no loss"
+    judged = [scores for session in sessions for scores in session.scores]
+    errors = [scores.error for scores in judged if scores.error is not None]
     if errors:
         warnings.warn(
-            f"iteration {iteration}: {len(errors)} of {len(sessions)} sessions ended unscored, and "
-            f"their last turns count in no loss ({errors[0]})",
+            f"iteration {iteration}: {len(errors)} of {len(sessions)} {which}sessions ended unscored, and "
+            f"their last turns count {counts} ({errors[0]})",
+            stacklevel=2,
+        )
+    strange = [scores.reward for scores in judged if not math.isfinite(scores.reward)]
+    if strange:
+        warnings.warn(
+            f"iteration {iteration}: {len(strange)} of {len(judged)} {which}turns were paid {strange[0]}, "
+            f"and count {counts}",
             stacklevel=2,
         )
 
@@ -87,7 +99,8 @@ def mark_or_drop(folder: Path, values: dict[str, Any], failed: Exception | None)
     """
     try:
         if failed is None:
-            return mark_complete(folder, values)
+            mark_complete(folder, values)
+            return note_first(folder)
     except OSError as error:
         failed = error
     shutil.rmtree(folder, ignore_errors=True)

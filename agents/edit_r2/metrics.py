@@ -40,14 +40,17 @@ def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, 
 
 
 def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float]:
-    """Means of each score at each turn under "{prefix}NAME/K"; NaN where it applied to no session."""
+    """Means of each score at each turn under "{prefix}NAME/K"; NaN where it applied to no session.
+
+    Scores that are no numbers are left out.
+    """
     turns = max(len(session.scores) for session in sessions)
     means = {}
     for name in _SCORES:
         for turn in range(turns):
             played = [session.scores[turn] for session in sessions if len(session.scores) > turn]
             values = [getattr(scores, name) for scores in played if scores.scored]
-            known = [value for value in values if value is not None]
+            known = [value for value in values if value is not None and math.isfinite(value)]
             means[f"{prefix}{name}/{turn + 1}"] = sum(known) / len(known) if known else math.nan
     return means
 

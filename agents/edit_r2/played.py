@@ -12,6 +12,7 @@ from torch import Tensor
 from editenv.agents.edit_r2.padding import join_rows
 from editenv.agents.edit_r2.places import At, Place
 from editenv.session import Session
+from editenv.types import Scores
 
 
 class Played(NamedTuple):
@@ -39,10 +40,11 @@ def both(one: Played, other: Played, rows: Sequence[int]) -> Played:
 def judged_turns(sessions: Sequence[Session], turns: Sequence[int | None]) -> dict[str, Tensor]:
     """Rewards and what the filter reads, of a turn of each session; NaN and not valid where unscored.
 
-    A session that is over (None) has no reward left to earn: 0, not NaN, so that returns are known.
+    A reward that is no number, or infinite, is none. A session that is over (None) has no reward left to
+    earn: 0, not NaN, so that returns are known.
     """
     scored = [
-        session.scores[turn] if turn is not None and session.scores[turn].scored else None
+        session.scores[turn] if turn is not None and _counts(session.scores[turn]) else None
         for session, turn in zip(sessions, turns, strict=True)
     ]
     following = [None if scores is None else scores.instruction_following for scores in scored]
@@ -56,3 +58,7 @@ def judged_turns(sessions: Sequence[Session], turns: Sequence[int | None]) -> di
         "instruction_following": torch.tensor(known, dtype=torch.float64),
         "valid": torch.tensor([s is not None for s in scored]),
     }
+
+
+def _counts(scores: Scores) -> bool:
+    return scores.scored and math.isfinite(scores.reward)

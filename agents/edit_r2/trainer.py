@@ -218,6 +218,8 @@ class EditR2Trainer(GRPOTrainer):
         )
         paid, self.turn_share = own_part(paid, self.rows, rollout.tensors["reward"].shape[1])
         self._record(numbers)
+        if settings.rollout.temperature_end is not None:
+            self._record({"temperature": self.sampling.turn.temperature})
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]

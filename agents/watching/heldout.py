@@ -11,6 +11,7 @@ from typing import Any
 
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.watching.drift import Point
+from editenv.agents.wholefile import write_text_whole
 from editenv.session import Session
 
 FILE = "held_out.jsonl"
@@ -43,6 +44,7 @@ class Evaluation:
             the scripts with the error over them; None after the last update, which no rollout follows.
         scores: means by a score's name, a turn each; None where it applied to no session.
         warning: what was said about it.
+        error: why there are no scores; None where the evaluation could be made.
     """
 
     iteration: int
@@ -53,6 +55,7 @@ class Evaluation:
     training: Estimate | None
     scores: dict[str, list[float | None]]
     warning: str | None = None
+    error: str | None = None
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -80,20 +83,30 @@ def evaluation(iteration: int, played: Sequence[Session], rollout: Sequence[Sess
     )
 
 
+def failed_evaluation(
+    iteration: int, scorer: str, sessions: int, rollout: Sequence[Session], error: Exception
+) -> Evaluation:
+    """What is kept of an evaluation whose sessions could not be played or judged."""
+    said = f"{type(error).__name__}: {error}"
+    return Evaluation(iteration, scorer, sessions, None, None, training_reward(rollout), {}, error=said)
+
+
 def training_reward(sessions: Sequence[Session]) -> Estimate | None:
     """Mean reward a scored turn; its error is over scripts, since rollouts of one script are alike."""
     scripts: dict[int, list[float]] = {}
     for session in sessions:
-        scripts.setdefault(session.index, []).extend(s.reward for s in session.scores if s.scored)
+        scripts.setdefault(session.index, []).extend(
+            s.reward for s in session.scores if s.scored and math.isfinite(s.reward)
+        )
     return estimate(sum(rewards) / len(rewards) for rewards in scripts.values() if rewards)
 
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:
-    """Mean and standard error of what is known; None where nothing is.
+    """Mean and standard error of what is known and a number; None where nothing is.
 
     A single value has the largest error that a score in [0, 1] can have, 0.5.
     """
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return None
     mean = math.fsum(known) / len(known)
@@ -130,10 +143,8 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
 
 def write_evaluations(past: Sequence[Evaluation], folder: Path) -> None:
     """Writes all lines anew, in one step: a resumed run may have to take some back."""
-    unfinished = folder / f"{FILE}.part"
     lines = [json.dumps(asdict(look), allow_nan=False) + "\n" for look in past]
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(folder / FILE)
+    write_text_whole(folder / FILE, "".join(lines))
 
 
 def _from_json(data: dict[str, Any]) -> Evaluation:

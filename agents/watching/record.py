@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from editenv.agents.edit_r2.rollout import Rollout
+from editenv.agents.wholefile import write_text_whole, write_whole
 from editenv.picturefile import MAX_PIXELS
 from editenv.session import Session
 from editenv.types import Picture, Scores
@@ -73,10 +74,13 @@ def write_rollouts(
             )
             for row, session in enumerate(fitting)
         ]
-        _write_sheet(sheet(fitting), pictures)
-        unfinished = lines.with_suffix(".part")
-        unfinished.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-        unfinished.replace(lines)
+        write_whole(pictures, partial(_write_sheet, sheet(fitting)))
+        try:
+            write_text_whole(lines, "".join(f"{text}\n" for text in texts))
+        except BaseException:
+            # Pictures without lines are no record, and nobody would count or remove them.
+            pictures.unlink()
+            raise
         _drop(out, too_old(out, most_bytes))
     return len(fitting)
 
@@ -124,9 +128,7 @@ def _drop(out: Path, iterations: Sequence[int]) -> None:
 def _write_sheet(picture: Picture, path: Path) -> None:
     from PIL import Image
 
-    unfinished = path.with_suffix(".png.part")
-    Image.fromarray(picture).save(unfinished, format="PNG", compress_level=_SMALL)
-    os.replace(unfinished, path)
+    Image.fromarray(picture).save(path, format="PNG", compress_level=_SMALL)
 
 
 def _own(rollout: Rollout, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
