@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -15,6 +15,7 @@ from editenv.agents.edit_r2.places import At, Place, Places
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.types import Scores
 
+T = TypeVar("T")
 _SCORES = ("reward", "instruction_following", "valid", "intent_mask")
 
 
@@ -47,6 +48,14 @@ def own_rows(sessions: int) -> slice:
             f"specs * rollouts is {sessions}, expected a multiple of the {state.num_processes} processes"
         )
     return slice(state.process_index * count, (state.process_index + 1) * count)
+
+
+def of_all(part: T) -> list[T]:
+    """What each process has of something, in their order; every process has to ask."""
+    if process().num_processes == 1:
+        return [part]
+    found: list[T] = gather_object([part])
+    return found
 
 
 def gathered(rollout: Rollout) -> Rollout:

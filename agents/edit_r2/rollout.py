@@ -18,7 +18,7 @@ from editenv.agents.edit_r2.padding import stack_turns, with_past
 from editenv.agents.edit_r2.places import Places, past_index
 from editenv.agents.edit_r2.played import Played, both, judged_turns
 from editenv.agents.edit_r2.sampling import RolloutSettings, sampled_turn
-from editenv.agents.edit_r2.stages import mixed_first, others_like
+from editenv.agents.edit_r2.stages import Gather, alone, begun_of, mixed_first, others_like
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
@@ -56,11 +56,12 @@ def collect(
     watch: Stopwatch,
     rows: slice = slice(None),
     reader: Reader = growing,
+    gather: Gather = alone,
 ) -> Rollout:
     """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` takes times.
 
     Where several processes share the work, each plays its `rows` of them, the same numbers as if it were all.
-    `reader` makes what keeps a context from turn to turn.
+    `reader` makes what keeps a context from turn to turn; `gather` tells a first stage what others played.
 
     Returns:
         A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`,
@@ -75,7 +76,8 @@ def collect(
     """
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
-    numbers, names = numbers[rows], names[rows]
+    everyones = range(len(numbers))
+    own, numbers, names = everyones[rows], numbers[rows], names[rows]
     everyone, first = range(len(numbers)), settings.spending.first_rollouts
     if not first:
         played = _play(checkpoint, envs, settings, numbers, names, everyone, watch, reader)
@@ -85,9 +87,11 @@ def collect(
         begun = _play(
             checkpoint, others_like(envs, len(early)), settings, numbers, names, early, watch, reader
         )
-        given = mixed_first(begun.tensors["reward"], begun.tensors["valid"], begun.places, early, len(late))
-        for row, number in zip(late, given, strict=True):
-            numbers[row] = number
+        second = [row for row in everyones if row % settings.rollouts >= first]
+        given = mixed_first(gather(begun_of(begun, early)), len(second))
+        shared = dict(zip(second, given, strict=True))
+        for row in late:
+            numbers[row] = shared[own[row]]
         ended = _play(checkpoint, others_like(envs, len(late)), settings, numbers, names, late, watch, reader)
         played = both(begun, ended, [*early, *late])
     stacked, places = played.tensors, played.places if settings.spending.unusual else None

@@ -65,15 +65,26 @@ def check_surroundings(spending: SpendSettings, specs: int, processes: int, defe
         deferred: whether scores come after a session's last turn only.
 
     Raises:
-        ValueError: scores come too late, or a group would be divided between processes.
+        ValueError: scores come too late, a group whose rows need each other would be divided between
+            processes, or a process would have nothing to play in a stage.
     """
     if deferred and (spending.branches or spending.stop_failed):
         raise ValueError(
             f"scoring is 'deferred' with {spending.unusual[0]}, expected 'immediate': a failure has to be "
             "known before the next turn"
         )
-    if specs % processes and (spending.branches or spending.first_rollouts):
+    if specs % processes and spending.branches:
         raise ValueError(
             f"specs is {specs} on {processes} processes with {spending.unusual[0]}, expected a multiple: "
             "groups must not be divided"
+        )
+    if processes > 1 and spending.branches and spending.first_rollouts:
+        raise ValueError(
+            f"filter is 'resample' with {spending.unusual[-1]} on {processes} processes, expected one of the "
+            "two: the second stage divides groups, whose tries need each other's states"
+        )
+    if spending.first_rollouts and specs < processes:
+        raise ValueError(
+            f"specs is {specs} on {processes} processes with {spending.unusual[-1]}, expected as many or "
+            "more: each has to have rows in both stages"
         )

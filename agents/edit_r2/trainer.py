@@ -32,7 +32,7 @@ from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop
 from editenv.agents.edit_r2.objective import OBJECTIVES, Policies, check_behaviour
 from editenv.agents.edit_r2.objective.policy import recompute
 from editenv.agents.edit_r2.precision import check_precision, computing, masters_in_float32
-from editenv.agents.edit_r2.ranks import gathered, own_part, own_rows, process
+from editenv.agents.edit_r2.ranks import gathered, of_all, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.sharding import check_sharding, gather, is_sharded, whole_copy, whole_weights
@@ -239,10 +239,10 @@ class EditR2Trainer(GRPOTrainer):
     def _played(self, iteration: int) -> Rollout:
         """The iteration's sessions; where they cannot be played, everything before them is kept first."""
         settings, where = self.settings, (self.checkpoint, self.envs)
-        seed, specs = settings.seed, settings.specs
+        when = (settings.seed, iteration, settings.specs)
         try:
             with computing(settings.precision):
-                rollout = collect(*where, self.sampling, seed, iteration, specs, self.stopwatch, self.rows)
+                rollout = collect(*where, self.sampling, *when, self.stopwatch, self.rows, gather=of_all)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
         warn_of_unscored(iteration, rollout.sessions)

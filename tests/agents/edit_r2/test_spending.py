@@ -77,10 +77,24 @@ def test_the_trainer_asks_for_all_of_this(tmp_path):
         EditR2Trainer(tiny_checkpoint(), later, settings)
 
 
-@pytest.mark.parametrize("spending", [RESAMPLE, SpendSettings(first_rollouts=2)])
-def test_groups_that_look_at_each_other_stay_on_one_process(spending):
-    check_surroundings(spending, 4, 2, deferred=False)
-    with pytest.raises(ValueError, match=r"specs is 3 on 2 processes with f.* expected a multiple"):
-        check_surroundings(spending, 3, 2, deferred=False)
+def test_groups_that_look_at_each_other_stay_on_one_process():
+    check_surroundings(RESAMPLE, 4, 2, deferred=False)
+    with pytest.raises(ValueError, match=r"specs is 3 on 2 processes with filter.* expected a multiple"):
+        check_surroundings(RESAMPLE, 3, 2, deferred=False)
+    both = replace(RESAMPLE, first_rollouts=2)
+    check_surroundings(both, 4, 1, deferred=False)
+    with pytest.raises(ValueError, match=r"'resample' with first_rollouts=2 on 2 processes, expected one"):
+        check_surroundings(both, 4, 2, deferred=False)
+
+
+def test_two_stages_may_divide_groups_but_each_process_plays_in_both():
+    check_surroundings(SpendSettings(first_rollouts=2), 3, 2, deferred=False)
+    with pytest.raises(
+        ValueError, match=r"specs is 1 on 2 processes with first_rollouts=2, expected as many"
+    ):
+        check_surroundings(SpendSettings(first_rollouts=2), 1, 2, deferred=False)
+
+
+def test_stopping_and_late_scores_bear_several_processes():
     check_surroundings(SpendSettings(stop_failed=True), 3, 2, deferred=False)
     check_surroundings(SpendSettings(first_rollouts=2), 4, 2, deferred=True)
