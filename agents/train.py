@@ -32,6 +32,7 @@ from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
 from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.limits import check_limits
 from editenv.agents.report.curves import learning_curves
 from editenv.agents.stopped import RunStopped
 from editenv.agents.threads import use_threads
@@ -93,6 +94,7 @@ def train(config: TrainConfig) -> TrainResult:
     use_threads(config.threads)
     _quiet()
     out = Path(config.out)
+    check_limits(config)
     settings = training_settings(config)
     rows = own_rows(config.specs * config.rollouts)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
@@ -101,8 +103,8 @@ def train(config: TrainConfig) -> TrainResult:
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
     held_out = held_out_envs(config)
-    checkpoint = load_checkpoint(config.model)
     check_curriculum(settings.rollout.curriculum, envs)
+    checkpoint = load_checkpoint(config.model)
     check_room(checkpoint, envs, settings.rollout.turn)
     with process().main_process_first():
         resumed = _checkpoint_of(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 
@@ -272,15 +272,22 @@ COMMANDS: dict[str, type[CommandConfig]] = {
 """The settings of each command, by its name, which is also that of its YAML file."""
 
 
+GROUPS: dict[str, type] = {
+    "algorithm": AlgorithmConfig,
+    "user": UserConfig,
+    "scorer": ScorerConfig,
+    "intent_form": IntentFormConfig,
+}
+"""The settings that a file of a group holds."""
+
+
 def register() -> None:
     """Makes the schemas known to Hydra; calling it again changes nothing."""
     store = ConfigStore.instance()
     for name, schema in COMMANDS.items():
         store.store(name=f"{name}_schema", node=schema)
-    store.store(group="algorithm", name="algorithm_schema", node=AlgorithmConfig)
-    store.store(group="user", name="user_schema", node=UserConfig)
-    store.store(group="scorer", name="scorer_schema", node=ScorerConfig)
-    store.store(group="intent_form", name="intent_form_schema", node=IntentFormConfig)
+    for group, part in GROUPS.items():
+        store.store(group=group, name=f"{group}_schema", node=part)
     store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
     store.store(group="recipe", name="model_schema", node=ModelRecipe)
 
@@ -296,6 +303,8 @@ def _names(schema: Any, prefix: str) -> list[str]:
     for field in fields(schema):
         name = prefix + field.name
         names.append(name)
-        if is_dataclass(kinds[field.name]):
-            names += _names(kinds[field.name], f"{name}.")
+        # A part that may be left out has None beside its class.
+        for kind in (kinds[field.name], *get_args(kinds[field.name])):
+            if is_dataclass(kind):
+                names += _names(kind, f"{name}.")
     return names

@@ -103,6 +103,7 @@ def _run_hydra(command: Command, words: list[str]) -> None:
     import hydra
 
     from editenv.configs.compose import PACKAGE
+    from editenv.configs.mistakes import check_parts
     from editenv.configs.schema import register
 
     failures: list[Exception] = []
@@ -117,6 +118,7 @@ def _run_hydra(command: Command, words: list[str]) -> None:
     register()
     # Hydra's parser wants all overrides in one stretch.
     overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    check_parts(overrides)
     others = [word for word in words if word not in overrides]
     sweep = any(word in _SWEEP for word in others)
     fixed = [override for override in overrides if not (sweep and re.search(r"[,(]", override))]
@@ -135,8 +137,10 @@ def _run_job(command: Command, config: DictConfig) -> None:
     from hydra.types import RunMode
 
     from editenv.configs.compose import as_object
+    from editenv.configs.mistakes import check_known
 
     settings, run = as_object(config), HydraConfig.get()
+    check_known(settings)
     folder = Path(run.runtime.output_dir)
     settings.out = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
     if run.mode == RunMode.MULTIRUN:
@@ -197,27 +201,12 @@ def explain(error: Exception, command: str) -> str | None:
     if isinstance(error, RunStopped):
         return _one_line(f"{error} (the traceback is shown with {TRACEBACK}=1)")
     if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
-        return _explain_hydra(error, command)
+        from editenv.configs.mistakes import explain_hydra
+
+        return _one_line(explain_hydra(error, command))
     return (
         _one_line(str(error)) if isinstance(error, ValueError | FileNotFoundError | ConnectionError) else None
     )
-
-
-def _explain_hydra(error: Exception, command: str) -> str:
-    if hasattr(error, "override") and error.override:
-        return (
-            f"{error.override!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
-        )
-    unknown = re.match(r"Could not override '([^']+)'", str(error))
-    if unknown is None:
-        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        text = str(error).partition("Config search path")[0] + cause
-        return _one_line(re.sub(r"\w+_schema\b", "", text))
-    from editenv.configs.schema import COMMANDS, setting_names
-
-    near = get_close_matches(unknown[1], [*setting_names(COMMANDS[command]), "experiment"], n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{command} has no setting {unknown[1]!r}, {hint}`editenv {command} --help` names them"
 
 
 def _one_line(text: str) -> str:

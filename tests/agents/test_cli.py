@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from editenv.agents.bench import bench_rollout
+from editenv.agents.stopped import RunStopped
 from editenv.bench import bench_env
 from editenv.cli import default_out, main
 from editenv.configs.compose import compose
@@ -136,7 +137,16 @@ def test_the_same_words_give_the_same_folder(calls):
         (["evalute"], ["'evalute' is not known", "did you mean 'evaluate'?"]),
         (["train", "itertions=3"], ["no setting 'itertions'", "did you mean 'iterations'?"]),
         (["train", "algorithm.step=3"], ["no setting 'algorithm.step'", "'algorithm.steps'"]),
-        (["train", "algorithm=foo"], ["algorithm/foo", "edit_r2", "no_filter"]),
+        (["train", "algorithm=foo"], ["algorithm 'foo' is not known", "edit_r2", "no_filter"]),
+        (["train", "scorer=exat"], ["scorer 'exat' is not known, did you mean 'exact'?", "residual"]),
+        (["train", "scorer@eval_scorer=exat"], ["scorer 'exat' is not known, did you mean 'exact'?"]),
+        (["train", "eval_scorer=exact"], ["eval_scorer is 'exact'", "scorer@eval_scorer=exact,"]),
+        (["train", "eval_scorer=exat"], ["eval_scorer is 'exat'", "scorer@eval_scorer=exact,"]),
+        (["train", "eval_scorer={kind: exact}"], ["eval_scorer is", "expected scorer@eval_scorer="]),
+        (["train", "eval_scorer.kind=exact"], ["eval_scorer.kind is set", "scorer@eval_scorer=NAME"]),
+        (["demo", "train.algorithm=nft"], ["train.algorithm is 'nft'", "algorithm@train.algorithm=nft"]),
+        (["train", "scorer@eval_scorer=imperfect", "eval_scorer.setings=1"], ["'eval_scorer.settings'"]),
+        (["train", "+recrd_every=3"], ["setting 'recrd_every' is not known, did you mean 'record_every'?"]),
         (["train", "specs=many"], ["specs=many", "'many'", "Integer"]),
         (["pretrain"], ["'recipe'", "practice"]),
         (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
@@ -178,6 +188,24 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "hydra", None)
     assert "hydra is not installed, which `editenv train` needs" in error_of(capsys, "train")
+
+
+def test_parts_are_chosen_by_their_group(calls):
+    """What the errors above tell people to write is taken."""
+    words = ["scorer@eval_scorer=imperfect", "eval_scorer.settings.seed=1"]
+    assert main(["train", *words]) == 0 and main(["train", "eval_scorer=null"]) == 0
+    assert calls[0].eval_scorer.settings["seed"] == 1 and calls[1].eval_scorer is None
+
+
+def test_a_run_that_stopped_says_why_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def stops(config):
+        raise RunStopped("iteration 3 stopped: the user is gone; checkpoint-6 holds everything before it")
+
+    monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=stops))
+    error = error_of(capsys, "train")
+    assert "checkpoint-6 holds everything" in error and "EDITENV_TRACEBACK=1" in error
 
 
 def test_settings_can_be_looked_at(monkeypatch, tmp_path, capsys):
