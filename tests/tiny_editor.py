@@ -157,3 +157,31 @@ def train_for_brightness(config: TrainConfig) -> TrainResult:
 
     with patch.object(training, "make_vector_env", make), patch.object(watch, "make_vector_env", make):
         return training.train(config)
+
+
+class DarknessScorer(BrightnessScorer):
+    """Another judge of the same pictures, who likes them dark."""
+
+    version = "darkness 1"
+
+    def _one(self, turn: TurnOutcome) -> Scores:
+        dark = 1 - float(turn.after.mean() / 255)
+        return Scores(dark, None, dark, reward=dark)
+
+
+def train_judged_apart(config: TrainConfig, paying: Any = None, held_out: Any = None) -> TrainResult:
+    """`train` for brightness, held-out sessions judged by darkness.
+
+    Args:
+        config: of the training.
+        paying, held_out: in place of these two scorers; None for them.
+    """
+
+    def make(scorer: Any) -> Any:
+        return lambda num_envs, **_: brightness_envs(num_envs, scorer)
+
+    with (
+        patch.object(training, "make_vector_env", make(paying)),
+        patch.object(watch, "make_vector_env", make(held_out or DarknessScorer())),
+    ):
+        return training.train(config)
