@@ -55,5 +55,5 @@ class Columns:
         advances = torch.stack(self._advances, 1)
         position = (advances.gather(0, rows) * there).sum(1)
         lengths = torch.tensor(self._lengths, device=rows.device)
-        by_token = (value.repeat_interleave(lengths, dim=1) for value in (rows, there))
-        return self._own.regroup(*by_token, position)
+        of_tokens, known = (value.repeat_interleave(lengths, dim=1) for value in (rows, there))
+        return self._own.regroup(of_tokens, known, position)
