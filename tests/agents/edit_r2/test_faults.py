@@ -6,6 +6,7 @@ import errno
 import math
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from editenv.agents.edit_r2 import faults
 from editenv.agents.edit_r2 import trainer as trainer_module
 from editenv.agents.edit_r2.faults import RunStopped, UpdateGuard, mark_or_drop
 from editenv.agents.edit_r2.resume import COMPLETE, mark_complete, newest_checkpoint, whole_checkpoints
+from editenv.sims.replay import ReplayUser
 from editenv.types import Scores
 from tests.tiny_editor import BrightnessScorer, tiny_checkpoint, tiny_trainer, weights
 
@@ -79,6 +81,53 @@ def test_a_judge_that_fails_for_a_while_is_said_and_the_run_goes_on(tmp_path):
 def test_a_reward_that_is_no_number_counts_nowhere(tmp_path):
     after = trained(tmp_path, FailsAt(5, 5, Scores(1.0, None, 1.0, reward=math.nan)))
     assert all(bool(value.isfinite().all()) for value in after.values())
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf])
+def test_a_reward_that_is_no_number_is_said_and_changes_no_mean(tmp_path, reward):
+    """The second iteration's middle turn; all its other turns train, and no update is left out."""
+    trainer = tiny_trainer(
+        tmp_path, tiny_checkpoint(), FailsAt(5, 5, Scores(1.0, None, 1.0, reward=reward)), iterations=2
+    )
+    with pytest.warns(UserWarning, match=rf"iteration 1: 6 of 18 turns were paid {reward}, and count in no"):
+        trainer.train()
+    (log,) = [log for log in trainer.state.log_history if log.get("step") == 4 and "reward/1" in log]
+    assert math.isfinite(log["reward/1"]) and math.isfinite(log["reward/3"]) and log["reward/2"] is None
+    assert log["unscored_share"] == pytest.approx(6 / 18) and log["skipped_updates"] == 0
+
+
+class Vanishing(ReplayUser):
+    """Raises when asked to begin a session, or to reply, for the `at`-th time."""
+
+    def __init__(self, method: str, at: int) -> None:
+        super().__init__()
+        self.method, self.left = method, at
+
+    def _counted(self, method: str) -> None:
+        self.left -= method == self.method
+        if self.left == 0:
+            raise LookupError("no such persona")
+
+    def begin(self, spec):
+        self._counted("begin")
+        return super().begin(spec)
+
+    def reply(self, turn):
+        self._counted("reply")
+        return super().reply(turn)
+
+
+@pytest.mark.parametrize(("method", "at"), [("begin", 8), ("reply", 20)])
+def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at):
+    """Six sessions of three turns an iteration: both happen in the second one, before and within a turn."""
+    checkpoint = tiny_checkpoint()
+    trainer = tiny_trainer(tmp_path / "broken", checkpoint, iterations=ITERATIONS)
+    vanishing = replace(trainer.envs.director, user=Vanishing(method, at))
+    object.__setattr__(trainer.envs, "director", vanishing)
+    with pytest.raises(RunStopped, match=r"iteration 1 stopped .*no such persona.*checkpoint-2 holds"):
+        trainer.train()
+    resumed, unbroken = trained(tmp_path / "broken"), trained(tmp_path / "unbroken")
+    assert all(torch.equal(value, unbroken[name]) for name, value in resumed.items())
 
 
 def test_an_update_with_a_gradient_that_is_no_number_is_left_out(tmp_path, monkeypatch):

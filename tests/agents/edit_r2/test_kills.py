@@ -1,0 +1,111 @@
+"""Runs that spend turns unusually, killed several times, some of them while a checkpoint is being written."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
+from editenv.agents.editor.checkpoint import save_checkpoint
+from tests.tiny_editor import tiny_checkpoint, tiny_config, train_judged_apart
+
+ITERATIONS = 4
+LIMIT = 600.0
+MEASURED = ("seconds/", "peak_memory", "step_time")
+SPENDING = {
+    "branching": {"filter": "resample", "first_rollouts": 2, "temperature_end": 0.5},
+    "stopping": {"filter": "first_failure", "stop_failed": True, "first_rollouts": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.tiny_editor"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("start")
+    save_checkpoint(tiny_checkpoint(), folder)
+    return folder
+
+
+def config_of(out: Path, start: Path, spending: str):
+    watched = {"eval_every": 2, "eval_sessions": 3, "record_every": 1, "image_every": 2}
+    return tiny_config(out, start, iterations=ITERATIONS, **watched, **SPENDING[spending])
+
+
+def begin(processes, config):
+    process = processes.Process(target=train_judged_apart, args=(config,))
+    process.start()
+    return process
+
+
+def finish(processes, config) -> None:
+    process = begin(processes, config)
+    process.join(LIMIT)
+    process.kill()
+    assert process.exitcode == 0
+
+
+def being_written(out: Path) -> list[Path]:
+    return [folder for folder in out.glob("checkpoint-*") if not (folder / COMPLETE).exists()]
+
+
+def killed(processes, config, whole: int, writing: bool, seconds: float) -> bool:
+    """Kills a run `seconds` after so many checkpoints are whole, and, with `writing`, one more is begun."""
+    out, process = Path(config.out), begin(processes, config)
+    deadline = time.monotonic() + LIMIT
+    while process.is_alive() and time.monotonic() < deadline:
+        if len(whole_checkpoints(out)) >= whole and (not writing or being_written(out)):
+            break
+        time.sleep(0.001)
+    process.join(seconds)
+    lived = process.is_alive()
+    process.kill()
+    process.join()
+    return lived
+
+
+def all_of(out: Path) -> dict[str, object]:
+    """Every file that a run leaves but for checkpoints, to the byte, without times and the run's own name."""
+    found: dict[str, object] = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and not name.startswith("checkpoint-") and path.name not in ("summary.json", FIRST):
+            found[name] = path.read_bytes()
+    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
+    found["logs.jsonl"] = [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+    del found["curves.png"]
+    return found
+
+
+@pytest.mark.parametrize("spending", SPENDING)
+def test_killed_again_and_again_it_leaves_what_an_unbroken_run_leaves(processes, start, tmp_path, spending):
+    """Logs, evaluations, records, filmstrips, weights and best weights, while the first save, a later one or
+    anything else is going on."""
+    moments = random.Random(spending)
+    kills = [(0, True, 0.0), (1, True, moments.uniform(0, 0.02)), (1, False, moments.uniform(0, 0.5))]
+    print("kills (whole checkpoints, while writing, seconds after):", kills)
+    config = config_of(tmp_path / "killed", start, spending)
+    lived = [killed(processes, config, *kill) for kill in kills]
+    assert lived[0] and sum(lived) >= 2, f"killed too late to show anything: {lived}"
+    finish(processes, config)
+    finish(processes, config_of(tmp_path / "unbroken", start, spending))
+    found, expected = all_of(tmp_path / "killed"), all_of(tmp_path / "unbroken")
+    assert found.keys() == expected.keys() and f"records/iteration_{ITERATIONS - 1:05d}.png" in found
+    assert [name for name in found if found[name] != expected[name]] == []
+    heats = [log.get("temperature") for log in found["logs.jsonl"]]
+    if SPENDING[spending].get("temperature_end"):
+        assert heats == pytest.approx([0.9, 0.9 - 0.4 / 3, 0.9 - 0.8 / 3, 0.5])
+    else:
+        assert heats == [None] * ITERATIONS
+    (judge,) = {json.loads(line)["scorer"] for line in found["held_out.jsonl"].splitlines()}
+    assert judge == "darkness 1"
