@@ -1,6 +1,6 @@
 """A tiny training as one of several processes; run as a file, as `accelerate launch` runs it, without a GPU.
 
-    training_processes.py OUT [dies]
+    training_processes.py OUT LORA_RANK [dies]
 
 accelerate gives FSDP to accelerators alone, and DeepSpeed compiles what it sends between CPUs with: both are
 talked out of it here. Everything else that they do is theirs.
@@ -61,6 +61,8 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
         **changes,
     )
     envs = brightness_envs(SPECS * ROLLOUTS // process().num_processes)
+    # Adapters begin at random.
+    torch.manual_seed(0)
     trainer = Kept(tiny_checkpoint(), envs, settings)
     trainer.kept, trainer.dies = [], dies
     found = newest_checkpoint(out)
@@ -88,7 +90,7 @@ def _shard_without_a_gpu() -> None:
     PartialState.__init__, torch.distributed.fsdp.fully_shard = as_gpus, summed
 
 
-def main(out: Path, dies: bool) -> None:
+def main(out: Path, lora_rank: int, dies: bool) -> None:
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         _shard_without_a_gpu()
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
@@ -96,9 +98,10 @@ def main(out: Path, dies: bool) -> None:
 
         deepspeed.ops.__compatible_ops__ = {}
     # Halves of three sessions: gradients of the first are kept apart from the other process's.
-    found = train_and_keep(out, dies, max_grad_norm=0.05, schedule="linear", chunk_sessions=2)
+    changes = {"max_grad_norm": 0.05, "schedule": "linear", "chunk_sessions": 2, "lora_rank": lora_rank}
+    found = train_and_keep(out, dies, **changes)
     torch.save(found, out / f"{process().process_index}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "dies" in sys.argv[2:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), "dies" in sys.argv[3:])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from editenv.agents.unified import UnifiedModel
 
 
 def adapters(rank: int, alpha: float, text: bool, flow: bool) -> LoraConfig:
@@ -26,6 +28,13 @@ def adapters(rank: int, alpha: float, text: bool, flow: bool) -> LoraConfig:
         init_lora_weights="gaussian",
         target_modules=rf".*\.({'|'.join(of_text + of_flow)})",
     )
+
+
+def blank_like(model: UnifiedModel | PeftModel) -> UnifiedModel | PeftModel:
+    """A model of the same make, with adapters where it has some, to load its weights into."""
+    if isinstance(model, PeftModel):
+        return get_peft_model(UnifiedModel(model.config), model.active_peft_config)
+    return UnifiedModel(model.config)
 
 
 class WithoutAdapters(AbstractContextManager[Any]):

@@ -24,19 +24,16 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def check_sharding(lora_rank: int, grows_with_gradient: bool) -> None:
-    """Refuses what has no place in a sharded training.
+def check_sharding(grows_with_gradient: bool) -> None:
+    """Refuses what has no place in a training whose weights are split.
 
     Args:
-        lora_rank: of adapters, whose model FSDP2 would gather and rollouts would not find.
         grows_with_gradient: whether gradients reach through as many blocks as a session happens to have, so
             that processes would go back through the layers a different number of times.
 
     Raises:
-        ValueError: the run is sharded, and one of them is asked for.
+        ValueError: the run is sharded, and it is asked for.
     """
-    if lora_rank:
-        raise ValueError(f"lora_rank is {lora_rank} with weights split by FSDP2, expected 0")
     if grows_with_gradient:
         raise ValueError(
             "context_gradient is true with context 'interleaved' and weights split by FSDP2, expected false"

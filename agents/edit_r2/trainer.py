@@ -22,7 +22,7 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 from trl import GRPOTrainer
 
-from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters
+from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters, blank_like
 from editenv.agents.edit_r2.arguments import SCHEDULES, trainer_arguments
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
 from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit, score_weights
@@ -152,7 +152,7 @@ class EditR2Trainer(GRPOTrainer):
             peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
         if self.is_fsdp_enabled:
-            check_sharding(settings.lora_rank, update.context_gradient and settings.rollout.turn.interleaved)
+            check_sharding(update.context_gradient and settings.rollout.turn.interleaved)
         checkpoint.autoencoder.to(self.accelerator.device)
         if settings.lora_rank == 0:
             self.reference.to(self.accelerator.device)
@@ -174,18 +174,18 @@ class EditR2Trainer(GRPOTrainer):
 
     def merged_model(self) -> UnifiedModel:
         """The trained model; adapters are added into the weights."""
-        if is_sharded(self.checkpoint.model):
-            return whole_copy(self.checkpoint.model, UnifiedModel(self.checkpoint.model.config)).eval()
         trained = self.accelerator.unwrap_model(self.model)
+        if is_sharded(trained):
+            trained = whole_copy(trained, blank_like(trained))
         if isinstance(trained, PeftModel):
             return copy.deepcopy(trained).merge_and_unload().eval()
-        return self.checkpoint.model.eval()
+        return trained.eval()
 
     def _for_one_process(self) -> Callable[[], UnifiedModel]:
         """`merged_model` for a process that asks alone: what all have to put together is put together now."""
-        if is_sharded(self.checkpoint.model):
+        if is_sharded(self.model):
             model = self.merged_model()
-            gather(self.checkpoint.model)
+            gather(self.model)
             return lambda: model
         return self.merged_model
 
@@ -199,7 +199,7 @@ class EditR2Trainer(GRPOTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """A rollout where one is due, loss and gradients of a minibatch."""
-        with whole_weights(self.checkpoint.model):
+        with whole_weights(self.model):
             return super().training_step(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
