@@ -11,27 +11,15 @@ import torch
 
 from editenv.agents.edit_r2.ranks import own_part
 from editenv.agents.edit_r2.resume import whole_checkpoints
-from editenv.agents.edit_r2.trainer import EditR2Trainer
-from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_settings, weights
+from tests.tiny_editor import tiny_checkpoint, weights
+from tests.training_processes import ITERATIONS, ROLLOUTS, SPECS, train_and_keep
 from tests.two_processes import in_processes
 
 LIMIT = 900.0
 """Seconds a process may take: many, as it may have to share its core; it is there to end a hung test."""
-SPECS, ROLLOUTS, ITERATIONS = 3, 2, 2
-"""Of six sessions each of two processes plays three: the second group is divided between them."""
 
 
-class Kept(EditR2Trainer):
-    """Keeps what it was paid and its losses."""
-
-    def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        total = super()._compute_loss(model, inputs)
-        names = ("group_id", "latents", "advantage", "keep")
-        self.kept.append({name: inputs[name].clone() for name in names} | {"loss": total.detach()})
-        return total
-
-
-def train_and_keep(out: Path, rank: int, processes: int, port: int) -> None:
+def train_as_one_of(out: Path, rank: int, processes: int, port: int) -> None:
     """One process of a training; what it had goes to `out/RANK.pt`."""
     os.environ |= {
         "RANK": str(rank),
@@ -40,30 +28,14 @@ def train_and_keep(out: Path, rank: int, processes: int, port: int) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    settings = tiny_settings(
-        out,
-        specs=SPECS,
-        rollouts=ROLLOUTS,
-        iterations=ITERATIONS,
-        updates_per_iteration=1,
-        save_every=1,
-        filter="none",
-        advantage_std="group",
-        text_kl=0.5,
-        flow_kl=0.5,
-    )
-    checkpoint = tiny_checkpoint()
-    trainer = Kept(checkpoint, brightness_envs(SPECS * ROLLOUTS // processes), settings)
-    trainer.kept = []
-    trainer.train()
-    torch.save({"steps": trainer.kept, "weights": weights(checkpoint.model)}, out / f"{rank}.pt")
+    torch.save(train_and_keep(out), out / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[list[dict[str, Any]], dict[str, Any], Path]:
     """What each of two processes had, what a single one had, and the folder of the two."""
     folders = {count: tmp_path_factory.mktemp(f"of{count}") for count in (1, 2)}
-    found = {count: in_processes(train_and_keep, folder, count, LIMIT) for count, folder in folders.items()}
+    found = {count: in_processes(train_as_one_of, folder, count, LIMIT) for count, folder in folders.items()}
     return found[2], found[1][0], folders[2]
 
 
