@@ -124,11 +124,29 @@ def write_intents(
     model = checkpoint.model
     with torch.no_grad():
         context = before if isinstance(before, Context) else model.read(before, len(transcripts))
-        prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
-        logits = prompt_logits(model, context, prompt)
+        if context.length:
+            prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
+            logits = prompt_logits(model, context, prompt)
+        else:
+            context, logits = _read_once(checkpoint, transcripts)
         numbers = None if uniforms is None else uniforms.to(model.device)
         heat = settings.temperature if temperatures is None else temperatures.to(model.device)
         return write_text(model, context, logits, settings.intent_tokens, heat, uniforms=numbers)
+
+
+def _read_once(checkpoint: Checkpoint, transcripts: Sequence[Sequence[str]]) -> tuple[Context, Tensor]:
+    """The transcripts and the logits [B, V] behind them, where nothing precedes them.
+
+    A spec's rollouts mostly hear the same words: each transcript is read once, whoever hears it.
+    """
+    model = checkpoint.model
+    place: dict[tuple[str, ...], int] = {}
+    rows = [place.setdefault(tuple(said), len(place)) for said in transcripts]
+    prompt = transcript_block(checkpoint.tokenizer, list(place)).to(model.device)
+    context = model.new_context(len(place))
+    logits = prompt_logits(model, context, prompt)
+    index = torch.tensor(rows, device=model.device)
+    return context.select(index), logits[index]
 
 
 def spoken(

@@ -69,20 +69,23 @@ def write_text(
     pad = model.config.pad_token_id
     assert pad is not None
     context = context.copy()
-    unfinished = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-    ids, masks, log_probs = [], [], []
-    for step in range(max_tokens):
-        column = None if uniforms is None else uniforms[:, step]
-        token, log_prob = choose(logits if scale is None else logits / scale, heat, column)
-        ids.append(token.where(unfinished, pad))
-        masks.append(unfinished)
-        log_probs.append(log_prob * unfinished)
-        unfinished = unfinished & (token != stop)
-        if step + 1 == max_tokens or not unfinished.any():
-            break
-        mask = None if unfinished.all() else unfinished[:, None]
-        logits = model.text_logits(model.append_text(context, ids[-1][:, None], mask)[:, 0])
-    return Written(torch.stack(ids, dim=1), torch.stack(masks, dim=1), torch.stack(log_probs, dim=1))
+    shape = len(logits), max_tokens
+    ids = torch.full(shape, pad, device=logits.device)
+    mask = torch.zeros(shape, dtype=torch.bool, device=logits.device)
+    log_probs = torch.zeros(shape, device=logits.device)
+    # The rows that are still written: what has ended is read no further.
+    rows, step = torch.arange(len(logits), device=logits.device), 0
+    while True:
+        column = None if uniforms is None else uniforms[rows, step]
+        token, log_prob = choose(logits if scale is None else logits / scale[rows], heat, column)
+        ids[rows, step], mask[rows, step], log_probs[rows, step] = token, True, log_prob
+        step += 1
+        goes_on = token.ne(stop).nonzero()[:, 0]
+        if step == max_tokens or not len(goes_on):
+            return Written(ids[:, :step], mask[:, :step], log_probs[:, :step])
+        if len(goes_on) < len(rows):
+            rows, token, context = rows[goes_on], token[goes_on], context.select(goes_on)
+        logits = model.text_logits(model.append_text(context, token[:, None])[:, 0])
 
 
 def choose(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,27 @@ def test_a_greedy_intent_needs_no_numbers_and_a_sampled_one_does(checkpoint):
         write_intents(checkpoint, [("add a star",)], TURN)
 
 
+def test_what_several_rollouts_hear_is_read_once_and_written_for_each(checkpoint, monkeypatch):
+    said, other = ("add a star", "move it"), ("add a circle",)
+    heard = [said, other, said, said]
+    uniforms = torch.rand(4, TURN.intent_tokens, generator=torch.Generator().manual_seed(0))
+    read: list[int] = []
+    append = type(checkpoint.model).append_text
+
+    def counted(model, context, ids, mask=None):
+        read.append(len(ids))
+        return append(model, context, ids, mask)
+
+    monkeypatch.setattr(type(checkpoint.model), "append_text", counted)
+    together = write_intents(checkpoint, heard, TURN, uniforms)
+    assert read[0] == 2
+    for row, transcript in enumerate(heard):
+        alone = write_intents(checkpoint, [transcript], TURN, uniforms[row : row + 1])
+        count = int(together.mask[row].sum())
+        assert together.ids[row, :count].tolist() == alone.ids[0].tolist()
+        torch.testing.assert_close(together.log_prob[row, :count], alone.log_prob[0], atol=1e-5, rtol=0)
+
+
 def test_scenes_survive_the_autoencoder(checkpoint):
     world = StudioWorld("mixed")
     pictures = [world.picture(world.session("train", 0, number)) for number in range(4)]

@@ -58,6 +58,23 @@ def test_the_stop_token_is_part_of_the_row_and_nothing_follows_it(model, stop_id
     assert written.ids.shape[1] == max(lengths)
 
 
+def test_rows_that_have_ended_are_read_no_further(model, stop_id, monkeypatch):
+    block = prompts()
+    context = model.new_context(6)
+    logits = prompt_logits(model, context, block)
+    read: list[int] = []
+    append = type(model).append_text
+
+    def counted(model, context, ids, mask=None):
+        read.append(ids.numel())
+        return append(model, context, ids, mask)
+
+    monkeypatch.setattr(type(model), "append_text", counted)
+    written = write_text(model, context, logits, 8, 0.9, numbers(), stop_id)
+    # A row's last token leads nowhere.
+    assert sum(read) == int((written.mask.sum(dim=1) - 1).sum()) < 6 * len(read)
+
+
 def test_a_row_is_a_function_of_its_own_numbers(model, stop_id):
     block, uniforms = prompts(), numbers()
     together = write(model, block, uniforms, 0.9, stop_id)
