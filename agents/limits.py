@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from editenv.agents.edit_r2.experts import TEXT_SCOPES
-from editenv.configs.schema import TrainConfig
 from editenv.named import chosen
 
 
@@ -67,8 +67,11 @@ RANGES = {
 """By a setting's name on the command line."""
 
 
-def check_limits(config: TrainConfig) -> None:
+def check_limits(config: Any) -> None:
     """Refuses numbers that no training can be made with, and trainings that would change no weight.
+
+    Args:
+        config: the settings of `editenv train`.
 
     Raises:
         ValueError: a setting is out of its range; the message has its name as it is written.
@@ -77,7 +80,7 @@ def check_limits(config: TrainConfig) -> None:
         value = config
         for part in name.split("."):
             value = getattr(value, part)
-        if not allowed.holds(value):  # type: ignore[arg-type]
+        if not allowed.holds(value):
             raise ValueError(f"{name} is {value}, expected {allowed}")
     algorithm = config.algorithm
     chosen("algorithm.text_scope", algorithm.text_scope, TEXT_SCOPES)
