@@ -223,7 +223,7 @@ class EditR2Trainer(GRPOTrainer):
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        with computing(settings.precision):
+        with computing(settings.precision), self.stopwatch.phase("update"):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
             batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))

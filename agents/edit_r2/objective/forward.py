@@ -10,7 +10,13 @@ from torch import Tensor
 from editenv.agents.edit_r2.objective.protocol import Batch
 from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.rollout import RolloutSettings
-from editenv.agents.edit_r2.update import Forward, UpdateSettings, forward_inputs
+from editenv.agents.edit_r2.update import (
+    Forward,
+    UpdateSettings,
+    forward_inputs,
+    policy_trains,
+    trained_turns,
+)
 from editenv.agents.editor.noise import normals, uniforms
 
 _TIMES, _NOISE = range(10, 12)
@@ -38,15 +44,19 @@ def with_noise(model: Forward, sessions: Batch, rollout: RolloutSettings, update
 def with_old_velocity(
     model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings
 ) -> Batch:
-    """`with_noise`, and `old_velocity` [S, K, W, N, C] of the policy that sampled."""
+    """`with_noise`, and `old_velocity` [S, K, W, N, C] of the policy that sampled; 0 in turns no loss uses."""
     found = with_noise(model, sessions, rollout, update)
     turns = single_turns(sessions | found)
-    asked = noised_inputs(turns, rollout, update)
+    trains = policy_trains(turns, update)
+    batch, _ = trained_turns(turns, trains)
+    asked = noised_inputs(batch, rollout, update)
     asked = {name: value for name, value in asked.items() if not name.startswith(("intent_", "text_"))}
     if "x" in asked:
         velocity = model(**asked).velocity
         assert velocity is not None, "a forward that is given noisy pictures returns their velocity"
-        found["old_velocity"] = velocity.reshape(found["noised"].shape)
+        old = torch.zeros_like(turns["noised"])
+        old[trains] = velocity[: int(trains.sum())].to(old.dtype)
+        found["old_velocity"] = old.reshape(found["noised"].shape)
     return found
 
 

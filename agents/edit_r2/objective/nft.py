@@ -73,7 +73,7 @@ def nft_loss(
     batch, share = trained_turns(turns, policy_trains(turns, update))
     output = policies.model(**noised_inputs(batch, rollout, update))
     total, numbers = batch["advantage"].new_zeros((), dtype=torch.float32), {}
-    trains = (batch["keep"] & batch["valid"]).float()
+    trains = policy_trains(batch, update).float()
     if output.velocity is not None:
         error = nft_error(
             batch["noised"],

@@ -8,7 +8,7 @@ import torch
 
 from editenv.agents.edit_r2.experts import is_generation
 from editenv.agents.edit_r2.metrics import nested
-from editenv.agents.edit_r2.objective.forward import with_forward_noise, with_noise
+from editenv.agents.edit_r2.objective.forward import with_forward_noise, with_noise, with_old_velocity
 from editenv.agents.edit_r2.objective.imitation import imitation_loss
 from editenv.agents.edit_r2.objective.nft import better_share, nft_error
 from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS, adaptive_error, image_error
@@ -134,6 +134,21 @@ def test_noise_of_the_forward_process_is_a_function_of_names_alone():
     assert t.shape == (6, 3, 2) and len(t.unique()) == 36 and (t > 0).all() and (t <= 1).all()
     noise = (both["noised"] - (1 - t)[..., None, None] * sessions["image"][:, :, None]) / t[..., None, None]
     assert float(noise.std()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_old_velocities_are_worked_out_where_a_loss_uses_them():
+    checkpoint = tiny_checkpoint()
+    plain = replace(ROLLOUT, window=0)
+    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Stopwatch()).tensors
+    trains = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    kept = {"keep": torch.ones(6, 3, dtype=torch.bool), "valid": torch.ones(6, 3, dtype=torch.bool)}
+    full = with_old_velocity(
+        checkpoint.model, sessions | kept | {"advantage": torch.ones(6, 3)}, plain, UPDATE
+    )
+    some = with_old_velocity(checkpoint.model, sessions | kept | {"advantage": trains.float()}, plain, UPDATE)
+    assert 0 < trains.sum() < trains.numel() and (full["old_velocity"].abs().amax((2, 3, 4)) > 0).all()
+    torch.testing.assert_close(some["old_velocity"][trains], full["old_velocity"][trains])
+    assert (some["old_velocity"][~trains] == 0).all()
 
 
 def far_moved(before, model):
