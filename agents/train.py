@@ -26,8 +26,9 @@ from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
 from editenv.agents.edit_r2.resume import check_not_lost, drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
 from editenv.agents.editor.room import check_room

@@ -15,7 +15,8 @@ from editenv.agents import train as training
 from editenv.agents import watch
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.rollout import RolloutSettings
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.settings import TrainingSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import SHIPPED, Checkpoint, load_autoencoder
 from editenv.agents.editor.turns import TurnSettings

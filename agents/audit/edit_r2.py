@@ -22,9 +22,10 @@ from editenv.agents.edit_r2.credit import CreditSettings, credit
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
 from editenv.agents.edit_r2.resume import newest_checkpoint
 from editenv.agents.edit_r2.rollout import collect
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import judge, policy_loss
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.vector import MICEEditVectorEnv

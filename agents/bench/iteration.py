@@ -17,8 +17,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.bench.arithmetic import operations
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.vector import MICEEditVectorEnv
 

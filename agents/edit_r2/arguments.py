@@ -10,7 +10,7 @@ from trl import GRPOConfig
 from editenv.agents.edit_r2.ranks import process
 
 if TYPE_CHECKING:
-    from editenv.agents.edit_r2.trainer import TrainingSettings
+    from editenv.agents.edit_r2.settings import TrainingSettings
 
 SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 """Learning rates over a run by name, as transformers calls them; all but the first fall to zero."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,91 +22,30 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from editenv.agents.edit_r2.adapters import WithoutAdapters, adapters, blank_like
-from editenv.agents.edit_r2.arguments import SCHEDULES, trainer_arguments
+from editenv.agents.edit_r2.arguments import trainer_arguments
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
-from editenv.agents.edit_r2.credit import CreditSettings, check_spending, credit, score_weights
+from editenv.agents.edit_r2.credit import credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
 from editenv.agents.edit_r2.exploration import at_iteration
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
-from editenv.agents.edit_r2.objective import OBJECTIVES, Policies, check_behaviour
+from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
 from editenv.agents.edit_r2.objective.policy import recompute
-from editenv.agents.edit_r2.precision import check_precision, computing, masters_in_float32
+from editenv.agents.edit_r2.precision import computing, masters_in_float32
 from editenv.agents.edit_r2.ranks import gathered, of_all, own_part, own_rows, process
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.sharding import check_sharding, gather, is_sharded, whole_copy, whole_weights
 from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.edit_r2.watched import Watch
 from editenv.agents.edit_r2.zero import clip_pieces, step_apart
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.unified import UnifiedModel
-from editenv.named import chosen
 from editenv.vector import MICEEditVectorEnv
 
 _KEPT = 2
 _SCORES = ("reward", "instruction_following")
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Everything about a training but the model and the environment.
-
-    Attributes:
-        out: folder of checkpoints.
-        seed: of sessions, noise and minibatches.
-        iterations: how many.
-        specs: session scripts an iteration.
-        save_every: iterations between checkpoints.
-        schedule: of the learning rates, one of SCHEDULES.
-        rollout, credit, update: how sessions are sampled, turns paid and the policy updated.
-        lora_rank, lora_alpha: of the adapters; rank 0 trains the weights themselves.
-        report_to: trackers, as TRL names them.
-        precision: of the network's arithmetic, a name in PRECISIONS; log-probs and losses are float32 in any.
-
-    Raises:
-        ValueError: a name is not known, or numbers do not fit together.
-    """
-
-    out: Path
-    seed: int = 0
-    iterations: int = 60
-    specs: int = 16
-    save_every: int = 10
-    schedule: str = "constant"
-    rollout: RolloutSettings = RolloutSettings()  # noqa: RUF009 - frozen
-    credit: CreditSettings = CreditSettings()  # noqa: RUF009 - frozen
-    update: UpdateSettings = UpdateSettings()  # noqa: RUF009 - frozen
-    lora_rank: int = 0
-    lora_alpha: float = 128
-    report_to: tuple[str, ...] = ()
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        chosen("schedule", self.schedule, SCHEDULES)
-        check_precision(self.precision)
-        objective = chosen("objective", self.update.objective, OBJECTIVES)
-        check_behaviour(objective, self.rollout, self.update)
-        if objective.window and self.update.flow_weight and not self.rollout.window:
-            raise ValueError("window is 0, expected 1 or more for objective 'policy'")
-        update = self.update
-        if not objective.window and (
-            update.text_kl or update.flow_kl or update.text_entropy or update.recompute
-        ):
-            raise ValueError(
-                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl, text_entropy "
-                "or recompute is set"
-            )
-        check_spending(self.rollout, self.credit)
-        for name in ("iterations", "specs", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
-        updates, sessions = self.update.updates_per_iteration, self.specs * self.rollout.rollouts
-        if updates < 1 or sessions % updates:
-            raise ValueError(
-                f"updates_per_iteration is {updates}, expected a divisor of specs * rollouts = {sessions}"
-            )
 
 
 class EditR2Trainer(GRPOTrainer):

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter, Writer
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.play import play
+from editenv.agents.report.statistics import known_mean
 from editenv.build import make_vector_env
 from editenv.session import Session
 from editenv.worlds.studio.suites import suite_names
@@ -73,5 +72,5 @@ def _of_task(followed: dict[str, list[float | None]]) -> dict[str, Any]:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 4) if known else None
+    mean = known_mean(values)
+    return None if mean is None else round(mean, 4)

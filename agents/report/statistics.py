@@ -1,7 +1,7 @@
 """Means with bootstrap confidence intervals over sessions; None and NaN are left out, never counted as 0."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +106,12 @@ def paired_difference(
         if before is not None and after is not None
     ]
     return bootstrap_interval(differences, level, resamples, seed)
+
+
+def known_mean(values: Iterable[MaybeScore]) -> float | None:
+    """The mean of the scores there are; None where there is none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _present(value: MaybeScore) -> bool:

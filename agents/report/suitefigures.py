@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from editenv.agents.baselines.reader.policy import Unclear
+from editenv.agents.report.statistics import known_mean
 from editenv.session import Session
 from editenv.worlds.studio.constraints import Except, Replace
 from editenv.worlds.studio.session import StudioTurn
@@ -91,10 +92,10 @@ def suite_figures(
         references=_shares((kind for kind in later if kind is not None), len(later)),
         left_alone=float(np.mean(left)),
         oracle={name: _by_turn(oracle, name) for name in PARTS},
-        reader={name: _mean([getattr(s, name) for one in reader for s in one.scores]) for name in PARTS},
+        reader={name: known_mean([getattr(s, name) for one in reader for s in one.scores]) for name in PARTS},
         unclear=tuple(unclear),
         read=read,
-        noop=_mean(asked),
+        noop=known_mean(asked),
     )
 
 
@@ -113,12 +114,9 @@ def families_said(session: Sequence[StudioTurn]) -> set[str]:
 
 def _by_turn(sessions: Sequence[Session], name: str) -> list[float | None]:
     last = max(session.turn for session in sessions)
-    return [_mean([getattr(s.scores[turn], name) for s in sessions if turn < s.turn]) for turn in range(last)]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    return [
+        known_mean([getattr(s.scores[turn], name) for s in sessions if turn < s.turn]) for turn in range(last)
+    ]
 
 
 def _shares(names: Iterable[str], total: int) -> dict[str, float]:

@@ -67,7 +67,7 @@ def write_text(
     _check(logits, max_tokens, heat, uniforms)
     stop = model.config.eos_token_id if stop_id is None else stop_id
     pad = model.config.pad_token_id
-    assert pad is not None
+    assert pad is not None and isinstance(stop, int)
     context = context.copy()
     shape = len(logits), max_tokens
     ids = torch.full(shape, pad, device=logits.device)

@@ -44,7 +44,7 @@ def with_noise(model: Forward, sessions: Batch, rollout: RolloutSettings, update
 def with_old_velocity(
     model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings
 ) -> Batch:
-    """`with_noise`, and `old_velocity` [S, K, W, N, C] of the policy that sampled; 0 in turns no loss uses."""
+    """`with_noise`, and `old_velocity` [S, K, W, N, C] of the policy that sampled; 0 where no loss asks."""
     found = with_noise(model, sessions, rollout, update)
     turns = single_turns(sessions | found)
     trains = policy_trains(turns, update)

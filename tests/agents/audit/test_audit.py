@@ -10,7 +10,7 @@ import torch
 from editenv.agents.audit import Finding, NotOffered, run_audit, table
 from editenv.agents.audit.checks import CHECKS
 from editenv.agents.audit.edit_r2 import EditR2Audit
-from editenv.agents.edit_r2.trainer import TrainingSettings
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.train import training_settings
 from editenv.cli import main
 from editenv.configs.compose import compose

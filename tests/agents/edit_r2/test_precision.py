@@ -15,7 +15,7 @@ from editenv.agents.edit_r2.kl import gaussian_flow_kl, text_kl, velocity_flow_k
 from editenv.agents.edit_r2.loss import PolicyTerm, clipped_policy_loss, joint_loss
 from editenv.agents.edit_r2.precision import check_precision, computing, masters_in_float32
 from editenv.agents.edit_r2.ratio import RATIOS
-from editenv.agents.edit_r2.trainer import TrainingSettings
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.update import token_log_prob
 from editenv.agents.flow.sample import window_log_prob
 from editenv.agents.flow.sde import SAMPLERS

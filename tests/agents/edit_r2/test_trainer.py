@@ -9,7 +9,8 @@ import torch
 from editenv.agents.edit_r2 import sampling
 from editenv.agents.edit_r2.experts import is_generation, unread_names
 from editenv.agents.edit_r2.metrics import nested
-from editenv.agents.edit_r2.trainer import EditR2Trainer, TrainingSettings
+from editenv.agents.edit_r2.settings import TrainingSettings
+from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.flow.sample import sample_window
 from editenv.agents.unified import ImageBlock, TextBlock

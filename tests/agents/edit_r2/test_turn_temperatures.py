@@ -17,9 +17,9 @@ from editenv.agents.edit_r2.exploration import heat_of, token_entropy, turn_heat
 from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.rollout import RolloutSettings, collect
+from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.trainer import TrainingSettings
 from editenv.agents.edit_r2.update import UpdateSettings, judge, ratio_errors
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.train import training_settings
