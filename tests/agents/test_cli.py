@@ -234,10 +234,11 @@ def test_every_group_and_recipe_composes():
         "practice",
         "base",
     }
-    assert [compose("train", [f"experiment={name}"], out="x").model for name in ("demo", "base")] == [
-        "practice",
-        "base",
-    ]
+    demo, text = (compose("train", [f"experiment={name}"], out="x") for name in ("demo", "base_text"))
+    pictures = compose("train", ["experiment=base_pictures"], out="x")
+    assert [demo.model, text.model, pictures.model] == ["practice", "base", "runs/base_text"]
+    assert [text.algorithm.behaviour, text.algorithm.objective] == ["exact_pictures", "policy"]
+    assert [pictures.algorithm.behaviour, pictures.algorithm.objective] == ["right_intents", "nft"]
 
 
 def test_no_schema_field_lacks_a_value():
