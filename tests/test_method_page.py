@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "method.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\[`(\w+)`\]\((\S+?)\)", PAGE)
 ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.MULTILINE)
-WORDS = {"true": True, "false": False, "none": None}
+WORDS = {"the same in all": [], "true": True, "false": False, "none": None}
 
 
 def defined(path):
