@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+
+def join_others(rank: int, processes: int, port: int) -> None:
+    """Tells this process which of how many it is, and where they meet."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
 
 
 def in_processes(

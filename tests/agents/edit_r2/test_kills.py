@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
-from editenv.agents.editor.checkpoint import save_checkpoint
-from tests.tiny_editor import tiny_checkpoint, tiny_config, train_judged_apart
+from tests.tiny_editor import tiny_config, train_judged_apart
 
 ITERATIONS = 4
 LIMIT = 600.0
@@ -21,20 +19,6 @@ SPENDING = {
     "branching": {"filter": "resample", "first_rollouts": 2, "temperature_end": 0.5},
     "stopping": {"filter": "first_failure", "stop_failed": True, "first_rollouts": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.tiny_editor"])
-    return context
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
 
 
 def config_of(out: Path, start: Path, spending: str):

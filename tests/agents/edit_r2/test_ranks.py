@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from editenv.agents.edit_r2.ranks import own_part
 from editenv.agents.edit_r2.resume import whole_checkpoints
 from tests.tiny_editor import tiny_checkpoint, weights
 from tests.training_processes import ITERATIONS, ROLLOUTS, SPECS, train_and_keep
-from tests.two_processes import in_processes
+from tests.two_processes import in_processes, join_others
 
 LIMIT = 900.0
 """Seconds a process may take: many, as it may have to share its core; it is there to end a hung test."""
@@ -21,13 +20,7 @@ LIMIT = 900.0
 
 def train_as_one_of(out: Path, rank: int, processes: int, port: int) -> None:
     """One process of a training; what it had goes to `out/RANK.pt`."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    join_others(rank, processes, port)
     torch.save(train_and_keep(out), out / f"{rank}.pt")
 
 

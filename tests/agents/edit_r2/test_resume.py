@@ -1,7 +1,6 @@
 """A run that is killed and started again is the run that was never killed."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import time
@@ -19,8 +18,7 @@ from editenv.agents.edit_r2.resume import (
     newest_checkpoint,
     whole_checkpoints,
 )
-from editenv.agents.editor.checkpoint import save_checkpoint
-from tests.tiny_editor import tiny_checkpoint, tiny_config, tiny_trainer, train_for_brightness
+from tests.tiny_editor import tiny_config, tiny_trainer, train_for_brightness
 
 ITERATIONS = 4
 LIMIT = 600.0
@@ -28,21 +26,6 @@ LIMIT = 600.0
 SCHEDULE = {0: "constant", 2: "cosine"}
 """Of the learning rates, by LoRA rank: each way to resume is tried with one of them."""
 MEASURED = ("seconds/", "peak_memory", "step_time")
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes of their own that start with everything imported, and nothing drawn."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.tiny_editor"])
-    return context
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

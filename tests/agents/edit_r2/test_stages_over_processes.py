@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from editenv.agents.edit_r2.stages import Begun, mixed_first
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.turns import TurnSettings
 from editenv.vector import MICEEditVectorEnv
-from tests.two_processes import in_processes
+from tests.two_processes import in_processes, join_others
 
 SPECS, ROLLOUTS, FIRST, MIXED = 3, 4, 2, 2
 """Of twelve rows each process plays six: the second session's lie on both. Only the third one's differ."""
@@ -41,13 +40,7 @@ class OneDiffers(BrightnessJudge):
 
 def play_and_keep(out: Path, rank: int, processes: int, port: int) -> None:
     """One process's part of a rollout; what it played and was paid goes to `out/RANK.pt`."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+    join_others(rank, processes, port)
     torch.set_num_threads(1)
     rows = own_rows(SPECS * ROLLOUTS)
     disabled = AutoresetMode.DISABLED
