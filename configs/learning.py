@@ -33,6 +33,9 @@ class AlgorithmConfig:
         nft_beta, nft_range: for objective=nft, see `edit_r2.objective.nft`.
         nft_weight: for objective=nft, how noisy pictures count beside each other, a name in
             `edit_r2.picture_error.PICTURE_ERRORS`; the paper's is "adaptive".
+        nft_decay, nft_decay_rise: for objective=nft, most of the slow average that plays in place of what
+            learns, and its growth an iteration, see `edit_r2.slow_average`; 0 for none. The paper's code has
+            0.5 and 0.001.
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether old log-probs are worked out anew by the training forward.
         context: "current", or "interleaved" to read all earlier pictures and intents.
@@ -69,6 +72,8 @@ class AlgorithmConfig:
     nft_beta: float
     nft_range: float
     nft_weight: str
+    nft_decay: float
+    nft_decay_rise: float
     times: int
     recompute: bool
     context: str

@@ -63,6 +63,10 @@ class TrainingSettings:
                 f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl, text_entropy "
                 "or recompute is set"
             )
+        if update.nft_decay and update.objective != "nft":
+            raise ValueError(
+                f"nft_decay is {update.nft_decay}, expected 0 for objective {update.objective!r}"
+            )
         check_spending(self.rollout, self.credit)
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:

@@ -24,12 +24,13 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def check_sharding(grows_with_gradient: bool) -> None:
+def check_sharding(grows_with_gradient: bool, slow_average: bool = False) -> None:
     """Refuses what has no place in a training whose weights are split.
 
     Args:
         grows_with_gradient: whether gradients reach through as many blocks as a session happens to have, so
             that processes would go back through the layers a different number of times.
+        slow_average: whether other weights than those that learn play.
 
     Raises:
         ValueError: the run is sharded, and it is asked for.
@@ -38,6 +39,8 @@ def check_sharding(grows_with_gradient: bool) -> None:
         raise ValueError(
             "context_gradient is true with context 'interleaved' and weights split by FSDP2, expected false"
         )
+    if slow_average:
+        raise ValueError("nft_decay is above 0 with weights split by FSDP2, expected 0")
 
 
 @contextmanager

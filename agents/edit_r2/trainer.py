@@ -36,6 +36,7 @@ from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.sharding import check_sharding, gather, is_sharded, whole_copy, whole_weights
+from editenv.agents.edit_r2.slow_average import SlowAverage
 from editenv.agents.edit_r2.spending import check_surroundings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.watched import Watch
@@ -69,6 +70,7 @@ class EditR2Trainer(GRPOTrainer):
         self.checkpoint, self.envs, self.settings = checkpoint, envs, settings
         self.watch, self.stopwatch = watch, Stopwatch()
         self.guard = UpdateGuard()
+        self.average: SlowAverage | None = None
         deferred = envs.director.queue is not None
         check_surroundings(settings.rollout.spending, settings.specs, process().num_processes, deferred)
         self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
@@ -90,7 +92,9 @@ class EditR2Trainer(GRPOTrainer):
             peft_config=_adapters_of(settings) if settings.lora_rank else None,
         )
         if self.is_fsdp_enabled:
-            check_sharding(update.context_gradient and settings.rollout.turn.interleaved)
+            check_sharding(
+                update.context_gradient and settings.rollout.turn.interleaved, update.nft_decay > 0
+            )
         checkpoint.autoencoder.to(self.accelerator.device)
         if settings.lora_rank == 0:
             self.reference.to(self.accelerator.device)
@@ -144,7 +148,8 @@ class EditR2Trainer(GRPOTrainer):
         """A rollout with advantages and filter, one session a row."""
         settings, iteration = self.settings, self.iteration
         self.checkpoint.model.eval()
-        rollout = self._played(iteration)
+        player = self._player(iteration)
+        rollout = self._played(iteration, player)
         everyones, weights = gathered(rollout), score_weights(self.envs)
         objective = OBJECTIVES[settings.update.objective]
         paid, numbers = credit(
@@ -161,7 +166,7 @@ class EditR2Trainer(GRPOTrainer):
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
-        with computing(settings.precision), self.stopwatch.phase("update"):
+        with player(), computing(settings.precision), self.stopwatch.phase("update"):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
             batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))
@@ -174,12 +179,24 @@ class EditR2Trainer(GRPOTrainer):
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
-    def _played(self, iteration: int) -> Rollout:
+    def _player(self, iteration: int) -> Callable[[], AbstractContextManager[Any]]:
+        """A context in which the model has the weights that play an iteration: its own, or a slow average's."""
+        update = self.settings.update
+        if not update.nft_decay:
+            return nullcontext
+        if self.average is None:
+            self.average = SlowAverage(self.checkpoint.model, update.nft_decay_rise, update.nft_decay)
+            if self.state.global_step:
+                self.average.load(self.settings.out / f"checkpoint-{self.state.global_step}")
+        self.average.follow(iteration)
+        return self.average.playing
+
+    def _played(self, iteration: int, player: Callable[[], AbstractContextManager[Any]]) -> Rollout:
         """The iteration's sessions; where they cannot be played, everything before them is kept first."""
         settings, where = self.settings, (self.checkpoint, self.envs)
         when = (settings.seed, iteration, settings.specs)
         try:
-            with computing(settings.precision):
+            with player(), computing(settings.precision):
                 rollout = collect(*where, self.sampling, *when, self.stopwatch, self.rows, gather=of_all)
         except Exception as error:
             raise stopped(iteration, error, self._kept()) from error
@@ -250,6 +267,8 @@ class EditR2Trainer(GRPOTrainer):
         folder, failed = self.settings.out / f"checkpoint-{self.state.global_step}", None
         try:
             super()._save_checkpoint(model, trial)
+            if self.average and self.accelerator.is_main_process:
+                self.average.save(folder)
         except SAVE_ERRORS as error:
             failed = error
         # Before anybody may stop: the others wait here.

@@ -42,6 +42,8 @@ class UpdateSettings:
         nft_beta: for objective=nft, how far the implicit policies lie from the one that sampled.
         nft_range: for objective=nft, the advantage that counts as certainly better.
         nft_weight: for objective=nft, how noisy pictures count beside each other, a name in PICTURE_ERRORS.
+        nft_decay: for objective=nft, most of the slow average that plays, below 1; 0: what learns plays.
+        nft_decay_rise: its growth an iteration, see `slow_average.slow_decay`.
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether the ratios' old log-probs are worked out anew by the training forward, where
             rollout and training differ by more than a tight clip bears.
@@ -71,6 +73,8 @@ class UpdateSettings:
     nft_beta: float = 1.0
     nft_range: float = 5.0
     nft_weight: str = "bounded"
+    nft_decay: float = 0.0
+    nft_decay_rise: float = 0.001
     times: int = 2
     recompute: bool = False
     max_grad_norm: float = 1.0
@@ -84,6 +88,10 @@ class UpdateSettings:
         chosen("kl", self.kl, FLOW_KLS)
         chosen("ratio", self.ratio, RATIOS)
         chosen("nft_weight", self.nft_weight, PICTURE_ERRORS)
+        if not 0 <= self.nft_decay < 1:
+            raise ValueError(f"nft_decay is {self.nft_decay}, expected 0 or more and below 1")
+        if not 0 < self.nft_decay_rise < float("inf"):
+            raise ValueError(f"nft_decay_rise is {self.nft_decay_rise}, expected above 0")
         if not 0 <= self.text_entropy < float("inf"):
             raise ValueError(f"text_entropy is {self.text_entropy}, expected 0 or more")
         if self.chunk_sessions is not None and self.chunk_sessions < 1:

@@ -67,7 +67,7 @@ def nft_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """`nft_error` of the pictures beside the intents' policy loss, on the turns that a policy gradient uses.
 
-    The policy that sampled is that of the rollout; the paper's slow average of policies is not kept.
+    The policy that sampled is that of the rollout, which with `nft_decay` is a slow average of those before.
     """
     turns = single_turns(sessions)
     batch, share = trained_turns(turns, policy_trains(turns, update))

@@ -17,6 +17,7 @@ LIMIT = 600.0
 MEASURED = ("seconds/", "peak_memory", "step_time")
 SPENDING = {
     "branching": {"filter": "resample", "first_rollouts": 2, "temperature_end": 0.5},
+    "averaging": {"objective": "nft", "window": 0, "nft_decay": 0.9, "nft_decay_rise": 0.3},
     "stopping": {"filter": "first_failure", "stop_failed": True, "first_rollouts": 2},
 }
 
