@@ -40,7 +40,7 @@ class SlowAverage:
 
     @torch.no_grad()
     def follow(self, iteration: int) -> None:
-        """average <- decay * average + (1 - decay) * weights, once an iteration however often it is asked."""
+        """Once an iteration, however often it is asked: decay * average + (1 - decay) * weights."""
         if iteration <= self.iteration:
             return
         decay, self.iteration = slow_decay(iteration, self.rise, self.most), iteration

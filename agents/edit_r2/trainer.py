@@ -180,7 +180,7 @@ class EditR2Trainer(GRPOTrainer):
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _player(self, iteration: int) -> Callable[[], AbstractContextManager[Any]]:
-        """A context in which the model has the weights that play an iteration: its own, or a slow average's."""
+        """Inside what it makes, the model has the weights that play: its own, or a slow average's."""
         update = self.settings.update
         if not update.nft_decay:
             return nullcontext

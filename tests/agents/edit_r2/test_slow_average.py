@@ -1,4 +1,4 @@
-"""The slow average that plays for DiffusionNFT: its weights by hand, when it plays, and what a checkpoint keeps."""
+"""The slow average that plays for DiffusionNFT: weights by hand, when it plays, what a checkpoint keeps."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_keeps_it_and_the_iteration_it_is_of(tmp_path):
 
 
 def test_it_plays_the_rollouts_and_what_learns_is_trained(tmp_path, monkeypatch):
-    """Iterations play average 0, 0.25 / 0.75 and 0.5 / 0.5 of what was learnt; old velocities are the player's."""
+    """Decays are 0, 1/4, 1/2 in iterations 0, 1, 2; old velocities are the player's."""
     trainer = tiny_trainer(tmp_path, iterations=3, **SLOW)
     learnt, played, prepared = [], [], []
     model, collect = trainer.checkpoint.model, training.collect
