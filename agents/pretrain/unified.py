@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -56,7 +55,6 @@ def train_phase(
     seed: int,
     grid: int,
     ema: float = 0.998,
-    watch: Callable[[int, UnifiedModel], None] | None = None,
 ) -> UnifiedModel:
     """Trains the model in place and returns the moving average of its weights.
 
@@ -68,7 +66,6 @@ def train_phase(
         seed: of lessons, times and noise.
         grid: cells a side.
         ema: decay of the moving average.
-        watch: called with the step and the averaged model every 100 steps.
     """
     generator = torch.Generator().manual_seed(seed)
     texts, images = text_lessons(phase.lessons, seed, grid), image_lessons(phase.lessons, seed, grid)
@@ -87,8 +84,6 @@ def train_phase(
         optimizer.step()
         schedule.step()
         _average(average, model, min(ema, (1 + step) / (10 + step)))
-        if watch and (step + 1) % 100 == 0:
-            watch(step + 1, average)
     return average
 
 

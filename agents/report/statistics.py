@@ -71,14 +71,8 @@ def bootstrap_interval(
     return Interval(float(present.mean()), float(low), float(high), len(present))
 
 
-def paired_difference(
-    base: Sequence[MaybeScore],
-    trained: Sequence[MaybeScore],
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Mean of trained minus base over pairs, with the percentile bootstrap interval of the differences.
+def paired_difference(base: Sequence[MaybeScore], trained: Sequence[MaybeScore]) -> Interval:
+    """Mean of trained minus base over pairs, with the `bootstrap_interval` of the differences.
 
     Pairing the same sessions takes their difficulty out of the comparison. A pair with a value missing on
     either side is left out.
@@ -86,15 +80,12 @@ def paired_difference(
     Args:
         base: one value a session.
         trained: of the same sessions in the same order.
-        level: confidence, inside (0, 1).
-        resamples: number of bootstrap samples.
-        seed: of the resampling.
 
     Returns:
         The interval of the difference; its count is the number of whole pairs.
 
     Raises:
-        ValueError: different lengths, a level outside (0, 1), or an infinite difference.
+        ValueError: different lengths, or an infinite difference.
     """
     if len(base) != len(trained):
         raise ValueError(
@@ -105,7 +96,7 @@ def paired_difference(
         for before, after in zip(base, trained, strict=True)
         if before is not None and after is not None
     ]
-    return bootstrap_interval(differences, level, resamples, seed)
+    return bootstrap_interval(differences)
 
 
 def known_mean(values: Iterable[MaybeScore]) -> float | None:

@@ -16,15 +16,12 @@ SUMMARY_KEYS = ("intervals", "scored", "sessions")
 """Keys of a summary that are no score's name."""
 
 
-def summarise(scores: TurnScores, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Summary:
+def summarise(scores: TurnScores) -> Summary:
     """Summarise an evaluation turn by turn.
 
     Args:
         scores: scores[name][session][turn], such as "instruction_following"; every name with equally many
             sessions.
-        level: confidence of the intervals.
-        resamples: number of bootstrap samples.
-        seed: of the resampling.
 
     Returns:
         JSON values: each name's means as a list over turns; "intervals" and "scored" (number of scored
@@ -36,25 +33,17 @@ def summarise(scores: TurnScores, level: float = 0.95, resamples: int = 2000, se
     """
     columns = {name: _columns(sessions) for name, sessions in scores.items()}
     return _collect(
-        {
-            name: [bootstrap_interval(column, level, resamples, seed) for column in turns]
-            for name, turns in columns.items()
-        },
+        {name: [bootstrap_interval(column) for column in turns] for name, turns in columns.items()},
         _session_count(scores),
     )
 
 
-def summarise_difference(
-    base: TurnScores, trained: TurnScores, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Summary:
+def summarise_difference(base: TurnScores, trained: TurnScores) -> Summary:
     """Summarise trained minus base, session by session, in the form of `summarise`.
 
     Args:
         base: scores before training.
         trained: scores of the same sessions after it, in the same order.
-        level: confidence of the intervals.
-        resamples: number of bootstrap samples.
-        seed: of the resampling.
 
     Returns:
         As `summarise`, of the differences, for the names and turns that both have.
@@ -74,7 +63,7 @@ def summarise_difference(
     }
     return _collect(
         {
-            name: [paired_difference(before, after, level, resamples, seed) for before, after in turns]
+            name: [paired_difference(before, after) for before, after in turns]
             for name, turns in pairs.items()
         },
         sessions,

@@ -1,4 +1,4 @@
-"""Tables of summaries: for the terminal (rich), and as Markdown."""
+"""Tables of summaries for the terminal."""
 
 from collections.abc import Iterator
 
@@ -69,29 +69,6 @@ def comparison(base: Summary, trained: Summary, difference: Summary) -> Group:
     return Group(
         Columns(tables, padding=(0, 3)), turn_table(difference, "trained - base, paired", signed=True)
     )
-
-
-def markdown_table(summary: Summary, title: str, signed: bool = False) -> str:
-    """The table of `turn_table` as Markdown, which also reads as plain text.
-
-    Args:
-        summary: from `summarise` or `summarise_difference`.
-        title: head of the first column; the number of sessions is added.
-        signed: print a plus before gains, for differences.
-
-    Returns:
-        Lines without a last newline; a cell reads `0.84 [0.82, 0.86]`.
-    """
-    heads, rows = _laid_out(summary, signed)
-    lines = [
-        f"| {title} ({summary['sessions']} sessions) | " + " | ".join(heads) + " |",
-        "|---" * (len(heads) + 1) + "|",
-    ]
-    for label, cells in rows:
-        lines.append(
-            f"| {label} | " + " | ".join(f"{mean} {interval}".strip() for mean, interval in cells) + " |"
-        )
-    return "\n".join(lines)
 
 
 def _short(interval: str) -> str:
