@@ -26,40 +26,19 @@ from editenv.types import Picture, Scores
 
 @dataclass(frozen=True)
 class Captioned:
-    """A session under a caption of its own, for filmstrips.
+    """What a filmstrip shows of a session, under a title with a caption; fields as `Shown` describes them."""
 
-    Attributes:
-        caption: stands before the session's title.
-        session: the session.
-    """
+    title: str
+    pictures: Sequence[Picture]
+    transcript: Sequence[str]
+    intents: Sequence[str]
+    scores: Sequence[Scores]
 
-    caption: str
-    session: Session
-
-    @property
-    def title(self) -> str:
-        """Caption and title."""
-        return f"{self.caption}  {self.session.title}"
-
-    @property
-    def pictures(self) -> Sequence[Picture]:
-        """The session's."""
-        return self.session.pictures
-
-    @property
-    def transcript(self) -> Sequence[str]:
-        """The session's."""
-        return self.session.transcript
-
-    @property
-    def intents(self) -> Sequence[str]:
-        """The session's."""
-        return self.session.intents
-
-    @property
-    def scores(self) -> Sequence[Scores]:
-        """The session's."""
-        return self.session.scores
+    @classmethod
+    def of(cls, caption: str, session: Session) -> Captioned:
+        """The session, its caption before its title."""
+        shown = (session.pictures, session.transcript, session.intents, session.scores)
+        return cls(f"{caption}  {session.title}", *shown)
 
 
 def demo(config: DemoConfig) -> Summary:
@@ -112,7 +91,7 @@ def before_after(before: Sequence[Session], after: Sequence[Session], count: int
         zip(before, after, strict=True), key=lambda pair: _awareness(pair[0]) == _awareness(pair[1])
     )
     return [
-        Captioned(caption, session)
+        Captioned.of(caption, session)
         for pair in pairs[:count]
         for caption, session in zip(("before training", "after training"), pair, strict=True)
     ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from editenv.agents.baselines import POLICIES
 from editenv.agents.baselines.clumsy import ClumsyPolicy
@@ -15,6 +14,8 @@ from editenv.agents.baselines.reader.policy import ReaderPolicy, Unclear
 from editenv.agents.play import play
 from editenv.agents.played import turn_scores
 from editenv.agents.report.speaking import Speaking, markdown, speaking
+from editenv.agents.report.statistics import known_mean
+from editenv.agents.report.suitefigures import PARTS
 from editenv.build import make_vector_env
 from editenv.configs.studies import UsersConfig
 from editenv.named import imported
@@ -98,12 +99,7 @@ def read_persona(name: str, config: UsersConfig) -> Understood:
 
 
 def _understood(sessions: list[Session], policy: ReaderPolicy) -> Understood:
-    means = {
-        name: float(np.mean(values))
-        if (values := [v for row in rows for v in row if v is not None])
-        else None
-        for name, rows in turn_scores(sessions).items()
-    }
+    means = {name: known_mean(chain(*rows)) for name, rows in turn_scores(sessions).items()}
     return Understood(policy.instructions, tuple(policy.unclear), means)
 
 
@@ -124,9 +120,7 @@ def _report(spoken: dict[str, dict[str, Speaking]], understood: dict[str, Unders
     parts = [f"## Personas speaking to {AGENTS[agent]}\n\n{markdown(rows)}" for agent, rows in spoken.items()]
     lines = ["| suite | instructions | unclear | IF | CC | GA |", "|---|---|---|---|---|---|"]
     for suite, found in understood.items():
-        means = [
-            found.scores[n] for n in ("instruction_following", "content_consistency", "global_awareness")
-        ]
+        means = [found.scores[name] for name in PARTS]
         written = " | ".join("-" if mean is None else f"{mean:.4f}" for mean in means)
         lines.append(f"| {suite} | {found.instructions} | {found.errors:.2%} | {written} |")
     parts.append("## What can be understood from words and pictures alone\n\n" + "\n".join(lines))

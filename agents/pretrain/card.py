@@ -15,6 +15,7 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.play import play
+from editenv.agents.pretrain.suitescores import rounded_mean
 from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.build import make_vector_env
 from editenv.session import Session
@@ -147,9 +148,7 @@ def _best(attempts: Sequence[Sequence[Session]]) -> dict[str, list[float | None]
 
 
 def _mean_of_best(attempts: Sequence[Sequence[Session]], name: str, turn: int) -> float | None:
-    values = []
-    for same in zip(*attempts, strict=True):
-        known = [v for s in same if (v := getattr(s.scores[turn], name)) is not None]
-        if known:
-            values.append(max(known))
-    return round(float(np.mean(values)), 4) if values else None
+    tries = (
+        [getattr(session.scores[turn], name) for session in same] for same in zip(*attempts, strict=True)
+    )
+    return rounded_mean(max((v for v in same if v is not None), default=None) for same in tries)

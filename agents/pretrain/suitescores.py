@@ -61,16 +61,19 @@ def scores_everywhere(
 def _of_suite(sessions: Sequence[Session]) -> dict[str, float | None]:
     scores = [score for session in sessions for score in session.scores]
     return {
-        "instruction_following": _mean(score.instruction_following for score in scores),
-        "content_consistency": _mean(score.content_consistency for score in scores),
-        "last_global_awareness": _mean(session.scores[-1].global_awareness for session in sessions),
+        "instruction_following": rounded_mean(score.instruction_following for score in scores),
+        "content_consistency": rounded_mean(score.content_consistency for score in scores),
+        "last_global_awareness": rounded_mean(session.scores[-1].global_awareness for session in sessions),
     }
 
 
 def _of_task(followed: dict[str, list[float | None]]) -> dict[str, Any]:
-    return {"turns": len(followed["greedy"])} | {name: _mean(values) for name, values in followed.items()}
+    return {"turns": len(followed["greedy"])} | {
+        name: rounded_mean(values) for name, values in followed.items()
+    }
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def rounded_mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the scores there are, to four places; None where there is none."""
     mean = known_mean(values)
     return None if mean is None else round(mean, 4)

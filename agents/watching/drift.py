@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import linregress
 
 LAST = 6
 """Evaluations whose trend is looked at."""
@@ -63,25 +65,15 @@ def trend(points: Sequence[Point]) -> Trend:
     Raises:
         ValueError: there are fewer, or all are of one iteration.
     """
-    times = [float(point.iteration) for point in points]
+    times = np.array([point.iteration for point in points], dtype=np.float64)
     different = sorted({point.iteration for point in points})
     if len(different) < 2:
         raise ValueError(f"points are of the iterations {different}, expected two or more")
-    middle, level = sum(times) / len(times), sum(point.mean for point in points) / len(points)
-    squares = sum((time - middle) ** 2 for time in times)
-    slope = (
-        sum((time - middle) * (point.mean - level) for time, point in zip(times, points, strict=True))
-        / squares
-    )
-    sampled = math.sqrt(
-        sum(((time - middle) * point.error) ** 2 for time, point in zip(times, points, strict=True))
-    )
-    left = sum(
-        (point.mean - level - slope * (time - middle)) ** 2 for time, point in zip(times, points, strict=True)
-    )
-    seen = math.sqrt(left / (len(points) - 2) / squares) if len(points) > 2 else 0.0
-    window = max(times) - min(times)
-    return Trend(slope * window, max(sampled / squares, seen) * window)
+    line = linregress(times, [point.mean for point in points])
+    apart = times - times.mean()
+    sampled = np.linalg.norm(apart * [point.error for point in points]) / (apart @ apart)
+    window = float(np.ptp(times))
+    return Trend(float(line.slope) * window, max(float(sampled), float(line.stderr)) * window)
 
 
 def drifting(training: Sequence[Point], held_out: Sequence[Point]) -> tuple[Trend, Trend] | None:

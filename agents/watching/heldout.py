@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from editenv.agents.edit_r2.metrics import turn_means
@@ -109,11 +110,7 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return None
-    mean = math.fsum(known) / len(known)
-    if len(known) == 1:
-        return Estimate(mean, 0.5)
-    spread = math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
-    return Estimate(mean, math.sqrt(spread / len(known)))
+    return Estimate(fmean(known), stdev(known) / math.sqrt(len(known)) if len(known) > 1 else 0.5)
 
 
 def series(past: Sequence[Evaluation]) -> tuple[list[Point], list[Point]]:

@@ -68,9 +68,9 @@ def test_changed_sessions_come_first(tmp_path):
         for policy in ("noop", "oracle")
     )
     rows = before_after(noop, [noop[0], *oracle[1:]], count=2)
-    assert [(row.caption, row.session.index) for row in rows] == [
-        ("before training", 1),
-        ("after training", 1),
-        ("before training", 2),
-        ("after training", 2),
+    assert [row.title for row in rows] == [
+        f"{caption}  {session.title}"
+        for pair in zip(noop[1:], oracle[1:], strict=True)
+        for caption, session in zip(("before training", "after training"), pair, strict=True)
     ]
+    assert [row.scores for row in rows[:2]] == [noop[1].scores, oracle[1].scores]
