@@ -13,7 +13,7 @@ from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.evaluate import run_evaluation
 from editenv.agents.train import TrainResult
 from editenv.configs.compose import compose
-from tests.agents.tiny import tiny_checkpoint
+from tests.tiny_editor import tiny_checkpoint
 
 KEYS = ("instruction_following", "content_consistency", "global_awareness", "reward")
 

@@ -15,7 +15,7 @@ from editenv.agents.evaluate import NO_JUDGE, evaluate, run_evaluation
 from editenv.agents.export import export
 from editenv.agents.show import show
 from editenv.configs.compose import compose
-from tests.agents.tiny import tiny_checkpoint
+from tests.tiny_editor import tiny_checkpoint
 
 SCORES = {
     "instruction_following",

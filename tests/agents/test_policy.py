@@ -25,8 +25,8 @@ from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene, Thing
-from tests.agents.tiny import tiny_checkpoint
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
+from tests.tiny_editor import tiny_checkpoint
 
 FAST = TurnSettings(steps=2, max_intent_tokens=6)
 WARM = TurnSettings(steps=2, max_intent_tokens=6, temperature=1.0)
