@@ -138,9 +138,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     algorithm = config.algorithm
     turn = _some(TurnSettings, algorithm, intent_form=config.intent_form.name)
     spending = _some(SpendSettings, algorithm)
-    rollout = replace(
-        _some(RolloutSettings, algorithm), turn=turn, rollouts=config.rollouts, spending=spending
-    )
+    rollout = _some(RolloutSettings, algorithm, turn=turn, rollouts=config.rollouts, spending=spending)
     check_trackers(config.report_to)
     own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}
     return replace(

@@ -57,6 +57,17 @@ def test_the_published_numbers(tmp_path):
     assert (update.text_rate, update.flow_rate) == (1e-4, 1e-4)
 
 
+@pytest.mark.parametrize("high", [6, 12])
+def test_a_window_may_start_anywhere_on_the_published_grid(tmp_path, high):
+    """Fails where the window is held to another grid than the one of 14 steps."""
+    config = compose(
+        "train", ["algorithm=edit_r2_published", f"algorithm.window_high={high}"], out=str(tmp_path)
+    )
+    assert training_settings(config).rollout.window_high == high
+    with pytest.raises(ValueError, match="all inside the grid's 14 steps"):
+        training_settings(replace(config, algorithm=replace(config.algorithm, window_high=13)))
+
+
 def test_recomputing_replaces_rounding_and_refuses_another_policy():
     checkpoint = tiny_checkpoint()
     sessions = collect(checkpoint, brightness_envs(6), ROLLOUT, 0, 0, 2, Stopwatch()).tensors
