@@ -30,7 +30,7 @@ from editenv.agents.editor.turns import (
     velocity_under,
     write_intents,
 )
-from editenv.agents.flow.sample import sample_ode, sample_window
+from editenv.agents.flow.sample import check_steps, sample_ode, sample_window
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import Block
@@ -72,7 +72,8 @@ class RolloutSettings:
         spending: where turns go that failed sessions would waste.
 
     Raises:
-        ValueError: a name is not known, or the window leaves the time grid.
+        ValueError: a name is not known, the window leaves the time grid, or the sampler cannot make such
+            steps.
     """
 
     turn: TurnSettings = field(default_factory=lambda: TurnSettings(temperature=0.9))
@@ -107,6 +108,10 @@ class RolloutSettings:
                 f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected 0 or "
                 f"more steps, all inside the grid's {self.turn.steps} steps"
             )
+        if self.window:
+            ends = (self.window_low, self.window_high + self.window - 1)
+            sampler = SAMPLERS[self.sampler]
+            check_steps(self.turn.times(), ends, sampler, self.noise_level, self.sigma_t_max)
 
 
 def sampled_turn(

@@ -67,6 +67,11 @@ class TrainingSettings:
             raise ValueError(
                 f"nft_decay is {update.nft_decay}, expected 0 for objective {update.objective!r}"
             )
+        if update.kl == "published" and self.rollout.sampler == "cps":
+            raise ValueError(
+                "kl is 'published' with sampler 'cps', expected 'gaussian': there the published distance "
+                "leaves no step size out"
+            )
         check_spending(self.rollout, self.credit)
         for name in ("iterations", "specs", "save_every"):
             if getattr(self, name) < 1:

@@ -1,6 +1,6 @@
 """Generation with a stochastic window (training) or none (evaluation), and the window's log-density."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -139,6 +139,26 @@ def sample_ode(velocity: Velocity, x_start: Tensor, times: Tensor) -> Tensor:
     for t, t_next in pairwise(times):
         x = ode_step(x, velocity(x, t.expand(len(x))).to(x.dtype), t, t_next)
     return x
+
+
+def check_steps(
+    times: Tensor, steps: Sequence[int], sampler: Sampler, noise_level: float, sigma_t_max: float | None
+) -> None:
+    """Makes single steps of a sampler, so that one that cannot be made is known before anything is sampled.
+
+    Args:
+        times: decreasing grid [T].
+        steps: of the grid, from 0.
+        sampler: the transition.
+        noise_level: of the transition.
+        sigma_t_max: passed to the sampler.
+
+    Raises:
+        ValueError: from the sampler; it names what it does not take.
+    """
+    nothing = torch.zeros(1, 1, 1)
+    for step in steps:
+        sampler(nothing, nothing, times[step], times[step + 1], noise_level, float(times[1]), sigma_t_max)
 
 
 def _check_window(

@@ -225,6 +225,13 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"noise_level": 0.0}, "algorithm.noise_level is 0 with algorithm.window 2, expected above 0"),
         ({"text_weight": 0.0, "flow_weight": 0.0}, "both 0, expected one above 0: nothing would train"),
         ({"stop_failed": True, "filter": "resample"}, "stop_failed is True with filter 'resample'"),
+        ({"sampler": "cps"}, "sigma_t_max of cps: got 0.96, expected None"),
+        ({"sampler": "cps", "sigma_t_max": None}, "t_next of cps: got 0, expected above 0"),
+        ({"sampler": "cps", "sigma_t_max": None, "noise_level": 1.3}, "noise_level of cps: got 1.3"),
+        (
+            {"sampler": "cps", "sigma_t_max": None, "window_high": 1, "kl": "published"},
+            "kl is 'published' with",
+        ),
     ],
 )
 def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, changes, message):
