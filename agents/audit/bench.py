@@ -74,6 +74,13 @@ def text_of(turns: Turns) -> tuple[Ints, Bools, Ints]:
     return tokens, turns.mask.cpu().numpy().reshape(tokens.shape).astype(bool), before
 
 
+def heats_of(facts: Facts, turns: Turns) -> Floats:
+    """Temperature that the tokens of M turns were drawn at, [M]."""
+    if turns.heat is None:
+        return np.full(turns.reward.numel(), facts.temperature or 1.0)
+    return numbers(turns.heat).ravel()
+
+
 def numbers(tensor: Tensor) -> Floats:
     """A tensor as float64 numbers."""
     return tensor.detach().cpu().double().numpy()

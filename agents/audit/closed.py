@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from editenv.agents.audit.bench import Ints, flow_of, numbers, text_of
+from editenv.agents.audit.bench import Ints, flow_of, heats_of, numbers, text_of
 from editenv.agents.audit.known import PULL, KnownPolicy
 from editenv.agents.audit.protocol import Facts, NotOffered, Turns
 from editenv.agents.audit.theory import Bools, Floats, Step, slope, stochastic_step
@@ -51,14 +51,14 @@ def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity
     return FlowDensity(log_prob, mean, std[..., 0], score, x, velocity)
 
 
-def text_log_prob(policy: KnownPolicy, facts: Facts, tokens: Ints, before: Ints) -> Floats:
-    """Log-probs [M, L] of tokens, given the token before each: log softmax(table / temperature)."""
-    return text_table(policy, facts)[before, tokens]
+def text_log_prob(policy: KnownPolicy, heat: Floats | float, tokens: Ints, before: Ints) -> Floats:
+    """Log-probs [..., L] of tokens, given the token before each: log softmax(table / temperature)."""
+    return np.take_along_axis(text_rows(policy, heat, before), tokens[..., None], -1)[..., 0]
 
 
-def text_table(policy: KnownPolicy, facts: Facts) -> Floats:
-    """Log-probs of each token after each token, [V, V]."""
-    scores = numbers(policy.bigram) / (facts.temperature or 1.0)
+def text_rows(policy: KnownPolicy, heat: Floats | float, before: Ints) -> Floats:
+    """Log-probs of each token after the ones before, [..., L, V], at a temperature or one of each turn."""
+    scores = numbers(policy.bigram)[before] / np.asarray(heat)[..., None, None]
     scores = scores - scores.max(-1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
@@ -84,10 +84,11 @@ def loss_gradient(
         found["shift_moe_gen"] = by_velocity.reshape(-1, channels).sum(0)
     if facts.temperature is not None and facts.text_weight:
         tokens, mask, before = text_of(turns)
-        now_text, then_text = (text_log_prob(p, facts, tokens, before) for p in (policy, old))
+        heat = heats_of(facts, turns)
+        now_text, then_text = (text_log_prob(p, heat, tokens, before) for p in (policy, old))
         pull = _pull(now_text - then_text, gains, facts.text_clip) * mask
         weight = (facts.text_weight * turn_weight / np.maximum(mask.sum(-1), 1))[:, None] * pull
-        found["bigram"] = _table_gradient(policy, facts, tokens, before, weight)
+        found["bigram"] = _table_gradient(policy, heat, tokens, before, weight)
     return found
 
 
@@ -117,10 +118,9 @@ def _pull(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:
     return np.where(clipped, 0.0, -gain * ratio)
 
 
-def _table_gradient(policy: KnownPolicy, facts: Facts, tokens: Ints, before: Ints, weight: Floats) -> Floats:
-    chances = np.exp(text_table(policy, facts))
-    gradient = np.zeros_like(chances)
-    np.add.at(gradient, (before, tokens), weight)
-    drawn = np.zeros(len(chances))
-    np.add.at(drawn, before, weight)
-    return (gradient - drawn[:, None] * chances) / (facts.temperature or 1.0)
+def _table_gradient(policy: KnownPolicy, heat: Floats, tokens: Ints, before: Ints, weight: Floats) -> Floats:
+    chances, pull = np.exp(text_rows(policy, heat, before)), weight / heat[:, None]
+    gradient = np.zeros(policy.bigram.shape)
+    np.add.at(gradient, (before, tokens), pull)
+    np.add.at(gradient, before, -pull[..., None] * chances)
+    return gradient

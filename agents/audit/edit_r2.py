@@ -32,6 +32,8 @@ from editenv.vector import MICEEditVectorEnv
 
 _SPECS, _ROLLOUTS = 12, 4
 _CPS_LEVEL = 0.8
+_KNOWN_OBJECTIVES = ("policy", "nft")
+"""Of "nft" the intents' half; pictures without stochastic steps have no densities to be looked at."""
 _OF_SESSIONS = ("group_id", "names")
 _PER_TURN = ("advantage", "keep", "valid")
 
@@ -43,18 +45,21 @@ class EditR2Audit:
         settings: of the trainer.
 
     Raises:
-        ValueError: turns have temperatures of their own.
+        ValueError: the objective has no ratios that theory knows.
     """
 
     dimensions = CHANNELS
 
     def __init__(self, settings: TrainingSettings) -> None:
-        heats = settings.rollout.turn_temperatures
-        if heats:
+        objective = settings.update.objective
+        if objective not in _KNOWN_OBJECTIVES:
             raise ValueError(
-                f"turn_temperatures is {list(heats)}, expected none: the audit knows text of one temperature"
+                f"objective is {objective!r}, expected {' or '.join(map(repr, _KNOWN_OBJECTIVES))}: the "
+                "audit knows the gradient of clipped ratios"
             )
-        rollout = replace(settings.rollout, rollouts=_ROLLOUTS)
+        spending = settings.rollout.spending
+        spending = replace(spending, first_rollouts=min(spending.first_rollouts, _ROLLOUTS - 1))
+        rollout = replace(settings.rollout, rollouts=_ROLLOUTS, spending=spending)
         update = replace(settings.update, text_rate=1e-2, flow_rate=1e-2, updates_per_iteration=2)
         self.settings = replace(
             settings,
@@ -69,15 +74,16 @@ class EditR2Audit:
         self.facts = _facts(self.settings)
 
     def variants(self) -> Sequence[EditR2Audit]:
-        """The trainer with each sampler; CPS knows neither a level above 1 nor a bound of time."""
-        found = [self]
+        """The trainer with each sampler; CPS knows no level above 1, no bound of time and no last step."""
+        found, rollout = [self], self.settings.rollout
+        last = rollout.window_high + rollout.window
         for name in SAMPLERS:
-            if name == self.settings.rollout.sampler:
+            if name == rollout.sampler or (name == "cps" and last == rollout.turn.steps):
                 continue
-            rollout = replace(self.settings.rollout, sampler=name)
-            if name == "cps":
-                rollout = replace(rollout, sigma_t_max=None, noise_level=_CPS_LEVEL)
-            found.append(EditR2Audit(replace(self.settings, rollout=rollout)))
+            update = replace(self.settings.update, kl="gaussian")
+            known = {"sigma_t_max": None, "noise_level": _CPS_LEVEL} if name == "cps" else {}
+            stepping = replace(rollout, sampler=name, **known)
+            found.append(EditR2Audit(replace(self.settings, rollout=stepping, update=update)))
         return found
 
     def rollout(self, policy: KnownPolicy, seed: int, iteration: int) -> Turns:
@@ -97,17 +103,20 @@ class EditR2Audit:
             for name, value in native.items()
             if name not in _OF_SESSIONS
         }
+        heat = shaped.get("temperature")
         return Turns(
             reward=shaped["reward"],
             following=shaped["instruction_following"],
             source=shaped["source"],
-            latents=shaped["latents"],
-            times=shaped["times"],
-            flow_log_prob=shaped["flow_log_prob_mean"],
+            latents=shaped.get("latents"),
+            times=shaped.get("times"),
+            flow_log_prob=shaped.get("flow_log_prob_mean"),
             tokens=shaped["intent_ids"],
             mask=shaped["intent_mask"],
             previous=torch.full(shaped["reward"].shape, BOS),
             text_log_prob=shaped["text_log_prob"],
+            # Turns that were never played have 0, and no tokens.
+            heat=None if heat is None else heat.where(heat > 0, 1.0),
             native=native,
         )
 

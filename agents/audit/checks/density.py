@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from editenv.agents.audit.bench import Bench, flow_of, numbers, text_of
+from editenv.agents.audit.bench import Bench, flow_of, heats_of, numbers, text_of
 from editenv.agents.audit.closed import flow_density, text_log_prob
 from editenv.agents.audit.finding import Finding
 
@@ -32,7 +32,7 @@ def check_density(bench: Bench) -> list[Finding]:
             )
     if bench.facts.temperature is not None:
         tokens, mask, before = text_of(turns)
-        known = text_log_prob(bench.policy, bench.facts, tokens, before)
+        known = text_log_prob(bench.policy, heats_of(bench.facts, turns), tokens, before)
         stored = numbers(turns.text_log_prob) if turns.text_log_prob is not None else np.full(1, np.nan)
         error = np.abs(stored.reshape(known.shape) - known)[mask].max()
         found.append(Finding("density", "error of a token's log-prob", float(error), 0.0, _TOLERANCE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from editenv.agents.audit.bench import Bench, text_of
+from editenv.agents.audit.bench import Bench, heats_of, text_of
 from editenv.agents.audit.closed import flow_density, text_log_prob
 from editenv.agents.audit.finding import Finding
 from editenv.agents.audit.known import KnownPolicy
@@ -36,7 +36,8 @@ def _compared(bench: Bench, policy: KnownPolicy, where: str) -> list[Finding]:
         found.append(("flow", loss.flow_kl, float(expected)))
     if loss.text_kl is not None:
         tokens, mask, before = text_of(turns)
-        now, reference = (text_log_prob(p, bench.facts, tokens, before) for p in (policy, bench.policy))
+        heat = heats_of(bench.facts, turns)
+        now, reference = (text_log_prob(p, heat, tokens, before) for p in (policy, bench.policy))
         apart = (reference - now)[mask & trains[:, None]]
         found.append(("text", loss.text_kl, float((np.expm1(apart) - apart).mean())))
     return [

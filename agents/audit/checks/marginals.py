@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from editenv.agents.audit.bench import Bench, flow_of, text_of
-from editenv.agents.audit.closed import text_table
+from editenv.agents.audit.bench import Bench, flow_of, heats_of, text_of
+from editenv.agents.audit.closed import text_rows
 from editenv.agents.audit.finding import Finding
 from editenv.agents.audit.known import PULL, VOCABULARY
 from editenv.agents.audit.protocol import Auditable, NotOffered
@@ -68,11 +68,16 @@ def _moments(what: str, distance: Floats, std: float, note: str) -> list[Finding
 
 def _text(bench: Bench) -> Finding:
     """Chi-square of the words that follow each word, in standard deviations of its distribution."""
-    counts = np.zeros((VOCABULARY, VOCABULARY))
+    found: dict[float, Floats] = {}
     for turns in bench.rollouts:
-        tokens, mask, before = text_of(turns)
-        np.add.at(counts, (before[mask], tokens[mask]), 1)
-    expected = counts.sum(-1, keepdims=True) * np.exp(text_table(bench.policy, bench.facts))
+        (tokens, mask, before), heats = text_of(turns), heats_of(bench.facts, turns)
+        for heat in np.unique(heats):
+            here = mask & (heats == heat)[:, None]
+            pairs = found.setdefault(float(heat), np.zeros((VOCABULARY, VOCABULARY)))
+            np.add.at(pairs, (before[here], tokens[here]), 1)
+    counts, words = np.stack(list(found.values())), np.arange(VOCABULARY)
+    tables = np.stack([np.exp(text_rows(bench.policy, heat, words)) for heat in found])
+    expected = counts.sum(-1, keepdims=True) * tables
     used = expected > 5
     freedom = used.sum() - (used.any(-1)).sum()
     chi = ((counts - expected)[used] ** 2 / expected[used]).sum()

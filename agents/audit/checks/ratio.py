@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from editenv.agents.audit.bench import Bench, numbers, text_of
+from editenv.agents.audit.bench import Bench, heats_of, numbers, text_of
 from editenv.agents.audit.closed import flow_density, text_log_prob
 from editenv.agents.audit.finding import Finding
 from editenv.agents.audit.theory import Floats
@@ -52,7 +52,8 @@ def _after(bench: Bench) -> list[Finding]:
         found.append(_moved("flow", value, now - then))
     if judged.text_log_prob is not None and turns.text_log_prob is not None:
         tokens, mask, before = text_of(turns)
-        now, then = (text_log_prob(policy, bench.facts, tokens, before) for policy in (moved, bench.policy))
+        heat = heats_of(bench.facts, turns)
+        now, then = (text_log_prob(policy, heat, tokens, before) for policy in (moved, bench.policy))
         value = numbers(judged.text_log_prob - turns.text_log_prob).reshape(now.shape)
         found.append(_moved("text", value[mask], (now - then)[mask]))
     return found

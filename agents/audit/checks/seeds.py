@@ -33,8 +33,8 @@ def check_seeds(bench: Bench) -> list[Finding]:
     repeated = float(np.abs(_samples(first) - _samples(again)).max())
     return [
         Finding("seeds", "difference when the same seed is played again", repeated),
-        Finding("seeds", "share of turns that another seed repeats", _alike(drawn, others[0])),
-        Finding("seeds", "share of turns that another iteration repeats", _alike(drawn, others[1])),
+        Finding("seeds", "share of samples that another seed repeats", _alike(drawn, others[0])),
+        Finding("seeds", "share of samples that another iteration repeats", _alike(drawn, others[1])),
         Finding("seeds", "share of sessions unlike all others", alone, 1.0),
     ]
 
@@ -47,9 +47,12 @@ def _samples(turns: Turns) -> Floats:
 
 
 def _draws(bench: Bench, turns: Turns) -> Floats:
-    """The noise behind each turn's latents, whatever it was added to; without pictures the tokens."""
+    """The noise behind each turn's latents, whatever it was added to; without pictures a session's tokens.
+
+    Two turns may well say the same short thing, two sessions hardly.
+    """
     if turns.latents is None:
-        return _samples(turns).reshape(turns.reward.numel(), -1)
+        return _samples(turns).reshape(turns.reward.shape[0] * turns.reward.shape[1], -1)
     density = flow_density(bench.policy, bench.facts, turns)
     return (flow_of(turns)[0][:, 1:] - density.mean) / density.std[..., None]
 

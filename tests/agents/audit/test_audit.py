@@ -60,6 +60,30 @@ def test_variants_pass(tmp_path, words):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["algorithm=nft"],
+        ["algorithm=text_only", "algorithm.window=0"],
+        ["algorithm.first_rollouts=5", "algorithm.stop_failed=true"],
+    ],
+    ids=" ".join,
+)
+def test_what_can_be_trained_can_be_audited(tmp_path, words):
+    """Pictures without stochastic steps leave the text; a first stage may be larger than a group here."""
+    config = compose("train", words, out=str(tmp_path))
+    findings = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
+    assert all(f.passed for f in findings), table(findings)
+    without_window = training_settings(config).rollout.window == 0
+    assert [f.check for f in findings if f.skipped] == ["window"] * without_window
+
+
+def test_an_objective_without_ratios_is_refused_by_name(tmp_path):
+    config = compose("train", ["algorithm=rft"], out=str(tmp_path))
+    with pytest.raises(ValueError, match="objective is 'rft', expected 'policy' or 'nft'"):
+        EditR2Audit(training_settings(config))
+
+
+@pytest.mark.parametrize(
     ("check", "mutation"), MUTATIONS, ids=lambda value: getattr(value, "__name__", value)
 )
 def test_a_broken_trainer_fails(trainer, monkeypatch, check, mutation):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from editenv.agents.audit import run_audit, table
 from editenv.agents.audit.closed import text_log_prob
 from editenv.agents.audit.edit_r2 import EditR2Audit
 from editenv.agents.audit.known import BOS, KnownPolicy
 from editenv.agents.audit.model import CHANNELS, known_checkpoint
-from editenv.agents.audit.protocol import Facts
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2.exploration import heat_of, token_entropy, turn_heats
 from editenv.agents.edit_r2.metrics import nested
@@ -81,7 +81,7 @@ def test_log_probs_are_those_of_the_turns_own_temperature(rollouts, way):
             elsewhere += turn != column
             tokens, mask = (tensors[name][row, column].numpy() for name in ("intent_ids", "intent_mask"))
             before = np.concatenate([[BOS], tokens[:-1]])
-            known = text_log_prob(policy(), Facts((1.0, 0.0), temperature=HEATS[turn]), tokens, before)
+            known = text_log_prob(policy(), HEATS[turn], tokens, before)
             stored = tensors["text_log_prob"][row, column].numpy()
             np.testing.assert_allclose(stored[mask], known[mask], atol=2e-5)
     assert (elsewhere > 5) is (way in ("stop", "resample"))
@@ -169,7 +169,16 @@ def test_what_cannot_be_sampled_is_refused(changes, message):
         replace(ROLLOUT, **changes)
 
 
-def test_the_audit_says_that_it_knows_one_temperature(tmp_path):
-    rollout = RolloutSettings(turn_temperatures=(1.0, 2.0))
-    with pytest.raises(ValueError, match=r"turn_temperatures is \[1.0, 2.0\], expected none"):
-        EditR2Audit(TrainingSettings(tmp_path, rollout=rollout))
+@pytest.mark.parametrize("way", ["plain", "stop"])
+def test_the_audit_knows_each_turns_temperature(tmp_path, way):
+    """Words, densities, ratios and the gradient by theory; and one temperature for all is found out."""
+    rollout = replace(SETTINGS, spending=WAYS[way])
+    trainer = EditR2Audit(TrainingSettings(tmp_path, rollout=rollout))
+    checks = ["ratio", "density", "marginals", "gradient", "kl"]
+    findings = run_audit(trainer, checks)
+    assert len(findings) > 15 and all(f.passed and not f.skipped for f in findings), table(findings)
+    trainer.facts = replace(trainer.facts, temperature=0.5)
+    monotone = trainer.rollout
+    trainer.rollout = lambda *args: replace(monotone(*args), heat=None)
+    failed = {finding.check for finding in run_audit(trainer, checks) if not finding.passed}
+    assert failed == set(checks)
