@@ -219,7 +219,9 @@ class EditR2Trainer(GRPOTrainer):
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
             with computing(settings.precision):
-                loss, numbers = objective.loss(policies, piece, self.sampling, update, first and leading)
+                loss, numbers = objective.loss(policies, piece, self.sampling, update, first)
+                if first and leading:
+                    numbers |= objective.measure(policies, piece, self.sampling, update)
             return loss * self.turn_share, numbers
 
         with self.stopwatch.phase("update"):

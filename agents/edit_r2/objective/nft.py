@@ -7,6 +7,7 @@ from torch import Tensor
 
 from editenv.agents.edit_r2.exploration import heat_of
 from editenv.agents.edit_r2.objective.forward import noised_inputs
+from editenv.agents.edit_r2.objective.policy import check_rounding
 from editenv.agents.edit_r2.objective.protocol import Batch, Policies
 from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS, PictureError, image_error
@@ -16,6 +17,7 @@ from editenv.agents.edit_r2.update import (
     UpdateSettings,
     policy_loss,
     policy_trains,
+    ratio_errors,
     token_log_prob,
     trained_turns,
 )
@@ -67,7 +69,11 @@ def nft_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """`nft_error` of the pictures beside the intents' policy loss, on the turns that a policy gradient uses.
 
-    The policy that sampled is that of the rollout, which with `nft_decay` is a slow average of those before.
+    The policy that sampled is that of the rollout, which with `nft_decay` is a slow average of those before;
+    without, the intents' ratios have to be 1 before an iteration's first update.
+
+    Raises:
+        RuntimeError: training computes other log-probs than the rollout did.
     """
     turns = single_turns(sessions)
     batch, share = trained_turns(turns, policy_trains(turns, update))
@@ -89,7 +95,11 @@ def nft_loss(
         total, numbers = total + update.flow_weight * flow, {"flow_loss": float(flow.detach())}
     if output.logits is not None:
         text = token_log_prob(output.logits, batch, heat_of(batch, rollout))
-        loss = policy_loss(Judgement(text, None, None, None, None), None, batch, update)
+        judged = Judgement(text, None, None, None, None)
+        loss = policy_loss(judged, None, batch, update)
         total = total + loss.total
         numbers |= {name: float(value) for name, value in loss.parts.items()}
+        if first and not update.nft_decay:
+            numbers["text_ratio_error"] = ratio_errors(judged, batch)["text"]
+            check_rounding("text", numbers["text_ratio_error"])
     return total * share, numbers

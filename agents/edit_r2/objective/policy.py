@@ -46,8 +46,6 @@ def policy_gradient(
         errors = ratio_errors(now, batch)
         numbers |= {f"{space}_ratio_error": error for space, error in errors.items()}
         check_ratio(errors, update)
-        if then is None:
-            numbers |= _measured_kl(policies, sessions, rollout, update)
     return loss.total * share, numbers
 
 
@@ -76,11 +74,7 @@ def recompute(
         now = judge(model, batch, rollout, update)
         for space, error in ratio_errors(now, batch).items():
             largest[space] = max(largest.get(space, 0.0), error)
-            if not error <= _REPLACEABLE:
-                raise RuntimeError(
-                    f"the {space} ratio between rollout and training differs from 1 by {error:.2e}, expected "
-                    f"at most {_REPLACEABLE:.0e}: they do not compute the same thing"
-                )
+            check_rounding(space, error)
         where = trains.reshape(sessions["keep"].shape)
         for name in ("text_log_prob", "flow_log_prob_mean", "flow_mean"):
             value = getattr(now, name)
@@ -89,11 +83,26 @@ def recompute(
     return {f"{space}_rollout_error": error for space, error in largest.items()}
 
 
+def check_rounding(space: str, error: float) -> None:
+    """Stops a run whose ratio before an update is off 1 by more than rounding.
+
+    Raises:
+        RuntimeError: names the space and the error.
+    """
+    if not error <= _REPLACEABLE:
+        raise RuntimeError(
+            f"the {space} ratio between rollout and training differs from 1 by {error:.2e}, expected at most "
+            f"{_REPLACEABLE:.0e}: they do not compute the same thing"
+        )
+
+
 @torch.no_grad()
-def _measured_kl(
+def measured_kl(
     policies: Policies, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings
 ) -> dict[str, float]:
     """Distances to the reference on a few sessions, for the log, where the loss does not hold them."""
+    if update.text_kl or update.flow_kl or not (update.text_weight or rollout.window):
+        return {}
     few = single_turns({name: value[:_MEASURED_SESSIONS] for name, value in sessions.items()})
     now = judge(policies.plain, few, rollout, update)
     with policies.reference() as reference:

@@ -33,7 +33,11 @@ Prepare = Callable[[Forward, Batch, RolloutSettings, UpdateSettings], Batch]
 """(policy, sessions [S, K, ...]) -> further tensors [S, K, ...], worked out once after a rollout."""
 
 Loss = Callable[[Policies, Batch, RolloutSettings, UpdateSettings, bool], tuple[Tensor, dict[str, float]]]
-"""(policies, sessions of a minibatch, ..., is it the iteration's first) -> loss and numbers for the log."""
+"""(policies, a minibatch's sessions or some, ..., is it an iteration's first) -> loss, numbers for the log."""
+
+
+Measure = Callable[[Policies, Batch, RolloutSettings, UpdateSettings], dict[str, float]]
+"""(policies, sessions before the iteration's first update, ...) -> numbers for the log alone."""
 
 
 Trains = Callable[[Batch, UpdateSettings], Tensor]
@@ -49,6 +53,7 @@ class Objective:
         loss: see Loss.
         trains: see Trains.
         behaviours: who may have played, names in BEHAVIOURS.
+        measure: see Measure.
         window: whether pictures have to have stochastic steps.
     """
 
@@ -56,11 +61,19 @@ class Objective:
     loss: Loss
     trains: Trains
     behaviours: tuple[str, ...]
+    measure: Measure
     window: bool = False
 
 
 def nothing_more(model: Forward, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings) -> Batch:
     """For objectives that learn from a rollout as it is."""
+    return {}
+
+
+def nothing_measured(
+    policies: Policies, sessions: Batch, rollout: RolloutSettings, update: UpdateSettings
+) -> dict[str, float]:
+    """For objectives without a distance to a reference."""
     return {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from editenv.agents.edit_r2 import trainer as training
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared, together
 from editenv.agents.edit_r2.objective import Policies
 from editenv.agents.edit_r2.objective.policy import policy_gradient
@@ -117,6 +118,24 @@ def test_a_trainer_with_little_memory_makes_the_same_first_step(tmp_path, change
     assert whole.keys() == small.keys()
     for name, value in whole.items():
         torch.testing.assert_close(small[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("row", [0, 5])
+@pytest.mark.parametrize("objective", ["policy", "nft"])
+def test_a_wrong_ratio_in_any_chunk_stops_the_run(tmp_path, monkeypatch, objective, row):
+    """Fails where the first of six chunks alone is looked at."""
+
+    def stale(*args, **kwargs):
+        found = collect(*args, **kwargs)
+        found.tensors["text_log_prob"][row] += 0.03 * found.tensors["intent_mask"][row]
+        return found
+
+    monkeypatch.setattr(training, "collect", stale)
+    settings = tiny_settings(
+        tmp_path, updates_per_iteration=1, chunk_sessions=1, filter="none", objective=objective
+    )
+    with pytest.raises(RuntimeError, match="the text ratio [a-z ]*differs from 1"):
+        EditR2Trainer(tiny_checkpoint(), brightness_envs(6), settings).train()
 
 
 def test_a_chunk_has_to_hold_something():

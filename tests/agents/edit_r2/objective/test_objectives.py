@@ -165,6 +165,8 @@ def test_training_moves_both_experts(tmp_path, objective):
     (log,) = nested(trainer.state.log_history, 2)
     assert log["flow_loss"] > 0 and "flow_clip_fraction" not in log
     assert ("text_clip_fraction" in log) is (objective == "nft")
+    if objective == "nft":
+        assert log["text_ratio_error"] < 1e-4 and 0 <= log["text_kl"] < 1e-9
     assert ("accepted_share" in log) is (objective == "rft")
 
 
