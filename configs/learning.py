@@ -56,6 +56,7 @@ class AlgorithmConfig:
         lora_rank: of the adapters; 0 trains all weights.
         lora_alpha: adapters are scaled by alpha / rank.
         shared_noise: whether a spec's rollouts start from one noise.
+        fallbacks_train: whether tokens train of intents that fell back to the user's words.
         intent_from_turn: first turn, from 1, at which an intent is written.
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through what precedes intent and picture too.
@@ -116,6 +117,7 @@ class AlgorithmConfig:
     lora_rank: int
     lora_alpha: float
     shared_noise: bool
+    fallbacks_train: bool
     intent_from_turn: int
     max_intent_tokens: int
     context_gradient: bool

@@ -69,6 +69,7 @@ class RolloutSettings:
         temperature_end: of the last iteration, on a straight line from the turn's; None keeps that one.
         turn_temperatures: of each turn of a session, the last one of all further turns, in place of the
             turn's; empty for the same in all.
+        fallbacks_train: whether tokens train of intents that fell back to the user's words; published: True.
         spending: where turns go that failed sessions would waste.
 
     Raises:
@@ -91,6 +92,7 @@ class RolloutSettings:
     curriculum: Stages = ()
     temperature_end: float | None = None
     turn_temperatures: Sequence[float] = ()
+    fallbacks_train: bool = True
     spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
@@ -139,7 +141,7 @@ def sampled_turn(
             text, fallen = _unwritten(_prompt(checkpoint, observations))
         else:
             text, intents, fallen = _intents(
-                checkpoint, observations, settings.turn, names, column, writes, reading, heats
+                checkpoint, observations, settings, names, column, writes, reading, heats
             )
         if heats is not None:
             text["temperature"] = heats
@@ -204,7 +206,7 @@ def _picture(
 def _intents(
     checkpoint: Checkpoint,
     observations: Observations,
-    settings: TurnSettings,
+    settings: RolloutSettings,
     names: Sequence[tuple[int, ...]],
     column: int,
     writes: Sequence[bool],
@@ -215,13 +217,16 @@ def _intents(
     if not any(writes):
         text, none = _unwritten(text)
         return text, list(observations["instruction"]), none
-    numbers = uniforms([(*name, column, _TEXT) for name in names], settings.intent_tokens)
-    written = write_intents(checkpoint, transcripts, settings, numbers, reading.before_intent(), heats)
+    numbers = uniforms([(*name, column, _TEXT) for name in names], settings.turn.intent_tokens)
+    written = write_intents(checkpoint, transcripts, settings.turn, numbers, reading.before_intent(), heats)
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
-    if all(writes):
+    trains = [
+        own and (settings.fallbacks_train or not fell) for own, fell in zip(writes, fallen, strict=True)
+    ]
+    if all(trains):
         return text, intents, list(fallen)
-    there = torch.tensor(writes, device=written.mask.device)[:, None]
+    there = torch.tensor(trains, device=written.mask.device)[:, None]
     text |= {"intent_mask": written.mask & there, "text_log_prob": written.log_prob * there}
     said = observations["instruction"]
     intents = [intent if own else word for intent, own, word in zip(intents, writes, said, strict=True)]

@@ -131,6 +131,23 @@ def test_intents_that_never_stop_fall_back_to_the_users_words(checkpoint, played
     assert played.fallbacks >= float(fell.double().mean())
 
 
+def test_tokens_that_nobody_used_train_or_not_as_is_chosen(checkpoint):
+    """Everything else stays as it was, the pictures of those turns too."""
+    settings = replace(ROLLOUT, turn=replace(ROLLOUT.turn, max_intent_tokens=40))
+    played, chosen = (
+        played_of(checkpoint, replace(settings, fallbacks_train=which)) for which in (True, False)
+    )
+    stop, mask = checkpoint.tokenizer.eos_token_id, played.tensors["intent_mask"]
+    ended = ((played.tensors["intent_ids"] == stop) & mask).any(-1)
+    assert mask.any(-1).all() and 0 < int(ended.sum()) < ended.numel()
+    trains = chosen.tensors["intent_mask"].any(-1)
+    assert int((~trains).sum()) == round(18 * chosen.fallbacks) and not trains[~ended].any()
+    assert (chosen.tensors["text_log_prob"][~ended] == 0).all()
+    assert torch.equal(chosen.tensors["intent_mask"][trains], mask[trains])
+    assert chosen.fallbacks == played.fallbacks
+    assert torch.equal(chosen.tensors["image"], played.tensors["image"])
+
+
 def test_before_intent_from_turn_the_users_words_serve_and_no_token_trains(checkpoint):
     late = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
     played = played_of(checkpoint, late)
