@@ -20,9 +20,10 @@ def check_parts(overrides: Sequence[str]) -> None:
     """Refuses settings of a part that has not been chosen, which Hydra answers with an assertion.
 
     Raises:
-        ValueError: the message says what chooses the part.
+        ValueError: a part is not chosen, or a group is null; the message says what can be chosen.
     """
     written = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    _check_not_null(written)
     chosen = [key for key, _ in written]
     for key, value in written:
         *above, name = key.split(".")
@@ -35,6 +36,15 @@ def check_parts(overrides: Sequence[str]) -> None:
                 f"{key} is set, but {place} is not chosen; expected {_PARTS[part]}@{place}=NAME beside it, "
                 f"one of {', '.join(options(_PARTS[part]))}"
             )
+
+
+def _check_not_null(written: Sequence[tuple[str, str]]) -> None:
+    """Refuses null where a file of a group is chosen, which Hydra answers by a Python type."""
+    for key, value in written:
+        group, _, place = key.partition("@")
+        if value == "null" and group in (*GROUPS, "experiment"):
+            none = ", or nothing: leave it out for none" if group == "experiment" or place in _PARTS else ""
+            raise ValueError(f"{key} is null, expected one of {', '.join(options(group))}{none}")
 
 
 def check_known(settings: Any, prefix: str = "") -> None:
@@ -68,6 +78,11 @@ def explain_hydra(error: Exception, command: str) -> str:
         return _no_setting(key[1], command)
     if chosen := re.search(r"Could not find '(\w+)/([^']+)'", text):
         return unknown(chosen[1], chosen[2], options(chosen[1]))
+    if empty := re.search(r"(?i)missing mandatory value: .*full_key: ([\w.]+)", text, re.DOTALL):
+        return f"{empty[1]} has no value, expected {empty[1]}=VALUE: there is none that would suit everybody"
+    if kind := re.match(r"Error merging override ([^=]+)=(.*)", text, re.DOTALL):
+        if expected := next((said for sign, said in _KINDS.items() if sign in str(error.__cause__)), None):
+            return f"{kind[1]} is {kind[2]!r}, expected {expected}"
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     if plain := re.match(
         r"Error merging override ([\w.]+)=(.*): Invalid type assigned: str is not .* (\w+)\.", text + cause
@@ -76,6 +91,20 @@ def explain_hydra(error: Exception, command: str) -> str:
         if group:
             return _part_by_name(group, plain[1], plain[2])
     return re.sub(r"\w+_schema\b", "", text.partition("Config search path")[0] + cause)
+
+
+_KINDS = {
+    "converted to Integer": "a whole number",
+    "converted to Float": "a number",
+    "not a valid bool": "true or false",
+    "is not a ListConfig": "a list, such as [a,b]",
+    "type hint 'int'": "whole numbers",
+    "type hint 'float'": "numbers",
+    "to string": "one name or text",
+    "to Dict": "settings by name, such as {a: 1}",
+    "is not Optional": "a value",
+}
+"""What OmegaConf says of a value, by what of it names the kind, and what that kind is to whoever types it."""
 
 
 def _part_by_name(group: str, key: str, value: str) -> str:

@@ -32,10 +32,14 @@ _BENCHES = {
 }
 """What `bench` measures: a module, its function of settings, and what prints the figures."""
 _SWEEP = ("-m", "--multirun")
-# Everything goes to `out`, Hydra's own notes to out/.hydra, and there is no log file.
+_FLAGS = (*_SWEEP, "-c", "--cfg", "-p", "--package", "-i", "--info", "--resolve", "--hydra-help", "--version")
+"""What Hydra takes beside KEY=VALUE; the word after one is its value."""
+# Everything goes to `out`, and there is no log file. Hydra would write its notes over those of an earlier run
+# before the settings are known to be right, so `_note` writes them.
 _QUIET_HYDRA = (
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
+    "hydra.output_subdir=null",
     "hydra.run.dir=${out}",
     "hydra.sweep.dir=${out}",
     "hydra.sweep.subdir=${hydra.job.override_dirname}",
@@ -101,6 +105,7 @@ def _with_first_named(command: Command, words: list[str]) -> list[str]:
 def _run_hydra(command: Command, words: list[str]) -> None:
     """Composes the settings, once or for every job of a sweep, and calls the command."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
     from editenv.configs.compose import PACKAGE
     from editenv.configs.mistakes import check_parts
@@ -114,22 +119,56 @@ def _run_hydra(command: Command, words: list[str]) -> None:
         except Exception as error:
             # Raised again below: Hydra would print lines of its own. The other jobs of a sweep still run.
             failures.append(error)
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
     register()
     # Hydra's parser wants all overrides in one stretch.
     overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
     check_parts(overrides)
     others = [word for word in words if word not in overrides]
+    _check_flags(others)
     sweep = any(word in _SWEEP for word in others)
     fixed = [override for override in overrides if not (sweep and re.search(r"[,(]", override))]
     if not any(override.startswith("out=") for override in overrides):
         overrides.append(f"out={default_out(command.name, fixed)}")
+    _check_out(next(word for word in overrides if word.startswith("out=")).partition("=")[2])
     names = ",".join(["out", *(override.partition("=")[0].lstrip("+~") for override in fixed)])
     quiet = [*_QUIET_HYDRA, f"hydra.job.config.override_dirname.exclude_keys=[{names}]"]
     with _as_hydra_wants(["editenv", *quiet, *overrides, *others]):
         hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command.name)(job)()
     if failures:
         raise failures[0]
+
+
+def _check_flags(words: list[str]) -> None:
+    """Refuses --KEY=VALUE and what else starts with a dash and Hydra would answer with its usage."""
+    for word in words:
+        if word.startswith("-") and word.partition("=")[0] not in _FLAGS:
+            hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
+            raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {', '.join(_FLAGS)}")
+
+
+def _check_out(out: str) -> None:
+    """Refuses a folder that is none."""
+    place = Path(out.strip("'\""))
+    if not out.strip("'\"") or place.is_file() or any(parent.is_file() for parent in place.parents):
+        raise ValueError(f"out is {out!r}, expected a folder for all that is written, which may be new")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Takes back the folder that Hydra makes for a command that was then refused."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _note(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Writes what was set and what was typed, as Hydra does, into folder/.hydra."""
+    from omegaconf import OmegaConf
+
+    notes = folder / ".hydra"
+    notes.mkdir(exist_ok=True)
+    OmegaConf.save(config, notes / "config.yaml")
+    OmegaConf.save(list(overrides), notes / "overrides.yaml")
 
 
 def _run_job(command: Command, config: DictConfig) -> None:
@@ -146,6 +185,7 @@ def _run_job(command: Command, config: DictConfig) -> None:
     if run.mode == RunMode.MULTIRUN:
         print(f"== {command.name} {run.job.override_dirname} -> {settings.out}", flush=True)
     _function(command)(settings)
+    _note(folder, config, run.overrides.task)
 
 
 def _function(command: Command) -> Callable[[Any], Any]:

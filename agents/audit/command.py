@@ -18,6 +18,7 @@ from editenv.agents.audit.protocol import Auditable
 from editenv.agents.audit.run import run_audit
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
+from editenv.configs.mistakes import check_known, check_parts
 from editenv.configs.schema import AuditConfig
 
 
@@ -37,7 +38,9 @@ def audit(words: Sequence[str]) -> int:
     wrong = [word for word in overrides if "=" not in word]
     if wrong:
         raise ValueError(f"audit got {wrong[0]!r}, expected `editenv audit [--json] [KEY=VALUE ...]`")
+    check_parts(overrides)
     config = compose("audit", overrides)
+    check_known(config)
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -6,19 +6,21 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from editenv.agents.bench import bench_rollout
 from editenv.agents.stopped import RunStopped
 from editenv.bench import bench_env
 from editenv.cli import default_out, main
 from editenv.configs.compose import compose
+from editenv.configs.mistakes import options
 from editenv.configs.schema import COMMANDS, TrainConfig, setting_names
 from editenv.manual import commands
 
@@ -88,6 +90,32 @@ def test_settings_in_the_help_exist(name):
 
 
 @pytest.mark.parametrize("name", commands())
+def test_the_help_names_every_choice_of_a_group(name):
+    """Fails where a choice is added or taken away and the help does not hear of it."""
+    groups = ("experiment", "algorithm", "user", "scorer", "intent_form", "recipe")
+    for key, values, _ in commands()[name].settings:
+        if key in groups:
+            # Nothing learns where nobody judges.
+            missing = {"none"} if (name, key) == ("train", "scorer") else set()
+            assert {*values.split(", "), *missing} == set(options(key)), (name, key)
+
+
+def test_every_default_that_the_help_names_is_the_settings():
+    """Fails where a default changes and the help goes on with the old one."""
+    for name in set(commands()) & set(COMMANDS):
+        config = OmegaConf.create(
+            asdict(compose(name, ["recipe=base"] if name == "pretrain" else [], out="x"))
+        )
+        for names, values, _ in commands()[name].settings:
+            keys, said = names.split(", "), values.split(", ")
+            prefix = keys[0].partition(".")[0]
+            for key, value in zip(keys, said, strict=False):
+                default = OmegaConf.select(config, prefix + key if key.startswith(".") else key)
+                if len(keys) == len(said) and isinstance(default, int | float):
+                    assert float(value) == default, (name, key)
+
+
+@pytest.mark.parametrize("name", commands())
 def test_every_command_calls_a_function_that_is_there(name):
     module, _, function = commands()[name].target.partition(":")
     assert callable(getattr(import_module(module), function))
@@ -147,7 +175,20 @@ def test_the_same_words_give_the_same_folder(calls):
         (["demo", "train.algorithm=nft"], ["train.algorithm is 'nft'", "algorithm@train.algorithm=nft"]),
         (["train", "scorer@eval_scorer=imperfect", "eval_scorer.setings=1"], ["'eval_scorer.settings'"]),
         (["train", "+recrd_every=3"], ["setting 'recrd_every' is not known, did you mean 'record_every'?"]),
-        (["train", "specs=many"], ["specs=many", "'many'", "Integer"]),
+        (["train", "specs=many"], ["specs is 'many', expected a whole number"]),
+        (["train", "report_to=wandb"], ["report_to is 'wandb', expected a list"]),
+        (["train", "algorithm.curriculum=[[0,x]]"], ["algorithm.curriculum is '[[0,x]]'", "whole numbers"]),
+        (["train", "algorithm.stop_failed=maybe"], ["algorithm.stop_failed is 'maybe', expected true or"]),
+        (["train", "model=null"], ["model is 'null', expected a value"]),
+        (["train", "user=null"], ["user is null, expected one of chatty", "replay"]),
+        (["train", "experiment=null"], ["experiment is null, expected one of", "demo", "leave it out"]),
+        (["train", "user=llm"], ["user.settings.endpoint.model has no value"]),
+        (["train", "--iterations=3"], ["'--iterations=3' is not known, did you mean 'iterations=3'?"]),
+        (["train", "--resume"], ["'--resume' is not known", "KEY=VALUE", "-m"]),
+        (["train", "out="], ["out is '', expected a folder"]),
+        (["train", "out=file/run"], ["out is 'file/run', expected a folder"]),
+        (["audit", "algorithm=null"], ["algorithm is null", "edit_r2"]),
+        (["audit", "+sed=1"], ["setting 'sed' is not known, did you mean 'seed'?"]),
         (["pretrain"], ["'recipe'", "practice"]),
         (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
         (["evaluate", "policy=orcle"], ["policy 'orcle'", "'oracle'"]),
@@ -161,9 +202,24 @@ def test_the_same_words_give_the_same_folder(calls):
 )
 def test_mistakes_are_named_in_one_line(words, parts, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
+    Path("file").write_text("kept")
     error = error_of(capsys, *words)
-    assert error.startswith("editenv: ") and all(part in error for part in parts)
+    assert error.startswith("editenv: ") and all(part in error for part in parts), error
     assert "_schema" not in error
+    assert [path.name for path in tmp_path.rglob("*") if path.name != "runs"] == ["file"]
+
+
+def test_a_refused_command_leaves_an_earlier_run_as_it_was(calls, monkeypatch, capsys):
+    """Fails where what was typed last stands in a run's folder, though it was refused."""
+    assert main(["train", "seed=1", "out=run"]) == 0
+
+    def refuses(config):
+        raise ValueError("seed is 2, expected 1")
+
+    monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=refuses))
+    assert error_of(capsys, "train", "seed=2", "out=run") == "editenv: seed is 2, expected 1\n"
+    assert Path("run/.hydra/overrides.yaml").read_text() == "- seed=1\n- out=run\n"
+    assert "seed: 1\n" in Path("run/.hydra/config.yaml").read_text()
 
 
 def test_a_traceback_on_demand(monkeypatch, tmp_path):
