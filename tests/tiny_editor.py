@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,13 @@ def train_for_brightness(config: TrainConfig) -> TrainResult:
 
     with patch.object(training, "make_vector_env", make), patch.object(watch, "make_vector_env", make):
         return training.train(config)
+
+
+def logs_of(out: Path) -> list[dict[str, Any]]:
+    """A run's logs without what is measured in seconds and bytes."""
+    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
+    measured = ("seconds/", "peak_memory", "step_time")
+    return [{name: value for name, value in log.items() if not name.startswith(measured)} for log in logs]
 
 
 class DarknessScorer(BrightnessScorer):

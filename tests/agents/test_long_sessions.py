@@ -15,21 +15,14 @@ from gymnasium.vector import AutoresetMode
 from rich.console import Console
 
 from editenv.agents import train as training
-from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.checkpoint import load_checkpoint
 from editenv.agents.evaluate import evaluate
 from editenv.agents.report.table import turn_table
 from editenv.configs.compose import compose
 from editenv.sims.replay import ReplayUser
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.world import StudioWorld
-from tests.tiny_editor import BrightnessScorer, tiny_checkpoint, tiny_config
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
+from tests.tiny_editor import BrightnessScorer, tiny_config
 
 
 def bright(num_envs: int, suite: str = "mixed", **_: object) -> MICEEditVectorEnv:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import warnings
 from pathlib import Path
 
@@ -12,23 +11,14 @@ import pytest
 from editenv.agents import train as training
 from editenv.agents import watch
 from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
-from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.stopped import RunStopped
 from editenv.agents.watching.best import read_best
 from editenv.agents.watching.heldout import read_evaluations
 from editenv.agents.watching.record import recorded_iterations
-from tests.tiny_editor import DarknessScorer, tiny_checkpoint, tiny_config, train_judged_apart
+from tests.tiny_editor import DarknessScorer, logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 3
 WATCHED = {"eval_every": 1, "eval_sessions": 3, "record_every": 1, "image_every": 1}
-MEASURED = ("seconds/", "peak_memory", "step_time")
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
 
 
 def config_of(out: Path, start: Path, **changes):
@@ -48,11 +38,6 @@ def unbroken(tmp_path_factory, start) -> Path:
     out = tmp_path_factory.mktemp("unbroken")
     run(config_of(out, start))
     return out
-
-
-def logs_of(out: Path) -> list[dict]:
-    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
 
 
 def same_weights(one: Path, other: Path) -> bool:

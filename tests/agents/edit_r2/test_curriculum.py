@@ -12,7 +12,6 @@ from gymnasium.vector import AutoresetMode
 from editenv.agents.edit_r2.curriculum import check_curriculum, check_stages, turns_at
 from editenv.agents.edit_r2.rollout import Rollout, collect
 from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.sims.replay import ReplayUser
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.world import StudioWorld
@@ -94,13 +93,6 @@ def test_processes_that_share_the_rows_cut_them_alike() -> None:
     parts = [played(2, rows, curriculum=GROWING, window_high=0) for rows in (slice(0, 3), slice(3, 6))]
     for name in ("reward", "names"):
         assert torch.allclose(every.tensors[name], torch.cat([part.tensors[name] for part in parts]))
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
 
 
 def test_a_resumed_run_stands_where_the_curriculum_stands(start: Path, tmp_path: Path) -> None:

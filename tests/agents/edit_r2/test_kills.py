@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
-from tests.tiny_editor import tiny_config, train_judged_apart
+from tests.killable import LIMIT, begin, finish
+from tests.tiny_editor import logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 4
-LIMIT = 600.0
-MEASURED = ("seconds/", "peak_memory", "step_time")
 SPENDING = {
     "branching": {"filter": "resample", "first_rollouts": 2, "temperature_end": 0.5},
     "averaging": {"objective": "nft", "window": 0, "nft_decay": 0.9, "nft_decay_rise": 0.3},
@@ -27,26 +26,13 @@ def config_of(out: Path, start: Path, spending: str):
     return tiny_config(out, start, iterations=ITERATIONS, **watched, **SPENDING[spending])
 
 
-def begin(processes, config):
-    process = processes.Process(target=train_judged_apart, args=(config,))
-    process.start()
-    return process
-
-
-def finish(processes, config) -> None:
-    process = begin(processes, config)
-    process.join(LIMIT)
-    process.kill()
-    assert process.exitcode == 0
-
-
 def being_written(out: Path) -> list[Path]:
     return [folder for folder in out.glob("checkpoint-*") if not (folder / COMPLETE).exists()]
 
 
-def killed(processes, config, whole: int, writing: bool, seconds: float) -> bool:
+def killed(config, whole: int, writing: bool, seconds: float) -> bool:
     """Kills a run `seconds` after so many checkpoints are whole, and, with `writing`, one more is begun."""
-    out, process = Path(config.out), begin(processes, config)
+    out, process = Path(config.out), begin(train_judged_apart, config)
     deadline = time.monotonic() + LIMIT
     while process.is_alive() and time.monotonic() < deadline:
         if len(whole_checkpoints(out)) >= whole and (not writing or being_written(out)):
@@ -66,24 +52,23 @@ def all_of(out: Path) -> dict[str, object]:
         name = path.relative_to(out).as_posix()
         if path.is_file() and not name.startswith("checkpoint-") and path.name not in ("summary.json", FIRST):
             found[name] = path.read_bytes()
-    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
-    found["logs.jsonl"] = [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+    found["logs.jsonl"] = logs_of(out)
     del found["curves.png"]
     return found
 
 
 @pytest.mark.parametrize("spending", SPENDING)
-def test_killed_again_and_again_it_leaves_what_an_unbroken_run_leaves(processes, start, tmp_path, spending):
+def test_killed_again_and_again_it_leaves_what_an_unbroken_run_leaves(start, tmp_path, spending):
     """Logs, evaluations, records, filmstrips, weights and best weights, while the first save, a later one or
     anything else is going on."""
     moments = random.Random(spending)
     kills = [(0, True, 0.0), (1, True, moments.uniform(0, 0.02)), (1, False, moments.uniform(0, 0.5))]
     print("kills (whole checkpoints, while writing, seconds after):", kills)
     config = config_of(tmp_path / "killed", start, spending)
-    lived = [killed(processes, config, *kill) for kill in kills]
+    lived = [killed(config, *kill) for kill in kills]
     assert lived[0] and sum(lived) >= 2, f"killed too late to show anything: {lived}"
-    finish(processes, config)
-    finish(processes, config_of(tmp_path / "unbroken", start, spending))
+    finish(train_judged_apart, config)
+    finish(train_judged_apart, config_of(tmp_path / "unbroken", start, spending))
     found, expected = all_of(tmp_path / "killed"), all_of(tmp_path / "unbroken")
     assert found.keys() == expected.keys() and f"records/iteration_{ITERATIONS - 1:05d}.png" in found
     assert [name for name in found if found[name] != expected[name]] == []

@@ -18,22 +18,20 @@ from editenv.agents.edit_r2.resume import (
     newest_checkpoint,
     whole_checkpoints,
 )
-from tests.tiny_editor import tiny_config, tiny_trainer, train_for_brightness
+from tests.killable import LIMIT, begin, finish
+from tests.tiny_editor import logs_of, tiny_config, tiny_trainer, train_for_brightness
 
 ITERATIONS = 4
-LIMIT = 600.0
-"""Seconds a process may take: many, as it may have to share its core; it is there to end a hung test."""
 SCHEDULE = {0: "constant", 2: "cosine"}
 """Of the learning rates, by LoRA rank: each way to resume is tried with one of them."""
-MEASURED = ("seconds/", "peak_memory", "step_time")
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, processes, start) -> dict[int, Path]:
+def unbroken(tmp_path_factory, start) -> dict[int, Path]:
     """Runs that nobody killed, by LoRA rank."""
     runs = {rank: tmp_path_factory.mktemp(f"unbroken{rank}") for rank in SCHEDULE}
     for rank, out in runs.items():
-        run(processes, config_of(out, start, rank))
+        finish(train_for_brightness, config_of(out, start, rank))
     return runs
 
 
@@ -49,19 +47,6 @@ def config_of(out: Path, start: Path, rank: int):
     )
 
 
-def begin(processes, config):
-    process = processes.Process(target=train_for_brightness, args=(config,))
-    process.start()
-    return process
-
-
-def run(processes, config) -> None:
-    process = begin(processes, config)
-    process.join(LIMIT)
-    process.kill()
-    assert process.exitcode == 0
-
-
 def what_was_learnt(out: Path) -> tuple[dict[str, bytes], list[dict]]:
     """Weights after the last iteration and the best ones, and logs with what is known of the best ones."""
     folders = ("model", "best")
@@ -70,8 +55,7 @@ def what_was_learnt(out: Path) -> tuple[dict[str, bytes], list[dict]]:
         for folder in folders
         for name, value in load_file(out / folder / "model.safetensors").items()
     }
-    logs = [json.loads(line) for line in (out / "logs.jsonl").read_text().splitlines()]
-    logs = [{k: v for k, v in log.items() if not k.startswith(MEASURED)} for log in logs]
+    logs = logs_of(out)
     for log in logs:
         # It is among the looks; a run that was meant to be shorter has it in its last log then.
         log.pop("last_held_out", None)
@@ -80,11 +64,9 @@ def what_was_learnt(out: Path) -> tuple[dict[str, bytes], list[dict]]:
 
 
 @pytest.mark.parametrize(("rank", "saved", "seconds"), [(0, 1, 0.0), (0, 2, 0.05), (2, 1, 0.1)])
-def test_a_killed_run_started_again_equals_an_unbroken_one(
-    processes, unbroken, start, tmp_path, rank, saved, seconds
-):
+def test_a_killed_run_started_again_equals_an_unbroken_one(unbroken, start, tmp_path, rank, saved, seconds):
     config = config_of(tmp_path, start, rank)
-    process = begin(processes, config)
+    process = begin(train_for_brightness, config)
     deadline = time.monotonic() + LIMIT
     while len(whole_checkpoints(tmp_path)) < saved and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -92,7 +74,7 @@ def test_a_killed_run_started_again_equals_an_unbroken_one(
     process.kill()
     process.join()
     assert not (tmp_path / "model").exists(), "killed too late to show anything"
-    run(processes, config)
+    finish(train_for_brightness, config)
     weights, logs = what_was_learnt(tmp_path)
     expected_weights, expected_logs = what_was_learnt(unbroken[rank])
     assert logs == expected_logs
@@ -113,14 +95,14 @@ def test_the_unbroken_run_learnt_something_in_every_iteration(unbroken, start):
     assert [look["iteration"] for look in looks] == list(range(ITERATIONS + 1)), "the last update's too"
 
 
-def test_a_half_written_newest_checkpoint_is_passed_over(processes, unbroken, start, tmp_path):
+def test_a_half_written_newest_checkpoint_is_passed_over(unbroken, start, tmp_path):
     shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "model")
     newest = newest_checkpoint(tmp_path)
     (newest / COMPLETE).unlink()
     for file in newest.iterdir():
         file.write_bytes(file.read_bytes()[:100])
-    run(processes, config_of(tmp_path, start, 0))
+    finish(train_for_brightness, config_of(tmp_path, start, 0))
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
@@ -131,9 +113,9 @@ def test_a_finished_run_only_returns(unbroken, start, tmp_path):
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
-def test_a_run_goes_on_for_longer_than_was_asked_at_first(processes, unbroken, start, tmp_path):
-    run(processes, replace(config_of(tmp_path, start, 0), iterations=2))
-    run(processes, config_of(tmp_path, start, 0))
+def test_a_run_goes_on_for_longer_than_was_asked_at_first(unbroken, start, tmp_path):
+    finish(train_for_brightness, replace(config_of(tmp_path, start, 0), iterations=2))
+    finish(train_for_brightness, config_of(tmp_path, start, 0))
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
@@ -191,11 +173,11 @@ def test_the_mark_goes_first_when_a_checkpoint_is_removed(tmp_path, monkeypatch)
     assert not (tmp_path / "checkpoint-1" / COMPLETE).exists()
 
 
-def killed_at_random(processes, config, moments: random.Random, longest: float) -> int:
+def killed_at_random(config, moments: random.Random, longest: float) -> int:
     """Starts the run up to four times and kills it within `longest` seconds; how often it still lived."""
     kills = 0
     for _ in range(4):
-        process = begin(processes, config)
+        process = begin(train_for_brightness, config)
         process.join(moments.uniform(0.0, longest))
         kills += process.is_alive()
         process.kill()
@@ -203,18 +185,16 @@ def killed_at_random(processes, config, moments: random.Random, longest: float) 
     return kills
 
 
-def test_a_run_killed_again_and_again_at_random_moments_equals_an_unbroken_one(
-    processes, unbroken, start, tmp_path
-):
+def test_a_run_killed_again_and_again_at_random_moments_equals_an_unbroken_one(unbroken, start, tmp_path):
     """Kills fall anywhere from first import to last save, and earlier where the machine became faster."""
     moments, began = random.Random(0), time.monotonic()
-    run(processes, config_of(tmp_path / "timed", start, 0))
+    finish(train_for_brightness, config_of(tmp_path / "timed", start, 0))
     length = time.monotonic() - began
     for attempt in range(5):
         config = config_of(tmp_path / str(attempt), start, 0)
-        if killed_at_random(processes, config, moments, 0.6 * length / 2**attempt) >= 2:
+        if killed_at_random(config, moments, 0.6 * length / 2**attempt) >= 2:
             break
     else:
         pytest.fail("the run was over before it could be killed twice, five times")
-    run(processes, config)
+    finish(train_for_brightness, config)
     assert what_was_learnt(Path(config.out)) == what_was_learnt(unbroken[0])

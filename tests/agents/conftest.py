@@ -1,0 +1,17 @@
+"""What tests of agents begin with."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Path:
+    """Folder of a checkpoint that trainings start from."""
+    # Reports and the agents without weights are tested without torch.
+    from editenv.agents.editor.checkpoint import save_checkpoint
+    from tests.tiny_editor import tiny_checkpoint
+
+    folder = tmp_path_factory.mktemp("start")
+    save_checkpoint(tiny_checkpoint(), folder)
+    return folder
