@@ -45,7 +45,8 @@ class Range:
 _COUNT, _SHARE, _NOT_NEGATIVE, _POSITIVE = Range(1), Range(0, 1), Range(0), Range(0, above=True)
 
 RANGES = {
-    **dict.fromkeys(("specs", "rollouts", "iterations", "save_every", "eval_sessions"), _COUNT),
+    **dict.fromkeys(("specs", "iterations", "save_every", "eval_sessions"), _COUNT),
+    "rollouts": Range(2),
     **dict.fromkeys(("seed", "eval_every", "image_every", "record_every", "record_mib"), _NOT_NEGATIVE),
     **dict.fromkeys(
         ("algorithm.steps", "algorithm.max_intent_tokens", "algorithm.intent_from_turn", "algorithm.times"),
@@ -60,7 +61,13 @@ RANGES = {
         ),
         _NOT_NEGATIVE,
     ),
-    **dict.fromkeys(("algorithm.shift", "algorithm.max_grad_norm", "algorithm.lora_alpha"), _POSITIVE),
+    **dict.fromkeys(
+        (
+            "algorithm.shift", "algorithm.max_grad_norm", "algorithm.lora_alpha",
+            "algorithm.nft_beta", "algorithm.nft_range",
+        ),
+        _POSITIVE,
+    ),
     "algorithm.filter_threshold": _SHARE,
     "algorithm.sigma_t_max": Range(0, 1, above=True, none=True),
 }  # fmt: skip
@@ -82,15 +89,24 @@ def check_limits(config: Any) -> None:
             value = getattr(value, part)
         if not allowed.holds(value):
             raise ValueError(f"{name} is {value}, expected {allowed}")
-    algorithm = config.algorithm
+    _check_together(config.algorithm)
+
+
+def _check_together(algorithm: Any) -> None:
     chosen("algorithm.text_scope", algorithm.text_scope, TEXT_SCOPES)
-    if not algorithm.text_weight and not algorithm.flow_weight:
-        raise ValueError(
-            "algorithm.text_weight and algorithm.flow_weight are both 0, expected one above 0: nothing "
-            "would train"
-        )
+    for of in ("weight", "rate"):
+        if not any(getattr(algorithm, f"{part}_{of}") for part in ("text", "flow")):
+            raise ValueError(
+                f"algorithm.text_{of} and algorithm.flow_{of} are both 0, expected one above 0: nothing "
+                "would train"
+            )
     if algorithm.window and not algorithm.noise_level:
         raise ValueError(
             f"algorithm.noise_level is 0 with algorithm.window {algorithm.window}, expected above 0: steps "
             "without noise have no density"
+        )
+    if algorithm.lora_rank and algorithm.text_scope != "expert":
+        raise ValueError(
+            f"algorithm.text_scope is {algorithm.text_scope!r} with algorithm.lora_rank "
+            f"{algorithm.lora_rank}, expected 'expert': adapters take the whole expert"
         )

@@ -97,6 +97,8 @@ def train(config: TrainConfig) -> TrainResult:
     out = Path(config.out)
     check_limits(config)
     settings = training_settings(config)
+    if config.scorer.kind is None:
+        raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
     rows = own_rows(config.specs * config.rollouts)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.director.scorer is None:
@@ -105,6 +107,7 @@ def train(config: TrainConfig) -> TrainResult:
         )
     held_out = held_out_envs(config)
     check_curriculum(settings.rollout.curriculum, envs)
+    _check_written(config.algorithm, envs.director.world.max_turns)
     checkpoint = load_checkpoint(config.model)
     check_room(checkpoint, envs, settings.rollout.turn)
     with process().main_process_first():
@@ -154,6 +157,15 @@ def _some(kind: Any, algorithm: AlgorithmConfig, **given: Any) -> Any:
     """A settings object filled with those of the algorithm's values that it has."""
     names = {field.name for field in fields(kind)} & {field.name for field in fields(algorithm)}
     return kind(**given, **{name: getattr(algorithm, name) for name in names})
+
+
+def _check_written(algorithm: AlgorithmConfig, turns: int) -> None:
+    """Refuses to teach intents where a session has none."""
+    if algorithm.text_weight and algorithm.intent_from_turn > turns:
+        raise ValueError(
+            f"algorithm.intent_from_turn is {algorithm.intent_from_turn}, but sessions have no more than "
+            f"{turns} turns; expected algorithm.text_weight=0 where no intent is written"
+        )
 
 
 def _checkpoint_of(config: TrainConfig) -> Path | None:
@@ -251,12 +263,11 @@ class _Bar(TrainerCallback):
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Moves the bar on."""
-        rewards = [
-            f"{logs[f'reward/{turn}']:.2f}" for turn in range(1, 4) if logs and logs.get(f"reward/{turn}")
-        ]
-        self.bar.update(
-            self.task, completed=state.global_step // self.updates, description="reward " + " ".join(rewards)
-        )
+        known = [(logs or {}).get(f"reward/{turn}") for turn in range(1, 4)]
+        rewards = [f"{reward:.2f}" for reward in known if reward is not None]
+        # The last log of a training is of its speed and has no rewards.
+        said = {"description": "reward " + " ".join(rewards)} if rewards else {}
+        self.bar.update(self.task, completed=state.global_step // self.updates, **said)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leaves the terminal."""

@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from editenv.agents.watching.best import read_best
 from editenv.agents.watching.heldout import read_evaluations
 from editenv.agents.watching.record import recorded_iterations
 from editenv.agents.watching.recorded import read_rollout
+from editenv.configs.schema import ScorerConfig
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.studio.world import StudioWorld
@@ -216,7 +218,7 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"eval_every": -1}, "eval_every is -1, expected 0 or more"),
         ({"eval_every": 1, "eval_sessions": 0}, "eval_sessions is 0, expected 1 or more"),
         ({"record_mib": -1}, "record_mib is -1, expected 0 or more"),
-        ({"rollouts": 0}, "rollouts is 0, expected 1 or more"),
+        ({"rollouts": 1}, "rollouts is 1, expected 2 or more"),
         ({"flow_rate": -1e-5}, "algorithm.flow_rate is -1e-05, expected 0 or more"),
         ({"text_rate": float("nan")}, "algorithm.text_rate is nan, expected 0 or more"),
         ({"max_grad_norm": 0.0}, "algorithm.max_grad_norm is 0.0, expected above 0"),
@@ -224,6 +226,11 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"sigma_t_max": 2.0}, "algorithm.sigma_t_max is 2.0, expected above 0 to 1, or null"),
         ({"noise_level": 0.0}, "algorithm.noise_level is 0 with algorithm.window 2, expected above 0"),
         ({"text_weight": 0.0, "flow_weight": 0.0}, "both 0, expected one above 0: nothing would train"),
+        ({"text_rate": 0.0, "flow_rate": 0.0}, "algorithm.text_rate and algorithm.flow_rate are both 0"),
+        ({"nft_range": 0.0}, "algorithm.nft_range is 0.0, expected above 0"),
+        ({"lora_rank": 4, "text_scope": "unread"}, "text_scope is 'unread' with algorithm.lora_rank 4"),
+        ({"intent_from_turn": 4}, "algorithm.intent_from_turn is 4, but sessions have no more than 3 turns"),
+        ({"scorer": ScorerConfig(kind=None, settings={}, scoring="immediate")}, "scorer is none, expected"),
         ({"stop_failed": True, "filter": "resample"}, "stop_failed is True with filter 'resample'"),
         ({"sampler": "cps"}, "sigma_t_max of cps: got 0.96, expected None"),
         ({"sampler": "cps", "sigma_t_max": None}, "t_next of cps: got 0, expected above 0"),
@@ -239,6 +246,15 @@ def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monke
     with pytest.raises(ValueError, match=message):
         train(tiny_config(tmp_path / "run", tmp_path, **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_bar_keeps_the_last_rewards_and_shows_zeros():
+    """Fails where a turn that earned nothing is left out, or the closing log of the speed clears the line."""
+    bar = training._Bar(iterations=2, updates=1)
+    state = SimpleNamespace(global_step=2)
+    bar.on_log(None, state, None, {"reward/1": 0.5, "reward/2": 0.0})
+    bar.on_log(None, state, None, {"train_runtime": 3.0})
+    assert bar.bar.tasks[0].description == "reward 0.50 0.00"
 
 
 def test_an_unknown_model_is_refused_and_leaves_nothing(tmp_path):

@@ -79,3 +79,10 @@ def test_sessions_that_outgrow_the_model_are_refused_with_all_numbers() -> None:
         check_room(tiny_checkpoint(), envs_of("long-16"), settings)
     for number in (taken.needed, taken.transcript, taken.past, 64, 512):
         assert str(number) in str(error.value)
+
+
+def test_pictures_that_the_autoencoder_cannot_code_are_refused_by_their_key() -> None:
+    """Fails where a size is found wrong only when the first picture is coded."""
+    envs = make_vector_env(num_envs=1, size=61, autoreset_mode="Disabled")
+    with pytest.raises(ValueError, match=r"size is 61, expected a multiple of \d+"):
+        check_room(tiny_checkpoint(), envs, TurnSettings())
