@@ -15,6 +15,7 @@ from torch import Tensor
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, warn_of_unscored
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.edit_r2.rollout import Rollout
+from editenv.agents.edit_r2.watched import Judged
 from editenv.agents.editor.checkpoint import Checkpoint, save_checkpoint
 from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings
@@ -36,7 +37,6 @@ from editenv.agents.wholefile import write_whole
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig
 from editenv.protocols import Policy
-from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import filmstrip
 
@@ -83,15 +83,21 @@ class Watcher:
         self._past: list[Evaluation] | None = None
 
     def __call__(
-        self, iteration: int, rollout: Rollout, paid: Mapping[str, Tensor], trained: Callable[[], Any]
+        self,
+        iteration: int,
+        rollout: Rollout,
+        paid: Mapping[str, Tensor],
+        trained: Callable[[], Any],
+        everyones: Sequence[Judged],
     ) -> dict[str, float]:
         """Looks at an iteration before its update.
 
         Args:
             iteration: its number.
-            rollout: what was played.
-            paid: `advantage`, `keep` and `valid`, each [S, K].
+            rollout: what this process played.
+            paid: `advantage`, `keep` and `valid`, each [S, K], of the same.
             trained: gives the model as it is now.
+            everyones: the sessions of all processes.
 
         Returns:
             Held-out means under "held_out/NAME/K" in the iterations that evaluate, or `held_out_failed` 1.0
@@ -105,7 +111,7 @@ class Watcher:
             _unless_full("the record", partial(write_rollouts, self.out, iteration, rollout, paid, most))
         if not _due(iteration, config.eval_every):
             return {}
-        return self._evaluate(iteration, rollout.sessions, trained(), "held_out/")
+        return self._evaluate(iteration, everyones, trained(), "held_out/")
 
     def last(self, iteration: int, trained: Callable[[], Any]) -> dict[str, float]:
         """Evaluates what the last update left, under "last_held_out/NAME/K"; nothing without evaluations."""
@@ -130,7 +136,7 @@ class Watcher:
         return read_evaluations(self.out) if self._past is None else self._past
 
     def _evaluate(
-        self, iteration: int, rollout: tuple[Session, ...], model: Any, prefix: str
+        self, iteration: int, rollout: Sequence[Judged], model: Any, prefix: str
     ) -> dict[str, float]:
         assert self.envs is not None
         # A run that was killed evaluates again what it had evaluated after its last checkpoint.
@@ -152,7 +158,7 @@ class Watcher:
         _unless_full("held-out evaluations", partial(write_evaluations, self._past, self.out))
         return numbers
 
-    def _failed(self, iteration: int, rollout: Sequence[Session], error: Exception) -> Evaluation:
+    def _failed(self, iteration: int, rollout: Sequence[Judged], error: Exception) -> Evaluation:
         """Says that there are no held-out scores this time, which costs no more than them."""
         assert self.envs is not None
         judge = str(self.envs.director.versions()["scorer"])

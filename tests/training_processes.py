@@ -22,10 +22,31 @@ from accelerate.utils import DistributedType
 from editenv.agents.edit_r2.ranks import process
 from editenv.agents.edit_r2.resume import newest_checkpoint
 from editenv.agents.edit_r2.trainer import EditR2Trainer
+from editenv.agents.watching.heldout import training_reward
 from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_settings, weights
 
 SPECS, ROLLOUTS, ITERATIONS = 3, 2, 2
 """Of six sessions each of two processes plays three: the second group is divided between them."""
+
+
+class Rewards:
+    """Keeps the training reward of an iteration, of all processes and of this one's own sessions."""
+
+    def __init__(self) -> None:
+        self.everyones: list[float] = []
+        self.own: list[float] = []
+
+    def __call__(
+        self, iteration: int, rollout: Any, paid: Any, trained: Any, everyones: Any
+    ) -> dict[str, float]:
+        for found, sessions in ((self.everyones, everyones), (self.own, rollout.sessions)):
+            paid_out = training_reward(sessions)
+            assert paid_out is not None
+            found += [paid_out.mean, paid_out.error]
+        return {}
+
+    def last(self, iteration: int, trained: Any) -> dict[str, float]:
+        return {}
 
 
 class Kept(EditR2Trainer):
@@ -33,10 +54,10 @@ class Kept(EditR2Trainer):
 
     dies = False
 
-    def _played(self, iteration: int) -> Any:
+    def _played(self, iteration: int, *others: Any) -> Any:
         if self.dies and iteration == ITERATIONS - 1 and self.accelerator.is_main_process:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super()._played(iteration)
+        return super()._played(iteration, *others)
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         total = super()._compute_loss(model, inputs)
@@ -63,13 +84,21 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
     envs = brightness_envs(SPECS * ROLLOUTS // process().num_processes)
     # Adapters begin at random.
     torch.manual_seed(0)
-    trainer = Kept(tiny_checkpoint(), envs, settings)
+    watch = Rewards()
+    trainer = Kept(tiny_checkpoint(), envs, settings, watch)
     trainer.kept, trainer.dies = [], dies
     found = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(found) if found else None)
     norms = [log["grad_norm"] for log in trainer.state.log_history if "grad_norm" in log]
     kind = trainer.accelerator.distributed_type.value
-    return {"steps": trainer.kept, "weights": weights(trainer.merged_model()), "norms": norms, "kind": kind}
+    return {
+        "steps": trainer.kept,
+        "weights": weights(trainer.merged_model()),
+        "norms": norms,
+        "kind": kind,
+        "rewards": watch.everyones,
+        "own_rewards": watch.own,
+    }
 
 
 def _shard_without_a_gpu() -> None:

@@ -25,9 +25,11 @@ class Played:
 
     Attributes:
         scores: of its turns, without details.
+        index: of its script, as `Session.index`.
     """
 
     scores: tuple[Scores, ...]
+    index: int
 
 
 def process() -> PartialState:
@@ -71,7 +73,7 @@ def gathered(rollout: Rollout) -> Rollout:
         [
             {
                 "tensors": own,
-                "scores": _scores(rollout),
+                "sessions": _played(rollout),
                 "fallbacks": rollout.fallbacks,
                 "places": rollout.places,
             }
@@ -79,7 +81,7 @@ def gathered(rollout: Rollout) -> Rollout:
     )
     turns = max(piece["tensors"]["reward"].shape[1] for piece in pieces)
     tensors = _joined([piece["tensors"] for piece in pieces], turns)
-    sessions = tuple(Played(scores) for piece in pieces for scores in piece["scores"])
+    sessions = tuple(session for piece in pieces for session in piece["sessions"])
     fallbacks = sum(piece["fallbacks"] for piece in pieces) / len(pieces)
     return Rollout(sessions, tensors, fallbacks, _places(pieces))  # type: ignore[arg-type]
 
@@ -94,8 +96,11 @@ def own_part(paid: dict[str, Tensor], rows: slice, turns: int) -> tuple[dict[str
     return {name: value[rows, :turns] for name, value in paid.items()}, turns / longest
 
 
-def _scores(rollout: Rollout) -> list[tuple[Scores, ...]]:
-    return [tuple(replace(scores, detail={}) for scores in session.scores) for session in rollout.sessions]
+def _played(rollout: Rollout) -> list[Played]:
+    return [
+        Played(tuple(replace(scores, detail={}) for scores in session.scores), session.index)
+        for session in rollout.sessions
+    ]
 
 
 def _places(pieces: list[dict[str, Any]]) -> Places | None:

@@ -173,7 +173,7 @@ class EditR2Trainer(GRPOTrainer):
         merged = self._for_one_process()
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
-                self._record(self.watch(iteration, rollout, paid, merged))
+                self._record(self.watch(iteration, rollout, paid, merged, everyones.sessions))
         self.checkpoint.model.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.unified import UnifiedModel
+from editenv.types import Scores
+
+
+class Judged(Protocol):
+    """What is known of every session of an iteration, whichever process played it."""
+
+    @property
+    def index(self) -> int:
+        """Number of its script."""
+
+    @property
+    def scores(self) -> Sequence[Scores]:
+        """Of its turns."""
 
 
 class Watch(Protocol):
@@ -20,14 +33,16 @@ class Watch(Protocol):
         rollout: Rollout,
         paid: Mapping[str, Tensor],
         trained: Callable[[], UnifiedModel],
+        everyones: Sequence[Judged],
     ) -> dict[str, float]:
         """Looks at an iteration before its update.
 
         Args:
             iteration: its number.
-            rollout: what was played.
-            paid: `advantage`, `keep` and `valid`, each [S, K].
+            rollout: what this process played.
+            paid: `advantage`, `keep` and `valid`, each [S, K], of the same.
             trained: gives the model as it is now, adapters added into the weights.
+            everyones: the sessions of all processes.
         """
 
     def last(self, iteration: int, trained: Callable[[], UnifiedModel]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from editenv.agents.edit_r2.metrics import turn_means
+from editenv.agents.edit_r2.watched import Judged
 from editenv.agents.watching.drift import Point
 from editenv.agents.wholefile import write_text_whole
 from editenv.session import Session
@@ -70,7 +71,7 @@ class Evaluation:
         return (self.scorer, self.sessions) == (other.scorer, other.sessions)
 
 
-def evaluation(iteration: int, played: Sequence[Session], rollout: Sequence[Session]) -> Evaluation:
+def evaluation(iteration: int, played: Sequence[Session], rollout: Sequence[Judged]) -> Evaluation:
     """The evaluation that held-out sessions make, beside the sessions that are trained on."""
     last = [session.scores[-1] for session in played if session.scores[-1].scored]
     return Evaluation(
@@ -85,15 +86,18 @@ def evaluation(iteration: int, played: Sequence[Session], rollout: Sequence[Sess
 
 
 def failed_evaluation(
-    iteration: int, scorer: str, sessions: int, rollout: Sequence[Session], error: Exception
+    iteration: int, scorer: str, sessions: int, rollout: Sequence[Judged], error: Exception
 ) -> Evaluation:
     """What is kept of an evaluation whose sessions could not be played or judged."""
     said = f"{type(error).__name__}: {error}"
     return Evaluation(iteration, scorer, sessions, None, None, training_reward(rollout), {}, error=said)
 
 
-def training_reward(sessions: Sequence[Session]) -> Estimate | None:
-    """Mean reward a scored turn; its error is over scripts, since rollouts of one script are alike."""
+def training_reward(sessions: Sequence[Judged]) -> Estimate | None:
+    """Mean reward a scored turn; its error is over scripts, since rollouts of one script are alike.
+
+    The sessions are those of all processes: a script's rollouts may lie in several.
+    """
     scripts: dict[int, list[float]] = {}
     for session in sessions:
         scripts.setdefault(session.index, []).extend(

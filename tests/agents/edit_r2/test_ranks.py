@@ -78,6 +78,15 @@ def test_weights_stay_the_same_on_both_and_equal_those_of_one_process(trained):
     assert moved > len(start) / 2
 
 
+def test_the_training_reward_beside_an_evaluation_is_of_all_processes(trained):
+    """Fails where it is that of the first process's sessions, or where a divided script counts as two."""
+    pair, alone, _ = trained
+    assert len(alone["rewards"]) == 2 * ITERATIONS and alone["rewards"] == alone["own_rewards"]
+    assert pair[0]["rewards"] == pytest.approx(alone["rewards"], abs=2e-4)
+    assert pair[0]["own_rewards"] != pytest.approx(alone["rewards"], abs=2e-4)
+    assert pair[1]["rewards"] == [], "the first process alone looks"
+
+
 def test_one_of_two_processes_marks_the_checkpoints(trained):
     *_, folder = trained
     assert [path.name for path in whole_checkpoints(folder)] == ["checkpoint-1", "checkpoint-2"]

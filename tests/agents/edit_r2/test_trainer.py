@@ -231,8 +231,9 @@ def test_minibatches_share_the_sessions_of_an_iteration_out(tmp_path):
 class EveryOther:
     """Looks at every other iteration, and at what each session was paid."""
 
-    def __call__(self, iteration, rollout, paid, trained):
+    def __call__(self, iteration, rollout, paid, trained, everyones):
         assert paid["advantage"].shape == rollout.tensors["reward"].shape
+        assert everyones == rollout.sessions, "a process alone has played all of them"
         return {"held_out/reward/1": float(iteration)} if iteration % 2 == 0 else {}
 
     def last(self, iteration, trained):

@@ -116,7 +116,7 @@ def trained(out, judge: list[str]) -> tuple[list[float], Watcher, list[warnings.
             numbers = [iteration * SPECS + row // ROLLOUTS for row in range(SPECS * ROLLOUTS)]
             sessions = play_repeated(envs, policy, numbers, iteration)
             now = policy
-            watcher(iteration, Rollout(tuple(sessions), {}, 0.0), {}, lambda now=now: now)
+            watcher(iteration, Rollout(tuple(sessions), {}, 0.0), {}, lambda now=now: now, sessions)
             logits.append(policy.logit)
             policy = Tinter(learnt(policy, sessions), envs)
         watcher.last(ITERATIONS, lambda: policy)
