@@ -20,7 +20,9 @@ def expected_advantage(facts: Facts, reward: Floats, following: Floats) -> Float
     """
     counted = ~np.isnan(reward)
     if facts.filter in ("exclude", "resample"):
-        counted &= FILTERS["exclude"](facts, following)
+        counts = FILTERS["exclude"](facts, following)
+        # What does not count need not be known.
+        counted, reward = counted & counts, np.where(counts, reward, 0.0)
     value, group = ADVANTAGES[facts.advantage](reward, counted)
     advantage = np.zeros(reward.shape)
     for spec, rollout, turn in np.ndindex(value.shape):

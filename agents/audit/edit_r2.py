@@ -81,7 +81,7 @@ class EditR2Audit:
             if name == rollout.sampler or (name == "cps" and last == rollout.turn.steps):
                 continue
             update = replace(self.settings.update, kl="gaussian")
-            known = {"sigma_t_max": None, "noise_level": _CPS_LEVEL} if name == "cps" else {}
+            known: dict[str, Any] = {"sigma_t_max": None, "noise_level": _CPS_LEVEL} if name == "cps" else {}
             stepping = replace(rollout, sampler=name, **known)
             found.append(EditR2Audit(replace(self.settings, rollout=stepping, update=update)))
         return found
@@ -155,9 +155,9 @@ class EditR2Audit:
         paid = self.settings.credit
         if paid.advantage == "fused":
             raise NotOffered("the judge has one score, which 'fused' cannot fuse")
-        counts = self._filtered(following).counts & ~reward.isnan()
-        advantage = ADVANTAGES[paid.advantage]
-        return advantage(reward, counts, clip=paid.advantage_clip, std=paid.advantage_std)
+        counts = self._filtered(following).counts
+        known, advantage = reward.masked_fill(~counts, 0.0), ADVANTAGES[paid.advantage]
+        return advantage(known, counts & ~reward.isnan(), clip=paid.advantage_clip, std=paid.advantage_std)
 
     def keep(self, following: Tensor) -> Tensor:
         """The filter that is configured."""

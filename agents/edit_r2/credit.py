@@ -89,7 +89,8 @@ def credit(
     scored = lines.of(valid, False)
     filtered = FILTERS[settings.filter](following, scored, threshold=settings.filter_threshold)
     advantage = ADVANTAGES[settings.advantage](
-        rewards,
+        # A turn that does not count need not be known.
+        rewards.masked_fill(~filtered.counts, 0.0),
         scored & filtered.counts,
         clip=settings.advantage_clip,
         std=settings.advantage_std,

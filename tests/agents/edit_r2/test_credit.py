@@ -62,6 +62,24 @@ def test_filtered_rewards_count_in_the_statistics_unless_excluded():
     assert second[0, 0] / second[1, 0] == pytest.approx(-2.0) and second[0, 1] == 0
 
 
+@pytest.mark.parametrize("advantage", ["return_to_go", "broadcast", "fused"])
+def test_a_turn_that_does_not_count_need_not_be_known(advantage):
+    """The judge fails after a failed turn: `exclude` never asks for it, and the failed turn still trains.
+
+    Where filtered turns count the session's return is unknown, and teaches nothing.
+    """
+    rollout = played(FAILED_FIRST, RIGHT)
+    rollout.sessions[0].scores[1] = Scores(error="judge: timed out")
+    rollout.tensors["reward"][0, 1] = rollout.tensors["instruction_following"][0, 1] = math.nan
+    rollout.tensors["valid"][0, 1] = False
+    first, second = (
+        credit(rollout, 2, CreditSettings(advantage, filter=name), WEIGHTS)[0]["advantage"]
+        for name in ("first_failure", "exclude")
+    )
+    assert first[0].tolist() == [0.0, 0.0]
+    assert second[0, 0] < -0.5 and second[0, 1] == 0.0
+
+
 def test_fused_advantages_read_the_scores_that_are_paid_for():
     # session means: IF 0.5 and 1, GA 0 and 1, each standardised to -1 and 1 in its group
     settings = CreditSettings(advantage="fused", advantage_std="group", filter="none")
