@@ -59,3 +59,14 @@ def play(
         for row, score in zip(rows, scorer.score(outcomes), strict=True):
             scores[row].append(score)
     return scores
+
+
+def five(scores: Scores) -> tuple[float | None, ...]:
+    """IF, CC, GA, turn consistency and whether rules were kept."""
+    return (
+        scores.instruction_following,
+        scores.content_consistency,
+        scores.global_awareness,
+        scores.turn_consistency,
+        scores.rule_kept,
+    )

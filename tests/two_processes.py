@@ -12,6 +12,13 @@ from typing import Any
 import torch
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def join_others(rank: int, processes: int, port: int) -> None:
     """Tells this process which of how many it is, and where they meet."""
     os.environ |= {
@@ -32,9 +39,7 @@ def in_processes(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.tiny_editor"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     running = [context.Process(target=work, args=(folder, rank, count, port)) for rank in range(count)]
     for one in running:
         one.start()

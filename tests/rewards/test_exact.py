@@ -25,7 +25,7 @@ from editenv.worlds.studio.scene import Scene, Thing
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
-from tests.studio_play import play
+from tests.studio_play import five, play
 
 STAR, CIRCLE = Thing("star", "red"), Thing("circle", "blue", "dotted")
 START = Scene((STAR, CIRCLE, None, None), "white")
@@ -43,17 +43,6 @@ def turn(edit: object, *rules: AttributeRule) -> StudioTurn:
 def answered(spec: StudioSpec, *answers: Scene) -> list[Scores]:
     """Scores of a session of hand-made scenes on a grid of 2 x 2."""
     return play([spec], lambda row, number, before, right: render(answers[number], 32), grid=2, size=32)[0]
-
-
-def five(scores: Scores) -> tuple[float | None, ...]:
-    """IF, CC, GA, turn consistency, rule kept."""
-    return (
-        scores.instruction_following,
-        scores.content_consistency,
-        scores.global_awareness,
-        scores.turn_consistency,
-        scores.rule_kept,
-    )
 
 
 @pytest.mark.parametrize("split", SPLITS)

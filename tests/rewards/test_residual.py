@@ -42,7 +42,7 @@ from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
-from tests.studio_play import play
+from tests.studio_play import five, play
 
 STAR, CIRCLE, SIGN = (
     Thing("star", "red"),
@@ -63,16 +63,6 @@ def answered(start: Scene, turns: list[StudioTurn], *answers: Scene | np.ndarray
     spec = StudioSpec("made by hand", "train", 0, 0, start, tuple(turns))
     scores = play([spec], lambda row, number, before, right: pictures[number], 2, 32, ResidualScorer)[0]
     return [five(score) for score in scores]
-
-
-def five(scores: Scores) -> tuple[float | None, ...]:
-    return (
-        scores.instruction_following,
-        scores.content_consistency,
-        scores.global_awareness,
-        scores.turn_consistency,
-        scores.rule_kept,
-    )
 
 
 @pytest.mark.parametrize("split", SPLITS)

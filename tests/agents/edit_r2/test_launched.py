@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ import torch
 from editenv.agents.edit_r2.resume import whole_checkpoints
 from tests.tiny_editor import tiny_checkpoint, weights
 from tests.training_processes import train_and_keep
+from tests.two_processes import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 900.0
@@ -24,12 +24,6 @@ LIMIT = 900.0
 NO_DEEPSPEED = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="needs DeepSpeed: pip install 'editenv[deepspeed]'"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def started(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +24,7 @@ from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.unified import UnifiedModel
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
-from tests.two_processes import in_processes
+from tests.two_processes import in_processes, join_others
 
 LIMIT = 900.0
 """Seconds a process may take; it is there to end a hung test."""
@@ -54,8 +53,8 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
     checkpoint, reference = tiny_checkpoint(), tiny_checkpoint(1).model.requires_grad_(False)
     model = checkpoint.model.requires_grad_(True)
     if processes > 1:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        dist.init_process_group("gloo", rank=rank, world_size=processes, timeout=timedelta(seconds=LIMIT))
+        join_others(rank, processes, port)
+        dist.init_process_group("gloo", timeout=timedelta(seconds=LIMIT))
         shard(model, processes)
         assert is_sharded(model)
     groups = parameter_groups(model, 1e-3, 1e-3, weight_decay=1e-4)

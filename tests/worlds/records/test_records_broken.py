@@ -12,15 +12,8 @@ import pytest
 from editenv.cli import main
 from editenv.worlds.records.open import open_sessions
 from tests.worlds.records.broken import FILES, GOOD
-from tests.worlds.records.handmade import draw_pictures
 
 SECONDS = 5
-
-
-@pytest.fixture
-def folder(tmp_path):
-    draw_pictures(tmp_path)
-    return tmp_path
 
 
 def play(path):

@@ -15,12 +15,6 @@ from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import draw_pictures, records, write_lines
 
 
-@pytest.fixture
-def folder(tmp_path):
-    draw_pictures(tmp_path)
-    return tmp_path
-
-
 def check(capsys, path):
     """The exit status and the JSON object."""
     status = main(["records", "check", str(path), "--json"])

@@ -21,12 +21,6 @@ from tests.worlds.records.handmade import SINGLE, SIZES, draw_pictures, records,
 NAME = SINGLE["image"]
 
 
-@pytest.fixture
-def folder(tmp_path):
-    draw_pictures(tmp_path)
-    return tmp_path
-
-
 def refused(folder, record):
     """The message with which the second line's picture is refused, less file and line."""
     path = write_lines(folder, [SINGLE, record])
