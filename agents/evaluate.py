@@ -84,7 +84,7 @@ def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evalu
     Raises:
         ValueError: a setting is not in its range.
     """
-    for name in ("num_envs", "sessions"):
+    for name in ("num_envs", "sessions", "steps"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, expected 1 or more")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from editenv.agents.audit.edit_r2 import EditR2Audit
 from editenv.agents.audit.finding import Finding, table
 from editenv.agents.audit.protocol import Auditable
 from editenv.agents.audit.run import run_audit
+from editenv.agents.limits import check_limits
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
 from editenv.configs.mistakes import check_known, check_parts
@@ -56,14 +58,17 @@ def audit(words: Sequence[str]) -> int:
 def _trainer(config: AuditConfig) -> Auditable:
     if config.trainer is None:
         train = replace(compose("train", out=config.out), algorithm=config.algorithm, seed=config.seed)
+        check_limits(train)
         return EditR2Audit(training_settings(train))
     module, _, name = config.trainer.partition(":")
     try:
-        made: Auditable = getattr(import_module(module), name)()
-    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        make = getattr(import_module(module), name)
+        signature(make).bind()
+    except (ModuleNotFoundError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(
             f"trainer is {config.trainer!r}, expected MODULE:FUNCTION that returns an Auditable ({error})"
         ) from error
+    made: Auditable = make()
     return made
 
 
