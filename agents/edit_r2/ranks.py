@@ -60,6 +60,34 @@ def of_all(part: T) -> list[T]:
     return found
 
 
+@dataclass(frozen=True)
+class Failed:
+    """What a process has in place of what it was to play.
+
+    Attributes:
+        said: kind and words of the error.
+    """
+
+    said: str
+
+
+class ProcessFailed(RuntimeError):
+    """Another process could not play its sessions."""
+
+
+def of_all_or_none(part: T) -> list[T]:
+    """`of_all` where every process has its part; else all of them learn why not, and none waits for it.
+
+    Raises:
+        ProcessFailed: a process had `Failed`.
+    """
+    found = of_all(part)
+    for number, one in enumerate(found):
+        if isinstance(one, Failed):
+            raise ProcessFailed(f"process {number}: {one.said}")
+    return found
+
+
 def gathered(rollout: Rollout) -> Rollout:
     """The rollout of all processes as far as credit reads it: sessions' scores and which tokens were written.
 

@@ -31,7 +31,16 @@ from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop
 from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
 from editenv.agents.edit_r2.objective.policy import recompute
 from editenv.agents.edit_r2.precision import computing, masters_in_float32
-from editenv.agents.edit_r2.ranks import gathered, of_all, own_part, own_rows, process
+from editenv.agents.edit_r2.ranks import (
+    Failed,
+    ProcessFailed,
+    gathered,
+    of_all,
+    of_all_or_none,
+    own_part,
+    own_rows,
+    process,
+)
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
 from editenv.agents.edit_r2.settings import TrainingSettings
@@ -197,8 +206,15 @@ class EditR2Trainer(GRPOTrainer):
         when = (settings.seed, iteration, settings.specs)
         try:
             with player(), computing(settings.precision):
-                rollout = collect(*where, self.sampling, *when, self.stopwatch, self.rows, gather=of_all)
+                rollout = collect(
+                    *where, self.sampling, *when, self.stopwatch, self.rows, gather=of_all_or_none
+                )
+            of_all_or_none(None)
+        except ProcessFailed as error:
+            raise stopped(iteration, error, self._kept()) from error
         except Exception as error:
+            # The others wait for what this process has played, in this stage of it or at its end.
+            of_all(Failed(f"{type(error).__name__}: {error}"))
             raise stopped(iteration, error, self._kept()) from error
         warn_of_unscored(iteration, rollout.sessions)
         return rollout
