@@ -266,8 +266,8 @@ class _Bar(TrainerCallback):
         known = [(logs or {}).get(f"reward/{turn}") for turn in range(1, 4)]
         rewards = [f"{reward:.2f}" for reward in known if reward is not None]
         # The last log of a training is of its speed and has no rewards.
-        said = {"description": "reward " + " ".join(rewards)} if rewards else {}
-        self.bar.update(self.task, completed=state.global_step // self.updates, **said)
+        said = "reward " + " ".join(rewards) if rewards else None
+        self.bar.update(self.task, completed=state.global_step // self.updates, description=said)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leaves the terminal."""
