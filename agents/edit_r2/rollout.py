@@ -120,7 +120,7 @@ def _play(
     columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
     first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
-    reading = reader(checkpoint.model, settings.turn, len(rows))
+    reading, device = reader(checkpoint.model, settings.turn, len(rows)), checkpoint.model.device
     turns: list[dict[str, Tensor]] = []
     lived, fallbacks = [], []
     for column in range(columns):
@@ -139,7 +139,8 @@ def _play(
             observations, *_ = envs.step(actions)
             turned = course.played(alive, column, columns)
         observations = observations if turned is None else dict(turned)
-        turns.append(tensors)
+        # Prompts are made on the CPU and what is sampled is not; turns of either kind have to be stacked.
+        turns.append({name: value.to(device) for name, value in tensors.items()})
         fallbacks += [fell for fell, lives in zip(fallen, alive, strict=True) if lives and fell is not None]
     # Only now: deferred scores come with the last turn.
     judged = [judged_turns(*turn) for turn in lived]

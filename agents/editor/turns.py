@@ -91,16 +91,17 @@ class TurnSettings:
 
 @torch.no_grad()
 def encode(checkpoint: Checkpoint, pictures: Sequence[Picture]) -> Tensor:
-    """Latents [B, N, C] of uint8 pictures [H, W, 3]."""
-    return checkpoint.autoencoder.encode(
-        torch.from_numpy(np.stack(list(pictures))).to(checkpoint.model.device)
-    )
+    """Latents [B, N, C] of uint8 pictures [H, W, 3], float32 whatever the model computes in."""
+    device = checkpoint.model.device
+    with torch.autocast(device.type, enabled=False):
+        return checkpoint.autoencoder.encode(torch.from_numpy(np.stack(list(pictures))).to(device))
 
 
 @torch.no_grad()
 def decode(checkpoint: Checkpoint, latents: Tensor) -> list[Picture]:
-    """Pictures of latents [B, N, C]."""
-    return list(checkpoint.autoencoder.decode(latents).cpu().numpy())
+    """Pictures of latents [B, N, C]; near white bfloat16's steps are as large as a byte's."""
+    with torch.autocast(latents.device.type, enabled=False):
+        return list(checkpoint.autoencoder.decode(latents).cpu().numpy())
 
 
 def write_intents(
