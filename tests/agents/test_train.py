@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from editenv.agents import train as training
-from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.checkpoint import load_checkpoint
 from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings, generate, write_intents
 from editenv.agents.play import play
@@ -27,14 +27,7 @@ from editenv.configs.schema import ScorerConfig
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.studio.world import StudioWorld
-from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_config, train_for_brightness
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
-    return folder
+from tests.tiny_editor import brightness_envs, tiny_config, train_for_brightness
 
 
 class Tracker(TrainerCallback):
