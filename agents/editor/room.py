@@ -65,7 +65,7 @@ def check_room(checkpoint: Checkpoint, envs: MICEEditVectorEnv, settings: TurnSe
     Raises:
         ValueError: the model has too few positions, which the message counts, or cannot code such pictures.
     """
-    size, side = envs.single_observation_space["image"].shape[0], checkpoint.autoencoder.config.token_side
+    size, side = envs.director.world.image_shape[0], checkpoint.autoencoder.config.token_side
     if size % side:
         raise ValueError(f"size is {size}, expected a multiple of {side}, the pixels that a token codes")
     limit, taken = checkpoint.model.config.max_position_embeddings, room(checkpoint, envs, settings)
