@@ -111,7 +111,7 @@ def gathered(rollout: Rollout) -> Rollout:
     tensors = _joined([piece["tensors"] for piece in pieces], turns)
     sessions = tuple(session for piece in pieces for session in piece["sessions"])
     fallbacks = sum(piece["fallbacks"] for piece in pieces) / len(pieces)
-    return Rollout(sessions, tensors, fallbacks, _places(pieces))  # type: ignore[arg-type]
+    return Rollout(sessions, tensors, fallbacks, _places(pieces))
 
 
 def own_part(paid: dict[str, Tensor], rows: slice, turns: int) -> tuple[dict[str, Tensor], float]:
