@@ -272,7 +272,8 @@ def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
         if not error <= bound:
             raise RuntimeError(
                 f"before the first update the {space} ratio differs from 1 by {error:.2e}, expected at most "
-                f"{bound:.0e}: rollout and training compute different log-probs (dtype, kernels, batch shape)"
+                f"{bound:.0e}: rollout and training compute other log-probs (dtype, kernels, batch shape); "
+                "where that is rounding alone, recompute=true takes those of training"
             )
 
 

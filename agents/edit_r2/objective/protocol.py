@@ -33,7 +33,7 @@ Prepare = Callable[[Forward, Batch, RolloutSettings, UpdateSettings], Batch]
 """(policy, sessions [S, K, ...]) -> further tensors [S, K, ...], worked out once after a rollout."""
 
 Loss = Callable[[Policies, Batch, RolloutSettings, UpdateSettings, bool], tuple[Tensor, dict[str, float]]]
-"""(policies, a minibatch's sessions or some, ..., is it an iteration's first) -> loss, numbers for the log."""
+"""(policies, a minibatch's sessions or some, ..., an iteration's first?) -> loss, numbers for the log."""
 
 
 Measure = Callable[[Policies, Batch, RolloutSettings, UpdateSettings], dict[str, float]]

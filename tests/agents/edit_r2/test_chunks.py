@@ -134,7 +134,7 @@ def test_a_wrong_ratio_in_any_chunk_stops_the_run(tmp_path, monkeypatch, objecti
     settings = tiny_settings(
         tmp_path, updates_per_iteration=1, chunk_sessions=1, filter="none", objective=objective
     )
-    with pytest.raises(RuntimeError, match="the text ratio [a-z ]*differs from 1"):
+    with pytest.raises(RuntimeError, match=r"the text ratio [a-z ]*differs from 1"):
         EditR2Trainer(tiny_checkpoint(), brightness_envs(6), settings).train()
 
 

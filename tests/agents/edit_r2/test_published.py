@@ -84,6 +84,17 @@ def test_recomputing_replaces_rounding_and_refuses_another_policy():
         objective.recompute(checkpoint.model, half, ROLLOUT, update)
 
 
+def test_bfloat16_is_forgiven_more_rounding(monkeypatch):
+    """Logits between 16 and 32 are 1/8 apart there; twice the probability is no rounding there either."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
+    objective.check_rounding("text", 0.3)
+    with pytest.raises(RuntimeError, match=r"by 1\.10e\+00, expected at most 1e\+00"):
+        objective.check_rounding("text", 1.1)
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match=r"by 3\.00e-01, expected at most 1e-02"):
+        objective.check_rounding("text", 0.3)
+
+
 def test_recomputed_ratios_are_one_to_the_bit_in_the_first_minibatch(tmp_path):
     trainer = tiny_trainer(tmp_path, recompute=True, iterations=2)
     trainer.train()
