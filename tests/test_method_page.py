@@ -2,17 +2,22 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from editenv.configs.compose import compose
+from editenv.configs.learning import AlgorithmConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "method.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\[`(\w+)`\]\((\S+?)\)", PAGE)
-ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.MULTILINE)
-WORDS = {"the same in all": [], "true": True, "false": False, "none": None}
+ROWS = re.findall(
+    r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.M
+)
+COLUMNS = ("algorithm=edit_r2_published", "algorithm=edit_r2", "experiment=demo")
+WORDS = {"the same in all": [], "whole sessions": [], "true": True, "false": False, "none": None}
 
 
 def defined(path):
@@ -46,13 +51,25 @@ def number(text):
         return text
 
 
-@pytest.mark.parametrize(("names", "theirs", "small"), ROWS, ids=[row[0] for row in ROWS])
-def test_the_table_of_defaults_is_that_of_the_configs(names, theirs, small):
-    for algorithm, cell in (("edit_r2_published", theirs), ("edit_r2", small)):
-        config = compose("train", [f"algorithm={algorithm}", "out=x"]).algorithm
-        cell = theirs if cell == "the same" else cell
+@cache
+def algorithm(setting):
+    return compose("train", [setting, "out=x"]).algorithm
+
+
+@pytest.mark.parametrize(("names", "theirs", "ours", "demo"), ROWS, ids=[row[0] for row in ROWS])
+def test_the_table_of_defaults_is_that_of_the_configs(names, theirs, ours, demo):
+    before = ""
+    for setting, cell in zip(COLUMNS, (theirs, ours, demo), strict=True):
+        cell = before if cell == "the same" else cell
+        config = algorithm(setting)
         values = [getattr(config, name) for name in re.findall(r"\w+", names)]
         if cell == "0":  # no adapters, whose alpha then says nothing
             values = values[:1]
         if cell != "configured, never applied":
-            assert values == given_values(cell, len(values)), algorithm
+            assert values == given_values(cell, len(values)), setting
+        before = cell
+
+
+def test_the_table_has_every_setting_of_an_algorithm():
+    rows = [name for row in ROWS for name in re.findall(r"\w+", row[0])]
+    assert sorted(rows) == sorted(AlgorithmConfig.__dataclass_fields__)
