@@ -19,7 +19,8 @@ CUTS = {
     "evaluate": ["sessions=4"],
     "export": ["sessions=4"],
     "demo": ["sessions=4", "exported=2", *(f"train.{setting}" for setting in SHORT)],
-    "bench": ["turns=192", "repeats=1"],
+    "bench env": ["turns=192", "repeats=1"],
+    "bench rollout": ["specs=2", "rollouts=2", "plain_sessions=1", "repeats=1", "iterations=0"],
     "suites": ["sessions=4", "suites=[mixed]"],
 }
 """What is appended to a command, whose last word on a setting counts."""
@@ -41,7 +42,9 @@ def shortened(words):
     """The command with its cuts; making a checkpoint has no short form and only shows its settings."""
     if words[:1] == ["pretrain"]:
         return [*words, "--cfg", "job"]
-    return [*words, *CUTS.get(words[0] if words else "", [])] if "--help" not in words else words
+    if "--help" in words:
+        return words
+    return [*words, *CUTS.get(words[0] if words else "", []), *CUTS.get(" ".join(words[:2]), [])]
 
 
 COMMANDS = command_lines(README.read_text(encoding="utf-8"))

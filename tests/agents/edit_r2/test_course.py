@@ -13,7 +13,6 @@ from editenv.agents.audit.model import CHANNELS, known_checkpoint
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2 import ranks
 from editenv.agents.edit_r2.credit import CreditSettings, credit
-from editenv.agents.edit_r2.objective import policy
 from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Policies
 from editenv.agents.edit_r2.ranks import gathered
@@ -216,7 +215,7 @@ def test_every_turn_sampled_trains_where_none_lacks_others_to_be_measured_by(rol
 
 
 @pytest.mark.parametrize("way", ["resample", "stop"])
-def test_training_reads_the_past_that_a_rollout_read(way, monkeypatch):
+def test_training_reads_the_past_that_a_rollout_read(way):
     """Interleaved, and with intents from turn 2 on: the ratio is 1 only if each turn has its own past."""
     turn = replace(ROLLOUT.turn, context="interleaved", intent_from_turn=2)
     settings = replace(ROLLOUT, turn=turn, rollouts=4, spending=WAYS[way])
@@ -238,6 +237,5 @@ def test_training_reads_the_past_that_a_rollout_read(way, monkeypatch):
     turns = {
         k: v for k, v in (rollout.tensors | paid).items() if k not in ("reward", "instruction_following")
     }
-    monkeypatch.setattr(policy, "_measured_kl", lambda *_: {})
     _, numbers = policy_gradient(policies, turns, settings, update, True)
     assert numbers["text_ratio_error"] < 1e-4 and numbers["flow_ratio_error"] < 1e-4

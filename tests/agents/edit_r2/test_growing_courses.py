@@ -8,7 +8,6 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents.edit_r2.credit import CreditSettings, credit
-from editenv.agents.edit_r2.objective import policy
 from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Policies
 from editenv.agents.edit_r2.rollout import collect
@@ -118,7 +117,7 @@ def test_no_picture_and_no_intent_is_read_twice(played, way):
     assert played[way, rereading][1].tokens > 2 * read.tokens
 
 
-def test_later_turns_follow_intents_whose_pictures_rules_drew(monkeypatch):
+def test_later_turns_follow_intents_whose_pictures_rules_drew():
     """The ratio is 1 only if both read the intents of turns in which the model itself drew nothing."""
     sampled = replace(settings("stages"), behaviour="exact_pictures", spending=SpendSettings(filter="none"))
     checkpoint = tiny_checkpoint()
@@ -129,7 +128,6 @@ def test_later_turns_follow_intents_whose_pictures_rules_drew(monkeypatch):
         for name, value in (rollout.tensors | paid).items()
         if name not in ("reward", "instruction_following")
     }
-    monkeypatch.setattr(policy, "_measured_kl", lambda *_: {})
     policies = Policies(checkpoint.model, checkpoint.model, lambda: None)
     update = UpdateSettings(flow_weight=0.0)
     _, numbers = policy_gradient(policies, turns, sampled, update, True)
