@@ -155,9 +155,8 @@ class EditR2Audit:
         paid = self.settings.credit
         if paid.advantage == "fused":
             raise NotOffered("the judge has one score, which 'fused' cannot fuse")
-        counts = self._filtered(following).counts
-        known, advantage = reward.masked_fill(~counts, 0.0), ADVANTAGES[paid.advantage]
-        return advantage(known, counts & ~reward.isnan(), clip=paid.advantage_clip, std=paid.advantage_std)
+        counted = self._filtered(following).counted(reward, ~reward.isnan())
+        return ADVANTAGES[paid.advantage](*counted, clip=paid.advantage_clip, std=paid.advantage_std)
 
     def keep(self, following: Tensor) -> Tensor:
         """The filter that is configured."""

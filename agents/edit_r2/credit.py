@@ -89,9 +89,7 @@ def credit(
     scored = lines.of(valid, False)
     filtered = FILTERS[settings.filter](following, scored, threshold=settings.filter_threshold)
     advantage = ADVANTAGES[settings.advantage](
-        # A turn that does not count need not be known.
-        rewards.masked_fill(~filtered.counts, 0.0),
-        scored & filtered.counts,
+        *filtered.counted(rewards, scored),
         clip=settings.advantage_clip,
         std=settings.advantage_std,
         parts=_parts(rollout, weights, lines) if weights else None,

@@ -17,6 +17,17 @@ class Filtered(NamedTuple):
     keep: Tensor
     counts: Tensor
 
+    def counted(self, rewards: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
+        """What an advantage is worked out from: rewards, and which of them are in its statistics.
+
+        A turn that does not count need not have been scored: its reward is 0 then, and no return misses it.
+
+        Args:
+            rewards: in the shape of `counts`, NaN where not known.
+            scored: bool, where a judge has given a reward.
+        """
+        return rewards.masked_fill(~self.counts, 0.0), scored & self.counts
+
 
 class Filter(Protocol):
     """(instruction_following [spec, rollout, turn], valid) -> Filtered, bools in the same shape."""
