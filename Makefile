@@ -12,7 +12,7 @@ DEMO_OUT ?= runs/demo
 TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock pyproject.toml setup.py | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock pyproject.toml | cksum | cut -d' ' -f1)
 # One thread a process: two test workers on two cores otherwise fight over them.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3,sb3_contrib
@@ -24,7 +24,7 @@ help: ## Show this list
 
 setup: $(READY) ## Make the virtual environment .venv (about two minutes the first time)
 
-$(READY): requirements.lock requirements-nodeps.lock pyproject.toml setup.py
+$(READY): requirements.lock requirements-nodeps.lock pyproject.toml
 	@echo "== setup: installing requirements.lock into $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"python is {sys.version.split()[0]}, expected 3.11 or later: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,13 +45,13 @@ lint: setup ## ruff: rules and formatting
 	@echo "== ruff format --check"
 	@$(BIN)/ruff format --check .
 
-types: setup ## mypy, on the installed wheel
+types: setup ## mypy
 	@echo "== mypy"
-	@$(BIN)/python tools/installed.py mypy
+	@$(BIN)/mypy -p editenv
 
-imports: setup ## import-linter, on the installed wheel
+imports: setup ## import-linter: which part may import which
 	@echo "== import-linter"
-	@$(BIN)/python tools/installed.py lint-imports
+	@PYTHONPATH=tools $(BIN)/lint-imports --no-logo --no-cache
 
 test-torch-free: setup ## The environment's tests where torch and its kin cannot be imported
 	@echo "== tests without torch"

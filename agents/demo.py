@@ -21,7 +21,7 @@ from editenv.agents.train import train
 from editenv.configs.compose import compose
 from editenv.configs.schema import DemoConfig, EvaluateConfig, ExportConfig
 from editenv.session import Session
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Captioned:
     """What a filmstrip shows of a session, under a title with a caption; fields as `Shown` describes them."""
 
     title: str
-    pictures: Sequence[Picture]
+    pictures: Sequence[Image]
     transcript: Sequence[str]
     intents: Sequence[str]
     scores: Sequence[Scores]

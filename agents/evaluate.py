@@ -19,8 +19,8 @@ from editenv.agents.report.table import turn_table
 from editenv.agents.threads import use_threads
 from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
-from editenv.named import imported
 from editenv.protocols import Policy
+from editenv.registry import load_class
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 
@@ -183,7 +183,7 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     Raises:
         ValueError: a name or a setting is not known.
     """
-    make = imported("policy", config.policy, MODEL | POLICIES)
+    make = load_class("policy", config.policy, MODEL | POLICIES)
     if config.policy not in MODEL:
         policy: Policy[Any] = make(envs)
         return policy

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editenv.agents.edit_r2.experts import TEXT_SCOPES
-from editenv.named import chosen
+from editenv.registry import lookup
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def check_limits(config: Any) -> None:
 
 
 def _check_together(algorithm: Any) -> None:
-    chosen("algorithm.text_scope", algorithm.text_scope, TEXT_SCOPES)
+    lookup("algorithm.text_scope", algorithm.text_scope, TEXT_SCOPES)
     for of in ("weight", "rate"):
         if not any(getattr(algorithm, f"{part}_{of}") for part in ("text", "flow")):
             raise ValueError(

@@ -96,7 +96,7 @@ def _play_wave(
         for row, memory in zip(live, kept, strict=True):
             memories[row] = memory
         observations, *_ = envs.step(_for_all(envs, observations, live, actions))
-        advance(len(live) / envs.director.world.max_turns)
+        advance(len(live) / envs.engine.world.max_turns)
     return list(envs.sessions[: len(wave)])
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import PIL.Image
 
 from editenv.agents.baselines.noop import NoopPolicy
 from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
@@ -18,7 +18,7 @@ from editenv.build import make_vector_env
 from editenv.configs.studies import SuitesConfig
 from editenv.protocols import Observations
 from editenv.session import Session
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import filmstrip
 from editenv.worlds.studio.render import GROUND, INK
@@ -103,14 +103,14 @@ def write_strips(name: str, sessions: list[Session], folder: Path) -> list[Path]
     return paths
 
 
-def in_few_colors(picture: Picture) -> Image.Image:
+def in_few_colors(picture: Image) -> PIL.Image.Image:
     """The picture in the studio's own colours, which stay exact, and the most frequent of all others."""
-    image = Image.fromarray(picture)
+    image = PIL.Image.fromarray(picture)
     counted = sorted(image.getcolors(picture.shape[0] * picture.shape[1]) or [], reverse=True)
     frequent = [color for _, color in counted if isinstance(color, tuple)]
     palette: dict[tuple[int, ...], None] = dict.fromkeys([*INK.values(), *GROUND.values(), *frequent])
     chosen = list(palette)[:_COLORS]
-    few = Image.new("P", (1, 1))
+    few = PIL.Image.new("P", (1, 1))
     # A palette that is not full is filled up with black, so the first colour stands for the rest.
     few.putpalette([part for color in chosen + chosen[:1] * (256 - len(chosen)) for part in color])
-    return image.quantize(palette=few, dither=Image.Dither.NONE)
+    return image.quantize(palette=few, dither=PIL.Image.Dither.NONE)

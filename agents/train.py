@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from editenv.agents.atomic import write_text_atomically
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.curriculum import check_curriculum
 from editenv.agents.edit_r2.faults import SAVE_ERRORS
@@ -41,7 +42,6 @@ from editenv.agents.watch import Watcher, candidate, held_out_envs
 from editenv.agents.watching.best import FOLDER as BEST
 from editenv.agents.watching.best import recover
 from editenv.agents.watching.trackers import Trackers, check_trackers
-from editenv.agents.wholefile import write_text_whole
 from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
 
@@ -101,13 +101,13 @@ def train(config: TrainConfig) -> TrainResult:
         raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
     rows = own_rows(config.specs * config.rollouts)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
-    if envs.director.scorer is None:
+    if envs.engine.scorer is None:
         raise ValueError(
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
     held_out = held_out_envs(config)
     check_curriculum(settings.rollout.curriculum, envs)
-    _check_written(config.algorithm, envs.director.world.max_turns)
+    _check_written(config.algorithm, envs.engine.world.max_turns)
     checkpoint = load_checkpoint(config.model)
     check_room(checkpoint, envs, settings.rollout.turn)
     with process().main_process_first():
@@ -195,7 +195,7 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     elif (out / JOURNAL).is_file():
         Console().print(f"{out} has logs of a run but no whole checkpoint: it starts from the beginning")
     out.mkdir(parents=True, exist_ok=True)
-    write_text_whole(kept, json.dumps(mine, indent=2) + "\n")
+    write_text_atomically(kept, json.dumps(mine, indent=2) + "\n")
     return newest
 
 
@@ -285,7 +285,7 @@ class _Journal(TrainerCallback):
         """Writes all lines anew, since a resumed run may have to take some back."""
         lines = [json.dumps(log) + "\n" for log in nested(state.log_history, self.updates)]
         try:
-            write_text_whole(self.path, "".join(lines))
+            write_text_atomically(self.path, "".join(lines))
         except OSError as error:
             # The next iteration writes these lines again.
             warnings.warn(f"{self.path} could not be written: {error}", stacklevel=2)

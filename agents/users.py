@@ -18,7 +18,7 @@ from editenv.agents.report.statistics import known_mean
 from editenv.agents.report.suitefigures import PARTS
 from editenv.build import make_vector_env
 from editenv.configs.studies import UsersConfig
-from editenv.named import imported
+from editenv.registry import load_class
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.suites import suite_names
@@ -106,7 +106,7 @@ def _understood(sessions: list[Session], policy: ReaderPolicy) -> Understood:
 def _played(agent: str, config: UsersConfig, **settings: Any) -> tuple[list[Session], Any]:
     """Sessions 0, 1, ... with an agent, and the agent."""
     envs = _envs(config, **settings)
-    policy = imported("policy", agent, POLICIES)(envs)
+    policy = load_class("policy", agent, POLICIES)(envs)
     return play(envs, policy, range(config.sessions), config.seed), policy
 
 

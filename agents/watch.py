@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from editenv.agents.atomic import write_whole
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, warn_of_unscored
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.edit_r2.rollout import Rollout
@@ -33,7 +34,6 @@ from editenv.agents.watching.heldout import (
 )
 from editenv.agents.watching.record import write_rollouts
 from editenv.agents.watching.trackers import Trackers
-from editenv.agents.wholefile import write_whole
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig
 from editenv.protocols import Policy
@@ -161,7 +161,7 @@ class Watcher:
     def _failed(self, iteration: int, rollout: Sequence[Judged], error: Exception) -> Evaluation:
         """Says that there are no held-out scores this time, which costs no more than them."""
         assert self.envs is not None
-        judge = str(self.envs.director.versions()["scorer"])
+        judge = str(self.envs.engine.versions()["scorer"])
         look = failed_evaluation(iteration, judge, self.config.eval_sessions, rollout, error)
         text = (
             f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); the run goes on"
@@ -213,7 +213,7 @@ def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
     settings = config.env() | judge | ({} if config.sessions_file else {"split": "validation"})
     count = min(config.eval_sessions, 256)
     envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", **settings)
-    if envs.director.scorer is None:
+    if envs.engine.scorer is None:
         raise ValueError(
             f"eval_scorer is {scorer.kind!r}, which judges no held-out session: expected another"
         )

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from editenv.configs.schema import COMMANDS, GROUPS, setting_names
-from editenv.named import unknown
+from editenv.registry import unknown
 
 _PARTS = {"eval_scorer": "scorer"}
 """Parts that nobody fills unless a file of a group is chosen for them."""

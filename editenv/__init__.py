@@ -1,6 +1,6 @@
 """Multi-turn image editing as a Gymnasium environment; importing this registers `MICEEdit-v0`."""
 
-from editenv.registry import register_ids
+from editenv.ids import register_ids
 from editenv.spaces import Utterance
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from editenv.spaces import text_problem
-from editenv.types import Action, Picture
+from editenv.types import Action, Image
 
 FIELDS = ("image", "intent")
 
@@ -34,7 +34,7 @@ def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
 
 def read_actions(
     actions: Any, count: int, shape: tuple[int, ...], max_length: int
-) -> tuple[Picture, tuple[str, ...]]:
+) -> tuple[Image, tuple[str, ...]]:
     """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
 
     Raises:

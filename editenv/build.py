@@ -9,8 +9,8 @@ from warnings import warn
 from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
-from editenv.named import configured, imported, unknown
 from editenv.protocols import Scorer, User, World
+from editenv.registry import build, load_class, unknown
 from editenv.rewards import SCORERS
 from editenv.rewards.weighting import weights_from_json
 from editenv.sims import USERS
@@ -70,7 +70,7 @@ def make_env(
     weights = weights_from_json(reward_weights)
     place: World
     if sessions_file is None:
-        place = imported("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
+        place = load_class("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
         if scorer is None:
             warn(
                 "no scorer is configured: scores are None, rewards 0.0; scorer='exact' judges the studio.",
@@ -81,8 +81,8 @@ def make_env(
         max_length = max(max_length, longest)
     judge: Scorer | None = None
     if scorer is not None:
-        judge = configured("scorer", scorer, SCORERS, scorer_settings, place, weights)
-    speaker: User = configured("user", user, USERS, user_settings)
+        judge = build("scorer", scorer, SCORERS, scorer_settings, place, weights)
+    speaker: User = build("user", user, USERS, user_settings)
     return MICEEditEnv(
         place,
         speaker,
@@ -114,16 +114,16 @@ def make_vector_env(
     if wanted not in modes:
         raise ValueError(unknown("autoreset_mode", wanted, modes))
     single = make_env(**settings)
-    director = single.director
+    engine = single.engine
     return MICEEditVectorEnv(
         num_envs,
-        director.world,
-        director.user,
-        director.scorer,
-        split=director.split,
+        engine.world,
+        engine.user,
+        engine.scorer,
+        split=engine.split,
         history=bool(settings.get("history")),
-        max_length=director.max_length,
-        on_end=director.on_end,
+        max_length=engine.max_length,
+        on_end=engine.on_end,
         render_mode=single.render_mode,
         autoreset_mode=modes[wanted],
         scoring=settings.get("scoring", "immediate"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from editenv.session import Session
-from editenv.types import Picture
+from editenv.types import Image
 
 EDITED = "(the edited picture follows)"
 """What the assistant says where it wrote no intent: most servers want some text there."""
@@ -30,7 +30,7 @@ class Conversation:
         intents: what the assistant wrote, one entry a finished turn, empty where it wrote nothing.
     """
 
-    pictures: tuple[Picture | None, ...]
+    pictures: tuple[Image | None, ...]
     transcript: tuple[str, ...]
     intents: tuple[str, ...]
 
@@ -62,7 +62,7 @@ def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     Raises:
         ValueError: a message is none that chat_messages writes.
     """
-    pictures: list[Picture | None] = []
+    pictures: list[Image | None] = []
     transcript, intents = [], []
     for place, message in enumerate(messages):
         expected = "assistant" if place % 2 else "user"
@@ -79,33 +79,33 @@ def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     return Conversation(tuple(pictures), tuple(transcript), tuple(intents))
 
 
-def data_url(picture: Picture) -> str:
+def data_url(picture: Image) -> str:
     """A picture, uint8 [H, W, 3], as a PNG data URL; nothing is lost."""
-    from PIL import Image
+    from PIL import Image as PILImage
 
     file = BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    PILImage.fromarray(picture).save(file, format="PNG")
     return _PREFIX + b64encode(file.getvalue()).decode()
 
 
-def picture_from_url(url: str) -> Picture:
+def picture_from_url(url: str) -> Image:
     """The inverse of data_url.
 
     Raises:
         ValueError: the URL holds no PNG picture.
     """
-    from PIL import Image
+    from PIL import Image as PILImage
 
     if not url.startswith(_PREFIX):
         raise ValueError(f"picture's URL begins with {url[:30]!r}, expected {_PREFIX!r}")
     try:
-        with Image.open(BytesIO(b64decode(url[len(_PREFIX) :], validate=True)), formats=["PNG"]) as image:
+        with PILImage.open(BytesIO(b64decode(url[len(_PREFIX) :], validate=True)), formats=["PNG"]) as image:
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, Base64Error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Base64Error, PILImage.DecompressionBombError) as error:
         raise ValueError(f"picture's URL holds no readable PNG: {error}") from error
 
 
-def _user_parts(picture: Picture | None, said: str) -> list[dict[str, Any]]:
+def _user_parts(picture: Image | None, said: str) -> list[dict[str, Any]]:
     """One message's parts: the picture where it is known, the instruction where there is one."""
     parts: list[dict[str, Any]] = []
     if picture is not None:

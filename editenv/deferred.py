@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from editenv.protocols import Scorer
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ScoringQueue:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
     )
 
-    def put(self, turns: Sequence[TurnOutcome], earlier: Sequence[Sequence[Ticket]]) -> list[Ticket]:
+    def put(self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Ticket]]) -> list[Ticket]:
         """Queues a batch.
 
         Args:
@@ -56,7 +56,7 @@ class ScoringQueue:
         batch = self._thread.submit(self._score, list(turns), [list(tickets) for tickets in earlier])
         return [Ticket(batch, place) for place in range(len(turns))]
 
-    def _score(self, turns: list[TurnOutcome], earlier: list[list[Ticket]]) -> list[Scores]:
+    def _score(self, turns: list[TurnResult], earlier: list[list[Ticket]]) -> list[Scores]:
         known = [
             replace(turn, history=settled(turn.history, tickets))
             for turn, tickets in zip(turns, earlier, strict=True)
@@ -70,7 +70,7 @@ def settled(scores: Sequence[Scores], tickets: Sequence[Ticket]) -> tuple[Scores
     return (*scores[:known], *[ticket.scores() for ticket in tickets])
 
 
-def score_all(scorer: Scorer, turns: Sequence[TurnOutcome]) -> list[Scores]:
+def score_all(scorer: Scorer, turns: Sequence[TurnResult]) -> list[Scores]:
     """The scorer's scores.
 
     Raises:

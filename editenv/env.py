@@ -11,11 +11,11 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from editenv.actions import read_action
-from editenv.counting import check_options, check_seed, check_session
 from editenv.deferred import ScoringQueue
-from editenv.observe import observation, session_info, turn_info
+from editenv.observations import observation, session_info, turn_info
 from editenv.protocols import Scorer, User, World
-from editenv.session import Director, Session, frozen
+from editenv.seeding import check_options, check_seed, check_session
+from editenv.session import Session, SessionEngine, frozen
 from editenv.spaces import MAX_LENGTH, action_space, observation_space
 from editenv.state import dump_session, load_session
 
@@ -67,7 +67,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     ) -> None:
         check_render_mode(render_mode)
         queue = scoring_queue(scoring, scorer)
-        self.director = Director(world, user, scorer, split, max_length, on_end, queue)
+        self.engine = SessionEngine(world, user, scorer, split, max_length, on_end, queue)
         self.render_mode = render_mode
         self.observation_space = observation_space(world.image_shape, world.max_turns, max_length, history)
         self.action_space = action_space(world.image_shape, max_length)
@@ -106,7 +106,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         super().reset(seed=seed)
         if seed is None:
             seed = last.seed if last else int(self.np_random.integers(2**31))
-        self._session = self.director.open(int(seed), index)
+        self._session = self.engine.open(int(seed), index)
         return self._seen(), self._known()
 
     def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -119,8 +119,8 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         session = self.session
         if session.ending:
             raise ResetNeeded(f"the session is over ({session.ending.reason}), call reset first")
-        answer = read_action(action, self.director.world.image_shape, self.director.max_length)
-        self.director.advance([session], [frozen(answer.image)], [answer.intent])
+        answer = read_action(action, self.engine.world.image_shape, self.engine.max_length)
+        self.engine.advance([session], [frozen(answer.image)], [answer.intent])
         end = session.ending
         info = self._known() | turn_info(session)
         terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
@@ -132,7 +132,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             return None
         from editenv.viewer import filmstrip
 
-        return filmstrip([self.session], max_turns=self.director.world.max_turns)
+        return filmstrip([self.session], max_turns=self.engine.world.max_turns)
 
     def get_state(self) -> bytes:
         """The session and its place in the count, to be continued by `set_state` as often as wished.
@@ -151,7 +151,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         Raises:
             ValueError: these bytes are no state of such an environment; nothing has changed then.
         """
-        self._session = load_session(state, self.director)
+        self._session = load_session(state, self.engine)
         return self._seen(), self._known()
 
     def _seen(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 
-from editenv.types import Picture
+from editenv.types import Image
 
 MAX_PIXELS = 4096 * 4096
 """Height times width above which a picture is not decoded, where nothing else is asked for."""
@@ -20,7 +20,7 @@ MAX_BYTES = 64 << 20
 FOLDER = "pictures"
 
 
-def write_png(folder: Path, picture: Picture) -> str:
+def write_png(folder: Path, picture: Image) -> str:
     """Writes a picture under `folder` unless it is there already.
 
     Args:
@@ -30,7 +30,7 @@ def write_png(folder: Path, picture: Picture) -> str:
     Returns:
         Its path relative to `folder`, made from shape and pixels alone.
     """
-    from PIL import Image
+    from PIL import Image as PILImage
 
     content = blake2b(repr(picture.shape).encode(), digest_size=16)
     content.update(np.ascontiguousarray(picture).data)
@@ -40,13 +40,13 @@ def write_png(folder: Path, picture: Picture) -> str:
         path.parent.mkdir(exist_ok=True)
         # Renamed into place, so that a reader or a second writer never meets half a file.
         with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            Image.fromarray(picture).save(file, format="PNG", compress_level=6)
+            PILImage.fromarray(picture).save(file, format="PNG", compress_level=6)
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     return name
 
 
-def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
     """Reads a picture that lies in `folder`; its size is looked at before anything is decoded.
 
     Returns:
@@ -56,18 +56,18 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
         ValueError: the path leaves the folder or names no file; the file is no RGB PNG, is damaged, or has
             more than max_pixels pixels.
     """
-    from PIL import Image
+    from PIL import Image as PILImage
 
     path = file_inside(folder, name)
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with PILImage.open(path, formats=["PNG"]) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ValueError(f"{name!r} has {width} x {height} pixels, expected {max_pixels} at most")
             if image.mode != "RGB":
                 raise ValueError(f"{name!r} has mode {image.mode}, expected RGB of 8 bits a channel")
             return np.array(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
         raise ValueError(f"{name!r} is no readable PNG picture: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from editenv.types import Goodbye, Picture, Scores, Speech, TurnOutcome
+from editenv.types import Image, Scores, Stop, TurnResult, UserMessage
 
 Memory = TypeVar("Memory")
 Observations = Mapping[str, Any]
@@ -38,7 +38,7 @@ class World(Protocol):
     def session(self, split: str, seed: int, index: int) -> Any:
         """Session `index` of `seed` in a split: the same value wherever and whenever it is asked for."""
 
-    def picture(self, spec: Any) -> Picture:
+    def picture(self, spec: Any) -> Image:
         """The session's source picture, uint8 [H, W, 3], a fresh array."""
 
     def spec_from_json(self, data: Mapping[str, Any]) -> Any:
@@ -55,10 +55,10 @@ class User(Protocol):
 
     version: str
 
-    def begin(self, spec: Any) -> Speech:
+    def begin(self, spec: Any) -> UserMessage:
         """The first instruction of a session."""
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         """The next instruction, judged from what the pictures show, or the end of the session."""
 
 
@@ -67,7 +67,7 @@ class Scorer(Protocol):
 
     version: str
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns from any number of sessions, in the order given; never raises for a bad picture."""
 
 

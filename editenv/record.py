@@ -15,7 +15,7 @@ import numpy as np
 from editenv.jsonread import check_keys, read_list, read_object, read_value, scores_from_json
 from editenv.picturefile import MAX_PIXELS, read_png, write_png
 from editenv.session import Session
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 
 FILE = "sessions.jsonl"
 FORMAT = "editenv session 1"
@@ -50,7 +50,7 @@ class SessionRecord:
     transcript: tuple[str, ...]
     intents: tuple[str, ...]
     scores: tuple[Scores, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Image, ...]
     reason: str
     details: tuple[Mapping[str, Any], ...] = ()
 
@@ -187,7 +187,7 @@ def _read_scores(data: Mapping[str, Any], turns: int) -> Iterator[Scores]:
             raise ValueError(f"key 'scores[{turn}]': {error}") from error
 
 
-def _read_pictures(names: list[str], folder: Path, max_pixels: int) -> Iterator[Picture]:
+def _read_pictures(names: list[str], folder: Path, max_pixels: int) -> Iterator[Image]:
     """The pictures by name, all of one shape."""
     shape = None
     for place, name in enumerate(names):

@@ -1,25 +1,92 @@
-"""The environment ids that `import editenv` makes known to Gymnasium."""
+"""Things chosen by name: what a registry holds, what "module:Class" stands for, and settings that fit it."""
 
 from __future__ import annotations
 
-from gymnasium.envs.registration import register, registry
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, TypeVar
 
-IDS = ("MICEEdit-v0", "MICEEditTools-v0")
+T = TypeVar("T")
+_BY_NAME = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def register_ids() -> None:
-    """Registers every id, once; entry points are strings that take JSON values, so specs survive to_json."""
-    if "MICEEdit-v0" not in registry:
-        register(
-            id="MICEEdit-v0",
-            entry_point="editenv.build:make_env",
-            vector_entry_point="editenv.build:make_vector_env",
-            # The environment refuses a step before reset by itself.
-            order_enforce=False,
-        )
-    if "MICEEditTools-v0" not in registry:
-        register(
-            id="MICEEditTools-v0",
-            entry_point="editenv.build:make_tools_env",
-            order_enforce=False,
-        )
+def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
+    """What a registry holds under a name, or what a name "package.module:Name" stands for, imported now.
+
+    Args:
+        kind: what the name is given for, such as "advantage".
+        name: as it was given.
+        registry: all there are.
+
+    Raises:
+        ValueError: there is none of that name; the message gives the nearest one and all of them. Or the
+            module cannot be imported, or has no such attribute.
+    """
+    if name in registry:
+        return registry[name]
+    if ":" in str(name):
+        return import_object(kind, name)
+    raise ValueError(unknown(kind, name, registry))
+
+
+def import_object(kind: str, place: str) -> Any:
+    """The object that "package.module:Name" stands for.
+
+    Raises:
+        ValueError: there is no such module or attribute.
+    """
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name
+        if missing and not f"{module}.".startswith(f"{missing}."):
+            raise  # the module is there, but something that it imports is not
+        raise ValueError(
+            f"{kind} is {place!r}, expected package.module:Name that can be imported: {error}"
+        ) from error
+
+
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
+    """Says which names there are, the likely one first."""
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{kind} {name!r} is not known, {hint}expected one of {', '.join(sorted(known))}"
+
+
+def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    """The class that a registry of "module:Class" names, or that the name itself stands for, imported now.
+
+    Raises:
+        ValueError: the registry has no such name, or there is no such module or class.
+    """
+    if name not in registry and ":" not in str(name):
+        raise ValueError(unknown(kind, name, registry))
+    return import_object(kind, registry.get(name, name))
+
+
+def build(
+    kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any
+) -> Any:
+    """What a registry names, called with what is given and with settings by name.
+
+    Raises:
+        ValueError: the registry has no such name; or what it names has no such setting, needs another one, or
+            refuses a value.
+    """
+    make, chosen_settings = load_class(kind, name, registry), dict(settings or {})
+    left = list(signature(make).parameters.items())[len(given) :]
+    known = {key: parameter for key, parameter in left if parameter.kind in _BY_NAME}
+    names = ", ".join(known) or "none"
+    for key in chosen_settings:
+        if key not in known:
+            raise ValueError(f"{kind} {name!r} has no setting {key!r}, expected {names}")
+    for key, parameter in known.items():
+        if parameter.default is Parameter.empty and key not in chosen_settings:
+            raise ValueError(f"{kind} {name!r} lacks the setting {key!r}, expected {names}")
+    try:
+        return make(*given, **chosen_settings)
+    except ValueError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error

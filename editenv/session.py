@@ -1,4 +1,4 @@
-"""One session's state, and the director who opens sessions and carries out their turns."""
+"""One session's state, and the engine who opens sessions and carries out their turns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from editenv.deferred import ScoringQueue, Ticket, score_all, settled
-from editenv.done import UNSCORED, Ending, ending
 from editenv.protocols import Scorer, User, World
 from editenv.spaces import MAX_LENGTH, text_problem
-from editenv.types import SPLITS, Goodbye, Picture, Scores, Speech, TurnOutcome
+from editenv.termination import UNSCORED, Termination, ending
+from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
 
 NO_SCORES = Scores()
 
@@ -23,7 +23,7 @@ class Session:
         spec: the session as the world prepared it.
         split, seed, index: where it came from.
         versions: of world, user and scorer.
-        speech: this turn's instruction; the last one where the session is over.
+        message: this turn's instruction; the last one where the session is over.
         pictures: the source, then the picture after each turn; read-only uint8 [H, W, 3].
         transcript: what the user said so far, in order.
         details: what the user wanted kept about each of these.
@@ -39,15 +39,15 @@ class Session:
     seed: int
     index: int
     versions: Mapping[str, str | None]
-    speech: Speech
-    pictures: list[Picture]
+    message: UserMessage
+    pictures: list[Image]
     transcript: tuple[str, ...]
     details: tuple[Mapping[str, Any], ...] = ()
     intents: list[str] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
     reward: float = 0.0
     tickets: list[Ticket] | None = None
-    ending: Ending | None = None
+    ending: Termination | None = None
 
     @property
     def turn(self) -> int:
@@ -57,19 +57,19 @@ class Session:
     @property
     def instruction(self) -> str:
         """This turn's instruction, empty once the session is over."""
-        return "" if self.ending else self.speech.text
+        return "" if self.ending else self.message.text
 
     @property
     def title(self) -> str:
         """The session's name for a reader."""
         return f"{self.split} {self.seed}:{self.index}  {self.spec.id}"
 
-    def outcome(self, after: Picture) -> TurnOutcome:
+    def outcome(self, after: Image) -> TurnResult:
         """This turn as users and scorers see it, once it has led to the picture `after`."""
-        return TurnOutcome(
+        return TurnResult(
             spec=self.spec,
             turn=self.turn,
-            speech=self.speech,
+            message=self.message,
             source=self.pictures[0],
             before=self.pictures[-1],
             after=after,
@@ -91,12 +91,12 @@ class _Verdict(NamedTuple):
     scores: Sequence[Scores]
     tickets: list[Ticket] | None
     reward: float
-    reply: Speech | Goodbye | None
-    end: Ending | None
+    reply: UserMessage | Stop | None
+    end: Termination | None
 
 
 @dataclass(frozen=True, slots=True)
-class Director:
+class SessionEngine:
     """Opens sessions of a world and carries out their turns, for one session or many at once.
 
     Attributes:
@@ -144,29 +144,29 @@ class Director:
         """The sessions of seeds and numbers; a user who can is asked once for all of them."""
         specs = [self.world.session(self.split, seed, index) for seed, index in places]
         together = getattr(self.user, "beginnings", None)
-        speeches = [self.user.begin(spec) for spec in specs] if together is None else together(specs)
+        messages = [self.user.begin(spec) for spec in specs] if together is None else together(specs)
         return [
-            self._opened(spec, *place, speech)
-            for spec, place, speech in zip(specs, places, speeches, strict=True)
+            self._opened(spec, *place, message)
+            for spec, place, message in zip(specs, places, messages, strict=True)
         ]
 
-    def _opened(self, spec: Any, seed: int, index: int, speech: Speech) -> Session:
+    def _opened(self, spec: Any, seed: int, index: int, message: UserMessage) -> Session:
         source = frozen(self.world.picture(spec))
-        speech = self._heard(speech)
+        message = self._heard(message)
         return Session(
             spec,
             self.split,
             seed,
             index,
             self.versions(),
-            speech,
+            message,
             [source],
-            (speech.text,),
-            details=(speech.detail,),
+            (message.text,),
+            details=(message.detail,),
             tickets=None if self.queue is None else [],
         )
 
-    def advance(self, sessions: Sequence[Session], after: Sequence[Picture], intents: Sequence[str]) -> None:
+    def advance(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> None:
         """Carries out one turn in each session; the scorer is asked once for all of them.
 
         Every session is left as it was when the scorer or a user raises.
@@ -187,7 +187,7 @@ class Director:
         for session, outcome, intent, verdict in zip(sessions, outcomes, intents, verdicts, strict=True):
             self._commit(session, outcome, intent, verdict)
 
-    def _score_now(self, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]) -> list[_Verdict]:
+    def _score_now(self, sessions: Sequence[Session], outcomes: Sequence[TurnResult]) -> list[_Verdict]:
         """Asks the scorer, then the users; after a judge that failed nobody is asked."""
         scores = score_all(self.scorer, outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
         asked = [outcome for outcome, score in zip(outcomes, scores, strict=True) if score.scored]
@@ -200,7 +200,7 @@ class Director:
         return verdicts
 
     def _score_later(
-        self, queue: ScoringQueue, sessions: Sequence[Session], outcomes: Sequence[TurnOutcome]
+        self, queue: ScoringQueue, sessions: Sequence[Session], outcomes: Sequence[TurnResult]
     ) -> list[_Verdict]:
         """Asks the users and hands the turns in; a session that ends now waits for all of its scores."""
         replies = self.replies(outcomes)
@@ -218,13 +218,13 @@ class Director:
             verdicts.append(_Verdict(scores, tickets, reward, reply, end))
         return verdicts
 
-    def replies(self, outcomes: Sequence[TurnOutcome]) -> list[Speech | Goodbye]:
+    def replies(self, outcomes: Sequence[TurnResult]) -> list[UserMessage | Stop]:
         """What the user says after each of some turns; a user who can is asked once for all of them."""
         together = getattr(self.user, "replies", None)
         said = [self.user.reply(one) for one in outcomes] if together is None else together(outcomes)
-        return [reply if isinstance(reply, Goodbye) else self._heard(reply) for reply in said]
+        return [reply if isinstance(reply, Stop) else self._heard(reply) for reply in said]
 
-    def _commit(self, session: Session, outcome: TurnOutcome, intent: str, verdict: _Verdict) -> None:
+    def _commit(self, session: Session, outcome: TurnResult, intent: str, verdict: _Verdict) -> None:
         """Writes a finished turn into its session."""
         session.pictures.append(outcome.after)
         session.intents.append(intent)
@@ -233,20 +233,20 @@ class Director:
         if verdict.end is not None:
             if self.on_end:
                 self.on_end(session)
-        elif isinstance(verdict.reply, Speech):
-            session.speech = verdict.reply
+        elif isinstance(verdict.reply, UserMessage):
+            session.message = verdict.reply
             session.transcript = (*session.transcript, verdict.reply.text)
             session.details = (*session.details, verdict.reply.detail)
 
-    def _heard(self, speech: Speech) -> Speech:
-        """The speech, once its text is known to fit the observation space."""
-        problem = text_problem(speech.text, self.max_length)
+    def _heard(self, message: UserMessage) -> UserMessage:
+        """The message, once its text is known to fit the observation space."""
+        problem = text_problem(message.text, self.max_length)
         if problem:
             raise ValueError(f"the user's instruction is {problem}")
-        return speech
+        return message
 
 
-def frozen(picture: Picture) -> Picture:
+def frozen(picture: Image) -> Image:
     """The picture, read-only from now on: users and scorers share it and must not write into it."""
     picture.flags.writeable = False
     return picture

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 """An RGB picture, uint8 [H, W, 3]."""
 
 SPLITS = ("train", "validation", "test")
@@ -67,12 +67,12 @@ class Action:
         intent: the session's operative intent in words; may be empty, is recorded and never scored.
     """
 
-    image: Picture
+    image: Image
     intent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class UserMessage:
     """What a user says in one turn.
 
     Attributes:
@@ -87,7 +87,7 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
+class Stop:
     """A user ends the session.
 
     Attributes:
@@ -98,7 +98,7 @@ class Goodbye:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnOutcome:
+class TurnResult:
     """One finished turn, as users and scorers see it; the agent's intent is left out on purpose.
 
     Attributes:
@@ -114,10 +114,10 @@ class TurnOutcome:
 
     spec: Any
     turn: int
-    speech: Speech
-    source: Picture
-    before: Picture
-    after: Picture
+    message: UserMessage
+    source: Image
+    before: Image
+    after: Image
     history: tuple[Scores, ...] = ()
-    earlier: tuple[Picture, ...] = ()
+    earlier: tuple[Image, ...] = ()
     transcript: tuple[str, ...] = ()

@@ -11,11 +11,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from editenv.actions import read_actions
-from editenv.counting import check_options, check_seed, check_session
 from editenv.env import MICEEditEnv, check_render_mode, scoring_queue
-from editenv.observe import batch_infos, observation, observations, session_info, session_infos, turn_info
+from editenv.observations import (
+    batch_infos,
+    observation,
+    observations,
+    session_info,
+    session_infos,
+    turn_info,
+)
 from editenv.protocols import Scorer, User, World
-from editenv.session import Director, Session, frozen
+from editenv.seeding import check_options, check_seed, check_session
+from editenv.session import Session, SessionEngine, frozen
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space
 from editenv.state import dump_session, load_session
 
@@ -68,7 +75,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         check_render_mode(render_mode)
         self.num_envs = num_envs
         queue = scoring_queue(scoring, scorer)
-        self.director = Director(world, user, scorer, split, max_length, on_end, queue)
+        self.engine = SessionEngine(world, user, scorer, split, max_length, on_end, queue)
         self.render_mode = render_mode
         self.autoreset_mode = autoreset_mode
         self.metadata = MICEEditEnv.metadata | {"autoreset_mode": autoreset_mode}  # type: ignore[misc]
@@ -113,7 +120,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         if seed is None and not self._sessions:
             seed = int(self.np_random.integers(2**31))
         places = [self._next(row, seed, numbers[row] if numbers else None) for row in rows]
-        opened = self.director.open_all(places)
+        opened = self.engine.open_all(places)
         if self._sessions:
             for row, session in zip(rows, opened, strict=True):
                 self._sessions[row] = session
@@ -132,14 +139,14 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             ResetNeeded: no session is open, or all are over and `autoreset_mode` is DISABLED.
         """
         sessions = self.sessions
-        world, max_length = self.director.world, self.director.max_length
+        world, max_length = self.engine.world, self.engine.max_length
         images, intents = read_actions(actions, self.num_envs, world.image_shape, max_length)
         played = [row for row, session in enumerate(sessions) if session.ending is None]
         if not played and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded("all sessions are over, call reset first")
         images = frozen(images)
         chosen = [sessions[row] for row in played]
-        self.director.advance(chosen, [images[row] for row in played], [intents[row] for row in played])
+        self.engine.advance(chosen, [images[row] for row in played], [intents[row] for row in played])
         rewards = np.zeros(self.num_envs)
         rewards[played] = [session.reward for session in chosen]
         infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in played}) if played else {}
@@ -157,7 +164,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             return None
         from editenv.viewer import filmstrip
 
-        return tuple(filmstrip([s], max_turns=self.director.world.max_turns) for s in self.sessions)
+        return tuple(filmstrip([s], max_turns=self.engine.world.max_turns) for s in self.sessions)
 
     def get_state(self, row: int) -> bytes:
         """The session of one row, for `set_states` here or `MICEEditEnv.set_state`.
@@ -179,7 +186,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         """
         sessions = list(self.sessions)
         for row, state in states.items():
-            sessions[row] = load_session(state, self.director)
+            sessions[row] = load_session(state, self.engine)
         self._sessions = sessions
         return self._seen(), self._known(list(states))
 
@@ -190,7 +197,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             over = sorted(set(over) - set(played))
         if not over or self.autoreset_mode == AutoresetMode.DISABLED:
             return {}
-        for row, session in zip(over, self.director.open_all([self._next(row) for row in over]), strict=True):
+        for row, session in zip(over, self.engine.open_all([self._next(row) for row in over]), strict=True):
             self._sessions[row] = session
         return self._finals(sessions, over) if self.autoreset_mode == AutoresetMode.SAME_STEP else {}
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from editenv.textlines import wrap
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as PILImageType
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
@@ -43,7 +43,7 @@ class Shown(Protocol):
         """The session's name for a reader."""
 
     @property
-    def pictures(self) -> Sequence[Picture]:
+    def pictures(self) -> Sequence[Image]:
         """The source, then the picture after each turn, uint8 [H, W, 3]."""
 
     @property
@@ -59,7 +59,7 @@ class Shown(Protocol):
         """One entry a finished turn."""
 
 
-def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Picture:
+def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Image:
     """Draws sessions one under another.
 
     Args:
@@ -85,7 +85,8 @@ def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Pictur
 
 def _draw(sessions: Sequence[Shown], columns: int) -> Image:
     """The whole canvas."""
-    from PIL import Image, ImageDraw
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
 
     height, width = sessions[0].pictures[0].shape[:2]
     scale = max(1, -(-LEAST_PICTURE // width))
@@ -96,7 +97,7 @@ def _draw(sessions: Sequence[Shown], columns: int) -> Image:
         MARGIN // 2 + len(sessions) * row_height,
     )
     # Even sides, because most video formats take no others.
-    canvas = Image.new("RGB", (wide + wide % 2, tall + tall % 2), PAPER)
+    canvas = PILImage.new("RGB", (wide + wide % 2, tall + tall % 2), PAPER)
     draw = ImageDraw.Draw(canvas)
     for row, session in enumerate(sessions):
         top = MARGIN // 2 + row * row_height
@@ -123,13 +124,14 @@ def _card_height(picture: int) -> int:
     )
 
 
-def _picture(canvas: Image, corner: tuple[int, int], picture: Picture, scale: int) -> None:
+def _picture(canvas: PILImageType, corner: tuple[int, int], picture: Image, scale: int) -> None:
     """The enlarged picture below its card's heading, pixels kept sharp."""
-    from PIL import Image, ImageDraw
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
 
     left, top = corner[0], corner[1] + HEAD_HEIGHT
     size = (picture.shape[1] * scale, picture.shape[0] * scale)
-    canvas.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), (left, top))
+    canvas.paste(PILImage.fromarray(picture).resize(size, PILImage.Resampling.NEAREST), (left, top))
     ImageDraw.Draw(canvas).rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=EDGE)
 
 

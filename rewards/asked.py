@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from editenv.types import TurnOutcome
+from editenv.types import TurnResult
 from editenv.worlds.records.export import in_brackets, record_from_studio
 from editenv.worlds.records.session import RecordTurn
 from editenv.worlds.records.spoken import stated_rule
@@ -39,13 +39,13 @@ class Asked:
     impossible: bool = False
 
 
-def asked(turn: TurnOutcome) -> Asked:
+def asked(turn: TurnResult) -> Asked:
     """The turn in words.
 
     Raises:
         TypeError: what the user meant is of a world that has no words for it.
     """
-    meaning = turn.speech.meaning
+    meaning = turn.message.meaning
     if isinstance(meaning, RecordTurn):
         return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in _said(turn)))
     if not isinstance(meaning, StudioTurn):
@@ -70,7 +70,7 @@ def asked(turn: TurnOutcome) -> Asked:
     )
 
 
-def _scripted(turn: TurnOutcome, script: Sequence[RecordTurn], ruled: bool) -> Asked:
+def _scripted(turn: TurnResult, script: Sequence[RecordTurn], ruled: bool) -> Asked:
     """A turn of a session whose turns are all known in words."""
     own = script[turn.turn]
     return Asked(
@@ -85,6 +85,6 @@ def _scripted(turn: TurnOutcome, script: Sequence[RecordTurn], ruled: bool) -> A
     )
 
 
-def _said(turn: TurnOutcome) -> tuple[str, ...]:
+def _said(turn: TurnResult) -> tuple[str, ...]:
     """The session's instructions up to this one."""
-    return turn.transcript or (turn.speech.text,)
+    return turn.transcript or (turn.message.text,)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 from editenv.worlds.studio.constraints import judge
 from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.edits.base import BACKGROUND
@@ -44,7 +44,7 @@ class ExactScorer:
         self.grid = world.grid
         self.weights = weights or RewardWeights()
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns whose `speech.meaning` is a StudioTurn; one parse for the whole batch."""
         after = parse([turn.after for turn in turns], self.grid)
         before = [_scene_before(turn) for turn in turns]
@@ -55,8 +55,8 @@ class ExactScorer:
             for number, turn in enumerate(turns)
         ]
 
-    def _score(self, turn: TurnOutcome, before: Scene, after: Scene) -> Scores:
-        meaning: StudioTurn = turn.speech.meaning
+    def _score(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
+        meaning: StudioTurn = turn.message.meaning
         shown = self._shown_before(turn) if isinstance(meaning.edit, Undo) else ()
         verdict = judge(meaning.edit, meaning.rules, before, after, shown)
         allowed = verdict.licensed
@@ -77,7 +77,7 @@ class ExactScorer:
         )
         return with_reward(scores, self.weights)
 
-    def _shown_before(self, turn: TurnOutcome) -> list[Scene]:
+    def _shown_before(self, turn: TurnResult) -> list[Scene]:
         """What the picture before the last edit showed, where there was a last edit."""
         if turn.turn < 2:
             return [turn.spec.scene] * turn.turn
@@ -85,7 +85,7 @@ class ExactScorer:
         return [scene_from_codes(codes)] if codes else parse([turn.earlier[-2]], self.grid)
 
 
-def _scene_before(turn: TurnOutcome) -> Scene | None:
+def _scene_before(turn: TurnResult) -> Scene | None:
     """What the last turn's scores, or the session's start, tell of the picture before; None if nothing."""
     if not turn.history:
         scene: Scene = turn.spec.scene

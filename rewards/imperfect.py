@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from editenv.named import configured
+from editenv.registry import build
 from editenv.rewards import SCORERS
 from editenv.rewards.errormodel import ErrorModel, Rates, open_error_model
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import SCORE_NAMES, Picture, Scores, TurnOutcome
+from editenv.types import SCORE_NAMES, Image, Scores, TurnResult
 
 _NORMAL = NormalDist()
 _FIELDS = tuple(field.name for field in fields(Scores))
@@ -61,16 +61,16 @@ class ImperfectScorer:
         self.weights = weights or RewardWeights()
         self.errors = open_error_model(errors)
         self.seed = seed
-        self.base = configured("scorer", base, SCORERS, base_settings, world, self.weights)
+        self.base = build("scorer", base, SCORERS, base_settings, world, self.weights)
         content = blake2b(repr(self.errors).encode(), digest_size=4).hexdigest()
         self.version = f"imperfect 1 {self.errors.name}:{content} seed {seed} of {self.base.version}"
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """The judgements; `detail["truth"]` holds the true scores as JSON values."""
         truths = self.base.score([replace(turn, history=_true_history(turn)) for turn in turns])
         return [self._judge(turn, truth) for turn, truth in zip(turns, truths, strict=True)]
 
-    def _judge(self, turn: TurnOutcome, truth: Scores) -> Scores:
+    def _judge(self, turn: TurnResult, truth: Scores) -> Scores:
         errors, luck = self.errors, _Luck(self.seed, turn)
         detail = {"truth": {name: getattr(truth, name) for name in _FIELDS}}
         flat = errors.failure_flat if errors.failure_flat and is_flat(turn.after) else 0.0
@@ -81,7 +81,7 @@ class ImperfectScorer:
         if shift:
             shift *= min(1.0, tint(turn.before, turn.after) / errors.tint_full)
         lenient = 1 - (1 - errors.yes_bias) * (1 - shift)
-        task = getattr(getattr(turn.speech.meaning, "edit", None), "task", "")
+        task = getattr(getattr(turn.message.meaning, "edit", None), "task", "")
         judged: dict[str, Any] = {}
         for name in SCORE_NAMES:
             true, rates = getattr(truth, name), errors.rates(name, task)
@@ -94,7 +94,7 @@ class ImperfectScorer:
         return with_reward(Scores(**judged, detail=detail), self.weights)
 
 
-def tint(before: Picture, after: Picture) -> float:
+def tint(before: Image, after: Image) -> float:
     """How far a picture's colours have shifted as a whole, 0 to 1.
 
     The largest median difference of a channel: an edit of few pixels leaves it 0, a colour cast does not.
@@ -104,7 +104,7 @@ def tint(before: Picture, after: Picture) -> float:
     return float(np.abs(shifts).max()) / 255
 
 
-def is_flat(picture: Picture) -> bool:
+def is_flat(picture: Image) -> bool:
     """Is the picture of one colour."""
     # Most pictures show it in their first row.
     return all(bool((part == picture[0, 0]).all()) for part in (picture[0], picture))
@@ -130,11 +130,11 @@ def _share(true: float, rates: Rates, shift: float, normal: float) -> float:
 class _Luck:
     """Random numbers that follow from a seed and a turn's content alone."""
 
-    def __init__(self, seed: int, turn: TurnOutcome) -> None:
+    def __init__(self, seed: int, turn: TurnResult) -> None:
         content = blake2b(digest_size=16)
         for part in (turn.source, turn.before, turn.after):
             content.update(str(part.shape).encode() + part.tobytes())
-        content.update(f"{seed} {turn.turn} {turn.speech.text}".encode())
+        content.update(f"{seed} {turn.turn} {turn.message.text}".encode())
         self._content = content.digest()
 
     def uniform(self, name: str) -> float:
@@ -147,6 +147,6 @@ class _Luck:
         return _NORMAL.inv_cdf(min(self.uniform(name), 1 - 2**-53))
 
 
-def _true_history(turn: TurnOutcome) -> tuple[Scores, ...]:
+def _true_history(turn: TurnResult) -> tuple[Scores, ...]:
     """The true scores of the earlier turns, as the other scorer gave them."""
     return tuple(Scores(**past.detail["truth"]) for past in turn.history)

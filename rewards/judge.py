@@ -10,7 +10,7 @@ from editenv.endpoint import ChatEndpoint, endpoint_settings
 from editenv.rewards.asked import asked
 from editenv.rewards.questions import AWARENESS, Question, questions, read_prompts
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 
 
 def mean(votes: Sequence[float]) -> float:
@@ -91,7 +91,7 @@ class JudgeScorer:
         if check:
             self.endpoint.health()
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, all questions of all turns at once."""
         asked_of = [questions(turn, asked(turn), self.prompts, self._awareness, self._side) for turn in turns]
         ballots = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from editenv.rewards.asked import asked
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Picture, Scores, TurnOutcome
+from editenv.types import Image, Scores, TurnResult
 from editenv.worlds.records.sentences import take_apart
 from editenv.worlds.studio.language import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
@@ -56,11 +56,11 @@ class OcrScorer:
         self._engine, release = _open_reader(threads)
         self.version = f"ocr 1 rapidocr {release} side {side} confidence {confidence}"
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns; only the pictures of text_change turns are read."""
         return [self._one(turn) for turn in turns]
 
-    def _one(self, turn: TurnOutcome) -> Scores:
+    def _one(self, turn: TurnResult) -> Scores:
         texts = wanted_texts(turn)
         if texts is None:
             return Scores()
@@ -69,7 +69,7 @@ class OcrScorer:
         scores = Scores(float(says(lines, new, old)), detail={"read": lines, "wanted": new})
         return with_reward(scores, self.weights)
 
-    def read(self, picture: Picture) -> list[str]:
+    def read(self, picture: Image) -> list[str]:
         """The lines of text in a picture, uint8 [H, W, 3], from top to bottom."""
         factor = max(1, self._side // max(picture.shape[:2]))
         large = np.repeat(np.repeat(picture, factor, 0), factor, 1)
@@ -79,12 +79,12 @@ class OcrScorer:
         return [text for text, sure in pairs if sure >= self._confidence]
 
 
-def wanted_texts(turn: TurnOutcome) -> tuple[str, str | None] | None:
+def wanted_texts(turn: TurnResult) -> tuple[str, str | None] | None:
     """The text that a turn wants to see and the one it wants to be gone.
 
     None where it is no text_change, or one that a rule forbids.
     """
-    meaning = turn.speech.meaning
+    meaning = turn.message.meaning
     if isinstance(meaning, StudioTurn):
         text = getattr(meaning.edit, "text", None)
         wanted = meaning.edit.task == "text_change" and meaning.intent != LEAVE_ALONE

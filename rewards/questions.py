@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from editenv.rewards.asked import Asked
-from editenv.types import Picture, TurnOutcome
+from editenv.types import Image, TurnResult
 from editenv.worlds.records.session import TASKS
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -75,7 +75,7 @@ def read_prompts(name: str) -> Prompts:
     return Prompts(f"{folder.name}:{content}", {key: Template(text) for key, text in texts.items()})
 
 
-def questions(turn: TurnOutcome, meant: Asked, prompts: Prompts, awareness: str, side: int) -> list[Question]:
+def questions(turn: TurnResult, meant: Asked, prompts: Prompts, awareness: str, side: int) -> list[Question]:
     """What is asked about a turn: IF, CC where something had to stay, and GA.
 
     Args:
@@ -182,7 +182,7 @@ def _criteria(meant: Asked, prompts: Prompts) -> str:
     return prompts.texts.get(name, prompts.texts["if_other"]).template
 
 
-def _goal(turn: TurnOutcome, meant: Asked) -> list[Picture]:
+def _goal(turn: TurnResult, meant: Asked) -> list[Image]:
     """The picture that an undo goes back to."""
     shown = [turn.source, *turn.earlier]
     return shown[-2:-1] if meant.task == "undo" else []
@@ -207,7 +207,7 @@ def _form(tags: Sequence[str]) -> str:
     return "\n".join(f"<{tag}>yes or no</{tag}>" for tag in tags)
 
 
-def _messages(text: str, pictures: Sequence[Picture], side: int) -> list[dict[str, Any]]:
+def _messages(text: str, pictures: Sequence[Image], side: int) -> list[dict[str, Any]]:
     """One message of the user: the pictures in order, then the text."""
     parts: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": data_url(picture, side)}} for picture in pictures
@@ -215,11 +215,11 @@ def _messages(text: str, pictures: Sequence[Picture], side: int) -> list[dict[st
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 
 
-def data_url(picture: Picture, side: int) -> str:
+def data_url(picture: Image, side: int) -> str:
     """The picture as a PNG in a data URL, repeated pixel by pixel until it is about `side` pixels wide."""
-    from PIL import Image
+    from PIL import Image as PILImage
 
     factor = max(1, side // max(picture.shape[:2]))
     data = BytesIO()
-    Image.fromarray(np.repeat(np.repeat(picture, factor, 0), factor, 1)).save(data, format="PNG")
+    PILImage.fromarray(np.repeat(np.repeat(picture, factor, 0), factor, 1)).save(data, format="PNG")
     return f"data:image/png;base64,{b64encode(data.getvalue()).decode()}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from editenv.rewards.asked import Asked, asked
 from editenv.rewards.vision import Box, Detector, Features
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Picture, Scores, TurnOutcome
+from editenv.types import Image, Scores, TurnResult
 
 GREY = 128
 """What covers objects where the background is looked at."""
@@ -23,14 +23,14 @@ GREY = 128
 class Embeds(Protocol):
     """Features of pictures."""
 
-    def embed(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    def embed(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Directions [N, D] of length 1."""
 
 
 class Finds(Protocol):
     """Boxes of phrases in pictures."""
 
-    def find(self, pictures: Sequence[Picture], phrases: Sequence[str]) -> list[Box | None]:
+    def find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         """One box or None a picture and its phrase."""
 
 
@@ -79,7 +79,7 @@ class SimilarityScorer:
             Detector(detector, threshold, device) if isinstance(detector, str) else detector
         )
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns; each phrase is looked for once in each picture, all crops are embedded at once."""
         meant = [asked(turn) for turn in turns]
         boxes = _Boxes(self.detector)
@@ -110,7 +110,7 @@ class _View:
     """Two pictures to compare; an object that is gone has no pair, the background no name."""
 
     name: str | None
-    pair: tuple[Picture, Picture] | None
+    pair: tuple[Image, Image] | None
 
 
 class _Boxes:
@@ -120,18 +120,18 @@ class _Boxes:
         self._detector = detector
         self._found: dict[tuple[bytes, str], Box | None] = {}
 
-    def look(self, wanted: Iterable[tuple[Picture, str]]) -> None:
+    def look(self, wanted: Iterable[tuple[Image, str]]) -> None:
         """Looks for phrases in pictures, all of one size."""
         jobs = {(_digest(picture), phrase): picture for picture, phrase in wanted}
         found = self._detector.find(list(jobs.values()), [phrase for _, phrase in jobs]) if jobs else []
         self._found.update(zip(jobs, found, strict=True))
 
-    def of(self, picture: Picture, phrase: str) -> Box | None:
+    def of(self, picture: Image, phrase: str) -> Box | None:
         """A box that was looked for."""
         return self._found[_digest(picture), phrase]
 
 
-def _views(turn: TurnOutcome, words: Asked, boxes: _Boxes) -> list[_View]:
+def _views(turn: TurnResult, words: Asked, boxes: _Boxes) -> list[_View]:
     """What is to be compared in a turn."""
     views = []
     for phrase in dict.fromkeys(words.unchanged or ()):
@@ -163,12 +163,12 @@ def _similarity(view: _View, directions: Any) -> float:
     return float(min(1.0, max(0.0, float(np.dot(first, second)))))
 
 
-def _crop(picture: Picture, box: Box) -> Picture:
+def _crop(picture: Image, box: Box) -> Image:
     left, top, right, bottom = box
     return picture[top:bottom, left:right]
 
 
-def _covered(picture: Picture, boxes: Sequence[Box]) -> Picture:
+def _covered(picture: Image, boxes: Sequence[Box]) -> Image:
     """The picture with grey boxes."""
     shown = picture.copy()
     for left, top, right, bottom in boxes:
@@ -176,5 +176,5 @@ def _covered(picture: Picture, boxes: Sequence[Box]) -> Picture:
     return shown
 
 
-def _digest(picture: Picture) -> bytes:
+def _digest(picture: Image) -> bytes:
     return blake2b(picture.tobytes(), digest_size=16).digest()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from editenv.types import Picture
+from editenv.types import Image
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are outside."""
@@ -39,7 +39,7 @@ class Features:
         size = self._settings.get("size", {})
         self._shape = (size.get("height", 224), size.get("width", 224))
 
-    def embed(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    def embed(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Directions [N, D] of length 1.
 
         Args:
@@ -80,7 +80,7 @@ class Detector:
         self._threshold, self._device, self._batch = threshold, device, batch
         self._settings = _preprocessing(folder)
 
-    def find(self, pictures: Sequence[Picture], phrases: Sequence[str]) -> list[Box | None]:
+    def find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         """The likeliest box of a phrase in each picture, None where nothing is likely enough.
 
         Args:
@@ -93,7 +93,7 @@ class Detector:
             found += self._find(pictures[part], phrases[part])
         return found
 
-    def _find(self, pictures: Sequence[Picture], phrases: Sequence[str]) -> list[Box | None]:
+    def _find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         import torch
 
         height, width = pictures[0].shape[:2]
@@ -145,17 +145,17 @@ def _preprocessing(folder: str) -> Mapping[str, Any]:
     return found
 
 
-def _resized(picture: Picture, shape: tuple[int, int]) -> Picture:
+def _resized(picture: Image, shape: tuple[int, int]) -> Image:
     """The picture at a height and width (Pillow's BICUBIC, smoothed where it shrinks)."""
-    from PIL import Image
+    from PIL import Image as PILImage
 
     if picture.shape[:2] == shape:
         return picture
     height, width = shape
-    return np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(PILImage.fromarray(picture).resize((width, height), PILImage.Resampling.BICUBIC))
 
 
-def _normalised(pictures: Sequence[Picture], settings: Mapping[str, Any]) -> NDArray[np.float32]:
+def _normalised(pictures: Sequence[Image], settings: Mapping[str, Any]) -> NDArray[np.float32]:
     """Pictures as float32 [N, 3, H, W] with the model's mean and deviation."""
     mean = np.float32(settings.get("image_mean", _MEAN))
     deviation = np.float32(settings.get("image_std", _DEVIATION))
@@ -180,6 +180,6 @@ def _pixels(box: NDArray[np.float32], height: int, width: int) -> Box:
     return left, top, right, bottom
 
 
-def _parts(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+def _parts(pictures: Sequence[Image], size: int) -> Iterator[Sequence[Image]]:
     for first in range(0, len(pictures), size):
         yield pictures[first : first + size]

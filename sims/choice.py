@@ -19,7 +19,7 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
 )
 from editenv.worlds.studio.held_out import scene_is_held_out
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS
 
 MOST_CHANGES = 3
@@ -91,7 +91,7 @@ def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
     return mind
 
 
-def is_pointed_at(edit: Edit, situation: Situation) -> bool:
+def is_pointed_at(edit: Edit, situation: DialogueState) -> bool:
     """Could the edit's object, or its place, be pointed back to?"""
     if isinstance(edit, SubjectAdd):
         return edit.cell == situation.vacated
@@ -99,7 +99,7 @@ def is_pointed_at(edit: Edit, situation: Situation) -> bool:
     return target is not None and focus is not None and target.cell == focus.cell and situation.unique(focus)
 
 
-def is_the_same(edit: Edit, situation: Situation) -> bool:
+def is_the_same(edit: Edit, situation: DialogueState) -> bool:
     """Is it what was done to another object in the last turn?"""
     last = situation.last
     if not isinstance(edit, ColorAlter | MaterialAlter) or not isinstance(last, type(edit)):

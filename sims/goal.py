@@ -11,10 +11,10 @@ from editenv.sims.mind import GoalTurn, Mind, look
 from editenv.sims.persona import Persona, load_persona, persona_from_table
 from editenv.sims.voice import Voice
 from editenv.sims.wish import wish_of
-from editenv.types import SPLITS, Goodbye, Speech, TurnOutcome
+from editenv.types import SPLITS, Stop, TurnResult, UserMessage
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.session import StudioSpec
 
 _SALT = 20_605  # keeps a user's draws apart from those that made the session
@@ -43,7 +43,7 @@ class GoalUser:
         self.persona: Persona = given if patience is None else replace(given, patience=patience)
         self.version = f"goal 2 {given.name}" + (f" patience {patience}" if patience is not None else "")
 
-    def begin(self, spec: StudioSpec) -> Speech:
+    def begin(self, spec: StudioSpec) -> UserMessage:
         """The first wish.
 
         Raises:
@@ -51,10 +51,10 @@ class GoalUser:
         """
         return self.said(self.first_wish(spec), spec, 0)
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         """What is still to be done, "done" where there is nothing, "gave_up" where patience is out."""
         wish = self.next_wish(outcome)
-        return wish if isinstance(wish, Goodbye) else self.said(wish, outcome.spec, outcome.turn + 1)
+        return wish if isinstance(wish, Stop) else self.said(wish, outcome.spec, outcome.turn + 1)
 
     def first_wish(self, spec: StudioSpec) -> GoalTurn:
         """What `begin` says, meant and in the template's words; raises what it raises."""
@@ -63,24 +63,24 @@ class GoalUser:
                 f"session {spec.id} has no scene to wish for, which this user needs: expected one of a suite"
             )
         wish = wish_of(spec)
-        mind = Mind(Situation(spec.scene, spec.scene.grid), wish.target, wish.rules)
+        mind = Mind(DialogueState(spec.scene, spec.scene.grid), wish.target, wish.rules)
         first = self._decide(spec, 0, mind)
         assert first is not None, "a wish always differs from the start scene"
         return first
 
-    def next_wish(self, outcome: TurnOutcome) -> GoalTurn | Goodbye:
+    def next_wish(self, outcome: TurnResult) -> GoalTurn | Stop:
         """What `reply` says, meant and in the template's words."""
         spec, turn = outcome.spec, outcome.turn + 1
-        meant: GoalTurn = outcome.speech.meaning
+        meant: GoalTurn = outcome.message.meaning
         (shown,) = parse([outcome.after], spec.scene.grid)
         mind = look(meant, shown)
         if mind.annoyance > self.persona.patience:
-            return Goodbye("gave_up")
-        return self._decide(spec, turn, mind, meant) or Goodbye("done")
+            return Stop("gave_up")
+        return self._decide(spec, turn, mind, meant) or Stop("done")
 
-    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
+    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> UserMessage:
         """What is meant, in the words of its template; other kinds of user find others."""
-        return Speech(meant.text, meant, kept(meant))
+        return UserMessage(meant.text, meant, kept(meant))
 
     def _decide(
         self, spec: StudioSpec, turn: int, mind: Mind, last: GoalTurn | None = None

@@ -13,7 +13,7 @@ from editenv.sims.goal import GoalUser, kept
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
-from editenv.types import Goodbye, Speech, TurnOutcome
+from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.session import StudioSpec
 
 Meant = tuple[GoalTurn, StudioSpec, int]
@@ -70,7 +70,7 @@ class SpokenUser(GoalUser):
         self.prompt = load_prompt()
         self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
         self.version = f"llm {self.prompt.version} {self.endpoint.settings.model}, {self.version}"
-        self._worded: dict[tuple[str, int, str], Speech] = {}
+        self._worded: dict[tuple[str, int, str], UserMessage] = {}
         self._wordings = self._fallbacks = self._failures = 0
 
     def counts(self) -> dict[str, float]:
@@ -82,26 +82,26 @@ class SpokenUser(GoalUser):
             "endpoint_calls": self.endpoint.calls,
         }
 
-    def beginnings(self, specs: Sequence[StudioSpec]) -> list[Speech]:
+    def beginnings(self, specs: Sequence[StudioSpec]) -> list[UserMessage]:
         """The first wishes of sessions, asked for together."""
         return self._all_said([(self.first_wish(spec), spec, 0) for spec in specs])
 
-    def replies(self, outcomes: Sequence[TurnOutcome]) -> list[Speech | Goodbye]:
+    def replies(self, outcomes: Sequence[TurnResult]) -> list[UserMessage | Stop]:
         """The replies to turns, asked for together."""
         wishes = [self.next_wish(outcome) for outcome in outcomes]
         meant = [
             (wish, outcome.spec, outcome.turn + 1)
             for wish, outcome in zip(wishes, outcomes, strict=True)
-            if not isinstance(wish, Goodbye)
+            if not isinstance(wish, Stop)
         ]
         said = iter(self._all_said(meant))
-        return [wish if isinstance(wish, Goodbye) else next(said) for wish in wishes]
+        return [wish if isinstance(wish, Stop) else next(said) for wish in wishes]
 
-    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> Speech:
+    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> UserMessage:
         """What is meant in the model's words, or in the template's where those will not do."""
         return self._all_said([(meant, spec, turn)])[0]
 
-    def _all_said(self, meant: Sequence[Meant]) -> list[Speech]:
+    def _all_said(self, meant: Sequence[Meant]) -> list[UserMessage]:
         """What is meant in some turns, worded in one call where it was not yet."""
         new = {_key(*one): one for one in meant if _key(*one) not in self._worded}
         talks = [conversation(self.prompt, self.persona, wish.sentence) for wish, _, _ in new.values()]
@@ -115,7 +115,7 @@ class SpokenUser(GoalUser):
             for speech, (wish, _, _) in zip(known, meant, strict=True)
         ]
 
-    def _checked(self, meant: GoalTurn, answer: Answer) -> Speech:
+    def _checked(self, meant: GoalTurn, answer: Answer) -> UserMessage:
         """The model's words, or the template's where there is something wrong with those."""
         self._wordings += 1
         words, problem = "", answer.error
@@ -128,7 +128,7 @@ class SpokenUser(GoalUser):
         text = meant.text if problem else meant.frame.replace("{edit}", words)
         worded_by = "template" if problem else self.endpoint.settings.model
         found = {"worded_by": worded_by, "template": meant.text, "refused": problem}
-        return Speech(text, detail=kept(meant) | found)
+        return UserMessage(text, detail=kept(meant) | found)
 
 
 def _key(meant: GoalTurn, spec: StudioSpec, turn: int) -> tuple[str, int, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from editenv.sims.plan import elements
 from editenv.worlds.studio.constraints import AttributeRule, judge
 from editenv.worlds.studio.edits.base import BACKGROUND, Edit
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
 
@@ -27,7 +27,7 @@ class Mind:
             wrong.
     """
 
-    situation: Situation
+    situation: DialogueState
     target: Scene
     wishes: tuple[AttributeRule, ...] = ()
     annoyance: int = 0

@@ -19,9 +19,9 @@ from editenv.worlds.studio.edits import (
     TextChange,
 )
 from editenv.worlds.studio.edits.base import BACKGROUND
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
-_LOOKS = tuple(field.name for field in fields(Thing) if field.compare)
+_LOOKS = tuple(field.name for field in fields(SceneObject) if field.compare)
 _ABSENT = len(_LOOKS) + 1
 """Distance between an object and no object: more than that between any two objects."""
 
@@ -85,7 +85,7 @@ def _moves(shown: Scene, target: Scene) -> dict[int, int]:
     return moves
 
 
-def _cell_edits(cell: int, old: Thing | None, new: Thing | None) -> list[Edit]:
+def _cell_edits(cell: int, old: SceneObject | None, new: SceneObject | None) -> list[Edit]:
     """What could be done in one cell; one edit a look that differs."""
     target = Target(cell)
     if new is None:
@@ -105,13 +105,13 @@ def _cell_edits(cell: int, old: Thing | None, new: Thing | None) -> list[Edit]:
     return edits
 
 
-def _description(thing: Thing) -> dict[str, Any]:
+def _description(thing: SceneObject) -> dict[str, Any]:
     """An object as it is asked for; of a sign nobody says that it is plain."""
     said: dict[str, Any] = dict(thing.attributes())
     return said if thing.text is None else said | {"material": None}
 
 
-def _apart(old: Thing | None, new: Thing | None) -> int:
+def _apart(old: SceneObject | None, new: SceneObject | None) -> int:
     """Number of attributes in which two objects differ."""
     if old is None or new is None:
         return 0 if old is new else _ABSENT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from editenv.types import Goodbye, Speech, TurnOutcome
+from editenv.types import Stop, TurnResult, UserMessage
 
 
 class Script(Protocol):
@@ -14,7 +14,7 @@ class Script(Protocol):
     def turn_count(self) -> int:
         """Number of instructions."""
 
-    def speech(self, turn: int) -> Speech:
+    def message(self, turn: int) -> UserMessage:
         """The instruction of a turn, from 0 to turn_count - 1."""
 
 
@@ -24,11 +24,11 @@ class ReplayUser:
     version = "replay 1"
     reads_scores = False
 
-    def begin(self, spec: Script) -> Speech:
+    def begin(self, spec: Script) -> UserMessage:
         """The script's first instruction."""
-        return spec.speech(0)
+        return spec.message(0)
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         """The script's next instruction, or "done" where there is none."""
         following = outcome.turn + 1
-        return outcome.spec.speech(following) if following < outcome.spec.turn_count else Goodbye("done")
+        return outcome.spec.message(following) if following < outcome.spec.turn_count else Stop("done")

@@ -12,9 +12,9 @@ from editenv.worlds.studio.constraints import Revoke
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, MaterialAlter, SubjectAdd, SubjectReplace, Target
 from editenv.worlds.studio.language import all_phrasings
-from editenv.worlds.studio.proposals import Proposal, Situation
+from editenv.worlds.studio.proposals import DialogueState, Proposal
 from editenv.worlds.studio.proposals.references import POINTING, REFERENCES, plain_target
-from editenv.worlds.studio.scene import UNREADABLE, Thing
+from editenv.worlds.studio.scene import UNREADABLE, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.speaking import speak
 
@@ -94,7 +94,7 @@ class Voice:
             return Target(cell, thing.shape, placed=True), None
         return clear[-1] if self.draws.chance(self.persona.fullness) else clear[0], None
 
-    def _pointing(self, cell: int, situation: Situation) -> str | None:
+    def _pointing(self, cell: int, situation: DialogueState) -> str | None:
         """A way to point at the object of a cell, of those that the picture or the transcript offers."""
         ways = [way for way in POINTING if any(c == cell for c, _ in REFERENCES[way].points(situation))]
         return self.draws.pick(ways) if ways else None
@@ -140,7 +140,7 @@ class Voice:
         return text
 
 
-def _options(cell: int, thing: Thing) -> list[Target]:
+def _options(cell: int, thing: SceneObject) -> list[Target]:
     """Ways to describe an object by its looks, the shortest first."""
     if thing.text is not None:
         return [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from editenv.types import SPLITS, Goodbye, Picture, Scores, Speech, TurnOutcome
+from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class FakeSpec:
     def turn_count(self) -> int:
         return len(self.wanted)
 
-    def speech(self, turn: int) -> Speech:
-        return Speech(f"paint it {self.wanted[turn]}, please: größer 猫", self.wanted[turn])
+    def message(self, turn: int) -> UserMessage:
+        return UserMessage(f"paint it {self.wanted[turn]}, please: größer 猫", self.wanted[turn])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"wanted": list(self.wanted)}
@@ -51,7 +51,7 @@ class FakeWorld:
         rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index]))
         return FakeSpec(int(rng.integers(256)), tuple(int(x) for x in rng.integers(256, size=self.turns)))
 
-    def picture(self, spec: FakeSpec) -> Picture:
+    def picture(self, spec: FakeSpec) -> Image:
         return np.full(self.image_shape, spec.start, dtype=np.uint8)
 
     def spec_from_json(self, data: Mapping[str, Any]) -> FakeSpec:
@@ -66,12 +66,12 @@ class ScriptUser:
 
     version: str = "script 1"
 
-    def begin(self, spec: FakeSpec) -> Speech:
-        return spec.speech(0)
+    def begin(self, spec: FakeSpec) -> UserMessage:
+        return spec.message(0)
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         following = outcome.turn + 1
-        return outcome.spec.speech(following) if following < outcome.spec.turn_count else Goodbye("done")
+        return outcome.spec.message(following) if following < outcome.spec.turn_count else Stop("done")
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class StubbornUser:
 
     version: str = "stubborn 1"
 
-    def begin(self, spec: FakeSpec) -> Speech:
-        return spec.speech(0)
+    def begin(self, spec: FakeSpec) -> UserMessage:
+        return spec.message(0)
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
-        if outcome.after[0, 0, 0] == outcome.speech.meaning:
-            return Goodbye("gave_up")
-        return Speech(f"again: {outcome.speech.text[:60]}", outcome.speech.meaning)
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
+        if outcome.after[0, 0, 0] == outcome.message.meaning:
+            return Stop("gave_up")
+        return UserMessage(f"again: {outcome.message.text[:60]}", outcome.message.meaning)
 
 
 class FlatScorer:
@@ -97,12 +97,12 @@ class FlatScorer:
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         self.calls.append(len(turns))
         return [self._one(turn) for turn in turns]
 
-    def _one(self, turn: TurnOutcome) -> Scores:
-        right = float(np.all(turn.after == turn.speech.meaning))
+    def _one(self, turn: TurnResult) -> Scores:
+        right = float(np.all(turn.after == turn.message.meaning))
         aware = min([right, *(s.instruction_following or 0.0 for s in turn.history)])
         return Scores(
             right, None, aware, reward=0.5 * right + 0.5 * aware, detail={"mean": float(turn.after.mean())}
@@ -117,7 +117,7 @@ class FailingScorer:
     def __init__(self, first: int = 0) -> None:
         self.first = first
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         return [
             Scores(error="judge: timed out") if turn.turn >= self.first else Scores(1.0, 1.0, 1.0, reward=1.0)
             for turn in turns

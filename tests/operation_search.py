@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from editenv.tools.operation import OperationParts
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 
 
 def operation_between(parts: OperationParts, before: Scene, after: Scene) -> list[int] | None:
@@ -52,7 +52,7 @@ def _counted(parts: OperationParts, before: Scene, after: Scene, new: list[int])
     )
 
 
-def _changes(old: Thing | None, new: Thing | None) -> dict[str, Any]:
+def _changes(old: SceneObject | None, new: SceneObject | None) -> dict[str, Any]:
     assert old is not None
     assert new is not None
     had = old.attributes()

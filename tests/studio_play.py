@@ -8,13 +8,13 @@ from typing import Any
 
 from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
-from editenv.types import Picture, Scores, TurnOutcome
+from editenv.types import Image, Scores, TurnResult
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
 
-Answer = Callable[[int, int, Scene, Scene], Picture]
+Answer = Callable[[int, int, Scene, Scene], Image]
 """(row of the session, turn, scene before, right scene after) -> the picture an agent answers; the scenes are
 those that pictures should show, whatever was answered earlier."""
 
@@ -44,10 +44,10 @@ def play(
         for row in rows:
             pictures[row].append(answer(row, turn, right[row][turn], right[row][turn + 1]))
         outcomes = [
-            TurnOutcome(
+            TurnResult(
                 specs[row],
                 turn,
-                specs[row].speech(turn),
+                specs[row].message(turn),
                 pictures[row][0],
                 pictures[row][-2],
                 pictures[row][-1],

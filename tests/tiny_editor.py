@@ -27,7 +27,7 @@ from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.compose import compose
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
 from editenv.sims.replay import ReplayUser
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.world import StudioWorld
@@ -86,10 +86,10 @@ class BrightnessScorer:
     def __init__(self, fails: Sequence[tuple[int, int]] = ()) -> None:
         self.fails = frozenset(fails)
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         return [self._one(turn) for turn in turns]
 
-    def _one(self, turn: TurnOutcome) -> Scores:
+    def _one(self, turn: TurnResult) -> Scores:
         if (turn.spec.index, turn.turn) in self.fails:
             return Scores(error="judge: timed out")
         following = float(int(turn.after.sum()) % 5 > 0)
@@ -173,7 +173,7 @@ class DarknessScorer(BrightnessScorer):
 
     version = "darkness 1"
 
-    def _one(self, turn: TurnOutcome) -> Scores:
+    def _one(self, turn: TurnResult) -> Scores:
         dark = 1 - float(turn.after.mean() / 255)
         return Scores(dark, None, dark, reward=dark)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from editenv.types import SPLITS, Goodbye, Picture, Scores, Speech, TurnOutcome
+from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
 
 WORDS = ("make", "it", "red", "blue", "dark", "light", "now", "please", "then", "again")
 SIDE = 4
@@ -37,9 +37,9 @@ class FlatSpec:
         """Number of instructions."""
         return len(self.wanted)
 
-    def speech(self, turn: int) -> Speech:
+    def message(self, turn: int) -> UserMessage:
         """The instruction of a turn."""
-        return Speech(f"make it {self.wanted[turn]}", self.wanted[turn])
+        return UserMessage(f"make it {self.wanted[turn]}", self.wanted[turn])
 
     def to_json(self) -> dict[str, Any]:
         """The session as JSON values."""
@@ -59,7 +59,7 @@ class FlatWorld:
         rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index]))
         return FlatSpec(int(rng.integers(256)), tuple(str(word) for word in rng.choice(WORDS[2:6], _TURNS)))
 
-    def picture(self, spec: FlatSpec) -> Picture:
+    def picture(self, spec: FlatSpec) -> Image:
         """The source picture."""
         return np.full(self.image_shape, spec.start, dtype=np.uint8)
 
@@ -74,14 +74,14 @@ class Reader:
     version = "reader 1"
     reads_scores = False
 
-    def begin(self, spec: FlatSpec) -> Speech:
+    def begin(self, spec: FlatSpec) -> UserMessage:
         """The first instruction."""
-        return spec.speech(0)
+        return spec.message(0)
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         """The next instruction, or goodbye after the last."""
         following = outcome.turn + 1
-        return outcome.spec.speech(following) if following < outcome.spec.turn_count else Goodbye("done")
+        return outcome.spec.message(following) if following < outcome.spec.turn_count else Stop("done")
 
 
 class BrightnessJudge:
@@ -89,7 +89,7 @@ class BrightnessJudge:
 
     version = "brightness 1"
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """One score a turn."""
         return [
             Scores(float(int(turn.after.sum()) % 4 > 0), None, 0.0, reward=float(turn.after.mean() / 255))

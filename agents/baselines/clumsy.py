@@ -9,7 +9,7 @@ import numpy as np
 
 from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.protocols import Observations, Policy
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
@@ -35,7 +35,7 @@ class ClumsyPolicy:
     ) -> None:
         self.other: Policy[Any] = OraclePolicy(envs) if other is None else other
         self.failing = failing
-        self.grid = envs.director.world.grid  # type: ignore[attr-defined]
+        self.grid = envs.engine.world.grid  # type: ignore[attr-defined]
 
     def start(self, observations: Observations, seeds: Any) -> list[_Memory]:
         """Turn 0 of each."""
@@ -56,7 +56,7 @@ class ClumsyPolicy:
         actions = actions | {"image": np.stack(images)}
         return actions, [(new, m[1], m[2] + 1) for new, m in zip(kept, memories, strict=True)]
 
-    def _failed(self, before: Picture, right: Picture, rng: np.random.Generator) -> Picture:
+    def _failed(self, before: Image, right: Image, rng: np.random.Generator) -> Image:
         """The picture untouched, or the right one with an object in another colour that was not to change."""
         if rng.random() < 0.5:
             return before.copy()

@@ -9,7 +9,7 @@ import numpy as np
 
 from editenv.protocols import Observations
 from editenv.session import Session
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.edits import Undo
@@ -58,7 +58,7 @@ def studio_turn(session: Session) -> StudioTurn:
     Raises:
         ValueError: the session is of another world.
     """
-    meaning = session.speech.meaning
+    meaning = session.message.meaning
     if not isinstance(meaning, StudioTurn):
         raise ValueError(
             f"session {session.spec.id} has no studio meaning, which an oracle needs: expected sessions of a "
@@ -68,11 +68,11 @@ def studio_turn(session: Session) -> StudioTurn:
 
 
 def right_pictures(
-    pictures: Sequence[Picture],
+    pictures: Sequence[Image],
     turns: Sequence[StudioTurn],
     grid: int,
-    earlier: Sequence[Sequence[Picture]],
-) -> list[Picture]:
+    earlier: Sequence[Sequence[Image]],
+) -> list[Image]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
     Args:

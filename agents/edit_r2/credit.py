@@ -15,7 +15,7 @@ from editenv.agents.edit_r2.filter import FILTERS
 from editenv.agents.edit_r2.metrics import rollout_metrics
 from editenv.agents.edit_r2.places import Lines, Places, attempts_of, whole_sessions
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings
-from editenv.named import chosen
+from editenv.registry import lookup
 from editenv.vector import MICEEditVectorEnv
 
 NO_ADVANTAGE = 1e-9
@@ -52,9 +52,9 @@ class CreditSettings:
     filter_threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        chosen("advantage", self.advantage, ADVANTAGES)
-        chosen("advantage_std", self.advantage_std, SPREADS)
-        chosen("filter", self.filter, FILTERS)
+        lookup("advantage", self.advantage, ADVANTAGES)
+        lookup("advantage_std", self.advantage_std, SPREADS)
+        lookup("filter", self.filter, FILTERS)
         if not self.advantage_clip > 0:
             raise ValueError(f"advantage_clip is {self.advantage_clip}, expected above 0")
 
@@ -149,7 +149,7 @@ def check_spending(rollout: RolloutSettings, paying: CreditSettings) -> None:
 
 def score_weights(envs: MICEEditVectorEnv) -> dict[str, float]:
     """Weights of the scores in the environments' reward; empty where their scorer does not tell."""
-    weights = getattr(envs.director.scorer, "weights", None)
+    weights = getattr(envs.engine.scorer, "weights", None)
     return {} if weights is None else weights.by_name()
 
 

@@ -42,10 +42,10 @@ def check_curriculum(stages: Stages, envs: MICEEditVectorEnv) -> None:
     Raises:
         ValueError: sessions are shorter, or scores come only when a session is over.
     """
-    most = envs.director.world.max_turns
+    most = envs.engine.world.max_turns
     if stages and stages[-1][1] > most:
         raise ValueError(f"curriculum ends with {stages[-1][1]} turns, but sessions have no more than {most}")
-    if stages and envs.director.queue is not None:
+    if stages and envs.engine.queue is not None:
         raise ValueError(
             "curriculum is set and scoring is 'deferred', expected 'immediate': sessions that are not played "
             "to their end would get no scores"

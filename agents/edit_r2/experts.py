@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from editenv.agents.edit_r2.sharding import whole
-from editenv.named import chosen
+from editenv.registry import lookup
 
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
@@ -52,7 +52,7 @@ def freeze_experts(model: nn.Module, text: bool, flow: bool, text_scope: str = "
     Raises:
         ValueError: the scope is unknown.
     """
-    writing = chosen("text_scope", text_scope, TEXT_SCOPES)(model) if text else frozenset()
+    writing = lookup("text_scope", text_scope, TEXT_SCOPES)(model) if text else frozenset()
     for name, parameter in model.named_parameters():
         if not (flow if is_generation(name) else name in writing):
             parameter.requires_grad_(False)

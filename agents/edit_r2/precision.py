@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from editenv.named import chosen
+from editenv.registry import lookup
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 """Names, and what matrix products are cast to; None leaves them as the weights are."""
@@ -24,7 +24,7 @@ def check_precision(name: str, cuda: bool | None = None) -> None:
     Raises:
         ValueError: the name is not known, or wants a device that is not there.
     """
-    if chosen("precision", name, PRECISIONS) is None:
+    if lookup("precision", name, PRECISIONS) is None:
         return
     if not (torch.cuda.is_available() if cuda is None else cuda):
         raise ValueError(f"precision is {name!r}, expected 'float32' where there is no CUDA device")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from editenv.agents.wholefile import write_text_whole
+from editenv.agents.atomic import write_text_atomically
 
 COMPLETE = "complete.json"
 """The mark: without it a checkpoint is half written, or half removed."""
@@ -35,7 +35,7 @@ def note_first(folder: Path) -> None:
     note = folder.parent / FIRST
     if not note.exists():
         with suppress(OSError):
-            write_text_whole(note, json.dumps({"checkpoint": folder.name}) + "\n")
+            write_text_atomically(note, json.dumps({"checkpoint": folder.name}) + "\n")
 
 
 def check_not_lost(out: Path) -> None:

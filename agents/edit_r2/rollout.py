@@ -117,7 +117,7 @@ def _play(
     numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
     observations: Observations
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
-    columns = turns_at(settings.curriculum, names[0][1], envs.director.world.max_turns)
+    columns = turns_at(settings.curriculum, names[0][1], envs.engine.world.max_turns)
     first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
     reading, device = reader(checkpoint.model, settings.turn, len(rows)), checkpoint.model.device

@@ -34,8 +34,8 @@ from editenv.agents.flow.sample import check_steps, sample_ode, sample_window
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import Block
-from editenv.named import chosen
 from editenv.protocols import Observations
+from editenv.registry import lookup
 from editenv.vector import MICEEditVectorEnv
 
 _TEXT, _START, _STEP, _WINDOW = range(4)
@@ -96,9 +96,9 @@ class RolloutSettings:
     spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        chosen("behaviour", self.behaviour, BEHAVIOURS)
-        chosen("sampler", self.sampler, SAMPLERS)
-        chosen("window_placement", self.window_placement, PLACEMENTS)
+        lookup("behaviour", self.behaviour, BEHAVIOURS)
+        lookup("sampler", self.sampler, SAMPLERS)
+        lookup("window_placement", self.window_placement, PLACEMENTS)
         check_stages(self.curriculum)
         if self.window_every < 1:
             raise ValueError(f"window_every is {self.window_every}, expected 1 or more")

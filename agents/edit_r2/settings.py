@@ -11,7 +11,7 @@ from editenv.agents.edit_r2.objective import OBJECTIVES, check_behaviour
 from editenv.agents.edit_r2.precision import check_precision
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.named import chosen
+from editenv.registry import lookup
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class TrainingSettings:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        chosen("schedule", self.schedule, SCHEDULES)
+        lookup("schedule", self.schedule, SCHEDULES)
         check_precision(self.precision)
-        objective = chosen("objective", self.update.objective, OBJECTIVES)
+        objective = lookup("objective", self.update.objective, OBJECTIVES)
         check_behaviour(objective, self.rollout, self.update)
         if objective.window and self.update.flow_weight and not self.rollout.window:
             raise ValueError("window is 0, expected 1 or more for objective 'policy'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from editenv.agents.edit_r2.filter import FILTERS
-from editenv.named import chosen
+from editenv.registry import lookup
 
 _PLAY_ON = ("none", "resample")
 
@@ -32,7 +32,7 @@ class SpendSettings:
     first_rollouts: int = 0
 
     def __post_init__(self) -> None:
-        chosen("filter", self.filter, FILTERS)
+        lookup("filter", self.filter, FILTERS)
         if self.stop_failed and self.filter in _PLAY_ON:
             raise ValueError(
                 f"stop_failed is True with filter {self.filter!r}, under which failed sessions are not given "

@@ -74,17 +74,17 @@ def mixed_first(parts: Sequence[Begun], count: int) -> list[int]:
 
 def others_like(envs: MICEEditVectorEnv, count: int) -> MICEEditVectorEnv:
     """So many environments of the same world, user and scorer."""
-    director = envs.director
+    engine = envs.engine
     return MICEEditVectorEnv(
         count,
-        director.world,
-        director.user,
-        director.scorer,
-        split=director.split,
-        max_length=director.max_length,
-        on_end=director.on_end,
+        engine.world,
+        engine.user,
+        engine.scorer,
+        split=engine.split,
+        max_length=engine.max_length,
+        on_end=engine.on_end,
         autoreset_mode=envs.autoreset_mode,
-        scoring="immediate" if director.queue is None else "deferred",
+        scoring="immediate" if engine.queue is None else "deferred",
     )
 
 

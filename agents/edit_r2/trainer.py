@@ -80,7 +80,7 @@ class EditR2Trainer(GRPOTrainer):
         self.watch, self.stopwatch = watch, Stopwatch()
         self.guard = UpdateGuard()
         self.average: SlowAverage | None = None
-        deferred = envs.director.queue is not None
+        deferred = envs.engine.queue is not None
         check_surroundings(settings.rollout.spending, settings.specs, process().num_processes, deferred)
         self.rows, self.turn_share = own_rows(settings.specs * settings.rollout.rollouts), 1.0
         update = settings.update

@@ -20,7 +20,7 @@ from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.flow.sample import window_log_prob
 from editenv.agents.flow.sde import SAMPLERS
 from editenv.agents.unified import ImageBlock, UnifiedOutput
-from editenv.named import chosen
+from editenv.registry import lookup
 
 Forward = Callable[..., UnifiedOutput]
 
@@ -85,9 +85,9 @@ class UpdateSettings:
     chunk_sessions: int | None = None
 
     def __post_init__(self) -> None:
-        chosen("kl", self.kl, FLOW_KLS)
-        chosen("ratio", self.ratio, RATIOS)
-        chosen("nft_weight", self.nft_weight, PICTURE_ERRORS)
+        lookup("kl", self.kl, FLOW_KLS)
+        lookup("ratio", self.ratio, RATIOS)
+        lookup("nft_weight", self.nft_weight, PICTURE_ERRORS)
         if not 0 <= self.nft_decay < 1:
             raise ValueError(f"nft_decay is {self.nft_decay}, expected 0 or more and below 1")
         if not 0 < self.nft_decay_rise < float("inf"):

@@ -10,14 +10,14 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.prompts import intent_block
 from editenv.agents.editor.turns import encode
 from editenv.agents.unified import Block, ImageBlock, TextBlock
-from editenv.types import Picture
+from editenv.types import Image
 
-Past = tuple[tuple[Picture, str], ...]
+Past = tuple[tuple[Image, str], ...]
 """Earlier turns, oldest first: the picture a turn began with, and its intent."""
 
 
 def history_blocks(checkpoint: Checkpoint, pasts: Sequence[Past]) -> list[Block]:
-    """Picture, intent, picture, intent and so on, of all rows side by side.
+    """Image, intent, picture, intent and so on, of all rows side by side.
 
     Rows with fewer turns begin later: their first blocks are absent, and rope starts with what is there.
     """

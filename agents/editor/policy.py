@@ -17,9 +17,9 @@ from editenv.agents.editor.noise import normals, uniforms
 from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
 from editenv.agents.unified import Block, ImageBlock
-from editenv.named import chosen
 from editenv.protocols import Observations
-from editenv.types import Picture
+from editenv.registry import lookup
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
@@ -60,8 +60,8 @@ class Painter(Protocol):
     """Carries intents out."""
 
     def paint(
-        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
-    ) -> list[Picture]:
+        self, pictures: Sequence[Image], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Image]:
         """The edited pictures, uint8 [H, W, 3]."""
 
     def counts(self) -> dict[str, float]:
@@ -189,8 +189,8 @@ class ModelPainter:
         self.settings = settings
 
     def paint(
-        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
-    ) -> list[Picture]:
+        self, pictures: Sequence[Image], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Image]:
         """Pictures by the flow's ODE."""
         latents = encode(self.checkpoint, pictures)
         noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(latents.shape[1:]))
@@ -221,8 +221,8 @@ class ExactPainter:
         self._painted = self._left_alone = 0
 
     def paint(
-        self, pictures: Sequence[Picture], intents: Sequence[str], memories: Sequence[EditorMemory]
-    ) -> list[Picture]:
+        self, pictures: Sequence[Image], intents: Sequence[str], memories: Sequence[EditorMemory]
+    ) -> list[Image]:
         """Exact pictures of the scenes that the intents ask for."""
         edited = list(pictures)
         for row, (scene, intent) in enumerate(zip(parse(pictures, self.grid), intents, strict=True)):
@@ -274,12 +274,12 @@ def editor_policy(
         "model": lambda: ModelPainter(load(), settings),
         "exact": lambda: exact_painter(envs, settings.intent_form),
     }
-    return EditorPolicy(chosen("intent", intent, writers)(), chosen("image", image, painters)())
+    return EditorPolicy(lookup("intent", intent, writers)(), lookup("image", image, painters)())
 
 
 def exact_painter(envs: MICEEditVectorEnv, form: str) -> ExactPainter:
     """One for the environments' pictures; ValueError where these are no studio scenes."""
-    world = envs.director.world
+    world = envs.engine.world
     grid = getattr(world, "grid", None)
     if grid is None:
         raise ValueError(f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes")

@@ -46,11 +46,11 @@ def room(checkpoint: Checkpoint, envs: MICEEditVectorEnv, settings: TurnSettings
         envs: whose world's first sessions are looked at.
         settings: of a turn; each intent counts as long as it may be.
     """
-    world, turns = envs.director.world, envs.director.world.max_turns
-    specs = [world.session(envs.director.split, 0, index) for index in range(_SESSIONS)]
+    world, turns = envs.engine.world, envs.engine.world.max_turns
+    specs = [world.session(envs.engine.split, 0, index) for index in range(_SESSIONS)]
     longest = 0
     for spec in specs:
-        said = [spec.speech(turn).text for turn in range(spec.turn_count)]
+        said = [spec.message(turn).text for turn in range(spec.turn_count)]
         length = transcript_block(checkpoint.tokenizer, [said]).ids.shape[1]
         # Whoever does not follow the script may speak more often.
         longest = max(longest, -(-length * turns // len(said)))
@@ -65,7 +65,7 @@ def check_room(checkpoint: Checkpoint, envs: MICEEditVectorEnv, settings: TurnSe
     Raises:
         ValueError: the model has too few positions, which the message counts, or cannot code such pictures.
     """
-    size, side = envs.director.world.image_shape[0], checkpoint.autoencoder.config.token_side
+    size, side = envs.engine.world.image_shape[0], checkpoint.autoencoder.config.token_side
     if size % side:
         raise ValueError(f"size is {size}, expected a multiple of {side}, the pixels that a token codes")
     limit, taken = checkpoint.model.config.max_position_embeddings, room(checkpoint, envs, settings)

@@ -25,8 +25,8 @@ from editenv.agents.unified import (
     views_velocity,
     write_text,
 )
-from editenv.named import chosen
-from editenv.types import Picture
+from editenv.registry import lookup
+from editenv.types import Image
 from editenv.worlds.studio.intents import intent_form
 
 CONTEXTS = {
@@ -66,7 +66,7 @@ class TurnSettings:
     intent_form: str = "free"
 
     def __post_init__(self) -> None:
-        chosen("context", self.context, CONTEXTS)
+        lookup("context", self.context, CONTEXTS)
         intent_form(self.intent_form)
 
     @property
@@ -90,7 +90,7 @@ class TurnSettings:
 
 
 @torch.no_grad()
-def encode(checkpoint: Checkpoint, pictures: Sequence[Picture]) -> Tensor:
+def encode(checkpoint: Checkpoint, pictures: Sequence[Image]) -> Tensor:
     """Latents [B, N, C] of uint8 pictures [H, W, 3], float32 whatever the model computes in."""
     device = checkpoint.model.device
     with torch.autocast(device.type, enabled=False):
@@ -98,7 +98,7 @@ def encode(checkpoint: Checkpoint, pictures: Sequence[Picture]) -> Tensor:
 
 
 @torch.no_grad()
-def decode(checkpoint: Checkpoint, latents: Tensor) -> list[Picture]:
+def decode(checkpoint: Checkpoint, latents: Tensor) -> list[Image]:
     """Pictures of latents [B, N, C]; near white bfloat16's steps are as large as a byte's."""
     with torch.autocast(latents.device.type, enabled=False):
         return list(checkpoint.autoencoder.decode(latents).cpu().numpy())

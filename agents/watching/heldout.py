@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from editenv.agents.atomic import write_text_atomically
 from editenv.agents.edit_r2.metrics import turn_means
 from editenv.agents.edit_r2.watched import Judged
 from editenv.agents.watching.drift import Point
-from editenv.agents.wholefile import write_text_whole
 from editenv.session import Session
 
 FILE = "held_out.jsonl"
@@ -145,7 +145,7 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
 def write_evaluations(past: Sequence[Evaluation], folder: Path) -> None:
     """Writes all lines anew, in one step: a resumed run may have to take some back."""
     lines = [json.dumps(asdict(look), allow_nan=False) + "\n" for look in past]
-    write_text_whole(folder / FILE, "".join(lines))
+    write_text_atomically(folder / FILE, "".join(lines))
 
 
 def _from_json(data: dict[str, Any]) -> Evaluation:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from editenv.agents.atomic import write_text_atomically, write_whole
 from editenv.agents.edit_r2.rollout import Rollout
-from editenv.agents.wholefile import write_text_whole, write_whole
 from editenv.picturefile import MAX_PIXELS
 from editenv.session import Session
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 
 FOLDER = "records"
 """Below a run's folder."""
@@ -76,7 +76,7 @@ def write_rollouts(
         ]
         write_whole(pictures, partial(_write_sheet, sheet(fitting)))
         try:
-            write_text_whole(lines, "".join(f"{text}\n" for text in texts))
+            write_text_atomically(lines, "".join(f"{text}\n" for text in texts))
         except BaseException:
             # Pictures without lines are no record, and nobody would count or remove them.
             pictures.unlink()
@@ -92,7 +92,7 @@ def rows_that_fit(sessions: Sequence[Session]) -> int:
     return min(len(sessions), MAX_PIXELS // (height * width * longest))
 
 
-def sheet(sessions: Sequence[Session]) -> Picture:
+def sheet(sessions: Sequence[Session]) -> Image:
     """A row a session, a column a picture; black where a session was over."""
     height, width = sessions[0].pictures[0].shape[:2]
     longest = max(len(session.pictures) for session in sessions)
@@ -125,10 +125,10 @@ def _drop(out: Path, iterations: Sequence[int]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_sheet(picture: Picture, path: Path) -> None:
-    from PIL import Image
+def _write_sheet(picture: Image, path: Path) -> None:
+    from PIL import Image as PILImage
 
-    Image.fromarray(picture).save(path, format="PNG", compress_level=_SMALL)
+    PILImage.fromarray(picture).save(path, format="PNG", compress_level=_SMALL)
 
 
 def _own(rollout: Rollout, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from editenv.agents.watching.record import FORMAT, record_paths, recorded_iterations
 from editenv.jsonread import check_keys, read_list, read_object, read_value, scores_from_json
 from editenv.picturefile import read_png
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 
 _KEYS = (
     "format", "row", "size", "versions", "split", "seed", "index", "rollout", "noise", "session", "spec",
@@ -61,7 +61,7 @@ class RolloutRecord:
     scores: tuple[Scores, ...]
     advantages: tuple[float | None, ...]
     turns: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Image, ...]
     reason: str | None
 
     @property
@@ -182,7 +182,7 @@ def _numbers(line: dict[str, Any], count: int) -> Iterator[float | None]:
         yield value
 
 
-def _pictures(line: dict[str, Any], count: int, path: Path) -> tuple[Picture, ...]:
+def _pictures(line: dict[str, Any], count: int, path: Path) -> tuple[Image, ...]:
     """The row's pictures, cut from the iteration's PNG."""
     height, width = read_list(line, "size", int, 2)
     top = line["row"] * height

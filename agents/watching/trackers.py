@@ -10,8 +10,8 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
-from editenv.named import unknown
-from editenv.types import Picture
+from editenv.registry import unknown
+from editenv.types import Image
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class Trackers:
         self.callbacks = callbacks
         self.updates = updates
 
-    def show(self, name: str, picture: Picture, iteration: int) -> None:
+    def show(self, name: str, picture: Image, iteration: int) -> None:
         """Shows a picture, uint8 [H, W, 3]."""
         for writer in self._writers():
             writer.add_image(name, picture, iteration * self.updates, dataformats="HWC")

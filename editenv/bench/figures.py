@@ -62,7 +62,7 @@ def bench_env(
     """
     sessions = Sessions(suite, split, size, grid, seed, noise)
     env = sessions.env(num_envs)
-    length = env.director.world.max_turns
+    length = env.engine.world.max_turns
     rounds = -(-turns // (num_envs * length))
     answers = right_answers(sessions, rounds, num_envs)
     other = MiniGrid(seed) if minigrid_steps and installed() else None

@@ -42,7 +42,7 @@ def grown_mb(count: int) -> float:
     env = sessions.env(count)
     seen, _ = env.reset(seed=0)
     most = _resident()
-    for _ in range(env.director.world.max_turns):
+    for _ in range(env.engine.world.max_turns):
         seen, *_ = env.step({"image": seen["image"], "intent": ("",) * count})
         most = max(most, _resident())
     return (most - before) / 1e6

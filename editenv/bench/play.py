@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
@@ -49,12 +49,12 @@ class Sessions:
     def env(self, num_envs: int) -> MICEEditVectorEnv:
         """The environment that plays them: the user and the scorer that MICEEdit-v0 has by itself."""
         made: Any = gym.make("MICEEdit-v0", suite=self.suite, size=self.size, grid=self.grid).unwrapped
-        director = made.director
+        engine = made.engine
         return MICEEditVectorEnv(
             num_envs,
             self.world(),
-            director.user,
-            director.scorer,
+            engine.user,
+            engine.scorer,
             split=self.split,
             autoreset_mode=AutoresetMode.DISABLED,
         )
@@ -80,7 +80,7 @@ class Times:
         return self.reset + self.step
 
 
-def right_answers(sessions: Sessions, rounds: int, num_envs: int) -> list[list[Picture]]:
+def right_answers(sessions: Sessions, rounds: int, num_envs: int) -> list[list[Image]]:
     """Right pictures, uint8 [N, H, W, 3], for each round and turn.
 
     Args:
@@ -95,7 +95,7 @@ def right_answers(sessions: Sessions, rounds: int, num_envs: int) -> list[list[P
     ]
 
 
-def timed(env: VectorEnv[Any, Any, Any], answers: Sequence[Sequence[Picture]], seed: int) -> Times:
+def timed(env: VectorEnv[Any, Any, Any], answers: Sequence[Sequence[Image]], seed: int) -> Times:
     """Plays the answers, round after round from the first session of the seed on."""
     opening = 0.0
     stepping = [0.0] * len(answers[0])
@@ -114,7 +114,7 @@ def timed(env: VectorEnv[Any, Any, Any], answers: Sequence[Sequence[Picture]], s
     return Times(opening, tuple(stepping), process_time() - begun, float(np.mean(rewards)))
 
 
-def _round(world: StudioWorld, sessions: Sessions, numbers: range, rng: np.random.Generator) -> list[Picture]:
+def _round(world: StudioWorld, sessions: Sessions, numbers: range, rng: np.random.Generator) -> list[Image]:
     specs = [world.session(sessions.split, sessions.seed, index) for index in numbers]
     shown = [_right_scenes(spec) for spec in specs]
     answers = []

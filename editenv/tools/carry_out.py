@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing, things
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject, things
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _changed(cells: tuple[int, ...], scene: Scene, looks: Mapping[str, str]) -> 
     return scene
 
 
-def _fits(thing: Thing | None, looks: Mapping[str, str]) -> bool:
+def _fits(thing: SceneObject | None, looks: Mapping[str, str]) -> bool:
     """Whether an object has all these looks, less attributes that its shape has not."""
     return thing is not None and all(
         thing.attributes().get(name, value) == value for name, value in looks.items()
@@ -170,14 +170,14 @@ def _without_shape(operation: Operation) -> dict[str, str]:
     return {name: value for name, value in operation.looks.items() if name != "shape"}
 
 
-def _thing(looks: Mapping[str, str]) -> Thing | None:
+def _thing(looks: Mapping[str, str]) -> SceneObject | None:
     """The object that looks like this, less attributes that its shape has not; None where there is none."""
     had = _attributes_by_shape().get(looks.get("shape", ""), frozenset())
     return _by_attributes().get(frozenset((name, value) for name, value in looks.items() if name in had))
 
 
 @lru_cache(maxsize=1)
-def _by_attributes() -> dict[frozenset[tuple[str, str]], Thing]:
+def _by_attributes() -> dict[frozenset[tuple[str, str]], SceneObject]:
     return {frozenset(thing.attributes().items()): thing for thing in things()}
 
 

@@ -17,7 +17,7 @@ from editenv.tools.carry_out import carry_out
 from editenv.tools.masks import value_masks
 from editenv.tools.operation import in_words, operation_parts
 from editenv.tools.tokens import WordIds
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
@@ -52,7 +52,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     metadata: ClassVar[dict[str, Any]] = dict(MICEEditEnv.metadata)  # type: ignore[misc]
 
     def __init__(self, inner: MICEEditEnv, tokens: int = TOKENS) -> None:
-        world = inner.director.world
+        world = inner.engine.world
         grid = getattr(world, "grid", None)
         if grid is None:
             raise ValueError(
@@ -135,7 +135,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         """Closes the inner environment."""
         self.inner.close()
 
-    def _picture(self, scene: Scene) -> Picture | None:
+    def _picture(self, scene: Scene) -> Image | None:
         """A scene as it was shown last, or drawn; None where something in it cannot be read."""
         for shown, picture in zip(reversed(self._scenes), reversed(self.session.pictures), strict=True):
             if shown == scene:
@@ -152,14 +152,14 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         return {
             "image": session.pictures[-1].copy(),
             "instruction": self.words.encode(session.instruction),
-            "transcript": self.words.encode_all(session.transcript, self.inner.director.world.max_turns),
+            "transcript": self.words.encode_all(session.transcript, self.inner.engine.world.max_turns),
             "turn": np.int64(session.turn),
         }
 
     def _space(self, max_turns: int) -> spaces.Dict:
         length, last = self.words.length, len(self.words.words) - 1
         parts: Mapping[str, spaces.Space[Any]] = {
-            "image": spaces.Box(0, 255, shape=self.inner.director.world.image_shape, dtype=np.uint8),
+            "image": spaces.Box(0, 255, shape=self.inner.engine.world.image_shape, dtype=np.uint8),
             "instruction": spaces.Box(0, last, shape=(length,), dtype=np.int32),
             "transcript": spaces.Box(0, last, shape=(max_turns * length,), dtype=np.int32),
             "turn": spaces.Discrete(max_turns + 1),

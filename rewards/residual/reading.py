@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from editenv.rewards.residual.kinds import UNREAD, Shown
 from editenv.rewards.residual.nearness import PIXEL, ROOT_MEAN_SQUARE, near, nearest
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS
 
@@ -22,7 +22,7 @@ pixel of the margin off by more than PIXEL."""
 _COLORS = np.array([GROUND[name] for name in BACKGROUNDS], np.int16)
 
 
-def read(pictures: Sequence[Picture], grid: int, expected: Sequence[Shown]) -> list[Shown]:
+def read(pictures: Sequence[Image], grid: int, expected: Sequence[Shown]) -> list[Shown]:
     """What a batch of pictures shows.
 
     Args:
@@ -54,7 +54,7 @@ def read(pictures: Sequence[Picture], grid: int, expected: Sequence[Shown]) -> l
     return [Shown(g, tuple(row)) for g, row in zip(grounds.tolist(), found.tolist(), strict=True)]
 
 
-def _cut(pictures: Sequence[Picture], grid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _cut(pictures: Sequence[Image], grid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cells [B, grid^2, cell, cell, 3] and the pixels [B, pixels, 3] that no cell covers."""
     side = len(pictures[0])
     for number, picture in enumerate(pictures):

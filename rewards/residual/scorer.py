@@ -9,7 +9,7 @@ from editenv.rewards.residual.kinds import Shown, shown_from_codes
 from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.verdict import unchanged_share, verdict
 from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.scene import Scene
 
@@ -37,13 +37,13 @@ class ResidualScorer:
         self.grid = world.grid
         self.weights = weights or RewardWeights()
 
-    def score(self, turns: Sequence[TurnOutcome]) -> list[Scores]:
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns whose `speech.meaning` is a StudioTurn; the whole batch is read at once."""
         before = self._before(turns)
         after = read([turn.after for turn in turns], self.grid, before)
         return [self._score(*row) for row in zip(turns, before, after, strict=True)]
 
-    def _before(self, turns: Sequence[TurnOutcome]) -> list[Shown]:
+    def _before(self, turns: Sequence[TurnResult]) -> list[Shown]:
         """What the pictures before the edits show, as this scorer has seen them or sees them now."""
         known = [_seen(turn, -1) for turn in turns]
         rows = [row for row, shown in enumerate(known) if shown is None]
@@ -54,8 +54,8 @@ class ResidualScorer:
             known[row] = shown
         return [shown for shown in known if shown is not None]
 
-    def _score(self, turn: TurnOutcome, before: Shown, after: Shown) -> Scores:
-        script = turn.speech.meaning
+    def _score(self, turn: TurnResult, before: Shown, after: Shown) -> Scores:
+        script = turn.message.meaning
         source = _source(turn.spec.scene)
         earlier = self._earlier(turn, source) if isinstance(script.edit, Undo) else None
         found = verdict(script.edit, script.rules, before, after, earlier)
@@ -74,14 +74,14 @@ class ResidualScorer:
         )
         return with_reward(scores, self.weights)
 
-    def _earlier(self, turn: TurnOutcome, source: Shown) -> Shown | None:
+    def _earlier(self, turn: TurnResult, source: Shown) -> Shown | None:
         """What the picture before the last edit showed; None in a session's first turn."""
         if turn.turn < 2:
             return source if turn.turn else None
         return _seen(turn, -2) or read([turn.earlier[-2]], self.grid, [source])[0]
 
 
-def _seen(turn: TurnOutcome, back: int) -> Shown | None:
+def _seen(turn: TurnResult, back: int) -> Shown | None:
     """What this scorer saw of an earlier answer, counted from the end; the source before the first one."""
     if not turn.history and back == -1:
         return _source(turn.spec.scene)

@@ -128,7 +128,7 @@ def test_a_held_out_user_that_raises_costs_that_evaluation(start, tmp_path, monk
         calls.append(envs)
         if len(calls) == 1:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(type(envs.director.user), "begin", gone)
+                patch.setattr(type(envs.engine.user), "begin", gone)
                 return true(envs, *arguments)
         return true(envs, *arguments)
 

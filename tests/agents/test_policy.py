@@ -24,7 +24,7 @@ from editenv.build import make_vector_env
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
 from tests.tiny_editor import tiny_checkpoint
 
@@ -113,7 +113,7 @@ def test_before_intent_from_turn_the_users_words_serve(checkpoint):
 
 
 def test_the_exact_painter_leaves_alone_what_it_cannot_do():
-    scene = Scene((Thing("star", "red"), None, None, None), "white")
+    scene = Scene((SceneObject("star", "red"), None, None, None), "white")
     picture, noise = render(scene, 32), np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     painter = ExactPainter(32, 2)
     wishes = ["remove the star", "remove the circle", "please do something", "remove the star"]

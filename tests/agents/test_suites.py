@@ -15,7 +15,7 @@ from editenv.build import make_vector_env
 from editenv.cli import main
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import INK, render
-from editenv.worlds.studio.scene import COLORS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, Scene, SceneObject
 from editenv.worlds.studio.suites import load_suite, suite_names
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -80,7 +80,7 @@ def test_the_page_has_the_suites_words_and_pictures(folder) -> None:
 
 def test_few_colors_are_true() -> None:
     """Fails where a rare colour is drawn as a frequent one, so that a strip shows another object."""
-    things = [Thing("square", color) for color in COLORS]
+    things = [SceneObject("square", color) for color in COLORS]
     scene = Scene((*things, *[None] * 10), "black")
     busy = np.random.default_rng(0).integers(0, 256, (300, 64, 3), dtype=np.uint8)
     picture = np.concatenate([render(scene, 64), busy])

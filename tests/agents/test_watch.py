@@ -43,8 +43,8 @@ def test_trainings_own_scorer_is_warned_of(words):
 
 def test_held_out_sessions_are_of_the_validation_split_and_have_that_judge():
     envs = held_out_envs(train_config("scorer=residual"))
-    assert envs is not None and envs.director.split == "validation" and envs.num_envs == 2
-    assert envs.director.versions()["scorer"].startswith("exact")
+    assert envs is not None and envs.engine.split == "validation" and envs.num_envs == 2
+    assert envs.engine.versions()["scorer"].startswith("exact")
     assert held_out_envs(train_config(eval_every=0)) is None
 
 

@@ -50,8 +50,8 @@ def test_the_judges_yaml_names_the_whole_endpoint():
 def test_settings_of_the_command_line_reach_the_scorer():
     config = compose("evaluate", ["out=x", "scorer=imperfect", "scorer.settings.errors=yes"])
     env = make_env(**config.env())
-    assert "imperfect 1 yes:" in env.director.versions()["scorer"]
-    assert make_env(**compose("evaluate", ["out=x", "scorer.scoring=deferred"]).env()).director.queue
+    assert "imperfect 1 yes:" in env.engine.versions()["scorer"]
+    assert make_env(**compose("evaluate", ["out=x", "scorer.scoring=deferred"]).env()).engine.queue
 
 
 def test_a_scorer_per_yaml_and_a_yaml_per_scorer():

@@ -22,14 +22,14 @@ def make(scorer: Any = None, user: Any = None, **settings: Any) -> MICEEditEnv:
 
 
 def wanted(env: MICEEditEnv) -> dict[str, Any]:
-    return answer(SIZE, env.session.speech.meaning, intent="as you said")
+    return answer(SIZE, env.session.message.meaning, intent="as you said")
 
 
 def test_a_session_from_first_word_to_goodbye() -> None:
     env = make(history=True)
     seen, info = env.reset(seed=4)
     spec = env.session.spec
-    said = tuple(spec.speech(turn).text for turn in range(3))
+    said = tuple(spec.message(turn).text for turn in range(3))
     assert info["session"] == spec.id
     assert info["versions"] == {"world": "fake 1", "user": "script 1", "scorer": "flat 1"}
     for turn in range(3):
@@ -176,7 +176,7 @@ def test_making_an_environment_without_scorer_says_how_to_get_one() -> None:
 def test_a_user_who_never_stops_runs_out_of_turns_and_one_may_give_up() -> None:
     env = make(user=StubbornUser())
     env.reset(seed=1)
-    wrong = answer(SIZE, (env.session.speech.meaning + 1) % 256)
+    wrong = answer(SIZE, (env.session.message.meaning + 1) % 256)
     ends = [env.step(wrong)[2:] for _ in range(3)]
     assert [end[:2] for end in ends] == [(False, False), (False, False), (False, True)]
     assert ends[-1][2]["end_reason"] == "max_turns"
@@ -223,7 +223,7 @@ def test_users_and_scorers_are_told_the_whole_story_and_never_the_intent() -> No
     spec = env.session.spec
     scores = [env.step(answer(SIZE, grey, "my intent"))[4]["scores"] for grey in (11, 22, 33)]
     last = told[-1]
-    assert (last.spec, last.turn, last.speech) == (spec, 2, spec.speech(2))
+    assert (last.spec, last.turn, last.message) == (spec, 2, spec.message(2))
     shown = [int(p[0, 0, 0]) for p in (last.source, last.before, last.after)]
     assert shown == [spec.start, 22, 33]
     assert [int(picture[0, 0, 0]) for picture in last.earlier] == [11, 22]

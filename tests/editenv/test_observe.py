@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 
-from editenv.observe import batch_infos, session_info, session_infos
-from editenv.session import Director, Session
+from editenv.observations import batch_infos, session_info, session_infos
+from editenv.session import Session, SessionEngine
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
 
 
 def opened(row: int, detail: dict[str, str] | None = None) -> Session:
-    session = Director(FakeWorld(), ScriptUser(), FlatScorer()).open(5, row)
-    session.speech = replace(session.speech, detail=detail or {})
+    session = SessionEngine(FakeWorld(), ScriptUser(), FlatScorer()).open(5, row)
+    session.message = replace(session.message, detail=detail or {})
     return session
 
 

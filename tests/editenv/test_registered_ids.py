@@ -16,8 +16,8 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
+from editenv.ids import IDS
 from editenv.record import read_records, replay
-from editenv.registry import IDS
 from editenv.vector import MICEEditVectorEnv
 
 ID = "MICEEdit-v0"
@@ -97,8 +97,11 @@ def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], mess
 
 def test_classes_of_other_packages_are_named_with_their_module() -> None:
     env: Any = gymnasium.make(ID, user="tests.fakes:ScriptUser").unwrapped
-    assert env.director.user.version == "script 1"
-    with pytest.raises(ValueError, match=r"user 'tests\.fakes:Nobody' is no module:Class .*Nobody"):
+    assert env.engine.user.version == "script 1"
+    with pytest.raises(
+        ValueError,
+        match=r"user 'tests\.fakes:Nobody' is expected package.module:Name that can be imported.*Nobody",
+    ):
         gymnasium.make(ID, user="tests.fakes:Nobody")
     with pytest.raises(ValueError, match=r"scorer 'no\.where:Scorer' is no module:Class .*no"):
         gymnasium.make(ID, scorer="no.where:Scorer")
@@ -115,7 +118,7 @@ def test_vector_settings() -> None:
         warnings.simplefilter("error")
         made = vector(2, history=True, autoreset_mode="Disabled", split="test")
     assert made.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    assert made.director.split == "test"
+    assert made.engine.split == "test"
     assert "images" in made.reset(seed=0)[0]
     assert vector(2).metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     with pytest.raises(ValueError, match="autoreset_mode 'SameStop' is not known, did you mean 'SameStep'"):

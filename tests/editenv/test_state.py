@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editenv.env import MICEEditEnv
-from editenv.types import Goodbye, Speech, TurnOutcome
+from editenv.types import Stop, TurnResult, UserMessage
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FailingScorer, FakeWorld, FlatScorer, ScriptUser, StubbornUser, answer
 
@@ -127,16 +127,16 @@ class Changing(ScriptUser):
 
     said = 0
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         Changing.said += 1
-        return Speech(f"wish {Changing.said}")
+        return UserMessage(f"wish {Changing.said}")
 
 
 class Leaving(ScriptUser):
     """Leaves at once."""
 
-    def reply(self, outcome: TurnOutcome) -> Speech | Goodbye:
-        return Goodbye("done")
+    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
+        return Stop("done")
 
 
 def test_a_user_who_does_not_say_the_same_again_is_noticed() -> None:

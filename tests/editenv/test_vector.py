@@ -41,7 +41,9 @@ def single(**parts: Any) -> MICEEditEnv:
 
 def greys(env: MICEEditVectorEnv, step: int) -> list[int]:
     """Right answers in even rows, other ones in odd rows."""
-    return [(session.speech.meaning + row % 2 * (step + 1)) % 256 for row, session in enumerate(env.sessions)]
+    return [
+        (session.message.meaning + row % 2 * (step + 1)) % 256 for row, session in enumerate(env.sessions)
+    ]
 
 
 def batch(values: list[int]) -> dict[str, Any]:
@@ -252,8 +254,8 @@ def test_gymnasiums_statistics_wrapper_counts_our_rewards(mode: AutoresetMode) -
 def test_stubborn_users_are_truncated_at_the_last_turn() -> None:
     env = vector(2, AutoresetMode.DISABLED, world=FakeWorld(), user=StubbornUser())
     env.reset(seed=SEED)
-    right = env.sessions[0].speech.meaning
-    _, _, terminated, _, infos = env.step(batch([right, (env.sessions[1].speech.meaning + 1) % 256]))
+    right = env.sessions[0].message.meaning
+    _, _, terminated, _, infos = env.step(batch([right, (env.sessions[1].message.meaning + 1) % 256]))
     assert (terminated.tolist(), list(infos["end_reason"])) == ([True, False], ["gave_up", None])
 
 

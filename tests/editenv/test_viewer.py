@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from editenv.env import MICEEditEnv
 from editenv.textlines import wrap
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 from editenv.viewer import BAD, GOOD, MIDDLE, MISSING, filmstrip
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser, answer
 
@@ -23,14 +23,14 @@ COLOR = (12, 34, 56)
 class Row:
     """A session by hand."""
 
-    pictures: list[Picture]
+    pictures: list[Image]
     transcript: tuple[str, ...] = ("paint it",)
     intents: list[str] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
     title: str = "train 0:0"
 
 
-def flat(color: tuple[int, int, int] = COLOR, size: int = 16) -> Picture:
+def flat(color: tuple[int, int, int] = COLOR, size: int = 16) -> Image:
     return np.full((size, size, 3), color, dtype=np.uint8)
 
 
@@ -38,7 +38,7 @@ def played(scores: Scores, said: str = "paint it", intent: str = "") -> Row:
     return Row([flat(), flat()], (said,), [intent], [scores])
 
 
-def count(strip: Picture, color: tuple[int, int, int]) -> int:
+def count(strip: Image, color: tuple[int, int, int]) -> int:
     return int((strip == np.array(color, dtype=np.uint8)).all(-1).sum())
 
 

@@ -1,5 +1,6 @@
 """The wheel holds the whole package: every module and every data file of the mapped folders, nothing else."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,13 +8,18 @@ import zipfile
 import pytest
 
 from tests.invariant.tree import PACKAGES, ROOT, files_below, name
-from tools.installed import copy_sources
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    copy_sources(source)
+    # A copy, since a `build` folder left in the tree would leak old files into the wheel.
+    for folder in PACKAGES:
+        shutil.copytree(
+            ROOT / folder, source / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source / file)
     options = ["-qq", "--no-deps", "--no-build-isolation", "-w", str(target), str(source)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options], check=True)
     (path,) = target.glob("*.whl")

@@ -12,11 +12,12 @@ def files_below(*folders):
     """Every file below the folders, sorted, without hidden and generated folders (.ci is kept)."""
     found = []
     for folder in folders:
+        # rglob follows no symbolic links, so that editenv/agents and agents are visited once.
         for path in (ROOT / folder).rglob("*"):
             parts = path.relative_to(ROOT).parts
             hidden = any(p.startswith(".") and p != ".ci" for p in parts[:-1])
             generated = any(p in IGNORED or p.endswith(".egg-info") for p in parts[:-1])
-            if path.is_file() and not hidden and not generated:
+            if path.is_file() and not path.is_symlink() and not hidden and not generated:
                 found.append(path)
     return sorted(found)
 
@@ -28,7 +29,7 @@ def source_files():
 
 def python_files():
     """Python files of the package, its tests and its tools."""
-    return [p for p in files_below(*PACKAGES, "tests", "tools") if p.suffix == ".py"] + [ROOT / "setup.py"]
+    return [p for p in files_below(*PACKAGES, "tests", "tools") if p.suffix == ".py"]
 
 
 def name(path):

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.render import GROUND, INK, render
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
 
 Rng = np.random.Generator
-Spoil = Callable[[Picture, Picture, int, Rng], Picture]
+Spoil = Callable[[Image, Image, int, Rng], Image]
 """(a picture, another one, side of a cell, source of chance) -> the first, more or less spoilt."""
 
 
-def rounded(values: np.ndarray) -> Picture:
+def rounded(values: np.ndarray) -> Image:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -33,34 +33,34 @@ def neighbour(scene: Scene, rng: Rng) -> Scene:
     return scene
 
 
-def untouched(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def untouched(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     return one
 
 
-def blend(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def blend(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Any share of the other picture; small ones are the doubtful ones."""
     share = rng.random() ** 2
     return rounded((1 - share) * one + share * other)
 
 
-def noise(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def noise(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     return rounded(one + rng.normal(0, rng.uniform(0, 12), one.shape))
 
 
-def soft_noise(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def soft_noise(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Noise in patches of 4 x 4 pixels, as decoders make it."""
     patches = rng.normal(0, rng.uniform(0, 10), (-(-len(one) // 4),) * 2 + (3,))
     return rounded(one + patches.repeat(4, 0).repeat(4, 1)[: len(one), : len(one)])
 
 
-def blur(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def blur(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """A share of the mean of each pixel and its four neighbours."""
     near = sum(np.roll(one.astype(float), step, axis) for axis in (0, 1) for step in (-1, 1))
     share = rng.random()
     return rounded((1 - share) * one + share * (near + one) / 5)
 
 
-def blots(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def blots(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Up to six rectangles, some of one pixel, some of a line, a little brighter or darker."""
     spoilt = one.astype(float)
     for _ in range(rng.integers(1, 7)):
@@ -70,7 +70,7 @@ def blots(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
     return rounded(spoilt)
 
 
-def rings(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def rings(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Paint on the outlines of some cells, where only the background is seen."""
     spoilt, level = one.astype(float), rng.uniform(0, 25)
     count = len(one) // cell
@@ -82,19 +82,19 @@ def rings(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
     return rounded(spoilt)
 
 
-def rim(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def rim(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Paint on the outermost pixels, which no cell may cover."""
     spoilt = one.astype(float)
     spoilt[: rng.integers(1, 3), : rng.integers(1, len(one))] -= rng.uniform(0, 80)
     return rounded(spoilt)
 
 
-def tint(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def tint(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     share, ink = rng.uniform(0, 0.15), list(INK.values())[rng.integers(len(INK))]
     return rounded((1 - share) * one + share * np.array(ink))
 
 
-def ground_between(one: Picture, other: Picture, cell: int, rng: Rng) -> Picture:
+def ground_between(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     """Another ground in all of the picture below a line."""
     spoilt, row = one.copy(), rng.integers(len(one))
     spoilt[row:] = list(GROUND.values())[rng.integers(len(GROUND))]
@@ -115,7 +115,7 @@ SPOILS: tuple[Spoil, ...] = (
 )
 
 
-def doubtful(scene: Scene, other: Scene, size: int, rng: Rng) -> Picture:
+def doubtful(scene: Scene, other: Scene, size: int, rng: Rng) -> Image:
     """A picture of a scene, spoilt in one or two ways."""
     cell = size // scene.grid
     picture, wrong = render(scene, size), render(other, size)

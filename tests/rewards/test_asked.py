@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from editenv.rewards.asked import asked
-from editenv.types import Speech, TurnOutcome
+from editenv.types import TurnResult, UserMessage
 from editenv.worlds.records.export import in_brackets
 from editenv.worlds.records.session import record_from_json
 from editenv.worlds.studio.world import StudioWorld
@@ -20,8 +20,8 @@ PICTURE = np.zeros((4, 4, 3), np.uint8)
 def turns_of(spec):
     said = ()
     for turn in range(spec.turn_count):
-        said = (*said, spec.speech(turn).text)
-        yield TurnOutcome(spec, turn, spec.speech(turn), PICTURE, PICTURE, PICTURE, transcript=said)
+        said = (*said, spec.message(turn).text)
+        yield TurnResult(spec, turn, spec.message(turn), PICTURE, PICTURE, PICTURE, transcript=said)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_an_edit_that_a_rule_forbids_is_marked():
         turn
         for index in count()
         for turn in turns_of(world.session("train", 0, index))
-        if turn.speech.meaning.intent == "leave the image as it is"
+        if turn.message.meaning.intent == "leave the image as it is"
     )
     assert asked(found).impossible
 
@@ -55,7 +55,7 @@ def test_a_turn_outside_of_a_script_lists_no_objects():
     spec = StudioWorld("mixed").session("train", 0, 0)
     meaning = spec.turns[0]
     meant = asked(
-        TurnOutcome(None, 1, Speech("do", meaning), PICTURE, PICTURE, PICTURE, transcript=("a", "do"))
+        TurnResult(None, 1, UserMessage("do", meaning), PICTURE, PICTURE, PICTURE, transcript=("a", "do"))
     )
     assert meant.unchanged is None and meant.objects == () and meant.instructions == ("a", "do")
     assert meant.resolved == ("a", in_brackets(meaning.intent))

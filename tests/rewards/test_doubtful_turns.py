@@ -7,7 +7,7 @@ import pytest
 from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual.scorer import ResidualScorer
-from editenv.types import SCORE_NAMES, Picture
+from editenv.types import SCORE_NAMES, Image
 from editenv.worlds.studio.constraints import (
     AvoidLook,
     KeepEmpty,
@@ -32,18 +32,18 @@ from editenv.worlds.studio.edits import (
     Undo,
 )
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from tests.studio_play import play
 
-STAR, CIRCLE = Thing("star", "red"), Thing("circle", "blue", "dotted")
+STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue", "dotted")
 SCENE = Scene((None, None, None, None, STAR, CIRCLE, None, None, None), "white")
 """Three by three: a red star in the middle, a dotted blue circle to the right of it."""
 THE_STAR, THE_CIRCLE = Target(4, "star"), Target(5, "circle")
 NO_RED, NO_BLUE, LEFT = AvoidLook("color", "red"), AvoidLook("color", "blue"), KeepEmpty("left column")
 
 
-def spoilt(scene: Scene, *cells: int) -> Picture:
+def spoilt(scene: Scene, *cells: int) -> Image:
     """The scene with black crosses over cells that nobody can read; the background stays readable."""
     picture = render(scene, 48).copy()
     for cell in cells:
@@ -54,9 +54,7 @@ def spoilt(scene: Scene, *cells: int) -> Picture:
     return picture
 
 
-def answered(
-    edits: list[tuple[Edit, tuple[Rule, ...]]], *answers: Scene | Picture
-) -> list[dict[str, object]]:
+def answered(edits: list[tuple[Edit, tuple[Rule, ...]]], *answers: Scene | Image) -> list[dict[str, object]]:
     """The scores of each turn, after both scorers have given the same ones."""
     turns = tuple(StudioTurn("", "", edit, rules) for edit, rules in edits)
     spec = StudioSpec("made by hand", "train", 0, 0, SCENE, turns)
@@ -86,7 +84,7 @@ def test_what_cannot_be_read_cannot_be_seen_to_be_moved() -> None:
 
 def test_another_cell_beside_is_right_where_a_rule_forbids_the_nearest() -> None:
     """Next to the star are three free cells, one of which a rule forbids; to its left is that one alone."""
-    cross = Thing("cross", "red")
+    cross = SceneObject("cross", "red")
     for relation, rule, right, wrong in (
         ("next", LEFT, (1, 7), (3,)),
         ("next", KeepEmpty("top row"), (3, 7), (1,)),
@@ -122,7 +120,7 @@ def test_several_edits_with_open_values_pass_forbidden_values_over() -> None:
     done = right_result(both, (NO_RED,), SCENE)
     (turn,) = answered([(both, (NO_RED,))], done)
     assert (turn["instruction_following"], turn["rule_kept"], turn["reward"]) == (1, 1, 1)
-    broken = SCENE.put(4, Thing("star", "green")).put(5, Thing("circle", "red", "dotted"))
+    broken = SCENE.put(4, SceneObject("star", "green")).put(5, SceneObject("circle", "red", "dotted"))
     (turn,) = answered([(both, (NO_RED,))], broken)
     assert (turn["instruction_following"], turn["rule_kept"]) == (1, 0)
     # Asked for by name, the same is impossible.
@@ -159,17 +157,17 @@ def test_fewer_objects_are_no_additions() -> None:
     fewer = CountChange(1, "star")
     assert not LimitCount(2).covers(fewer, start)
     edits = [(SubjectAdd(0, "cross"), ()), (CountChange(1, "cross"), (LimitCount(2),))]
-    more = SCENE.put(0, Thing("cross", "red"))
-    crowded = more.put(1, Thing("cross", "red"))
+    more = SCENE.put(0, SceneObject("cross", "red"))
+    crowded = more.put(1, SceneObject("cross", "red"))
     assert answered(edits, crowded, more)[1]["rule_kept"] is None
 
 
 def test_counting_passes_over_what_rules_forbid() -> None:
     """One more circle, not blue as the first; one more star, not in the first free cell; one star to stay."""
     for edit, rule, result in (
-        (CountChange(2, "circle"), NO_BLUE, SCENE.put(0, Thing("circle", "red"))),
+        (CountChange(2, "circle"), NO_BLUE, SCENE.put(0, SceneObject("circle", "red"))),
         (CountChange(2, "star", "red", "plain"), KeepEmpty("top row"), SCENE.put(3, STAR)),
-        (CountChange(2, "star"), LimitAlike("color"), SCENE.put(0, Thing("star", "green"))),
+        (CountChange(2, "star"), LimitAlike("color"), SCENE.put(0, SceneObject("star", "green"))),
     ):
         assert right_result(edit, (rule,), SCENE) == result
         assert answered([(edit, (rule,))], result)[0]["reward"] == 1

@@ -7,7 +7,7 @@ import pytest
 
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.weighting import RewardWeights
-from editenv.types import SPLITS, Scores, TurnOutcome
+from editenv.types import SPLITS, Scores, TurnResult
 from editenv.worlds.studio.constraints import AttributeRule
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import (
@@ -21,13 +21,13 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.generator import start_scene
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import five, play
 
-STAR, CIRCLE = Thing("star", "red"), Thing("circle", "blue", "dotted")
+STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue", "dotted")
 START = Scene((STAR, CIRCLE, None, None), "white")
 RED, DOTTED = AttributeRule("color", "red"), AttributeRule("material", "dotted")
 
@@ -161,7 +161,7 @@ def test_scores_by_hand() -> None:
     the circle is blue again, which only the comparison with turn 1 shows.
     """
     spec = session(turn(PositionChange(Target(0, "star"), 2)), turn(SubjectRemove(Target(2, "star"))))
-    moved = START.put(0, None).put(2, STAR).put(1, Thing("circle", "green", "dotted"))
+    moved = START.put(0, None).put(2, STAR).put(1, SceneObject("circle", "green", "dotted"))
     removed = START.put(0, None)
     first, second = answered(spec, moved, removed)
     assert five(first) == (1.0, pytest.approx(2 / 3), 1.0, pytest.approx(2 / 3), None)
@@ -175,14 +175,16 @@ def test_scores_by_hand() -> None:
 def test_a_broken_rule_costs_awareness_not_following() -> None:
     """A cross of another colour than the rule's is a cross, but not aware of the rule."""
     spec = session(turn(SubjectAdd(2, "cross", material="plain"), RED))
-    (scores,) = answered(spec, START.put(2, Thing("cross", "green")))
+    (scores,) = answered(spec, START.put(2, SceneObject("cross", "green")))
     assert five(scores) == (1.0, 1.0, 0.0, 1.0, 0.0)
 
 
 def test_a_rule_covers_the_edited_object_only() -> None:
     """Painting everything else red keeps no rule, and costs consistency."""
     spec = session(turn(SubjectAdd(2, "cross", material="plain"), RED))
-    (scores,) = answered(spec, START.put(2, Thing("cross", "green")).put(1, Thing("circle", "red", "dotted")))
+    (scores,) = answered(
+        spec, START.put(2, SceneObject("cross", "green")).put(1, SceneObject("circle", "red", "dotted"))
+    )
     assert five(scores) == (1.0, pytest.approx(3 / 4), 0.0, pytest.approx(3 / 4), 0.0)
 
 
@@ -190,9 +192,9 @@ def test_both_rules_must_be_kept() -> None:
     """Fails where the last rule alone is looked at."""
     spec = session(turn(PositionChange(Target(1, "circle"), 3), RED, DOTTED))
     gone = START.put(1, None)
-    assert answered(spec, gone.put(3, Thing("circle", "red", "dotted")))[0].rule_kept == 1.0
-    assert answered(spec, gone.put(3, Thing("circle", "red", "plain")))[0].rule_kept == 0.0
-    assert answered(spec, gone.put(3, Thing("circle", "blue", "dotted")))[0].rule_kept == 0.0
+    assert answered(spec, gone.put(3, SceneObject("circle", "red", "dotted")))[0].rule_kept == 1.0
+    assert answered(spec, gone.put(3, SceneObject("circle", "red", "plain")))[0].rule_kept == 0.0
+    assert answered(spec, gone.put(3, SceneObject("circle", "blue", "dotted")))[0].rule_kept == 0.0
 
 
 def test_a_failure_stays_on_the_record() -> None:
@@ -231,7 +233,7 @@ def test_the_picture_before_is_read_where_no_scores_tell_of_it() -> None:
     spec = session(turn(PositionChange(Target(0, "star"), 2)), turn(SubjectRemove(Target(2, "star"))))
     moved = START.put(0, None).put(2, STAR)
     pictures = [render(scene, 32) for scene in (START, moved, START.put(0, None))]
-    outcome = TurnOutcome(spec, 1, spec.speech(1), *pictures, history=(Scores(global_awareness=1.0),))
+    outcome = TurnResult(spec, 1, spec.message(1), *pictures, history=(Scores(global_awareness=1.0),))
     (scores,) = ExactScorer(SimpleNamespace(grid=2)).score([outcome])
     assert five(scores)[0] == 1.0
     assert five(scores)[3] == 1.0
@@ -258,8 +260,8 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 def test_weights_pay() -> None:
     """Fails where the scorer pays by other weights than its own."""
     spec = session(turn(SubjectAdd(2, "cross", material="plain"), RED))
-    after = render(START.put(2, Thing("cross", "green")), 32)
-    outcome = TurnOutcome(spec, 0, spec.speech(0), render(START, 32), render(START, 32), after)
+    after = render(START.put(2, SceneObject("cross", "green")), 32)
+    outcome = TurnResult(spec, 0, spec.message(0), render(START, 32), render(START, 32), after)
     scorer = ExactScorer(SimpleNamespace(grid=2), RewardWeights(0.0, 0.0, 0.0, 1.0, 3.0))
     assert scorer.score([outcome])[0].reward == pytest.approx(1.0)
     assert scorer.score([]) == []

@@ -13,7 +13,7 @@ from editenv.build import make_env
 from editenv.rewards import SCORERS
 from editenv.rewards.errormodel import open_error_model
 from editenv.rewards.imperfect import ImperfectScorer, is_flat, tint
-from editenv.types import Scores, Speech, TurnOutcome
+from editenv.types import Scores, TurnResult, UserMessage
 
 COUNT = 1500
 
@@ -53,7 +53,7 @@ def turns(right, count=COUNT, task="color_alter", start=0, shift=0):
     after = pictures + np.uint8(shift)
     after[:, 0, 0, 0] = 255 if right else 0
     return [
-        TurnOutcome(None, 0, Speech("do", Meaning(Edit(task))), before, before, picture)
+        TurnResult(None, 0, UserMessage("do", Meaning(Edit(task))), before, before, picture)
         for before, picture in zip(pictures, after, strict=True)
     ]
 
@@ -139,7 +139,7 @@ def test_failures_come_as_often_as_stated_and_more_with_flat_pictures():
     assert all(score.instruction_following is None and score.reward == 0.0 for score in failed)
     assert all(score.detail["truth"]["instruction_following"] == 1.0 for score in failed)
     flat = [
-        TurnOutcome(None, 0, Speech(str(n), Meaning()), *[np.full((2, 2, 3), 200, np.uint8)] * 3)
+        TurnResult(None, 0, UserMessage(str(n), Meaning()), *[np.full((2, 2, 3), 200, np.uint8)] * 3)
         for n in range(COUNT)
     ]
     assert close(np.mean([score.error is not None for score in judge(errors).score(flat)]), 1 - 0.95 * 0.5)
@@ -183,7 +183,7 @@ def test_over_a_session_the_truth_is_what_the_exact_scorer_says(suite):
         assert Scores(**said.detail["truth"]) == true
         assert said.instruction_following == 1 - true.instruction_following
         assert said.global_awareness == true.global_awareness
-    assert "imperfect 1 own:" in other.director.versions()["scorer"]
+    assert "imperfect 1 own:" in other.engine.versions()["scorer"]
 
 
 def test_tint_sees_a_cast_and_no_edit():

@@ -314,9 +314,9 @@ def test_settings_that_cannot_work_are_refused_by_name(settings, message):
 
 
 def test_turns_of_a_world_without_words_are_refused():
-    from editenv.types import Speech, TurnOutcome
+    from editenv.types import TurnResult, UserMessage
 
     picture = np.zeros((4, 4, 3), np.uint8)
     judge = JudgeScorer(None, **FAST, endpoint=NOWHERE)
     with pytest.raises(TypeError, match="the turn's meaning is a int"):
-        judge.score([TurnOutcome(None, 0, Speech("?", 5), picture, picture, picture)])
+        judge.score([TurnResult(None, 0, UserMessage("?", 5), picture, picture, picture)])

@@ -11,14 +11,15 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image as PILImage
+from PIL import ImageFilter
 
-from editenv.types import Picture, Scores
+from editenv.types import Image, Scores
 from editenv.worlds.studio.constraints import AttributeRule, freed, judge
 from editenv.worlds.studio.edits import Each, Undo
 from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.render import INK, render
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, TEXTS, Scene, Thing
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -79,14 +80,14 @@ def cases() -> tuple[Case, ...]:
     return tuple(found)
 
 
-Mutant = tuple[Case, Picture]
+Mutant = tuple[Case, Image]
 
 
 def scored(mutants: list[Mutant], least: int) -> Iterator[tuple[Case, Scores, list[Scores]]]:
     """Each case, the scores of its mutated turn and of the turns after it; all other turns are right."""
     assert len(mutants) >= least * TIMES
 
-    def answer(row: int, turn: int, before: Scene, right: Scene) -> Picture:
+    def answer(row: int, turn: int, before: Scene, right: Scene) -> Image:
         case, picture = mutants[row]
         return picture if turn == case.turn else render(right, 64)
 
@@ -99,7 +100,7 @@ def other(words: tuple[str, ...], *taken: str | None) -> str:
     return next(word for word in words if word not in taken)
 
 
-def changed(thing: Thing) -> dict[str, Thing]:
+def changed(thing: SceneObject) -> dict[str, SceneObject]:
     """The object with another value of each attribute; signs have one material, and shapes no text."""
     found = {
         name: replace(thing, **{name: other(WORDS[name], value)})
@@ -194,7 +195,7 @@ def collateral(case: Case) -> Iterator[Scene]:
         yield from (case.right.put(cell, mutant) for mutant in changed(thing).values())
         yield from (case.right.put(cell, None).put(place, thing) for place in empty[:1])
     for cell in empty[-2:]:
-        yield case.right.put(cell, Thing("star", "green"))
+        yield case.right.put(cell, SceneObject("star", "green"))
     if BACKGROUND not in case.touched | case.touched_earlier:
         yield replace(case.right, background=other(BACKGROUNDS, case.right.background))
 
@@ -216,7 +217,7 @@ def test_damage_to_an_earlier_edit_is_caught_by_this_turns_consistency() -> None
     mutants = []
     for case in cases():
         for cell in sorted(case.touched_earlier - case.touched - {BACKGROUND})[:1]:
-            thing = None if case.right.cells[cell] else Thing("square", "blue")
+            thing = None if case.right.cells[cell] else SceneObject("square", "blue")
             mutants += drawn(case, case.right.put(cell, thing))
     for case, scores, _ in scored(mutants, 200):
         assert scores.turn_consistency is not None and scores.turn_consistency < 1, case
@@ -253,20 +254,20 @@ def test_broken_rules_are_caught_by_awareness() -> None:
         assert all(score.global_awareness == 0 for score in later)
 
 
-def tinted(picture: Picture, color: tuple[int, int, int]) -> Picture:
+def tinted(picture: Image, color: tuple[int, int, int]) -> Image:
     return np.rint(0.8 * picture + 0.2 * np.array(color)).astype(np.uint8)
 
 
-def blurred(picture: Picture) -> Picture:
-    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(1.5)))
+def blurred(picture: Image) -> Image:
+    return np.asarray(PILImage.fromarray(picture).filter(ImageFilter.GaussianBlur(1.5)))
 
 
-def noisy(picture: Picture) -> Picture:
+def noisy(picture: Image) -> Image:
     noise = np.random.default_rng(33).normal(0, 20, picture.shape)
     return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
 
 
-def halo(case: Case, picture: Picture) -> Picture:
+def halo(case: Case, picture: Image) -> Image:
     """A red frame of two pixels around each cell that this turn touches, or around all of them."""
     framed = picture.copy()
     for cell in case.touched - {BACKGROUND} or range(16):
@@ -277,7 +278,7 @@ def halo(case: Case, picture: Picture) -> Picture:
     return framed
 
 
-def hedged(case: Case, picture: Picture) -> Picture:
+def hedged(case: Case, picture: Image) -> Image:
     """Halfway between doing the edit and not doing it."""
     return ((picture.astype(np.int64) + render(case.before, 64) + 1) // 2).astype(np.uint8)
 
@@ -288,7 +289,7 @@ def mixes_to_orange(case: Case) -> bool:
     return any(old and new and {old.color, new.color} == {"red", "yellow"} for old, new in pairs)
 
 
-TRICKS: dict[str, Callable[[Case, Picture], Picture]] = {
+TRICKS: dict[str, Callable[[Case, Image], Image]] = {
     **{f"tint {name}": lambda case, picture, ink=ink: tinted(picture, ink) for name, ink in INK.items()},
     "noise": lambda case, picture: noisy(picture),
     "halo": halo,

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from editenv.build import make_env
 from editenv.rewards.ocr import OcrScorer, says, wanted_texts
-from editenv.types import Scores, Speech, TurnOutcome
+from editenv.types import Scores, TurnResult, UserMessage
 from editenv.worlds.records.session import RecordSpec, RecordTurn
 from tests.worlds.records.handmade import UNDERSTANDING
 
@@ -25,7 +25,7 @@ def drawn(*lines, size=(320, 200)):
 
 def turn(resolved, after, task="text_change"):
     spec = RecordSpec("x.png", ("do it",), (RecordTurn(task, resolved),))
-    return TurnOutcome(spec, 0, spec.speech(0), after, after, after)
+    return TurnResult(spec, 0, spec.message(0), after, after, after)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_what_is_wanted_is_taken_from_the_sentence():
     spec = RecordSpec(
         "x.png", ("x",), (RecordTurn("text_change", UNDERSTANDING["formatted_instruction"][0]),)
     )
-    outcome = TurnOutcome(spec, 0, Speech("x", spec.turns[0]), *[drawn()] * 3)
+    outcome = TurnResult(spec, 0, UserMessage("x", spec.turns[0]), *[drawn()] * 3)
     assert wanted_texts(outcome) == ("茶馆", "饭店")
     assert wanted_texts(turn("Paint something nice on it", drawn())) is None
 

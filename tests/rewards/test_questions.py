@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from editenv.rewards.asked import Asked
 from editenv.rewards.questions import FOLDER, answers, data_url, questions, read_prompts
-from editenv.types import Speech, TurnOutcome
+from editenv.types import TurnResult, UserMessage
 from editenv.worlds.records.session import TASKS
 
 PICTURES = [np.full((4, 6, 3), grey, np.uint8) for grey in range(4)]
@@ -19,10 +19,10 @@ PROMPTS = read_prompts("mice-1")
 def asked_at(turn, task="color_alter", **changes):
     words = tuple(f"do {number}" for number in range(turn + 1))
     meant = {"unchanged": ("cup", "pen"), "objects": (), "background": True, "ruled": False} | changes
-    outcome = TurnOutcome(
+    outcome = TurnResult(
         None,
         turn,
-        Speech(words[-1]),
+        UserMessage(words[-1]),
         PICTURES[0],
         PICTURES[turn],
         PICTURES[turn + 1],
@@ -162,7 +162,7 @@ def test_where_nothing_had_to_stay_consistency_is_not_asked_for():
 
 
 def test_dollars_and_braces_of_a_user_stay_as_they_are():
-    outcome = TurnOutcome(None, 0, Speech(""), *PICTURES[:3])
+    outcome = TurnResult(None, 0, UserMessage(""), *PICTURES[:3])
     said = ("write '$items {x} %s'",)
     meant = Asked("text_change", said, said, ("cup",), (), True, False)
     texts = [q.messages[0]["content"][-1]["text"] for q in questions(outcome, meant, PROMPTS, "cu", 1)]

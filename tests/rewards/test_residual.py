@@ -10,7 +10,7 @@ from editenv.rewards.residual.kinds import UNREAD, shown_from_codes
 from editenv.rewards.residual.nearness import mean_square, near
 from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.scorer import ResidualScorer
-from editenv.types import SPLITS, Scores, TurnOutcome
+from editenv.types import SPLITS, Scores, TurnResult
 from editenv.worlds.studio.constraints import (
     AttributeRule,
     AvoidLook,
@@ -38,16 +38,16 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import cell_pictures, render
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import five, play
 
 STAR, CIRCLE, SIGN = (
-    Thing("star", "red"),
-    Thing("circle", "blue", "dotted"),
-    Thing("sign", "red", text="open"),
+    SceneObject("star", "red"),
+    SceneObject("circle", "blue", "dotted"),
+    SceneObject("sign", "red", text="open"),
 )
 START = Scene((STAR, CIRCLE, None, None), "white")
 RED = AttributeRule("color", "red")
@@ -92,31 +92,31 @@ def test_doing_nothing_follows_no_instruction(suite: str) -> None:
     [
         (
             SubjectAdd(2, "cross", "green"),
-            {2: Thing("cross", "green", "dotted")},
-            {2: Thing("cross", "blue")},
+            {2: SceneObject("cross", "green", "dotted")},
+            {2: SceneObject("cross", "blue")},
         ),
-        (SubjectAdd(2, "sign", text="bus"), {2: Thing("sign", "blue", text="bus")}, {2: SIGN}),
+        (SubjectAdd(2, "sign", text="bus"), {2: SceneObject("sign", "blue", text="bus")}, {2: SIGN}),
         (
             SubjectAdd(2, "cross", beside=Beside("below", Target(1, "circle"))),
-            {3: Thing("cross", "red")},
-            {2: Thing("cross", "red")},
+            {3: SceneObject("cross", "red")},
+            {2: SceneObject("cross", "red")},
         ),
         (SubjectRemove(Target(0, "star")), {0: None}, {1: None}),
         (
             SubjectReplace(Target(0, "star"), "cross"),
-            {0: Thing("cross", "blue")},
-            {0: Thing("square", "red")},
+            {0: SceneObject("cross", "blue")},
+            {0: SceneObject("square", "red")},
         ),
-        (ColorAlter(Target(0, "star")), {0: Thing("star", "blue")}, {0: STAR}),
+        (ColorAlter(Target(0, "star")), {0: SceneObject("star", "blue")}, {0: STAR}),
         (
             ColorAlter(Target(0, "star"), "blue"),
-            {0: Thing("star", "blue")},
-            {0: Thing("star", "blue", "dotted")},
+            {0: SceneObject("star", "blue")},
+            {0: SceneObject("star", "blue", "dotted")},
         ),
         (
             MaterialAlter(Target(1, "circle"), "plain"),
-            {1: Thing("circle", "blue")},
-            {1: Thing("circle", "red")},
+            {1: SceneObject("circle", "blue")},
+            {1: SceneObject("circle", "red")},
         ),
         (PositionChange(Target(0, "star"), 3), {0: None, 3: STAR}, {3: STAR}),
         (
@@ -124,19 +124,29 @@ def test_doing_nothing_follows_no_instruction(suite: str) -> None:
             {0: None, 3: STAR},
             {0: None, 2: STAR},
         ),
-        (CountChange(2, "star"), {3: Thing("star", "green")}, {2: Thing("star", "green"), 3: STAR}),
-        (CountChange(2, "star", "red"), {2: Thing("star", "red", "dotted")}, {2: Thing("star", "green")}),
+        (
+            CountChange(2, "star"),
+            {3: SceneObject("star", "green")},
+            {2: SceneObject("star", "green"), 3: STAR},
+        ),
+        (
+            CountChange(2, "star", "red"),
+            {2: SceneObject("star", "red", "dotted")},
+            {2: SceneObject("star", "green")},
+        ),
         (
             Each((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(1, "circle"), "green"))),
-            {0: Thing("star", "green"), 1: Thing("circle", "green", "dotted")},
-            {0: Thing("star", "green")},
+            {0: SceneObject("star", "green"), 1: SceneObject("circle", "green", "dotted")},
+            {0: SceneObject("star", "green")},
         ),
     ],
 )
-def test_tasks_by_hand(edit: object, right: dict[int, Thing | None], wrong: dict[int, Thing | None]) -> None:
+def test_tasks_by_hand(
+    edit: object, right: dict[int, SceneObject | None], wrong: dict[int, SceneObject | None]
+) -> None:
     """A red star and a dotted blue circle above two empty cells: a right and a wrong answer to each task."""
 
-    def after(contents: dict[int, Thing | None]) -> Scene:
+    def after(contents: dict[int, SceneObject | None]) -> Scene:
         scene = START
         for cell, thing in contents.items():
             scene = scene.put(cell, thing)
@@ -150,27 +160,27 @@ def test_texts_and_backgrounds_by_hand() -> None:
     """A sign's new text on a sign of the same colour; a background that really changes."""
     start = Scene((SIGN, CIRCLE, None, None), "white")
     writing = turn(TextChange(Target(0, "sign"), "exit"))
-    assert answered(start, [writing], start.put(0, Thing("sign", "red", text="exit")))[0][0] == 1.0
-    assert answered(start, [writing], start.put(0, Thing("sign", "blue", text="exit")))[0][0] == 0.0
+    assert answered(start, [writing], start.put(0, SceneObject("sign", "red", text="exit")))[0][0] == 1.0
+    assert answered(start, [writing], start.put(0, SceneObject("sign", "blue", text="exit")))[0][0] == 0.0
     assert answered(start, [turn(TextChange(Target(0, "sign"), "open"))], start)[0][0] == 0.0
     assert answered(START, [turn(BackgroundChange("mint"))], Scene(START.cells, "mint"))[0][0] == 1.0
     assert answered(START, [turn(BackgroundChange("white"))], START)[0][0] == 0.0
 
 
-ADD, CROSS = SubjectAdd(2, "cross"), Thing("cross", "red")
+ADD, CROSS = SubjectAdd(2, "cross"), SceneObject("cross", "red")
 
 
 @pytest.mark.parametrize(
     ("rule", "kept", "broken"),
     [
-        (RED, START.put(2, CROSS), START.put(2, Thing("cross", "green"))),
+        (RED, START.put(2, CROSS), START.put(2, SceneObject("cross", "green"))),
         (
             ScopedRule("cross", "material", "dotted"),
-            START.put(2, Thing("cross", "red", "dotted")),
+            START.put(2, SceneObject("cross", "red", "dotted")),
             START.put(2, CROSS),
         ),
-        (AvoidLook("color", "blue"), START.put(2, CROSS), START.put(2, Thing("cross", "blue"))),
-        (LimitAlike("color"), START.put(2, Thing("cross", "green")), START.put(2, CROSS)),
+        (AvoidLook("color", "blue"), START.put(2, CROSS), START.put(2, SceneObject("cross", "blue"))),
+        (LimitAlike("color"), START.put(2, SceneObject("cross", "green")), START.put(2, CROSS)),
     ],
 )
 def test_rules_about_looks_by_hand(rule: Rule, kept: Scene, broken: Scene) -> None:
@@ -185,11 +195,11 @@ def test_rules_about_looks_by_hand(rule: Rule, kept: Scene, broken: Scene) -> No
         (Protect(Target(0, "star")), SubjectRemove(Target(0, "star")), START.put(0, None)),
         (KeepEmpty("bottom row"), ADD, START.put(2, CROSS)),
         (LimitCount(2), ADD, START.put(2, CROSS)),
-        (LimitAlike("shape"), SubjectAdd(2, "star", "green"), START.put(2, Thing("star", "green"))),
+        (LimitAlike("shape"), SubjectAdd(2, "star", "green"), START.put(2, SceneObject("star", "green"))),
         (
             AvoidLook("color", "blue"),
             ColorAlter(Target(0, "star"), "blue"),
-            START.put(0, Thing("star", "blue")),
+            START.put(0, SceneObject("star", "blue")),
         ),
     ],
 )
@@ -260,7 +270,7 @@ def test_blends_of_two_pictures_are_none_of_them() -> None:
     The mean square alone would let the second mixture of these two, a dotted purple circle and cross on gray,
     pass.
     """
-    one, other = (Thing(shape, "purple", "dotted") for shape in ("circle", "cross"))
+    one, other = (SceneObject(shape, "purple", "dotted") for shape in ("circle", "cross"))
     pictures = cell_pictures(16)[1]
     seen = []
     for share in (0.1, 0.4):
@@ -282,7 +292,7 @@ def test_scores_of_another_scorer_are_not_believed() -> None:
     )
     pictures = [render(scene, 32) for scene in (START, START.put(0, None), Scene((None,) * 4, "white"))]
     lie = Scores(global_awareness=1.0, detail={"scene": START.codes(), "touched": [0, 1, 2, 3]})
-    outcome = TurnOutcome(spec, 1, spec.speech(1), *pictures, history=(lie,), earlier=(pictures[1],))
+    outcome = TurnResult(spec, 1, spec.message(1), *pictures, history=(lie,), earlier=(pictures[1],))
     (scores,) = ResidualScorer(SimpleNamespace(grid=2)).score([outcome])
     assert five(scores)[0] == five(scores)[3] == 1.0
     assert scores.content_consistency == pytest.approx(3 / 4)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from editenv.rewards.residual.scorer import ResidualScorer
-from editenv.types import SCORE_NAMES, SPLITS, Picture
+from editenv.types import SCORE_NAMES, SPLITS, Image
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import INK, render
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, Scene, things
@@ -27,7 +27,7 @@ from tests.studio_play import play
 TIMES = int(os.environ.get("EDITENV_MUTANTS", "1"))
 Rng = np.random.Generator
 Redraw = Callable[[Scene, Scene, Rng], Scene]
-Spoil = Callable[[Picture, Rng], Picture]
+Spoil = Callable[[Image, Rng], Image]
 
 
 def pick(rng: Rng, options: object) -> object:
@@ -75,26 +75,26 @@ def nothing(before: Scene, right: Scene, rng: Rng) -> Scene:
     return before
 
 
-def tint(picture: Picture, rng: Rng) -> Picture:
+def tint(picture: Image, rng: Rng) -> Image:
     return np.rint(0.75 * picture + 0.25 * np.array(pick(rng, list(INK.values())))).astype(np.uint8)
 
 
-def strong_noise(picture: Picture, rng: Rng) -> Picture:
+def strong_noise(picture: Image, rng: Rng) -> Image:
     return np.clip(picture + rng.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
 
 
-def static(picture: Picture, rng: Rng) -> Picture:
+def static(picture: Image, rng: Rng) -> Image:
     return rng.integers(0, 256, picture.shape).astype(np.uint8)
 
 
-def spoilt_cell(picture: Picture, rng: Rng) -> Picture:
+def spoilt_cell(picture: Image, rng: Rng) -> Image:
     """One cell of noise on a grid of 4 x 4."""
     spoilt, (row, column) = picture.copy(), rng.integers(4, size=2) * 16
     spoilt[row : row + 16, column : column + 16] = rng.integers(0, 256, (16, 16, 3))
     return spoilt
 
 
-def half_black(picture: Picture, rng: Rng) -> Picture:
+def half_black(picture: Image, rng: Rng) -> Image:
     spoilt = picture.copy()
     spoilt[:, : picture.shape[1] // 2] = 0
     return spoilt
@@ -104,7 +104,7 @@ SCENES: tuple[Redraw, ...] = (wrong_edit, wrong_look, elsewhere, collateral, not
 DRAWINGS: tuple[Spoil, ...] = (tint, strong_noise, static, spoilt_cell, half_black)
 
 
-def answers(spec: StudioSpec, drawings: tuple[Spoil, ...], soft: float, rng: Rng) -> list[Picture]:
+def answers(spec: StudioSpec, drawings: tuple[Spoil, ...], soft: float, rng: Rng) -> list[Image]:
     """A picture a turn, six of ten right; `soft` is the noise on all of them, in levels."""
     scenes, pictures = [spec.scene], []
     for turn in spec.turns:
@@ -123,8 +123,8 @@ def answers(spec: StudioSpec, drawings: tuple[Spoil, ...], soft: float, rng: Rng
     return pictures
 
 
-def rows_of_five(specs: list[StudioSpec], pictures: list[list[Picture]], **make: type) -> list[list[tuple]]:
-    def answer(row: int, number: int, before: Scene, right: Scene) -> Picture:
+def rows_of_five(specs: list[StudioSpec], pictures: list[list[Image]], **make: type) -> list[list[tuple]]:
+    def answer(row: int, number: int, before: Scene, right: Scene) -> Image:
         return pictures[row][number]
 
     rows = play(specs, answer, **make)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from editenv.worlds.studio.constraints import RULES
 from editenv.worlds.studio.edits import EDITS, Beside, Each, Target
 
 SHARED = {
-    "editenv.types": {"Picture", "Scores", "TurnOutcome"},
+    "editenv.types": {"Image", "Scores", "TurnResult"},
     "editenv.rewards.weighting": {"RewardWeights", "with_reward"},
     "editenv.worlds.studio.constraints": {"Rule"},
     "editenv.worlds.studio.edits": {*edits.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
@@ -64,10 +64,10 @@ def test_no_method_of_an_edit_a_target_or_a_rule_is_used() -> None:
 
 
 def test_scenes_are_numbers_here() -> None:
-    """Fails where a method of Scene or Thing other than `codes` decides anything."""
+    """Fails where a method of Scene or SceneObject other than `codes` decides anything."""
     methods = {
         name
-        for kind in (scene.Scene, scene.Thing)
+        for kind in (scene.Scene, scene.SceneObject)
         for name, member in vars(kind).items()
         if callable(member) and not name.startswith("__")
     }

@@ -19,7 +19,7 @@ from editenv.rewards.residual.kinds import Shown, shown_from_codes
 from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.scorer import ResidualScorer
 from editenv.sims.goal import GoalUser
-from editenv.types import SCORE_NAMES, SPLITS, Goodbye, Picture, Scores, TurnOutcome
+from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
 from editenv.worlds.studio import likeness
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.parse import parse
@@ -35,9 +35,7 @@ SIZES = [(64, 4), (64, 5), (48, 3), (42, 5)]
 """Pixels and cells a side: 64 leaves a margin around 5 cells of 12 pixels, 42 around 5 cells of 8."""
 
 
-def both(
-    pictures: list[Picture], grid: int, expected: list[Shown]
-) -> tuple[list[list[int]], list[list[int]]]:
+def both(pictures: list[Image], grid: int, expected: list[Shown]) -> tuple[list[list[int]], list[list[int]]]:
     """Codes as the parser and as the second scorer reads them."""
     return [s.codes() for s in parse(pictures, grid)], [s.codes() for s in read(pictures, grid, expected)]
 
@@ -112,7 +110,7 @@ def test_the_second_scorer_gives_what_the_first_does(suite: str, split: str, ind
         assert 0 <= two.reward <= 1 and two.reward == pytest.approx(one.reward)
 
 
-def spoilt_answers(spec: StudioSpec, rng: np.random.Generator) -> list[Picture]:
+def spoilt_answers(spec: StudioSpec, rng: np.random.Generator) -> list[Image]:
     """An answer a turn: the right scene or a neighbour of it, sometimes spoilt."""
     scenes, pictures = [spec.scene], []
     for turn in spec.turns:
@@ -149,7 +147,7 @@ def test_both_agree_on_every_score_of_doubtful_answers(suite: str) -> None:
     assert {a[0] for a, _ in pairs} == {0.0, 1.0}
 
 
-def scored_twice(outcome: TurnOutcome, histories: tuple[list[Scores], list[Scores]]) -> tuple[Scores, Scores]:
+def scored_twice(outcome: TurnResult, histories: tuple[list[Scores], list[Scores]]) -> tuple[Scores, Scores]:
     """One more turn of a session, each scorer with its own history, which grows."""
     for make, history in zip((ExactScorer, ResidualScorer), histories, strict=True):
         history += make(StudioWorld("persona")).score([replace(outcome, history=tuple(history))])
@@ -170,14 +168,14 @@ def test_both_agree_on_sessions_that_answer_back(suite: str) -> None:
             spoil = rng.random() < 0.3
             wrong = neighbour(scenes[-1], rng)
             pictures.append(doubtful(scenes[-1], wrong, 64, rng) if spoil else render(scenes[-1], 64))
-            outcome = TurnOutcome(
+            outcome = TurnResult(
                 spec, turn, speech, pictures[0], pictures[-2], pictures[-1], (), tuple(pictures[1:-1])
             )
             one, two = scored_twice(outcome, histories)
             assert five(one) == five(two), (index, turn, meaning)
             turns += 1
             reply = user.reply(outcome)
-            if isinstance(reply, Goodbye):
+            if isinstance(reply, Stop):
                 break
             speech = reply
     assert turns > 30

@@ -19,11 +19,11 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import SIGN, Scene, Thing
+from editenv.worlds.studio.scene import SIGN, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from tests.studio_play import play
 
-SCENE = Scene((Thing(SIGN, "red", text="open"), Thing("star", "blue"), None, None), "white")
+SCENE = Scene((SceneObject(SIGN, "red", text="open"), SceneObject("star", "blue"), None, None), "white")
 THE_SIGN, THE_STAR = Target(0, SIGN), Target(1, "star")
 STRIPED, GREEN = AttributeRule("material", "striped"), AttributeRule("color", "green")
 
@@ -61,11 +61,11 @@ def test_a_material_is_not_asked_of_a_sign(edit: Edit, words: str | None) -> Non
 def test_a_color_is_asked_of_it_and_a_material_of_what_takes_its_place() -> None:
     written = TextChange(THE_SIGN, "tea")
     plain, green = right_result(written, (), SCENE), right_result(written, (GREEN,), SCENE)
-    assert green.cells[0] == Thing(SIGN, "green", text="tea")
+    assert green.cells[0] == SceneObject(SIGN, "green", text="tea")
     assert kept_and_followed(written, GREEN, green) == (1.0, 1.0)
     assert kept_and_followed(written, GREEN, plain) == (0.0, 1.0)
     replaced = SubjectReplace(THE_SIGN, "circle", "red")
-    striped = SCENE.put(0, Thing("circle", "red", "striped"))
+    striped = SCENE.put(0, SceneObject("circle", "red", "striped"))
     assert right_result(replaced, (STRIPED,), SCENE) == striped
     assert kept_and_followed(replaced, STRIPED, striped) == (1.0, 1.0)
-    assert kept_and_followed(replaced, STRIPED, SCENE.put(0, Thing("circle", "red"))) == (0.0, 1.0)
+    assert kept_and_followed(replaced, STRIPED, SCENE.put(0, SceneObject("circle", "red"))) == (0.0, 1.0)

@@ -9,7 +9,7 @@ import pytest
 
 from editenv.build import make_env
 from editenv.rewards.similarity import GREY, SimilarityScorer
-from editenv.types import Scores, TurnOutcome
+from editenv.types import Scores, TurnResult
 from editenv.worlds.records.session import RecordSpec, RecordTurn
 
 COLORS = {"cup": (200, 0, 0), "pen": (0, 200, 0), "cat": (0, 0, 200)}
@@ -60,7 +60,7 @@ def turn(source, after, unchanged=("cup", "pen"), background=True, objects=("cup
         "color_alter", "Change the color of [cat] to [red]", background, unchanged, objects, objects
     )
     spec = RecordSpec("x.png", ("paint it",), (own,))
-    return TurnOutcome(spec, 0, spec.speech(0), source, source, after)
+    return TurnResult(spec, 0, spec.message(0), source, source, after)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.edits import CountChange, Edit, PositionChange, SubjectAdd, TextChange
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, Thing
+from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
@@ -49,16 +49,16 @@ def wrong_counts(edit: Edit, before: Scene, right: Scene) -> Iterator[Scene]:
     for cell in edit.cells(right)[:2]:
         yield right.put(cell, None)
     for cell in right.empty()[:2]:
-        yield right.put(cell, Thing(edit.shape, edit.color or "red", edit.material or "plain"))
+        yield right.put(cell, SceneObject(edit.shape, edit.color or "red", edit.material or "plain"))
     for cell in new[:1]:
-        yield right.put(cell, Thing("star" if edit.shape != "star" else "cross", "red"))
+        yield right.put(cell, SceneObject("star" if edit.shape != "star" else "cross", "red"))
         yield from (
-            right.put(free, Thing("square" if edit.shape != "square" else "cross", "red"))
+            right.put(free, SceneObject("square" if edit.shape != "square" else "cross", "red"))
             for free in right.empty()[:1]
         )
     for cell in gone[:1]:
         yield right.put(cell, before.cells[cell])
-        yield right.put(cell, Thing("star" if edit.shape != "star" else "cross", "red"))
+        yield right.put(cell, SceneObject("star" if edit.shape != "star" else "cross", "red"))
 
 
 def wrong_sides(edit: Edit, before: Scene, right: Scene) -> Iterator[Scene]:
@@ -88,7 +88,7 @@ def test_wrong_texts_counts_and_sides_are_caught_by_following(mutate: Mutate, le
     cases = mutants(mutate)
     assert len(cases) >= least * TIMES
 
-    def answer(row: int, turn: int, before: Scene, right: Scene) -> Picture:
+    def answer(row: int, turn: int, before: Scene, right: Scene) -> Image:
         _, mutated, scene = cases[row]
         return render(scene if turn == mutated else right, 64)
 
@@ -109,7 +109,7 @@ def test_objects_that_no_count_may_touch_are_kept() -> None:
             cases += [(spec, scenes[1].put(cell, None)) for cell in others[:2]]
     assert len(cases) > 30
 
-    def answer(row: int, turn: int, before: Scene, right: Scene) -> Picture:
+    def answer(row: int, turn: int, before: Scene, right: Scene) -> Image:
         return render(cases[row][1] if turn == 0 else right, 64)
 
     for scores in play([spec for spec, _ in cases], answer):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from editenv.sims.mind import GoalTurn
-from editenv.types import Goodbye, Speech, TurnOutcome
+from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
@@ -26,16 +26,18 @@ def spec_of(start: Scene, *turns: StudioTurn, index: int = 0) -> StudioSpec:
     return StudioSpec("by hand", "test", 0, index, start, turns)
 
 
-def converse(user: Any, spec: StudioSpec, answer: Answer, most: int = 20) -> tuple[list[Speech], str, Scene]:
+def converse(
+    user: Any, spec: StudioSpec, answer: Answer, most: int = 20
+) -> tuple[list[UserMessage], str, Scene]:
     """What the user says, how they end, and what the last picture shows."""
     scene, speech = spec.scene, user.begin(spec)
     said, pictures = [speech], [render(scene, 64)]
     for turn in range(most):
         scene = answer(turn, speech.meaning, scene)
         pictures.append(render(scene, 64))
-        outcome = TurnOutcome(spec, turn, speech, pictures[0], pictures[-2], pictures[-1])
+        outcome = TurnResult(spec, turn, speech, pictures[0], pictures[-2], pictures[-1])
         reply = user.reply(outcome)
-        if isinstance(reply, Goodbye):
+        if isinstance(reply, Stop):
             return said, reply.reason, scene
         speech = reply
         said.append(speech)

@@ -11,7 +11,7 @@ from editenv.sims.goal import GoalUser
 from editenv.sims.persona import load_persona
 from editenv.sims.plan import conforming, distance, remaining
 from editenv.sims.wish import wish_of
-from editenv.types import Goodbye, TurnOutcome
+from editenv.types import Stop, TurnResult
 from editenv.worlds.studio.constraints import AttributeRule
 from editenv.worlds.studio.edits import (
     BackgroundChange,
@@ -23,18 +23,18 @@ from editenv.worlds.studio.edits import (
     Target,
 )
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.world import StudioWorld
 from tests.sims.goal_play import converse, rightly, spec_of
 
-STAR, CIRCLE = Thing("star", "red"), Thing("circle", "blue")
+STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue")
 RED = AttributeRule("color", "red")
 
 
-def scene(background: str = "white", **cells: Thing) -> Scene:
+def scene(background: str = "white", **cells: SceneObject) -> Scene:
     """A 4x4 scene; c5=STAR puts a star into cell 5."""
-    found: list[Thing | None] = [None] * 16
+    found: list[SceneObject | None] = [None] * 16
     for name, thing in cells.items():
         found[int(name[1:])] = thing
     return Scene(tuple(found), background)
@@ -51,7 +51,7 @@ def wanting(*edits, rules=(), start=START):
 def test_the_wish_is_where_the_script_leads() -> None:
     spec = wanting(ColorAlter(Target(0), "green"), SubjectAdd(7, "cross"), rules=(RED,))
     wish = wish_of(spec)
-    assert wish.target == scene(c0=STAR, c5=CIRCLE, c7=Thing("cross", "red"))
+    assert wish.target == scene(c0=STAR, c5=CIRCLE, c7=SceneObject("cross", "red"))
     assert wish.rules == (RED,)
 
 
@@ -69,11 +69,11 @@ def test_a_script_that_ends_where_it_began_leaves_another_background_to_wish_for
         (scene(c0=STAR, c6=replace(CIRCLE, color="red")), [PositionChange(Target(5), 6)]),
         (scene(c0=replace(STAR, color="green"), c5=CIRCLE), [ColorAlter(Target(0), "green")]),
         (
-            scene(c0=Thing("cross", "red", "dotted"), c5=CIRCLE),
+            scene(c0=SceneObject("cross", "red", "dotted"), c5=CIRCLE),
             [SubjectReplace(Target(0), "cross", "red", "dotted")],
         ),
         (
-            scene(c0=STAR, c5=CIRCLE, c9=Thing("cross", "red")),
+            scene(c0=STAR, c5=CIRCLE, c9=SceneObject("cross", "red")),
             [SubjectAdd(9, "cross", "red", "plain")],
         ),
     ],
@@ -130,7 +130,7 @@ def test_a_failed_edit_is_asked_for_again() -> None:
 
 def test_a_wrong_colour_is_asked_to_be_put_right() -> None:
     spec = wanting(SubjectAdd(9, "cross", "green", "plain"))
-    wrong = START.put(9, Thing("cross", "blue"))
+    wrong = START.put(9, SceneObject("cross", "blue"))
     said, reason, _ = converse(
         GoalUser("plain"), spec, lambda turn, said, before: rightly(turn, said, before) if turn else wrong
     )
@@ -154,7 +154,7 @@ def test_intent_and_scores_are_never_looked_at() -> None:
     """An outcome has no intent at all, and other scores change nothing."""
     spec, user = wanting(ColorAlter(Target(0), "green")), GoalUser("plain")
     speech, picture = user.begin(spec), render(START, 64)
-    outcome = TurnOutcome(spec, 0, speech, picture, picture, picture)
+    outcome = TurnResult(spec, 0, speech, picture, picture, picture)
     assert not hasattr(outcome, "intent")
     assert user.reply(outcome) == user.reply(replace(outcome, history=(), earlier=(picture,)))
 
@@ -191,11 +191,11 @@ def test_the_whole_picture_gone_is_no_crash() -> None:
     speech = user.begin(spec)
     for turn in range(10):
         noise = np.random.default_rng(turn).integers(0, 256, (64, 64, 3), np.uint8)
-        reply = user.reply(TurnOutcome(spec, turn, speech, noise, noise, noise))
-        if isinstance(reply, Goodbye):
+        reply = user.reply(TurnResult(spec, turn, speech, noise, noise, noise))
+        if isinstance(reply, Stop):
             break
         speech = reply
-    assert reply == Goodbye("gave_up")
+    assert reply == Stop("gave_up")
 
 
 def test_a_session_of_another_world_is_refused() -> None:

@@ -67,7 +67,7 @@ def test_what_comes_next_depends_on_the_picture() -> None:
     env = make_env(**settings("plain"))
     seen, _ = env.reset(seed=0)
     state = env.get_state()
-    meant = env.session.speech.meaning
+    meant = env.session.message.meaning
     right = render(rightly(0, meant, env.session.spec.scene), 64)
     said = []
     for picture in (seen["image"], right):

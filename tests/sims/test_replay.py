@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from editenv.sims.replay import ReplayUser
-from editenv.types import Goodbye, TurnOutcome
+from editenv.types import Stop, TurnResult
 from tests.fakes import FakeSpec
 
 
-def outcome(spec: FakeSpec, turn: int, grey: int) -> TurnOutcome:
+def outcome(spec: FakeSpec, turn: int, grey: int) -> TurnResult:
     picture = np.full((4, 4, 3), grey, dtype=np.uint8)
-    return TurnOutcome(spec, turn, spec.speech(turn), picture, picture, picture)
+    return TurnResult(spec, turn, spec.message(turn), picture, picture, picture)
 
 
 def test_the_script_is_read_out_in_order_then_goodbye() -> None:
     user, spec = ReplayUser(), FakeSpec(0, (10, 20, 30))
     said = [user.begin(spec), *(user.reply(outcome(spec, turn, 0)) for turn in range(3))]
-    assert said == [spec.speech(0), spec.speech(1), spec.speech(2), Goodbye("done")]
+    assert said == [spec.message(0), spec.message(1), spec.message(2), Stop("done")]
 
 
 def test_pictures_make_no_difference() -> None:
@@ -27,4 +27,4 @@ def test_pictures_make_no_difference() -> None:
 
 def test_a_script_of_one_turn_ends_after_it() -> None:
     spec = FakeSpec(0, (10,))
-    assert ReplayUser().reply(outcome(spec, 0, 0)) == Goodbye("done")
+    assert ReplayUser().reply(outcome(spec, 0, 0)) == Stop("done")

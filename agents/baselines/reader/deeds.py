@@ -23,22 +23,22 @@ from editenv.worlds.studio.edits import (
     Undo,
 )
 from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.proposals.undo import inverse
 from editenv.worlds.studio.scene import BACKGROUNDS, TEXTS
 from editenv.worlds.studio.words import NUMBERS
 
 Slots = Mapping[str, str]
-Deed = Callable[[Slots, Situation], list[Edit]]
+Deed = Callable[[Slots, DialogueState], list[Edit]]
 _KINDS: dict[str, type[ColorAlter | MaterialAlter]] = {"color": ColorAlter, "material": MaterialAlter}
 
 
-def edits_of(act: str, slots: Slots, situation: Situation) -> list[Edit]:
+def edits_of(act: str, slots: Slots, situation: DialogueState) -> list[Edit]:
     """All edits that an act may mean; none where it makes no sense here."""
     return DEEDS[act](slots, situation) if act in DEEDS else []
 
 
-def _add(slots: Slots, situation: Situation) -> list[Edit]:
+def _add(slots: Slots, situation: DialogueState) -> list[Edit]:
     looks = _new(slots["new"])
     if looks is None:
         return []
@@ -49,43 +49,43 @@ def _add(slots: Slots, situation: Situation) -> list[Edit]:
     return [] if where is None else [SubjectAdd(where, **looks)]
 
 
-def _remove(slots: Slots, situation: Situation) -> list[Edit]:
+def _remove(slots: Slots, situation: DialogueState) -> list[Edit]:
     return _done_to(slots["old"], situation, SubjectRemove)
 
 
-def _replace(slots: Slots, situation: Situation) -> list[Edit]:
+def _replace(slots: Slots, situation: DialogueState) -> list[Edit]:
     looks = _new(slots["new"])
     found = objects(slots["old"], situation)
     return [] if looks is None else [SubjectReplace(target, **looks) for target in found]
 
 
-def _color(slots: Slots, situation: Situation) -> list[Edit]:
+def _color(slots: Slots, situation: DialogueState) -> list[Edit]:
     return _altered(ColorAlter, slots["old"], slots["value"], situation)
 
 
-def _material(slots: Slots, situation: Situation) -> list[Edit]:
+def _material(slots: Slots, situation: DialogueState) -> list[Edit]:
     return _altered(MaterialAlter, slots["old"], slots["value"], situation)
 
 
-def _open(slots: Slots, situation: Situation) -> list[Edit]:
+def _open(slots: Slots, situation: DialogueState) -> list[Edit]:
     kind = _KINDS.get(slots["attribute"])
     return [] if kind is None else _done_to(slots["old"], situation, kind)
 
 
-def _its(slots: Slots, situation: Situation) -> list[Edit]:
+def _its(slots: Slots, situation: DialogueState) -> list[Edit]:
     kind = _KINDS.get(slots["attribute"])
     return [] if kind is None else _altered(kind, "it", slots["value"], situation)
 
 
 def _altered(
-    kind: type[ColorAlter | MaterialAlter], words: str, value: str, situation: Situation
+    kind: type[ColorAlter | MaterialAlter], words: str, value: str, situation: DialogueState
 ) -> list[Edit]:
     if value not in kind.values:
         return []
     return _done_to(words, situation, lambda target: kind(target, value))
 
 
-def _done_to(words: str, situation: Situation, edit: Callable[[Target], Edit]) -> list[Edit]:
+def _done_to(words: str, situation: DialogueState, edit: Callable[[Target], Edit]) -> list[Edit]:
     """The same edit of one object or of several at once, for all that the words may mean."""
     found: list[Edit] = []
     for group in groups(words, situation):
@@ -94,14 +94,14 @@ def _done_to(words: str, situation: Situation, edit: Callable[[Target], Edit]) -
     return found
 
 
-def _undo(slots: Slots, situation: Situation) -> list[Edit]:
+def _undo(slots: Slots, situation: DialogueState) -> list[Edit]:
     if situation.previous is None:
         return []
     # What is undone is what was shown; the single edit that would do it serves the intent alone.
     return [Undo(inverse(situation) or BackgroundChange(situation.previous.background))]
 
 
-def _move(slots: Slots, situation: Situation) -> list[Edit]:
+def _move(slots: Slots, situation: DialogueState) -> list[Edit]:
     found = objects(slots["old"], situation)
     if "relation" in slots:
         places = beside(slots["relation"], situation)
@@ -112,13 +112,13 @@ def _move(slots: Slots, situation: Situation) -> list[Edit]:
     return [] if where is None else [PositionChange(target, where) for target in found]
 
 
-def _text(slots: Slots, situation: Situation) -> list[Edit]:
+def _text(slots: Slots, situation: DialogueState) -> list[Edit]:
     found = objects(slots["old"], situation) if slots["text"] in TEXTS else []
     signs = [target for target in found if getattr(situation.scene.cells[target.cell], "text", None)]
     return [TextChange(target, slots["text"]) for target in signs]
 
 
-def _count(slots: Slots, situation: Situation) -> list[Edit]:
+def _count(slots: Slots, situation: DialogueState) -> list[Edit]:
     number, _, words = slots["many"].partition(" ")
     looks = described_looks(words)
     if number not in NUMBERS[1 : MOST_COUNT + 1] or looks is None or looks["shape"] is None:
@@ -126,11 +126,11 @@ def _count(slots: Slots, situation: Situation) -> list[Edit]:
     return [CountChange(NUMBERS.index(number), looks["shape"], looks["color"], looks["material"])]
 
 
-def _background(slots: Slots, situation: Situation) -> list[Edit]:
+def _background(slots: Slots, situation: DialogueState) -> list[Edit]:
     return [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else []
 
 
-def _same(slots: Slots, situation: Situation) -> list[Edit]:
+def _same(slots: Slots, situation: DialogueState) -> list[Edit]:
     last = situation.last
     if last is None or not hasattr(last, "target"):
         return []
@@ -164,6 +164,6 @@ def _new(words: str) -> dict[str, Any] | None:
     return looks if looks and looks["shape"] is not None else None
 
 
-def _first(place: object, situation: Situation) -> int:
+def _first(place: object, situation: DialogueState) -> int:
     cells = place.cells(situation.scene)  # type: ignore[attr-defined]
     return cells[0] if cells else 0

@@ -10,7 +10,7 @@ from typing import Any
 from editenv.agents.baselines.reader.grammar import NAMING, phrases_of
 from editenv.worlds.studio.edits import Beside, SubjectAdd, Target
 from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.proposals.references import REFERENCES, plain_target
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 from editenv.worlds.studio.words import plural
@@ -19,7 +19,7 @@ _PLACE = re.compile(r"row (\d) column (\d)")
 _SIGN = re.compile(rf"(.*\b{SIGN}) that says (\w+)")
 
 
-def groups(words: str, situation: Situation) -> list[tuple[Target, ...]]:
+def groups(words: str, situation: DialogueState) -> list[tuple[Target, ...]]:
     """All that the words may mean: objects named together, "them", or one object alone."""
     if words in phrases_of("them", {}):
         return [situation.several] if situation.several else []
@@ -28,12 +28,12 @@ def groups(words: str, situation: Situation) -> list[tuple[Target, ...]]:
     return found or (list(product(*several)) if len(several) > 1 else [])
 
 
-def objects(words: str, situation: Situation) -> list[Target]:
+def objects(words: str, situation: DialogueState) -> list[Target]:
     """All single objects that the words may mean: one where they are clear, none where nothing fits."""
     return _described(words, situation) or _pointed(words, situation)
 
 
-def _described(words: str, situation: Situation) -> list[Target]:
+def _described(words: str, situation: DialogueState) -> list[Target]:
     """Objects that look as the words say."""
     described, _, where = words.partition(" in row ")
     looks = described_looks(described.removeprefix("the "))
@@ -54,7 +54,7 @@ def cell(words: str, grid: int) -> int | None:
     return row * grid + column if 0 <= row < grid and 0 <= column < grid else None
 
 
-def beside(words: str, situation: Situation) -> list[Beside]:
+def beside(words: str, situation: DialogueState) -> list[Beside]:
     """Places said by another object: "to the left of the star"."""
     found = ((name, said) for name, said in RELATIONS.items() if words.startswith(f"{said} "))
     return [
@@ -82,7 +82,7 @@ def described_looks(words: str) -> dict[str, Any] | None:
     return {"shape": shapes.get(shape), "color": color, "material": material, "text": text}
 
 
-def _pointed(words: str, situation: Situation) -> list[Target]:
+def _pointed(words: str, situation: DialogueState) -> list[Target]:
     """Objects that the words point at, in any way there is; "it" is what was edited last."""
     focus = situation.focus
     if focus is not None and any(words in phrases_of(way, {}) for way in _focusing(situation)):
@@ -97,6 +97,6 @@ def _pointed(words: str, situation: Situation) -> list[Target]:
     return [target for target in named if target is not None]
 
 
-def _focusing(situation: Situation) -> tuple[str, ...]:
+def _focusing(situation: DialogueState) -> tuple[str, ...]:
     """Acts that speak of the object edited last."""
     return ("it", "just_added") if isinstance(situation.last, SubjectAdd) else ("it",)

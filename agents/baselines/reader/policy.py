@@ -12,13 +12,13 @@ from editenv.agents.baselines.reader.deeds import edits_of
 from editenv.agents.baselines.reader.grammar import readings
 from editenv.agents.baselines.reader.statements import statements_of
 from editenv.protocols import Observations
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.constraints import Except, Statement, right_result
 from editenv.worlds.studio.edits import Edit
 from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.proposals.conflicts import is_contrary
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
@@ -43,7 +43,7 @@ class Unclear:
 class _Notes:
     """What the policy remembers of a session: where it stands, and the pictures' scenes so far."""
 
-    situation: Situation | None = None
+    situation: DialogueState | None = None
     past: tuple[Scene, ...] = ()
 
 
@@ -58,7 +58,7 @@ class ReaderPolicy:
     """
 
     def __init__(self, envs: MICEEditVectorEnv) -> None:
-        self.grid: int = envs.director.world.grid  # type: ignore[attr-defined]
+        self.grid: int = envs.engine.world.grid  # type: ignore[attr-defined]
         self.unclear: list[Unclear] = []
         self.instructions = 0
 
@@ -83,10 +83,10 @@ class ReaderPolicy:
         return {"instructions": self.instructions, "unclear_instructions": len(self.unclear)}
 
     def _answer(
-        self, notes: _Notes, scene: Scene, picture: Picture, text: str, turn: int
-    ) -> tuple[Picture, str, _Notes]:
+        self, notes: _Notes, scene: Scene, picture: Image, text: str, turn: int
+    ) -> tuple[Image, str, _Notes]:
         """One session's answer and the notes after it."""
-        situation = notes.situation or Situation(scene, self.grid)
+        situation = notes.situation or DialogueState(scene, self.grid)
         # Nothing is left to guess for somebody who sees the picture.
         situation = replace(situation, scene=scene, loose=frozenset(), vague=())
         found = meanings(text, situation)
@@ -104,7 +104,7 @@ class ReaderPolicy:
         return image, intent, _Notes(situation.after(edit), past)
 
 
-def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...], Edit]]:
+def meanings(text: str, situation: DialogueState) -> list[tuple[tuple[Statement, ...], Edit]]:
     """All that a text may mean here: what it says about rules, and what is to be done, without doubles."""
     for run in readings(text):
         found: dict[tuple[tuple[Statement, ...], Edit], None] = {}
@@ -119,7 +119,7 @@ def meanings(text: str, situation: Situation) -> list[tuple[tuple[Statement, ...
     return []
 
 
-def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, situation: Situation) -> bool:
+def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, situation: DialogueState) -> bool:
     """Is every exception made for a rule that the edit is against, and enough to let it pass?"""
     lifted = situation.stating(*statements)
     rules = [statement.rule for statement in statements if isinstance(statement, Except)]

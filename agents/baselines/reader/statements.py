@@ -20,14 +20,14 @@ from editenv.worlds.studio.constraints import (
     ScopedRule,
     Statement,
 )
-from editenv.worlds.studio.proposals import Situation
+from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS
 from editenv.worlds.studio.words import NUMBERS, REGIONS
 
 Slots = Mapping[str, str]
 
 
-def statements_of(spoken: Sequence[Said], situation: Situation) -> list[tuple[Statement, ...]]:
+def statements_of(spoken: Sequence[Said], situation: DialogueState) -> list[tuple[Statement, ...]]:
     """All that a few acts may say about rules together; one that is empty where there are no acts."""
     found: list[tuple[Statement, ...]] = [()]
     for said in spoken:
@@ -41,21 +41,21 @@ def statements_of(spoken: Sequence[Said], situation: Situation) -> list[tuple[St
     return found
 
 
-def _attribute(slots: Slots, situation: Situation) -> list[Statement]:
+def _attribute(slots: Slots, situation: DialogueState) -> list[Statement]:
     attribute = _attribute_of(slots["value"])
     return [] if attribute is None else [AttributeRule(attribute, slots["value"])]
 
 
-def _revoke(slots: Slots, situation: Situation) -> list[Statement]:
+def _revoke(slots: Slots, situation: DialogueState) -> list[Statement]:
     return [Revoke(rule) for rule in _named(slots["rule"], situation)]
 
 
-def _named(words: str, situation: Situation) -> list[Rule]:
+def _named(words: str, situation: DialogueState) -> list[Rule]:
     """The rules in force that have such a name."""
     return [rule for rule in situation.rules if rule.slots(situation.grid)["rule"] == words]
 
 
-def _replaced(slots: Slots, situation: Situation) -> list[Statement]:
+def _replaced(slots: Slots, situation: DialogueState) -> list[Statement]:
     by = _attribute(slots, situation)
     named = (rule for rule in _named(slots["rule"], situation) if isinstance(rule, AttributeRule))
     return [
@@ -66,39 +66,39 @@ def _replaced(slots: Slots, situation: Situation) -> list[Statement]:
     ]
 
 
-def _exception(slots: Slots, situation: Situation) -> list[Statement]:
+def _exception(slots: Slots, situation: DialogueState) -> list[Statement]:
     """Nobody says which rule: the one that the edit is against (`is_meant`)."""
     return [Except(rule) for rule in situation.rules]
 
 
-def _scoped(slots: Slots, situation: Situation) -> list[Statement]:
+def _scoped(slots: Slots, situation: DialogueState) -> list[Statement]:
     attribute = _attribute_of(slots["value"])
     return [] if attribute is None else [ScopedRule(slots["shape"], attribute, slots["value"])]
 
 
-def _protect(slots: Slots, situation: Situation) -> list[Statement]:
+def _protect(slots: Slots, situation: DialogueState) -> list[Statement]:
     return [Protect(target) for target in objects(slots["old"], situation)]
 
 
-def _avoid(slots: Slots, situation: Situation) -> list[Statement]:
+def _avoid(slots: Slots, situation: DialogueState) -> list[Statement]:
     attribute = _attribute_of(slots["value"])
     return [] if attribute is None else [AvoidLook(attribute, slots["value"])]
 
 
-def _keep_empty(slots: Slots, situation: Situation) -> list[Statement]:
+def _keep_empty(slots: Slots, situation: DialogueState) -> list[Statement]:
     name = slots["where"].removeprefix("the ")
     return [KeepEmpty(name)] if name in REGIONS else []
 
 
-def _limit(slots: Slots, situation: Situation) -> list[Statement]:
+def _limit(slots: Slots, situation: DialogueState) -> list[Statement]:
     return [LimitCount(NUMBERS.index(slots["count"]))] if slots["count"] in NUMBERS[1:] else []
 
 
-def _alike(slots: Slots, situation: Situation) -> list[Statement]:
+def _alike(slots: Slots, situation: DialogueState) -> list[Statement]:
     return [LimitAlike(slots["attribute"])]
 
 
-STATEMENTS: dict[str, Callable[[Slots, Situation], list[Statement]]] = {
+STATEMENTS: dict[str, Callable[[Slots, DialogueState], list[Statement]]] = {
     "rule_attribute": _attribute,
     "rule_scoped": _scoped,
     "rule_protect": _protect,

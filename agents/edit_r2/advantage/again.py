@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.advantage.standard import SPREADS
-from editenv.named import chosen
+from editenv.registry import lookup
 
 
 def same_state(
@@ -45,7 +45,7 @@ def same_state(
     Returns:
         [M] float64; 0 for turns that are no valid tries.
     """
-    chosen("advantage_std", std, SPREADS)
+    lookup("advantage_std", std, SPREADS)
     values = rewards.double().masked_fill(~valid, 0.0)
     tries = (again & valid).nonzero()[:, 0]
     others = valid & (state == state[tries, None]) & (when <= when[tries, None])

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from editenv.named import chosen
+from editenv.registry import lookup
 
 
 class Parts(NamedTuple):
@@ -101,7 +101,7 @@ def standardised(
     """
     group_size = counted.sum(dim=dims, keepdim=True).clamp(min=1)
     centred = values - values.sum(dim=dims, keepdim=True) / group_size
-    spread = chosen("advantage_std", std, SPREADS)(values, counted, dims)
+    spread = lookup("advantage_std", std, SPREADS)(values, counted, dims)
     return (centred / (spread + eps)).clamp(-clip, clip).masked_fill(~counted, 0.0)
 
 

@@ -67,13 +67,13 @@ class Fixture:
         return TextBlock(torch.tensor([[special["bos_token_id"], *ids, special["eos_token_id"]]]))
 
     def latent_block(self, number: int) -> ImageBlock:
-        """Picture `number` as latents, from the stored output of the reference autoencoder."""
+        """Image `number` as latents, from the stored output of the reference autoencoder."""
         latent = self.tensors[f"out.img{number}.vae_latent"].movedim(1, -1)
         patch = self.model.config.latent_patch_size
         return ImageBlock(to_patches(latent, patch), (latent.shape[1] // patch, latent.shape[2] // patch))
 
     def vit_block(self, number: int) -> VitBlock:
-        """Picture `number` as vision tokens, from the stored output of the reference vision encoder."""
+        """Image `number` as vision tokens, from the stored output of the reference vision encoder."""
         return VitBlock(self.tensors[f"out.img{number}.vit_tokens"][None])
 
     def grid(self, name: str) -> tuple[int, int]:

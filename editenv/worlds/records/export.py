@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.records.meaning import MAX_TURNS, WROTE, task_type
 from editenv.worlds.records.pictures import load_picture
@@ -118,16 +118,16 @@ def _untouched(source: Scene, licensed: frozenset[int]) -> tuple[str, ...]:
     return phrases(thing for cell, thing in enumerate(source.cells) if cell not in licensed)
 
 
-def _write_picture(folder: Path, name: str, picture: Picture) -> None:
+def _write_picture(folder: Path, name: str, picture: Image) -> None:
     """Writes a PNG; one of the same pixels stays, so that exports into one folder can share it."""
-    from PIL import Image
+    from PIL import Image as PILImage
 
     if (folder / name).exists():
         if not np.array_equal(load_picture(folder, name), picture):
             raise ValueError(f"{folder / name} shows another picture, expected none")
         return
     data = BytesIO()
-    Image.fromarray(picture).save(data, format="PNG", compress_level=6)
+    PILImage.fromarray(picture).save(data, format="PNG", compress_level=6)
     _write(folder / name, data.getvalue())
 
 

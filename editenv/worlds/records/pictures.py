@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from editenv.picturefile import MAX_PIXELS, file_inside
-from editenv.types import Picture
+from editenv.types import Image
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image as PILImage
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MARGIN = (128, 128, 128)
@@ -37,7 +37,7 @@ def picture_size(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> tuple
         return (width, height) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (height, width)
 
 
-def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
     """Decodes a picture in `folder`, upright, what is transparent on white.
 
     Args:
@@ -52,17 +52,18 @@ def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Pictu
         ValueError: there is no such file inside of the folder, it is damaged, none of FORMATS, has more than
             8 bits a channel or more than max_pixels pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image as PILImage
+    from PIL import ImageOps
 
     with _opened(folder, name, max_pixels) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
             clear = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+            upright = PILImage.alpha_composite(PILImage.new("RGBA", clear.size, "white"), clear)
         return np.array(upright.convert("RGB"))
 
 
-def fit_picture(picture: Picture, size: int) -> Picture:
+def fit_picture(picture: Image, size: int) -> Image:
     """The whole picture on a square canvas, scaled (LANCZOS) until it touches two sides, MARGIN beside it.
 
     Args:
@@ -72,14 +73,14 @@ def fit_picture(picture: Picture, size: int) -> Picture:
     Returns:
         uint8 [size, size, 3].
     """
-    from PIL import Image
+    from PIL import Image as PILImage
 
     height, width = picture.shape[:2]
     if height == width == size:
         return picture
     longer = max(height, width)
     height, width = (max(1, round(side * size / longer)) for side in (height, width))
-    scaled = np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+    scaled = np.array(PILImage.fromarray(picture).resize((width, height), PILImage.Resampling.LANCZOS))
     canvas = np.empty((size, size, 3), np.uint8)
     canvas[:] = MARGIN
     top, left = (size - height) // 2, (size - width) // 2
@@ -88,7 +89,7 @@ def fit_picture(picture: Picture, size: int) -> Picture:
 
 
 @contextmanager
-def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[PILImage.Image]:
     """The image, not yet decoded; what Pillow raises over a damaged file becomes a ValueError."""
     path = file_inside(folder, name)
     try:
@@ -103,13 +104,13 @@ def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
         raise ValueError(f"{name!r} is no picture that can be used: {error}") from error
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path) -> PILImage.Image:
     """Opens a picture; what Pillow says of one that is far too large becomes a ValueError."""
-    from PIL import Image
+    from PIL import Image as PILImage
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("error", PILImage.DecompressionBombWarning)
         try:
-            return Image.open(path, formats=FORMATS)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            return PILImage.open(path, formats=FORMATS)
+        except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning) as error:
             raise ValueError(str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.records.lines import EXTRA, Line, SessionsFile, at_line
 from editenv.worlds.records.meaning import read_spec, size_and_grid, turn_limit
 from editenv.worlds.records.pictures import load_picture
@@ -57,7 +57,7 @@ class StudioRecordsWorld:
         """Session `index` of the file, beginning anew after the last one; split and seed do not matter."""
         return self._specs[index % len(self._specs)]
 
-    def picture(self, spec: StudioSpec) -> Picture:
+    def picture(self, spec: StudioSpec) -> Image:
         """The session's source picture from its file, uint8 [size, size, 3].
 
         Raises:
@@ -76,7 +76,7 @@ class StudioRecordsWorld:
             raise ValueError(f"{self.file.path} has no session {spec.id}")
         return self._lines[spec.id]
 
-    def _load(self, line: Line) -> Picture:
+    def _load(self, line: Line) -> Image:
         with at_line(self.file.path, line.number, "image"):
             picture = load_picture(self.file.folder, line.record.image)
             if picture.shape != self.image_shape:

@@ -12,7 +12,7 @@ from typing import Any
 
 from editenv.jsonread import check_keys, read_list, read_value
 from editenv.spaces import text_problem
-from editenv.types import Speech
+from editenv.types import UserMessage
 
 TASKS = (
     "subject_add", "subject_remove", "subject_replace", "color_alter", "material_alter",
@@ -69,9 +69,9 @@ class RecordSpec:
         """Number of turns in the script."""
         return len(self.instruction)
 
-    def speech(self, turn: int) -> Speech:
+    def message(self, turn: int) -> UserMessage:
         """What a user who follows the script says; its meaning is a RecordTurn."""
-        return Speech(self.instruction[turn], self.turns[turn])
+        return UserMessage(self.instruction[turn], self.turns[turn])
 
     @cached_property
     def id(self) -> str:

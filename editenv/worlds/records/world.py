@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from editenv.picturefile import MAX_PIXELS
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.records.lines import SessionsFile, at_line
 from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
 from editenv.worlds.records.session import RecordSpec, record_from_json
@@ -54,7 +54,7 @@ class RecordsWorld:
         """Record `index` of the file, beginning anew after the last one; split and seed do not matter."""
         return self.file.lines[index % len(self.file.lines)].record
 
-    def picture(self, spec: RecordSpec) -> Picture:
+    def picture(self, spec: RecordSpec) -> Image:
         """The session's source picture from its file, uint8 of `image_shape`.
 
         Raises:

@@ -16,7 +16,7 @@ from editenv.worlds.studio.held_out import (
     scene_is_held_out,
 )
 from editenv.worlds.studio.language import PHRASINGS
-from editenv.worlds.studio.proposals import PROPOSALS, Proposal, Situation
+from editenv.worlds.studio.proposals import PROPOSALS, DialogueState, Proposal
 from editenv.worlds.studio.proposals.conflicts import is_clear, is_contrary, is_temptation
 from editenv.worlds.studio.proposals.undo import propose_undo
 from editenv.worlds.studio.scene import Scene, codes_hash, scene_from_codes
@@ -79,7 +79,7 @@ class _Script:
             for entry in suite.rules
             if entry.turns and draws.chance(entry.share)
         ]
-        situation, turns = Situation(scene, grid, pointing=suite.pointing), []
+        situation, turns = DialogueState(scene, grid, pointing=suite.pointing), []
         for turn in range(suite.turns):
             families = [family for when, family in due if when == turn]
             said, proposal = self._direct(situation, turn, families)
@@ -98,7 +98,7 @@ class _Script:
                 return scene
 
     def _direct(
-        self, situation: Situation, turn: int, families: list[str]
+        self, situation: DialogueState, turn: int, families: list[str]
     ) -> tuple[tuple[Statement, ...], Proposal]:
         """What is said about rules in a turn, and what is asked for in it."""
         draws, suite = self.draws, self.suite
@@ -128,7 +128,9 @@ class _Script:
             )
         return tuple(said), proposal
 
-    def _exception(self, situation: Situation, turn: int) -> tuple[tuple[Statement, ...], Proposal] | None:
+    def _exception(
+        self, situation: DialogueState, turn: int
+    ) -> tuple[tuple[Statement, ...], Proposal] | None:
         """An edit that one rule in force is against, and the exception made for it."""
         if not situation.rules:
             return None
@@ -141,7 +143,7 @@ class _Script:
         proposal = self._try(lifted, turn, fits, _TRIES)
         return None if proposal is None else ((Except(rule),), proposal)
 
-    def _try(self, situation: Situation, turn: int, fits: Fits, tries: int) -> Proposal | None:
+    def _try(self, situation: DialogueState, turn: int, fits: Fits, tries: int) -> Proposal | None:
         """A proposal that fits; where later turns must refer, one that leaves something to refer to."""
         draws, suite = self.draws, self.suite
         refer = turn > 0 and draws.chance(suite.reference_share)
@@ -160,5 +162,5 @@ class _Script:
     def _may_rule(self, rule: Rule) -> bool:
         return self.anything or not rule_is_held_out(rule)
 
-    def _may_ask(self, proposal: Proposal, situation: Situation) -> bool:
+    def _may_ask(self, proposal: Proposal, situation: DialogueState) -> bool:
         return self.anything or not edit_is_held_out(proposal.edit, situation.bound, situation.scene)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.likeness import PIXEL, SPOT, TOLERANCE, alike, cell_tolerance
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
@@ -21,7 +21,7 @@ from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, th
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
 
 
-def parse(pictures: Sequence[Picture], grid: int) -> list[Scene]:
+def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
     """Scenes of a batch of pictures; what cannot be read is UNREADABLE in its place.
 
     All sums are sums of integers that floats hold exactly, so a result never depends on the batch around it.
@@ -57,7 +57,7 @@ def _outside(size: int, start: int, covered: int) -> NDArray[np.bool_]:
     return outside
 
 
-def _stacked(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
+def _stacked(pictures: Sequence[Image]) -> NDArray[np.uint8]:
     side = len(pictures[0])
     for number, picture in enumerate(pictures):
         if picture.dtype != np.uint8 or picture.shape != (side, side, 3):

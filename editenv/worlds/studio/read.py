@@ -202,7 +202,7 @@ _READERS: dict[str, _Reader] = {
     "count_change": _count,
     "background_change": _background,
 }
-"""Speech acts with a canonical sentence."""
+"""UserMessage acts with a canonical sentence."""
 
 
 def sentence(pattern: str, **more: str) -> re.Pattern[str]:

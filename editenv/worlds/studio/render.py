@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.lettering import SUPERSAMPLING, lettering, shrink
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, Thing, things
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, things
 
 INK = {
     "red": (214, 40, 47),
@@ -58,14 +58,14 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
     return pictures
 
 
-def _layers(thing: Thing, cell: int) -> tuple[NDArray[np.int64], ...]:
+def _layers(thing: SceneObject, cell: int) -> tuple[NDArray[np.int64], ...]:
     """Paint, bright paint, sub-pixels covered and sub-pixels brightened of an object's picture."""
     if thing.text is not None:
         return 10 * np.array(INK[thing.color]), np.array(_LETTERS), *lettering(thing.text, cell)
     return *_paint(thing.color), _coverage(thing.shape, cell), _brightness(thing.material, cell)
 
 
-def render(scene: Scene, size: int) -> Picture:
+def render(scene: Scene, size: int) -> Image:
     """The scene as a picture, uint8 [size, size, 3]; pixels that no cell covers show the background.
 
     Raises:

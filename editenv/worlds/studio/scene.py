@@ -28,7 +28,7 @@ _UNKNOWN = -2
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class SceneObject:
     """One object of a scene.
 
     Attributes:
@@ -54,18 +54,18 @@ class Thing:
         named = {"shape": self.shape, "color": self.color, "material": self.material}
         return named if self.text is None else named | {"text": self.text}
 
-    def with_looks(self, looks: dict[str, str]) -> Thing:
+    def with_looks(self, looks: dict[str, str]) -> SceneObject:
         """The object with some attributes changed."""
-        return Thing(**self.attributes() | looks)
+        return SceneObject(**self.attributes() | looks)
 
 
 @lru_cache(maxsize=1)
-def things() -> tuple[Thing, ...]:
+def things() -> tuple[SceneObject, ...]:
     """All objects there can be, in the order of their codes (the first has code 1); signs come last."""
-    return tuple(Thing(*looks) for looks in _ALL_LOOKS)
+    return tuple(SceneObject(*looks) for looks in _ALL_LOOKS)
 
 
-UNREADABLE = Thing(_UNREAD, _UNREAD, _UNREAD)
+UNREADABLE = SceneObject(_UNREAD, _UNREAD, _UNREAD)
 """Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
 
 
@@ -74,11 +74,11 @@ class Scene:
     """A picture's content.
 
     Attributes:
-        cells: one entry a cell, row by row: a Thing, or None where the cell is empty.
+        cells: one entry a cell, row by row: a SceneObject, or None where the cell is empty.
         background: a word of BACKGROUNDS.
     """
 
-    cells: tuple[Thing | None, ...]
+    cells: tuple[SceneObject | None, ...]
     background: str
 
     @property
@@ -86,7 +86,7 @@ class Scene:
         """Cells a side."""
         return int(len(self.cells) ** 0.5)
 
-    def put(self, cell: int, thing: Thing | None) -> Scene:
+    def put(self, cell: int, thing: SceneObject | None) -> Scene:
         """The scene with one cell changed."""
         cells = list(self.cells)
         cells[cell] = thing
@@ -136,7 +136,7 @@ def scene_from_codes(codes: Iterable[int]) -> Scene:
 
 
 @lru_cache(maxsize=1)
-def _by_code() -> tuple[Thing | None, ...]:
+def _by_code() -> tuple[SceneObject | None, ...]:
     return (None, *things(), UNREADABLE)  # index -1 is the last
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
-from editenv.types import Speech
+from editenv.types import UserMessage
 from editenv.worlds.studio.constraints import (
     Change,
     Rule,
@@ -78,9 +78,9 @@ class StudioSpec:
         """Number of turns in the script."""
         return len(self.turns)
 
-    def speech(self, turn: int) -> Speech:
+    def message(self, turn: int) -> UserMessage:
         """What a user who follows the script says."""
-        return Speech(self.turns[turn].text, self.turns[turn])
+        return UserMessage(self.turns[turn].text, self.turns[turn])
 
     @cached_property
     def id(self) -> str:

@@ -9,7 +9,7 @@ from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import Edit, Undo
 from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.proposals.references import POINTING, pointing_slots
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 from editenv.worlds.studio.session import StudioTurn
 
 Wording = Callable[[str], Sequence[str]]
@@ -20,7 +20,7 @@ _WITHOUT_WORDS = ("there", "same", "its")
 
 
 def speak(
-    situation: Situation,
+    situation: DialogueState,
     proposal: Proposal,
     draws: Draws,
     wording: Wording,
@@ -65,7 +65,7 @@ def plain_proposal(edit: Edit) -> Proposal:
     return Proposal(edit, f"{edit.task}_beside" if getattr(edit, "beside", None) else edit.task)
 
 
-def _pointing(reference: str, edit: Edit, situation: Situation) -> dict[str, str]:
+def _pointing(reference: str, edit: Edit, situation: DialogueState) -> dict[str, str]:
     target = getattr(edit, "target", None)
     if target is None:
         raise ValueError(f"reference {reference!r} needs an object to point at, which {edit} has not")

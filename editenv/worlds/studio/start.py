@@ -11,7 +11,7 @@ from editenv.worlds.studio.scene import (
     SIGN,
     TEXTS,
     Scene,
-    Thing,
+    SceneObject,
     scene_from_codes,
 )
 
@@ -42,7 +42,7 @@ def start_codes(
     count = objects[0] + below(most - objects[0] + 1)
     texts = list(TEXTS)
     for _ in range(min(count, _between(draws, *signs))):
-        sign = Thing(SIGN, draws.pick(COLORS), text=texts.pop(below(len(texts))))
+        sign = SceneObject(SIGN, draws.pick(COLORS), text=texts.pop(below(len(texts))))
         codes[free.pop(below(len(free)))] = sign.code
         count -= 1
     shapes, colors, materials = len(SHAPES), len(COLORS), len(MATERIALS)

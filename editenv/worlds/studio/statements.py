@@ -23,7 +23,7 @@ from editenv.worlds.studio.constraints import (
 )
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.proposals.references import plain_target
-from editenv.worlds.studio.proposals.situation import Situation
+from editenv.worlds.studio.proposals.situation import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES
 from editenv.worlds.studio.words import NUMBERS, REGIONS, region
 
@@ -36,7 +36,7 @@ def _draw_look(draws: Draws) -> tuple[str, str]:
     return attribute, draws.pick(COLORS if attribute == "color" else MATERIALS)
 
 
-def draw_attribute(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_attribute(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """A value for everything; none where all must differ, and none that is the rule already."""
     if any(isinstance(rule, LimitAlike) for rule in situation.rules):
         return None
@@ -46,7 +46,7 @@ def draw_attribute(situation: Situation, draws: Draws, allowed: Allowed) -> Stat
     return rule
 
 
-def draw_scoped(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_scoped(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """A value for new objects of a shape."""
     if any(isinstance(rule, LimitAlike) for rule in situation.rules):
         return None
@@ -56,7 +56,7 @@ def draw_scoped(situation: Situation, draws: Draws, allowed: Allowed) -> Stateme
     return rule
 
 
-def draw_protect(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_protect(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """An object that is not protected yet, as long as another one is left to speak of."""
     taken = {rule.target.cell for rule in situation.rules if isinstance(rule, Protect)}
     cells = [cell for cell in situation.scene.occupied() if cell not in taken]
@@ -64,7 +64,7 @@ def draw_protect(situation: Situation, draws: Draws, allowed: Allowed) -> Statem
     return None if target is None else Protect(target)
 
 
-def draw_avoid(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_avoid(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """A look that is not wanted any more; another one stays possible."""
     rule = AvoidLook(*_draw_look(draws))
     while not allowed(rule) or rule in situation.rules:
@@ -73,20 +73,20 @@ def draw_avoid(situation: Situation, draws: Draws, allowed: Allowed) -> Statemen
     return rule if len(taken) < 2 else None
 
 
-def draw_keep_empty(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_keep_empty(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """A part of the grid that is empty, where there is room elsewhere."""
     room = frozenset(situation.room())
     parts = [name for name in REGIONS if region(name, situation.grid) < room]
     return KeepEmpty(draws.pick(parts)) if parts else None
 
 
-def draw_limit(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_limit(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """As many objects as there are, or one more."""
     most = len(situation.scene.occupied()) + draws.below(2)
     return LimitCount(most) if 2 <= most < len(NUMBERS) and not situation.loose else None
 
 
-def draw_limit_alike(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_limit_alike(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """An attribute in which all objects differ now, and of which no other rule speaks."""
     if situation.vague or any(hasattr(rule, "attribute") for rule in situation.rules):
         return None
@@ -94,12 +94,12 @@ def draw_limit_alike(situation: Situation, draws: Draws, allowed: Allowed) -> St
     return LimitAlike(draws.pick(names)) if names else None
 
 
-def draw_revoke(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_revoke(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """The end of a rule in force."""
     return Revoke(draws.pick(situation.rules)) if situation.rules else None
 
 
-def draw_replace(situation: Situation, draws: Draws, allowed: Allowed) -> Statement | None:
+def draw_replace(situation: DialogueState, draws: Draws, allowed: Allowed) -> Statement | None:
     """Another value in the place of the one that everything must have."""
     rules = [rule for rule in situation.rules if isinstance(rule, AttributeRule)]
     if not rules:
@@ -111,7 +111,7 @@ def draw_replace(situation: Situation, draws: Draws, allowed: Allowed) -> Statem
     return Replace(old, draws.pick(choices)) if choices else None
 
 
-STATEMENTS: dict[str, Callable[[Situation, Draws, Allowed], Statement | None]] = {
+STATEMENTS: dict[str, Callable[[DialogueState, Draws, Allowed], Statement | None]] = {
     "attribute": draw_attribute,
     "scoped": draw_scoped,
     "protect": draw_protect,

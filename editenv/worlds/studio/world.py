@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from editenv.types import SPLITS, Picture
+from editenv.types import SPLITS, Image
 from editenv.worlds.studio.generator import draw_session
 from editenv.worlds.studio.language import LARGEST_GRID
 from editenv.worlds.studio.render import render
@@ -52,7 +52,7 @@ class StudioWorld:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         return draw_session(self.suite, split, seed, index, self.grid)
 
-    def picture(self, spec: StudioSpec) -> Picture:
+    def picture(self, spec: StudioSpec) -> Image:
         """The session's source picture, uint8 [size, size, 3]."""
         return render(spec.scene, self.size)
 

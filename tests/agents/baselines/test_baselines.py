@@ -11,7 +11,7 @@ from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.agents.play import play
 from editenv.agents.played import turn_scores
 from editenv.build import make_vector_env
-from editenv.named import imported
+from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.suites import suite_names
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
@@ -23,7 +23,7 @@ NO_RULES = ("mice-cu", "tasks")
 
 def played(name, suite, **settings):
     envs = make_vector_env(num_envs=32, autoreset_mode="Disabled", suite=suite, split="test", **settings)
-    return play(envs, imported("policy", name, POLICIES)(envs), range(SESSIONS), seed=0)
+    return play(envs, load_class("policy", name, POLICIES)(envs), range(SESSIONS), seed=0)
 
 
 def mean(column):

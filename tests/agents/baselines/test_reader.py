@@ -11,17 +11,17 @@ from editenv.agents.play import play
 from editenv.build import make_vector_env
 from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Except, Revoke
 from editenv.worlds.studio.edits import ColorAlter, Each, SubjectAdd, SubjectRemove, Target
-from editenv.worlds.studio.proposals import Situation
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
 
-STAR, CIRCLE = Thing("star", "red"), Thing("circle", "blue")
+STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue")
 CELLS = (STAR, None, None, None, None, CIRCLE, *[None] * 10)
-HERE = Situation(Scene(CELLS, "white"), 4)
+HERE = DialogueState(Scene(CELLS, "white"), 4)
 RED = AttributeRule("color", "red")
 
 
-def read(text: str, situation: Situation = HERE):
+def read(text: str, situation: DialogueState = HERE):
     (meaning,) = meanings(text, situation)
     return meaning
 
@@ -62,7 +62,7 @@ def test_it_sees_no_meaning() -> None:
     seen, blind = ReaderPolicy(envs), ReaderPolicy(envs)
     first, _ = seen.act(observations, seen.start(observations, [0] * 4))
     for session in envs.sessions:
-        session.speech = type(session.speech)(session.speech.text)
+        session.message = type(session.message)(session.message.text)
         session.spec = None
     second, _ = blind.act(observations, blind.start(observations, [0] * 4))
     assert first["intent"] == second["intent"] and (first["image"] == second["image"]).all()
@@ -94,7 +94,7 @@ def test_rules_in_force_are_ended_by_name_and_lifted_by_need() -> None:
 
 
 def test_what_fits_twice_is_ambiguous_and_what_fits_nothing_is_unread() -> None:
-    twins = Situation(HERE.scene.put(9, Thing("star", "blue")), 4)
+    twins = DialogueState(HERE.scene.put(9, SceneObject("star", "blue")), 4)
     assert len(meanings("delete the star", twins)) == 2
     assert len(meanings("delete the red star", twins)) == 1
     assert meanings("delete the cross", twins) == [] and list(readings("good morning")) == []

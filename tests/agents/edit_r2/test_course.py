@@ -220,7 +220,7 @@ def test_training_reads_the_past_that_a_rollout_read(way):
     turn = replace(ROLLOUT.turn, context="interleaved", intent_from_turn=2)
     settings = replace(ROLLOUT, turn=turn, rollouts=4, spending=WAYS[way])
     checkpoint = tiny_checkpoint()
-    made = brightness_envs(4).director
+    made = brightness_envs(4).engine
     judge = Judge()
     judge.score = lambda turns: [
         Scores(float(int(t.after.sum()) % 2), None, 0.0, reward=float(t.after.mean() / 255)) for t in turns

@@ -101,9 +101,9 @@ def test_the_advantages_bound_is_a_setting():
 
 def test_weights_come_from_the_scorer_that_has_some():
     weights = SimpleNamespace(by_name=lambda: WEIGHTS)
-    envs = SimpleNamespace(director=SimpleNamespace(scorer=SimpleNamespace(weights=weights)))
+    envs = SimpleNamespace(engine=SimpleNamespace(scorer=SimpleNamespace(weights=weights)))
     assert score_weights(envs) == WEIGHTS
-    assert score_weights(SimpleNamespace(director=SimpleNamespace(scorer=object()))) == {}
+    assert score_weights(SimpleNamespace(engine=SimpleNamespace(scorer=object()))) == {}
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at)
     """Six sessions of three turns an iteration: both happen in the second one, before and within a turn."""
     checkpoint = tiny_checkpoint()
     trainer = tiny_trainer(tmp_path / "broken", checkpoint, iterations=ITERATIONS)
-    vanishing = replace(trainer.envs.director, user=Vanishing(method, at))
-    object.__setattr__(trainer.envs, "director", vanishing)
+    vanishing = replace(trainer.envs.engine, user=Vanishing(method, at))
+    object.__setattr__(trainer.envs, "engine", vanishing)
     with pytest.raises(RunStopped, match=r"iteration 1 stopped .*no such persona.*checkpoint-2 holds"):
         trainer.train()
     resumed, unbroken = trained(tmp_path / "broken"), trained(tmp_path / "unbroken")

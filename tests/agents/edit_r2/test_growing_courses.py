@@ -43,7 +43,7 @@ class HalfFail:
 
 
 def envs():
-    made = brightness_envs(1).director
+    made = brightness_envs(1).engine
     sides = SPECS * ROLLOUTS
     return MICEEditVectorEnv(sides, made.world, made.user, HalfFail(), autoreset_mode=AutoresetMode.DISABLED)
 

@@ -158,7 +158,7 @@ def test_before_intent_from_turn_the_users_words_serve_and_no_token_trains(check
 
 def test_deferred_scores_train_the_same(checkpoint, played):
     """Fails where scores are read in the middle of a session, when there are only placeholders."""
-    made = brightness_envs(6).director
+    made = brightness_envs(6).engine
     envs = MICEEditVectorEnv(
         6,
         made.world,

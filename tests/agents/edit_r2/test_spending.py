@@ -66,7 +66,7 @@ def test_the_trainer_asks_for_all_of_this(tmp_path):
     rollout = RolloutSettings(spending=RESAMPLE)
     with pytest.raises(ValueError, match="paid by 'first_failure'"):
         TrainingSettings(tmp_path, rollout=rollout)
-    made = brightness_envs(4).director
+    made = brightness_envs(4).engine
     settings = TrainingSettings(
         tmp_path,
         specs=2,

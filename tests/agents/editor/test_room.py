@@ -24,7 +24,7 @@ def envs_of(suite: str) -> MICEEditVectorEnv:
 
 
 def said(envs: MICEEditVectorEnv) -> list[tuple[str, ...]]:
-    world = envs.director.world
+    world = envs.engine.world
     return [tuple(turn.text for turn in world.session("train", 0, index).turns) for index in range(32)]
 
 

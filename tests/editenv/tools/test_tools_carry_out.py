@@ -12,10 +12,10 @@ from editenv.tools.carry_out import TASKS, carry_out
 from editenv.tools.masks import value_masks
 from editenv.tools.operation import in_words, operation_parts
 from editenv.worlds.studio.edits import EDITS
-from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, Thing, things
+from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject, things
 
-RED, BLUE = Thing("circle", "red"), Thing("square", "blue", "striped")
-EXIT = Thing(SIGN, "green", text="exit")
+RED, BLUE = SceneObject("circle", "red"), SceneObject("square", "blue", "striped")
+EXIT = SceneObject(SIGN, "green", text="exit")
 PARTS = operation_parts(2)
 START = Scene((RED, None, BLUE, None), "white")
 
@@ -30,33 +30,36 @@ def done(scene: Scene = START, earlier: Scene | None = None, **chosen: Any) -> S
         ({"task": "leave"}, (RED, None, BLUE, None)),
         (
             {"task": "subject_add", "cell": 1, "shape": "star", "color": "red", "material": "dotted"},
-            (RED, Thing("star", "red", "dotted"), BLUE, None),
+            (RED, SceneObject("star", "red", "dotted"), BLUE, None),
         ),
         ({"task": "subject_remove", "cell": 2}, (RED, None, None, None)),
         ({"task": "subject_remove", "cell": 2, "second": 0, "both": True}, (None, None, None, None)),
         (
             {"task": "subject_replace", "cell": 2, "shape": "cross"},
-            (RED, None, Thing("cross", "blue", "striped"), None),
+            (RED, None, SceneObject("cross", "blue", "striped"), None),
         ),
-        ({"task": "color_alter", "cell": 0, "color": "blue"}, (Thing("circle", "blue"), None, BLUE, None)),
+        (
+            {"task": "color_alter", "cell": 0, "color": "blue"},
+            (SceneObject("circle", "blue"), None, BLUE, None),
+        ),
         (
             {"task": "color_alter", "cell": 0, "second": 2, "both": True, "color": "green"},
-            (Thing("circle", "green"), None, Thing("square", "green", "striped"), None),
+            (SceneObject("circle", "green"), None, SceneObject("square", "green", "striped"), None),
         ),
         (
             {"task": "material_alter", "cell": 0, "material": "striped", "color": "blue"},
-            (Thing("circle", "blue", "striped"), None, BLUE, None),
+            (SceneObject("circle", "blue", "striped"), None, BLUE, None),
         ),
         ({"task": "position_change", "cell": 0, "second": 3}, (None, None, BLUE, RED)),
         (
             {"task": "position_change", "cell": 0, "second": 3, "color": "green"},
-            (None, None, BLUE, Thing("circle", "green")),
+            (None, None, BLUE, SceneObject("circle", "green")),
         ),
         ({"task": "count_change", "cell": 3, "shape": "circle", "count": 2}, (RED, None, BLUE, RED)),
         ({"task": "count_change", "shape": "circle", "count": 3}, (RED, RED, BLUE, RED)),
     ],
 )  # fmt: skip
-def test_operations_by_hand(chosen: dict[str, Any], cells: tuple[Thing | None, ...]) -> None:
+def test_operations_by_hand(chosen: dict[str, Any], cells: tuple[SceneObject | None, ...]) -> None:
     assert done(**chosen) == Scene(cells, "white")
 
 
@@ -64,7 +67,7 @@ def test_backgrounds_texts_counts_and_undo_by_hand() -> None:
     assert done(task="background_change", background="mint") == Scene(START.cells, "mint")
     sign = START.put(1, EXIT)
     assert done(sign, task="text_change", cell=1, text="open") == START.put(
-        1, Thing(SIGN, "green", text="open")
+        1, SceneObject(SIGN, "green", text="open")
     )
     three = Scene((RED, RED, BLUE, RED), "white")
     assert done(three, task="count_change", cell=1, shape="circle", count=1) == Scene(

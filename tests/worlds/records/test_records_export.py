@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from editenv.rewards.exact import ExactScorer
-from editenv.types import TurnOutcome
+from editenv.types import TurnResult
 from editenv.worlds.records.export import export_sessions, in_brackets, record_from_studio
 from editenv.worlds.records.open import open_sessions
 from editenv.worlds.records.scenes import StudioRecordsWorld
@@ -18,7 +18,7 @@ from editenv.worlds.studio.constraints import AttributeRule, right_result
 from editenv.worlds.studio.edits import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove, Target
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import SHAPES, SIGN, Scene, Thing
+from editenv.worlds.studio.scene import SHAPES, SIGN, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -60,8 +60,8 @@ def played(world, spec, answers):
     for turn, after in enumerate(answers):
         earlier = tuple(answers[:turn])
         before = earlier[-1] if earlier else source
-        speech = spec.speech(turn)
-        outcome = TurnOutcome(spec, turn, speech, source, before, after, tuple(history), earlier)
+        speech = spec.message(turn)
+        outcome = TurnResult(spec, turn, speech, source, before, after, tuple(history), earlier)
         history += scorer.score([outcome])
     return history
 
@@ -91,7 +91,7 @@ def test_the_oracle_scores_one_and_wrong_pictures_score_as_in_the_generated_suit
 
 
 def test_fields_follow_from_the_script():
-    circle, star = Thing("circle", "red", "striped"), Thing("star", "blue")
+    circle, star = SceneObject("circle", "red", "striped"), SceneObject("star", "blue")
     rules = (AttributeRule("color", "green"),)
     edits = (
         SubjectAdd(3, "cross"),

@@ -79,7 +79,7 @@ def test_photographs_play_to_the_end_without_scores(photographs):
         assert seen["image"].shape == (60, 60, 3) and seen["images"].shape == (4, 60, 60, 3)
         for turn in range(spec.turn_count):
             assert seen["instruction"] == spec.instruction[turn] and seen in env.observation_space
-            assert isinstance(env.unwrapped.session.speech.meaning, RecordTurn)
+            assert isinstance(env.unwrapped.session.message.meaning, RecordTurn)
             seen, reward, terminated, truncated, info = env.step({"image": seen["image"], "intent": ""})
             assert reward == 0 and info["scored"] and info["scores"].instruction_following is None
             assert (terminated, truncated) == (turn == spec.turn_count - 1, False)

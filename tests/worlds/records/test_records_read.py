@@ -17,8 +17,8 @@ from tests.worlds.records.handmade import MEMORY, SINGLE, UNDERSTANDING, records
 def test_every_field_of_a_session_is_kept(tmp_path):
     spec = read_sessions_file(write_lines(tmp_path, records())).lines[1].record
     assert spec.image == "source_image/街.png" and spec.turn_count == 3
-    assert spec.speech(0).text == "把招牌上的字换成“茶馆”"
-    assert spec.speech(2).meaning == RecordTurn(
+    assert spec.message(0).text == "把招牌上的字换成“茶馆”"
+    assert spec.message(2).meaning == RecordTurn(
         task_type="background_change",
         formatted_instruction="Change the background to [snowy street]",
         bg_consistency=False,
@@ -37,7 +37,7 @@ def test_the_last_line_may_lack_its_newline(tmp_path, end):
 def test_a_single_turn_has_texts_in_place_of_lists():
     spec = record_from_json(SINGLE)
     assert spec.instruction == ("Change the color of the cat to white.",)
-    assert spec.speech(0).meaning.unchanged_objects == ("sofa",)
+    assert spec.message(0).meaning.unchanged_objects == ("sofa",)
     assert record_from_json(spec.to_json()) == spec
 
 

@@ -41,7 +41,7 @@ def test_what_the_file_says_is_what_the_agent_reads(tmp_path, name, escaped):
     env = make_env(sessions_file=str(path), scorer=None)
     seen, _ = env.reset(seed=0)
     assert seen["instruction"].encode() == TEXTS[name].encode()
-    assert env.session.speech.meaning.unchanged_objects == (TEXTS[name],)
+    assert env.session.message.meaning.unchanged_objects == (TEXTS[name],)
     assert check_sessions_file(path).usable
 
 

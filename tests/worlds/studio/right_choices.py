@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 from editenv.worlds.studio.edits import CountChange, Edit, PositionChange, SubjectAdd
-from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
 
 STEPS = {"left": (0, -1), "right": (0, 1), "above": (-1, 0), "below": (1, 0)}
 
@@ -35,7 +35,7 @@ def right_results(edit: Edit, scene: Scene) -> Iterator[Scene]:
     for cell in sorted(places(edit.beside.relation, anchor, scene)):
         if isinstance(edit, SubjectAdd):
             color, material = edit.color or COLORS[0], edit.material or MATERIALS[0]
-            yield scene.put(cell, Thing(edit.shape, color, material, edit.text))
+            yield scene.put(cell, SceneObject(edit.shape, color, material, edit.text))
         else:
             source = edit.target.find(scene)
             assert source is not None
@@ -60,7 +60,7 @@ def _counted(edit: CountChange, scene: Scene) -> Iterator[Scene]:
             )
         return
     kinds = [
-        Thing(edit.shape, color, material)
+        SceneObject(edit.shape, color, material)
         for color in ((edit.color,) if edit.color else COLORS)
         for material in ((edit.material,) if edit.material else MATERIALS)
     ]

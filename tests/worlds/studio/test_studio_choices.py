@@ -21,17 +21,21 @@ from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.read import read_intent
-from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, Thing, things
+from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, SceneObject, things
 from tests.worlds.studio.right_choices import places, right_results
 
 NONE: frozenset[str] = frozenset()
-RED, BLUE, STAR = Thing("circle", "red"), Thing("circle", "blue", "dotted"), Thing("star", "green")
+RED, BLUE, STAR = (
+    SceneObject("circle", "red"),
+    SceneObject("circle", "blue", "dotted"),
+    SceneObject("star", "green"),
+)
 SCENE = Scene((RED, None, BLUE, None, STAR, None, None, None, None), "white")
 """Row 1: a red circle, nothing, a dotted blue circle; row 2: a green star in the middle; row 3: nothing."""
 THE_STAR = Target(4, "star")
 
 
-def more(cell: int, thing: Thing, *others: tuple[int, Thing]) -> Scene:
+def more(cell: int, thing: SceneObject, *others: tuple[int, SceneObject]) -> Scene:
     scene = SCENE.put(cell, thing)
     for place, other in others:
         scene = scene.put(place, other)
@@ -44,10 +48,10 @@ THREE, ONE, TWO_RED = CountChange(3, "circle"), CountChange(1, "circle"), CountC
 def test_more_of_a_kind_may_look_and_stand_as_the_words_leave_open() -> None:
     """Fails where one free cell or one look is singled out, or where a described look is not asked for."""
     for cell in (1, 3, 5, 6, 7, 8):
-        assert THREE.accepts(SCENE, more(cell, Thing("circle", "purple", "striped")), NONE)
-        assert TWO_RED.accepts(SCENE, more(cell, Thing("circle", "red", "striped")), NONE)
-        assert not TWO_RED.accepts(SCENE, more(cell, Thing("circle", "blue")), NONE)
-        assert not THREE.accepts(SCENE, more(cell, Thing("square", "red")), NONE)
+        assert THREE.accepts(SCENE, more(cell, SceneObject("circle", "purple", "striped")), NONE)
+        assert TWO_RED.accepts(SCENE, more(cell, SceneObject("circle", "red", "striped")), NONE)
+        assert not TWO_RED.accepts(SCENE, more(cell, SceneObject("circle", "blue")), NONE)
+        assert not THREE.accepts(SCENE, more(cell, SceneObject("square", "red")), NONE)
     assert THREE.touched(SCENE) == TWO_RED.touched(SCENE) == {1, 3, 5, 6, 7, 8}
 
 
@@ -66,7 +70,7 @@ def test_fewer_of_a_kind_are_any_of_those_there() -> None:
     assert ONE.accepts(SCENE, SCENE.put(0, None), NONE)
     assert ONE.accepts(SCENE, SCENE.put(2, None), NONE)
     assert not ONE.accepts(SCENE, SCENE.put(0, None).put(2, None), NONE)
-    assert not ONE.accepts(SCENE, SCENE.put(0, Thing("square", "red")), NONE)
+    assert not ONE.accepts(SCENE, SCENE.put(0, SceneObject("square", "red")), NONE)
     assert not ONE.accepts(SCENE, SCENE.put(0, None).put(2, RED), NONE)
     assert ONE.touched(SCENE) == {0, 2}
     assert ONE.apply(SCENE) == SCENE.put(2, None)
@@ -104,7 +108,7 @@ def test_relations_by_hand(relation: str, cells: tuple[int, ...]) -> None:
 
 def test_sides_reach_to_the_edge_and_past_objects() -> None:
     """In a row of five, "right of" its first object means every free cell of the row, nearest first."""
-    cells: list[Thing | None] = [STAR, None, RED, None, None, *[None] * 20]
+    cells: list[SceneObject | None] = [STAR, None, RED, None, None, *[None] * 20]
     scene = Scene(tuple(cells), "white")
     assert Beside("right", Target(0, "star")).cells(scene) == (1, 3, 4)
     assert Beside("below", Target(0, "star")).cells(scene) == (5, 10, 15, 20)
@@ -119,7 +123,7 @@ MOVE = PositionChange(Target(0, "circle", color="red"), 1, beside=NEXT)
 
 def test_any_right_cell_will_do_and_only_one() -> None:
     """Fails where a right cell is refused, a wrong one taken, or a second object in a right cell let pass."""
-    cross = Thing("cross", "orange", "striped")
+    cross = SceneObject("cross", "orange", "striped")
     for cell in (1, 3, 5, 7):
         assert ADD.accepts(SCENE, more(cell, cross), NONE)
         assert ADD.edited_cell(SCENE, more(cell, cross)) == cell
@@ -137,7 +141,7 @@ def test_any_right_cell_will_do_and_only_one() -> None:
 
 def test_what_a_rule_frees_is_free_in_every_right_cell() -> None:
     """Fails where a rule about colour makes a right cell wrong."""
-    painted = more(5, Thing("cross", "blue", "striped"))
+    painted = more(5, SceneObject("cross", "blue", "striped"))
     assert ADD.accepts(SCENE, painted, frozenset({"color"}))
     assert not ADD.accepts(SCENE, painted, NONE)
 
@@ -146,7 +150,7 @@ def test_a_place_beside_what_is_not_there_cannot_be_reached() -> None:
     """Fails where an agent that lost the other object is paid for putting something somewhere."""
     gone = SCENE.put(4, None)
     for edit in (ADD, MOVE):
-        assert not edit.accepts(gone, gone.put(1, Thing("cross", "orange", "striped")), NONE)
+        assert not edit.accepts(gone, gone.put(1, SceneObject("cross", "orange", "striped")), NONE)
         with pytest.raises(ValueError, match="has no free cell"):
             edit.apply(gone)
     assert ADD.touched(gone) == frozenset()
@@ -157,7 +161,9 @@ def test_a_place_beside_what_is_not_there_cannot_be_reached() -> None:
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     grid = draw(st.integers(2, 4))
-    few = st.sampled_from([RED, BLUE, STAR, Thing("star", "red"), Thing("circle", "red", "striped")])
+    few = st.sampled_from(
+        [RED, BLUE, STAR, SceneObject("star", "red"), SceneObject("circle", "red", "striped")]
+    )
     cells = draw(st.lists(st.one_of(st.none(), few), min_size=grid**2, max_size=grid**2))
     return Scene(tuple(cells), "gray")
 

@@ -40,9 +40,13 @@ from editenv.worlds.studio.edits import (
     Target,
     Undo,
 )
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
-STAR, CIRCLE, SQUARE = Thing("star", "red"), Thing("circle", "blue", "dotted"), Thing("square", "green")
+STAR, CIRCLE, SQUARE = (
+    SceneObject("star", "red"),
+    SceneObject("circle", "blue", "dotted"),
+    SceneObject("square", "green"),
+)
 SCENE = Scene((None, STAR, None, None, CIRCLE, None, None, None, SQUARE), "white")
 """Three by three: a red star above a dotted blue circle, a green square in the lower right corner."""
 
@@ -60,24 +64,29 @@ def kept(rule: Rule, edit: Edit, after: Scene, before: Scene = SCENE) -> bool | 
 
 # Each rule with an edit that it asks something of and that can be done, a right result, and a wrong one.
 KEPT: list[tuple[Rule, Edit, Scene, Scene]] = [
-    (RED, SubjectAdd(0, "cross"), SCENE.put(0, Thing("cross", "red")), SCENE.put(0, Thing("cross", "blue"))),
+    (
+        RED,
+        SubjectAdd(0, "cross"),
+        SCENE.put(0, SceneObject("cross", "red")),
+        SCENE.put(0, SceneObject("cross", "blue")),
+    ),
     (
         STRIPED_SQUARES,
         SubjectAdd(0, "square", "red"),
-        SCENE.put(0, Thing("square", "red", "striped")),
-        SCENE.put(0, Thing("square", "red", "plain")),
+        SCENE.put(0, SceneObject("square", "red", "striped")),
+        SCENE.put(0, SceneObject("square", "red", "plain")),
     ),
     (
         NO_BLUE,
         SubjectAdd(0, "cross", None, "plain"),
-        SCENE.put(0, Thing("cross", "red")),
-        SCENE.put(0, Thing("cross", "blue")),
+        SCENE.put(0, SceneObject("cross", "red")),
+        SCENE.put(0, SceneObject("cross", "blue")),
     ),
     (
         ONE_OF_A_COLOR,
         ColorAlter(THE_STAR),
-        SCENE.put(1, Thing("star", "yellow")),
-        SCENE.put(1, Thing("star", "green")),
+        SCENE.put(1, SceneObject("star", "yellow")),
+        SCENE.put(1, SceneObject("star", "green")),
     ),
 ]
 
@@ -133,7 +142,7 @@ def test_what_a_rule_forbids_is_left_alone(rule: Rule, edit: Edit) -> None:
     assert alone.touched == alone.licensed == frozenset()
     done = judge(edit, (rule,), SCENE, edit.apply(SCENE))
     assert (done.followed, done.kept, done.broken, done.leave_alone) == (False, False, True, True)
-    other = judge(edit, (rule,), SCENE, SCENE.put(3, Thing("cross", "orange")))
+    other = judge(edit, (rule,), SCENE, SCENE.put(3, SceneObject("cross", "orange")))
     assert not other.followed
     unread = judge(edit, (rule,), SCENE.put(7, UNREADABLE), SCENE.put(7, UNREADABLE))
     assert not unread.followed
@@ -194,7 +203,7 @@ def test_an_edit_of_what_is_gone_is_not_called_impossible() -> None:
 def test_an_open_look_takes_what_no_rule_forbids() -> None:
     """Three forbidden colours leave three; the first of them, which is not the old one, is taken."""
     rules = (AvoidLook("color", "green"), NO_BLUE)
-    assert right_result(ColorAlter(THE_STAR), rules, SCENE).cells[1] == Thing("star", "yellow")
+    assert right_result(ColorAlter(THE_STAR), rules, SCENE).cells[1] == SceneObject("star", "yellow")
     every = tuple(AvoidLook("color", c) for c in ("green", "blue", "yellow", "purple", "orange"))
     assert right_result(ColorAlter(THE_STAR), every, SCENE) == SCENE
     assert is_impossible(ColorAlter(THE_STAR), every, SCENE)
@@ -228,10 +237,10 @@ def test_a_later_rule_with_a_scope_wins_inside_it() -> None:
     """Everything red, but squares blue: a square is blue and breaks nothing, a cross is red."""
     rules = (RED, ScopedRule("square", "color", "blue"))
     square, cross = SubjectAdd(0, "square", material="plain"), SubjectAdd(0, "cross", material="plain")
-    assert right_result(square, rules, SCENE).cells[0] == Thing("square", "blue")
-    assert judge(square, rules, SCENE, SCENE.put(0, Thing("square", "blue"))).kept is True
-    assert judge(square, rules, SCENE, SCENE.put(0, Thing("square", "red"))).kept is False
-    assert right_result(cross, rules, SCENE).cells[0] == Thing("cross", "red")
+    assert right_result(square, rules, SCENE).cells[0] == SceneObject("square", "blue")
+    assert judge(square, rules, SCENE, SCENE.put(0, SceneObject("square", "blue"))).kept is True
+    assert judge(square, rules, SCENE, SCENE.put(0, SceneObject("square", "red"))).kept is False
+    assert right_result(cross, rules, SCENE).cells[0] == SceneObject("cross", "red")
 
 
 def test_a_scope_covers_additions_of_its_shape_alone() -> None:
@@ -244,10 +253,12 @@ def test_a_scope_covers_additions_of_its_shape_alone() -> None:
 def test_rules_cover_each_of_several_objects() -> None:
     """Fails where the first of several edited objects decides."""
     edit = Each((MaterialAlter(THE_STAR, "striped"), MaterialAlter(THE_SQUARE, "striped")))
-    right = SCENE.put(1, Thing("star", "red", "striped")).put(8, Thing("square", "red", "striped"))
+    right = SCENE.put(1, SceneObject("star", "red", "striped")).put(
+        8, SceneObject("square", "red", "striped")
+    )
     assert right_result(edit, (RED,), SCENE) == right
     assert judge(edit, (RED,), SCENE, right).kept is True
-    half = right.put(8, Thing("square", "green", "striped"))
+    half = right.put(8, SceneObject("square", "green", "striped"))
     verdict = judge(edit, (RED,), SCENE, half)
     assert (verdict.followed, verdict.kept) == (True, False)
     assert verdict.touched == frozenset({1, 8})
@@ -284,7 +295,7 @@ def test_nothing_to_undo_is_left_alone() -> None:
 
 def test_undo_is_exempt_from_demands_and_subject_to_prohibitions() -> None:
     """An old colour comes back under a rule about colours; a fourth object does not under a limit."""
-    recoloured = SCENE.put(1, Thing("star", "green"))
+    recoloured = SCENE.put(1, SceneObject("star", "green"))
     verdict = judge(Undo(ColorAlter(THE_STAR, "red")), (GREEN,), recoloured, SCENE, [SCENE])
     assert (verdict.followed, verdict.kept, verdict.broken) == (True, None, False)
     assert right_result(UNDO, (LimitCount(2),), SCENE.put(1, None), [SCENE]) == SCENE.put(1, None)

@@ -21,10 +21,14 @@ from editenv.worlds.studio.edits import (
     edit_to_json,
 )
 from editenv.worlds.studio.edits.base import BACKGROUND
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
 NONE: frozenset[str] = frozenset()
-STAR, CIRCLE, OTHER = Thing("star", "red"), Thing("circle", "blue", "dotted"), Thing("circle", "green")
+STAR, CIRCLE, OTHER = (
+    SceneObject("star", "red"),
+    SceneObject("circle", "blue", "dotted"),
+    SceneObject("circle", "green"),
+)
 SCENE = Scene((STAR, CIRCLE, None, OTHER), "white")
 """Row 1: a red star, a dotted blue circle; row 2: nothing, a green circle."""
 
@@ -35,21 +39,21 @@ GONE = Target(2, "cross")
 ALL: list[tuple[Edit, Scene, frozenset[int], int | None]] = [
     (
         SubjectAdd(2, "cross", "orange", "striped"),
-        SCENE.put(2, Thing("cross", "orange", "striped")),
+        SCENE.put(2, SceneObject("cross", "orange", "striped")),
         frozenset({2}),
         2,
     ),
     (SubjectRemove(THE_STAR), SCENE.put(0, None), frozenset({0}), None),
     (
         SubjectReplace(BLUE_CIRCLE, "square", "red", "plain"),
-        SCENE.put(1, Thing("square", "red")),
+        SCENE.put(1, SceneObject("square", "red")),
         frozenset({1}),
         1,
     ),
-    (ColorAlter(THE_STAR, "purple"), SCENE.put(0, Thing("star", "purple")), frozenset({0}), 0),
+    (ColorAlter(THE_STAR, "purple"), SCENE.put(0, SceneObject("star", "purple")), frozenset({0}), 0),
     (
         MaterialAlter(BLUE_CIRCLE, "striped"),
-        SCENE.put(1, Thing("circle", "blue", "striped")),
+        SCENE.put(1, SceneObject("circle", "blue", "striped")),
         frozenset({1}),
         1,
     ),
@@ -79,7 +83,7 @@ def test_wrong_results_are_refused(
     nothing_read = Scene((UNREADABLE,) * 4, UNREADABLE.shape)
     assert not edit.accepts(SCENE, nothing_read, NONE)
     for cell in touched - {BACKGROUND}:
-        for spoilt in (UNREADABLE, Thing("cross", "yellow", "dotted")):
+        for spoilt in (UNREADABLE, SceneObject("cross", "yellow", "dotted")):
             assert not edit.accepts(SCENE, right.put(cell, spoilt), NONE)
     if edited is not None:
         assert not edit.accepts(SCENE, right.put(edited, None), NONE)
@@ -108,42 +112,46 @@ def test_every_task_has_a_case_above() -> None:
 
 def test_the_kept_attributes_must_be_kept() -> None:
     """A recoloured or moved object stays what it was; fails where an edit may smuggle in another change."""
-    assert not ColorAlter(THE_STAR, "purple").accepts(SCENE, SCENE.put(0, Thing("cross", "purple")), NONE)
     assert not ColorAlter(THE_STAR, "purple").accepts(
-        SCENE, SCENE.put(0, Thing("star", "purple", "dotted")), NONE
+        SCENE, SCENE.put(0, SceneObject("cross", "purple")), NONE
+    )
+    assert not ColorAlter(THE_STAR, "purple").accepts(
+        SCENE, SCENE.put(0, SceneObject("star", "purple", "dotted")), NONE
     )
     moved = SCENE.put(0, None)
-    assert not PositionChange(THE_STAR, 2).accepts(SCENE, moved.put(2, Thing("star", "blue")), NONE)
+    assert not PositionChange(THE_STAR, 2).accepts(SCENE, moved.put(2, SceneObject("star", "blue")), NONE)
     assert not PositionChange(THE_STAR, 2).accepts(SCENE, SCENE.put(2, STAR), NONE)  # now there are two
 
 
 def test_an_open_change_takes_any_other_value() -> None:
     """ "Change the colour": any colour but the old one; fails where one answer is singled out."""
     edit = ColorAlter(THE_STAR)
-    assert edit.accepts(SCENE, SCENE.put(0, Thing("star", "blue")), NONE)
-    assert edit.accepts(SCENE, SCENE.put(0, Thing("star", "orange")), NONE)
+    assert edit.accepts(SCENE, SCENE.put(0, SceneObject("star", "blue")), NONE)
+    assert edit.accepts(SCENE, SCENE.put(0, SceneObject("star", "orange")), NONE)
     assert not edit.accepts(SCENE, SCENE, NONE)
 
 
 def test_what_is_not_said_may_be_anything() -> None:
     """Fails where an object added without a colour must have a certain one."""
     edit = SubjectAdd(2, "cross", material="striped")
-    assert edit.accepts(SCENE, SCENE.put(2, Thing("cross", "purple", "striped")), NONE)
-    assert not edit.accepts(SCENE, SCENE.put(2, Thing("cross", "purple", "plain")), NONE)
+    assert edit.accepts(SCENE, SCENE.put(2, SceneObject("cross", "purple", "striped")), NONE)
+    assert not edit.accepts(SCENE, SCENE.put(2, SceneObject("cross", "purple", "plain")), NONE)
 
 
 def test_what_a_rule_speaks_of_is_free() -> None:
     """Fails where a rule in force makes the edit itself count as wrong."""
     color = frozenset({"color"})
     assert PositionChange(THE_STAR, 2).accepts(
-        SCENE, SCENE.put(0, None).put(2, Thing("star", "green")), color
+        SCENE, SCENE.put(0, None).put(2, SceneObject("star", "green")), color
     )
     assert not PositionChange(THE_STAR, 2).accepts(
-        SCENE, SCENE.put(0, None).put(2, Thing("star", "red", "dotted")), color
+        SCENE, SCENE.put(0, None).put(2, SceneObject("star", "red", "dotted")), color
     )
-    assert SubjectAdd(2, "cross", "red", "plain").accepts(SCENE, SCENE.put(2, Thing("cross", "blue")), color)
+    assert SubjectAdd(2, "cross", "red", "plain").accepts(
+        SCENE, SCENE.put(2, SceneObject("cross", "blue")), color
+    )
     assert MaterialAlter(THE_STAR, "dotted").accepts(
-        SCENE, SCENE.put(0, Thing("star", "blue", "dotted")), color
+        SCENE, SCENE.put(0, SceneObject("star", "blue", "dotted")), color
     )
 
 
@@ -170,7 +178,11 @@ def test_an_object_is_found_where_it_stands_now() -> None:
 )
 def test_an_edit_of_what_is_not_there_cannot_succeed(edit: Edit) -> None:
     """Fails where an agent is paid for an object that it lost earlier."""
-    for after in (SCENE, SCENE.put(2, Thing("cross", "red")), SCENE.put(3, Thing("cross", "red"))):
+    for after in (
+        SCENE,
+        SCENE.put(2, SceneObject("cross", "red")),
+        SCENE.put(3, SceneObject("cross", "red")),
+    ):
         assert not edit.accepts(SCENE, after, NONE)
     assert 2 not in edit.touched(SCENE)
 
@@ -185,11 +197,11 @@ def kept(edit: Edit, after: Scene) -> bool | None:
 def test_rules_cover_the_edited_object_alone() -> None:
     """Fails where a rule spares the edited object or reaches for another one."""
     added = right_result(SubjectAdd(2, "cross", material="striped"), (RED,), SCENE)
-    assert added == SCENE.put(2, Thing("cross", "red", "striped"))
+    assert added == SCENE.put(2, SceneObject("cross", "red", "striped"))
     moved = right_result(PositionChange(BLUE_CIRCLE, 2), (RED, DOTTED), SCENE)
-    assert moved == SCENE.put(1, None).put(2, Thing("circle", "red", "dotted"))
+    assert moved == SCENE.put(1, None).put(2, SceneObject("circle", "red", "dotted"))
     later = right_result(ColorAlter(BLUE_CIRCLE), (RED, AttributeRule("color", "green")), SCENE)
-    assert later == SCENE.put(1, Thing("circle", "green", "dotted"))
+    assert later == SCENE.put(1, SceneObject("circle", "green", "dotted"))
 
 
 def test_rules_exempt_removals_and_backgrounds() -> None:
@@ -202,8 +214,8 @@ def test_rules_exempt_removals_and_backgrounds() -> None:
 def test_a_rule_holds_where_the_edited_object_shows_it() -> None:
     """Fails where a missing, unreadable or differently coloured object keeps a rule."""
     edit = SubjectAdd(2, "cross")
-    assert kept(edit, SCENE.put(2, Thing("cross", "red"))) is True
-    assert kept(edit, SCENE.put(2, Thing("cross", "blue"))) is False
+    assert kept(edit, SCENE.put(2, SceneObject("cross", "red"))) is True
+    assert kept(edit, SCENE.put(2, SceneObject("cross", "blue"))) is False
     assert kept(edit, SCENE.put(2, UNREADABLE)) is False
     assert kept(edit, SCENE) is False
     assert kept(ColorAlter(GONE, "red"), SCENE) is False

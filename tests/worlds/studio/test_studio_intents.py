@@ -31,13 +31,13 @@ from editenv.worlds.studio.intents import FORMS, intent_form
 from editenv.worlds.studio.intents.rules import plain_edit, read_rule, rule_words
 from editenv.worlds.studio.intents.structured import expanded, shortened
 from editenv.worlds.studio.language import turn_intent, vocabulary
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 
-STAR, OTHER = Thing("star", "red"), Thing("star", "blue", "dotted")
-SCENE = Scene((STAR, None, OTHER, Thing("square", "green"), *[None] * 5), "mint")
+STAR, OTHER = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")
+SCENE = Scene((STAR, None, OTHER, SceneObject("square", "green"), *[None] * 5), "mint")
 SQUARE = Target(3, "square")
 _LONGEST_SENTENCE = 24
 """Tokens that docs/intents.md tells long sessions to allow."""
@@ -122,7 +122,7 @@ def test_forms_by_hand(edit: Edit, rules: tuple[Rule, ...], listed: str, structu
 def test_listed_rules_are_applied_to_the_picture_that_is_there() -> None:
     """Fails where the list is decoration: with the rule the answer must differ from that without."""
     read = FORMS["rules"].read
-    red = SCENE.put(1, Thing("circle", "red"))
+    red = SCENE.put(1, SceneObject("circle", "red"))
     assert read("rule: all red. edit: add a circle in row 1 column 2", SCENE, 3) == red
     assert read("rule: all blue. rule: all red. edit: add a blue circle in row 1 column 2", SCENE, 3) == red
     assert read("rule: at most three objects. edit: add a circle in row 1 column 2", SCENE, 3) == SCENE

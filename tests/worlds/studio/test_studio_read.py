@@ -8,12 +8,12 @@ from editenv.types import SPLITS
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.read import read_intent
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 
-STARS = Thing("star", "red"), Thing("star", "blue", "dotted")
-SCENE = Scene((STARS[0], None, STARS[1], Thing("square", "green"), *[None] * 4, UNREADABLE), "mint")
+STARS = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")
+SCENE = Scene((STARS[0], None, STARS[1], SceneObject("square", "green"), *[None] * 4, UNREADABLE), "mint")
 
 
 @pytest.mark.parametrize("grid", [2, 3, 4, 5])
@@ -36,15 +36,15 @@ def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, grid:
 
 def test_edits_by_hand() -> None:
     """Each kind of sentence once, with the result written down; fails where a slot is mixed up."""
-    cross = Thing("cross", "orange")
+    cross = SceneObject("cross", "orange")
     assert read_intent("add an orange cross in row 1 column 2", SCENE, 3) == SCENE.put(1, cross)
     assert read_intent("remove the star in row 1 column 3", SCENE, 3) == SCENE.put(2, None)
     assert read_intent("remove the green object", SCENE, 3) == SCENE.put(3, None)
-    circle = Thing("circle", "red", "striped")
+    circle = SceneObject("circle", "red", "striped")
     assert read_intent("replace the blue star with a striped red circle", SCENE, 3) == SCENE.put(2, circle)
-    square = Thing("square", "purple", "dotted")
+    square = SceneObject("square", "purple", "dotted")
     assert read_intent("make the square dotted purple", SCENE, 3) == SCENE.put(3, square)
-    moved = SCENE.put(0, None).put(7, Thing("star", "red", "striped"))
+    moved = SCENE.put(0, None).put(7, SceneObject("star", "red", "striped"))
     assert read_intent("move the red star to row 3 column 2 and make it striped", SCENE, 3) == moved
     assert read_intent("make the background black", SCENE, 3) == Scene(SCENE.cells, "black")
 

@@ -16,7 +16,7 @@ from editenv.worlds.studio.edits import (
     Undo,
 )
 from editenv.worlds.studio.language import LEAVE_ALONE, all_phrasings
-from editenv.worlds.studio.proposals import Proposal, Situation
+from editenv.worlds.studio.proposals import DialogueState, Proposal
 from editenv.worlds.studio.proposals.references import (
     POINTING,
     REFERENCES,
@@ -25,20 +25,24 @@ from editenv.worlds.studio.proposals.references import (
     solvable_from_text,
 )
 from editenv.worlds.studio.proposals.undo import inverse, propose_undo
-from editenv.worlds.studio.scene import Scene, Thing
+from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.speaking import plain_proposal, speak
 from editenv.worlds.studio.world import StudioWorld
 
-STAR, CIRCLE, SQUARE = Thing("star", "red"), Thing("circle", "blue", "dotted"), Thing("square", "green")
-OTHER = Thing("circle", "red")
+STAR, CIRCLE, SQUARE = (
+    SceneObject("star", "red"),
+    SceneObject("circle", "blue", "dotted"),
+    SceneObject("square", "green"),
+)
+OTHER = SceneObject("circle", "red")
 SCENE = Scene((None, STAR, CIRCLE, None, OTHER, None, None, None, SQUARE), "white")
 """Top row: nothing, red star, dotted blue circle; middle: nothing, red circle; below right: green square."""
 
-HERE = Situation(SCENE, 3)
+HERE = DialogueState(SCENE, 3)
 WORDING = partial(all_phrasings, split="train")
 
 
-def points(reference: str, situation: Situation = HERE) -> dict[str, int]:
+def points(reference: str, situation: DialogueState = HERE) -> dict[str, int]:
     """What each wording of a reference points at: its slots' values joined, and the cell."""
     return {" ".join(slots.values()): cell for cell, slots in REFERENCES[reference].points(situation)}
 
@@ -78,12 +82,12 @@ def test_by_the_farthest_of_a_shape() -> None:
 def test_by_the_corner() -> None:
     """Two corners are filled, so nobody can say "the corner"; with one of them empty, one can."""
     assert points("corner") == {}
-    assert points("corner", Situation(SCENE.put(2, None), 3)) == {"": 8}
+    assert points("corner", DialogueState(SCENE.put(2, None), 3)) == {"": 8}
 
 
 def test_by_when_it_was_added() -> None:
     """A star, another star and a cross; moving keeps the order, removing ends it."""
-    start = Situation(Scene((None,) * 9, "white"), 3)
+    start = DialogueState(Scene((None,) * 9, "white"), 3)
     first = start.after(SubjectAdd(0, "star", "red", "plain"))
     assert points("added", first) == {"star": 0}
     both = first.after(SubjectAdd(4, "star", "blue", "plain")).after(SubjectAdd(8, "cross", "red", "plain"))
@@ -100,7 +104,7 @@ def test_by_when_it_was_added() -> None:
 
 def test_them() -> None:
     """Objects added one after the other, or named together; one addition is not "them"."""
-    start = Situation(SCENE, 3)
+    start = DialogueState(SCENE, 3)
     one = start.after(SubjectAdd(0, "cross", "green", "plain"))
     two = one.after(SubjectAdd(6, "triangle", "blue", "plain"))
     assert one.several == ()
@@ -187,7 +191,7 @@ def test_long_sessions_use_every_reference() -> None:
     used = set()
     for index in range(150):
         spec = world.session("train", 9, index)
-        situation = Situation(spec.scene, 4)
+        situation = DialogueState(spec.scene, 4)
         for turn in spec.turns:
             used.add(turn.reference)
             if turn.reference in POINTING:

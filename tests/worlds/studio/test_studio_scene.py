@@ -12,7 +12,7 @@ from editenv.worlds.studio.scene import (
     TEXTS,
     UNREADABLE,
     Scene,
-    Thing,
+    SceneObject,
     scene_from_codes,
     scene_hash,
     things,
@@ -45,9 +45,9 @@ def test_numbers_outside_of_the_lists_are_refused(codes: list[int]) -> None:
 
 def test_a_thing_of_another_world_has_no_number() -> None:
     """Fails where an object that cannot be drawn gets a code, or a changed one keeps its old."""
-    star = Thing("star", "red")
-    assert star.with_looks({"color": "blue"}) == Thing("star", "blue")
-    assert things()[star.with_looks({"color": "blue"}).code - 1] == Thing("star", "blue")
+    star = SceneObject("star", "red")
+    assert star.with_looks({"color": "blue"}) == SceneObject("star", "blue")
+    assert things()[star.with_looks({"color": "blue"}).code - 1] == SceneObject("star", "blue")
     scene = Scene((None, star.with_looks({"shape": "cube"})), "white")
     assert not scene.known()
     with pytest.raises(ValueError, match=r"cube.* expected one of things"):
@@ -56,7 +56,7 @@ def test_a_thing_of_another_world_has_no_number() -> None:
 
 def test_put_and_the_cells_by_hand() -> None:
     """Fails where a cell is miscounted."""
-    star = Thing("star", "red")
+    star = SceneObject("star", "red")
     scene = Scene((None, None, None, None), "pink").put(2, star)
     assert scene.cells == (None, None, star, None)
     assert (scene.occupied(), scene.empty(), scene.grid) == ([2], [0, 1, 3], 2)
@@ -64,7 +64,7 @@ def test_put_and_the_cells_by_hand() -> None:
 
 def test_the_hash_is_of_the_content() -> None:
     """Fails where splits would move: the number is the first 8 bytes of BLAKE2b of the codes plus one."""
-    scene = Scene((None, Thing("circle", "red"), None, None), "white")
+    scene = Scene((None, SceneObject("circle", "red"), None, None), "white")
     assert scene_hash(scene) == scene_hash(scene_from_codes([0, 0, 1, 0, 0]))
     assert scene_hash(scene) == 0x8E04A0ED10162503
-    assert scene_hash(scene) != scene_hash(scene.put(0, Thing("circle", "red")))
+    assert scene_hash(scene) != scene_hash(scene.put(0, SceneObject("circle", "red")))

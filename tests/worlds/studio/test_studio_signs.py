@@ -11,7 +11,16 @@ from editenv.worlds.studio.lettering import lettering, word
 from editenv.worlds.studio.likeness import cell_tolerance
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import INK, cell_pictures, render
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, SIGN, TEXTS, UNREADABLE, Scene, Thing, things
+from editenv.worlds.studio.scene import (
+    BACKGROUNDS,
+    COLORS,
+    SIGN,
+    TEXTS,
+    UNREADABLE,
+    Scene,
+    SceneObject,
+    things,
+)
 
 SIGNS = [thing for thing in things() if thing.text]
 CELLS = (8, 12, 16, 20, 24, 32, 64)
@@ -30,7 +39,7 @@ def test_signs_come_after_all_other_objects() -> None:
     assert [sign.code for sign in SIGNS] == list(range(91, 139))
     assert len(set(SIGNS)) == len(TEXTS) * len(COLORS) == 48
     assert {(sign.shape, sign.material) for sign in SIGNS} == {(SIGN, "plain")}
-    assert Thing("star", "red").attributes() == {"shape": "star", "color": "red", "material": "plain"}
+    assert SceneObject("star", "red").attributes() == {"shape": "star", "color": "red", "material": "plain"}
 
 
 @settings(max_examples=60)
@@ -79,7 +88,7 @@ def test_a_word_by_hand() -> None:
 
 def test_a_sign_by_hand() -> None:
     """Of 64 pixels a panel takes 54 by 44 or so: its corner is ink, its letters are near white."""
-    sign = Thing(SIGN, "blue", text="hi")
+    sign = SceneObject(SIGN, "blue", text="hi")
     picture = cell_pictures(64)[BACKGROUNDS.index("black"), sign.code]
     assert tuple(picture[12, 7]) == INK["blue"]
     assert tuple(picture[32, 14]) == (250, 250, 250)  # the left stroke of the h

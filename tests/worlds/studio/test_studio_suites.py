@@ -18,8 +18,8 @@ from editenv.worlds.studio.held_out import (
     scene_is_held_out,
 )
 from editenv.worlds.studio.language import all_phrasings, speech_acts
-from editenv.worlds.studio.proposals import Situation
-from editenv.worlds.studio.scene import COLORS, SHAPES, Scene, Thing
+from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.scene import COLORS, SHAPES, Scene, SceneObject
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import load_suite, read_suite, suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -103,8 +103,8 @@ def test_held_out_by_hand() -> None:
     """Each shape lacks one colour, each colour but one lacks a shape; rules lack a colour and a material."""
     assert sorted(shape for shape, _ in PAIRS) == sorted(SHAPES)
     assert len({color for _, color in PAIRS}) == len(PAIRS) == len(COLORS) - 1
-    star = Scene((Thing("star", "red"), None, None, None), "white")
-    purple = star.put(0, Thing("star", "purple", "dotted"))
+    star = Scene((SceneObject("star", "red"), None, None, None), "white")
+    purple = star.put(0, SceneObject("star", "purple", "dotted"))
     assert scene_is_held_out(purple) and not scene_is_held_out(star)
     assert edit_is_held_out(ColorAlter(Target(0, "star"), "purple"), (), star)
     assert edit_is_held_out(ColorAlter(Target(0, "star")), (AttributeRule("color", "purple"),), star)
@@ -130,7 +130,9 @@ def test_no_session_is_in_two_splits(suite: str) -> None:
     assert len(set().union(*ids.values())) == sum(len(found) for found in ids.values())
 
 
-EMPTY = Situation(Scene((None, Thing("star", "red"), None, Thing("star", "red"), *[None] * 5), "white"), 3)
+EMPTY = DialogueState(
+    Scene((None, SceneObject("star", "red"), None, SceneObject("star", "red"), *[None] * 5), "white"), 3
+)
 
 
 @pytest.mark.parametrize("family", sorted(STATEMENTS))

@@ -6,14 +6,14 @@ from random import Random
 
 import pytest
 
-from editenv.types import Picture
+from editenv.types import Image
 from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.edits import EDITS, ColorAlter, Edit, SubjectAdd, Target, TextChange
 from editenv.worlds.studio.language import all_phrasings, canonical_intent, speech_acts
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.read import read_intent
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, Thing
+from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite
 from editenv.worlds.studio.world import StudioWorld
@@ -85,7 +85,7 @@ def test_agents_that_choose_otherwise_are_right_to_the_end(size: int, grid: int)
     scenes = [spec.scene for spec in specs]
     strayed = 0
 
-    def answer(row: int, turn: int, before: Scene, right: Scene) -> Picture:
+    def answer(row: int, turn: int, before: Scene, right: Scene) -> Image:
         nonlocal strayed
         edit, scene = specs[row].turns[turn].edit, scenes[row]
         if leaves_a_choice(edit):
@@ -112,7 +112,13 @@ def test_right_answers_are_paid_in_full_over_300_sessions() -> None:
 
 
 SIGN_SCENE = Scene(
-    (Thing(SIGN, "red", text="open"), Thing(SIGN, "blue", text="go"), Thing("star", "red"), None), "gray"
+    (
+        SceneObject(SIGN, "red", text="open"),
+        SceneObject(SIGN, "blue", text="go"),
+        SceneObject("star", "red"),
+        None,
+    ),
+    "gray",
 )
 OPEN, GO = Target(0, SIGN, text="open"), Target(1, SIGN, color="blue")
 
@@ -120,28 +126,30 @@ OPEN, GO = Target(0, SIGN, text="open"), Target(1, SIGN, color="blue")
 def test_texts_by_hand() -> None:
     """Fails where another sign, another text, or a sign that changed in other ways too counts as done."""
     edit = TextChange(GO, "tea")
-    right = SIGN_SCENE.put(1, Thing(SIGN, "blue", text="tea"))
+    right = SIGN_SCENE.put(1, SceneObject(SIGN, "blue", text="tea"))
     assert edit.apply(SIGN_SCENE) == right
     assert edit.accepts(SIGN_SCENE, right, NONE)
     assert edit.touched(SIGN_SCENE) == {1}
     for wrong in (
         SIGN_SCENE,
-        SIGN_SCENE.put(1, Thing(SIGN, "blue", text="hi")),
-        SIGN_SCENE.put(1, Thing(SIGN, "red", text="tea")),
-        SIGN_SCENE.put(1, Thing("square", "blue")),
+        SIGN_SCENE.put(1, SceneObject(SIGN, "blue", text="hi")),
+        SIGN_SCENE.put(1, SceneObject(SIGN, "red", text="tea")),
+        SIGN_SCENE.put(1, SceneObject("square", "blue")),
         SIGN_SCENE.put(1, None),
-        SIGN_SCENE.put(0, Thing(SIGN, "red", text="tea")),
+        SIGN_SCENE.put(0, SceneObject(SIGN, "red", text="tea")),
         right.put(1, None).put(3, right.cells[1]),
     ):
         assert not edit.accepts(SIGN_SCENE, wrong, NONE)
-    assert edit.accepts(SIGN_SCENE, SIGN_SCENE.put(1, Thing(SIGN, "red", text="tea")), frozenset({"color"}))
+    assert edit.accepts(
+        SIGN_SCENE, SIGN_SCENE.put(1, SceneObject(SIGN, "red", text="tea")), frozenset({"color"})
+    )
 
 
 def test_a_text_that_is_there_already_is_no_edit_and_a_star_has_none() -> None:
     """Fails where doing nothing is paid, or where a shape can be written on."""
     assert not TextChange(GO, "go").accepts(SIGN_SCENE, SIGN_SCENE, NONE)
     star = TextChange(Target(2, "star"), "go")
-    assert not star.accepts(SIGN_SCENE, SIGN_SCENE.put(2, Thing(SIGN, "red", text="go")), NONE)
+    assert not star.accepts(SIGN_SCENE, SIGN_SCENE.put(2, SceneObject(SIGN, "red", text="go")), NONE)
     with pytest.raises(ValueError, match="expected the sign"):
         star.apply(SIGN_SCENE)
 
@@ -149,36 +157,36 @@ def test_a_text_that_is_there_already_is_no_edit_and_a_star_has_none() -> None:
 def test_a_sign_keeps_its_text_when_something_else_of_it_changes() -> None:
     """Fails where a recoloured or moved sign may come back with another text."""
     edit = ColorAlter(OPEN, "green")
-    assert edit.accepts(SIGN_SCENE, SIGN_SCENE.put(0, Thing(SIGN, "green", text="open")), NONE)
-    assert not edit.accepts(SIGN_SCENE, SIGN_SCENE.put(0, Thing(SIGN, "green", text="exit")), NONE)
+    assert edit.accepts(SIGN_SCENE, SIGN_SCENE.put(0, SceneObject(SIGN, "green", text="open")), NONE)
+    assert not edit.accepts(SIGN_SCENE, SIGN_SCENE.put(0, SceneObject(SIGN, "green", text="exit")), NONE)
     added = SubjectAdd(3, SIGN, "red", text="bus")
-    assert added.accepts(SIGN_SCENE, SIGN_SCENE.put(3, Thing(SIGN, "red", text="bus")), NONE)
-    assert not added.accepts(SIGN_SCENE, SIGN_SCENE.put(3, Thing(SIGN, "red", text="tea")), NONE)
+    assert added.accepts(SIGN_SCENE, SIGN_SCENE.put(3, SceneObject(SIGN, "red", text="bus")), NONE)
+    assert not added.accepts(SIGN_SCENE, SIGN_SCENE.put(3, SceneObject(SIGN, "red", text="tea")), NONE)
 
 
 @pytest.mark.parametrize(
     ("intent", "cell", "thing"),
     [
-        ('make the sign that says "open" say "sale"', 0, Thing(SIGN, "red", text="sale")),
-        ('make the blue sign say "cafe"', 1, Thing(SIGN, "blue", text="cafe")),
-        ('make the sign in row 1 column 2 say "hi"', 1, Thing(SIGN, "blue", text="hi")),
-        ('make the blue sign say "hi" and make it green', 1, Thing(SIGN, "green", text="hi")),
-        ("make the sign that says go yellow", 1, Thing(SIGN, "yellow", text="go")),
-        ('add a purple sign that says "exit" in row 2 column 2', 3, Thing(SIGN, "purple", text="exit")),
-        ('replace the star with an orange sign that says "bus"', 2, Thing(SIGN, "orange", text="bus")),
-        ("add a green circle below the blue sign", 3, Thing("circle", "green")),
-        ("there should be one striped red cross", 3, Thing("cross", "red", "striped")),
-        ("there should be two red stars", 3, Thing("star", "red")),
+        ('make the sign that says "open" say "sale"', 0, SceneObject(SIGN, "red", text="sale")),
+        ('make the blue sign say "cafe"', 1, SceneObject(SIGN, "blue", text="cafe")),
+        ('make the sign in row 1 column 2 say "hi"', 1, SceneObject(SIGN, "blue", text="hi")),
+        ('make the blue sign say "hi" and make it green', 1, SceneObject(SIGN, "green", text="hi")),
+        ("make the sign that says go yellow", 1, SceneObject(SIGN, "yellow", text="go")),
+        ('add a purple sign that says "exit" in row 2 column 2', 3, SceneObject(SIGN, "purple", text="exit")),
+        ('replace the star with an orange sign that says "bus"', 2, SceneObject(SIGN, "orange", text="bus")),
+        ("add a green circle below the blue sign", 3, SceneObject("circle", "green")),
+        ("there should be one striped red cross", 3, SceneObject("cross", "red", "striped")),
+        ("there should be two red stars", 3, SceneObject("star", "red")),
     ],
 )
-def test_intents_with_signs_counts_and_relations_by_hand(intent: str, cell: int, thing: Thing) -> None:
+def test_intents_with_signs_counts_and_relations_by_hand(intent: str, cell: int, thing: SceneObject) -> None:
     """Fails where a slot of the new sentences is mixed up."""
     assert read_intent(intent, SIGN_SCENE, 2) == SIGN_SCENE.put(cell, thing)
 
 
 def test_an_intent_that_moves_and_paints_by_hand() -> None:
     """Fails where the sign that is moved loses its text or the new colour goes elsewhere."""
-    moved = SIGN_SCENE.put(0, None).put(3, Thing(SIGN, "green", text="open"))
+    moved = SIGN_SCENE.put(0, None).put(3, SceneObject(SIGN, "green", text="open"))
     intent = "move the red sign to the right of the star and make it green"
     assert read_intent(intent, SIGN_SCENE, 2) == moved
 

@@ -18,7 +18,7 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
 )
 from editenv.worlds.studio.edits.each import parts_of
-from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
 
 _WORDS = {"color": COLORS, "material": MATERIALS}
 
@@ -102,11 +102,11 @@ def broken(edit: Edit, rules: tuple[Rule, ...], before: Scene, after: Scene) -> 
     return any(rule.forbids and rule.breaks(edit, before, after) for rule in rules)
 
 
-def _fitting(edit: CountChange) -> tuple[Thing, ...]:
+def _fitting(edit: CountChange) -> tuple[SceneObject, ...]:
     """Every object that fits a description."""
     colors = COLORS if edit.color is None else (edit.color,)
     materials = MATERIALS if edit.material is None else (edit.material,)
-    return tuple(Thing(edit.shape, color, material) for color in colors for material in materials)
+    return tuple(SceneObject(edit.shape, color, material) for color in colors for material in materials)
 
 
 def where_it_stands(edit: Edit, before: Scene) -> Edit | None:

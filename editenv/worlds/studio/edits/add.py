@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import SPARSE, Looks, Target
 from editenv.worlds.studio.edits.beside import Beside, landed
-from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
 from editenv.worlds.studio.words import new_object, place
 
 
@@ -38,7 +38,7 @@ class SubjectAdd:
         cell = self.edited_cell(scene)
         if cell is None:
             raise ValueError(f"{self.beside} has no free cell, expected room for the object to be added")
-        new = Thing(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
+        new = SceneObject(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
         return scene.put(cell, new)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from editenv.worlds.studio.scene import UNREADABLE, Scene, Thing
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.words import known_object, place
 
 Looks = dict[str, str | None]
@@ -42,7 +42,7 @@ class Target:
         looks = known_object(self.shape, self.color, self.material, self.text)
         return f"{looks} in {place(self.cell, grid)}" if self.placed else looks
 
-    def fits(self, thing: Thing | None) -> bool:
+    def fits(self, thing: SceneObject | None) -> bool:
         """True when an object looks as described; what cannot be read fits no description."""
         return (
             thing is not None
@@ -104,7 +104,7 @@ class Edit(Protocol):
         """Words for the slots of this task's sentences, given the looks (the instruction's or a rule's)."""
 
 
-def same_but(before: Thing | None, after: Thing | None, free: Iterable[str]) -> bool:
+def same_but(before: SceneObject | None, after: SceneObject | None, free: Iterable[str]) -> bool:
     """True when two objects agree in every attribute that is not free; the unreadable agree with nothing."""
     if before is None or after is None or UNREADABLE in (before, after):
         return False

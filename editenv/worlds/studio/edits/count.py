@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import Looks, Target
-from editenv.worlds.studio.scene import COLORS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, Scene, SceneObject
 from editenv.worlds.studio.words import many_objects
 
 MOST_COUNT = 6
@@ -56,8 +56,8 @@ class CountChange:
         there, free = self.cells(scene), scene.empty()
         if self.count - len(there) > len(free):
             raise ValueError(f"{self.count} are asked for, {len(there)} there, expected room for the others")
-        like = (scene.cells[there[0]] if there else None) or Thing(self.shape, COLORS[0])
-        new = Thing(self.shape, self.color or like.color, self.material or like.material)
+        like = (scene.cells[there[0]] if there else None) or SceneObject(self.shape, COLORS[0])
+        new = SceneObject(self.shape, self.color or like.color, self.material or like.material)
         for cell in free[: max(0, self.count - len(there))]:
             scene = scene.put(cell, new)
         for cell in there[self.count :]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import SPARSE, Looks, Target
-from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, Thing
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
 from editenv.worlds.studio.words import new_object
 
 
@@ -32,7 +32,7 @@ class SubjectReplace:
 
     def apply(self, scene: Scene) -> Scene:
         """The scene with the new object in the old one's place."""
-        new = Thing(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
+        new = SceneObject(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
         return scene.put(self.target.cell, new)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:

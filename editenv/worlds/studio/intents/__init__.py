@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from editenv.named import chosen
+from editenv.registry import lookup
 from editenv.worlds.studio.edits import Target
 from editenv.worlds.studio.intents.free import FreeForm
 from editenv.worlds.studio.intents.rules import RulesForm
@@ -60,4 +60,4 @@ def intent_form(name: str) -> IntentForm:
     Raises:
         ValueError: there is none.
     """
-    return chosen("intent_form", name, FORMS)
+    return lookup("intent_form", name, FORMS)

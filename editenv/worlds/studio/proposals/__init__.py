@@ -19,12 +19,12 @@ from editenv.worlds.studio.proposals.remove import propose_remove
 from editenv.worlds.studio.proposals.replace import propose_replace
 from editenv.worlds.studio.proposals.several import propose_several
 from editenv.worlds.studio.proposals.signs import propose_sign, propose_text
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 from editenv.worlds.studio.proposals.undo import propose_undo
 
-__all__ = ["PROPOSALS", "Proposal", "Situation"]
+__all__ = ["PROPOSALS", "DialogueState", "Proposal"]
 
-PROPOSALS: dict[str, Callable[[Situation, Draws, bool], Proposal | None]] = {
+PROPOSALS: dict[str, Callable[[DialogueState, Draws, bool], Proposal | None]] = {
     "subject_add": propose_add,
     "subject_add_beside": propose_add_beside,
     "subject_add_sign": propose_sign,

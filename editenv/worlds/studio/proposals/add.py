@@ -5,13 +5,13 @@ from __future__ import annotations
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import SubjectAdd
 from editenv.worlds.studio.proposals.objects import draw_looks
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 from editenv.worlds.studio.scene import SHAPES
 
 MOST_OBJECTS = 7
 
 
-def propose_add(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_add(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """An object in an empty cell."""
     empty = situation.room()
     if not empty or len(situation.scene.occupied()) >= MOST_OBJECTS:

@@ -8,13 +8,13 @@ from editenv.worlds.studio.constraints import AvoidLook, LimitAlike
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, MaterialAlter
 from editenv.worlds.studio.proposals.objects import draw_object
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 
 _OPEN = 0.4
 
 
 def _alter(
-    situation: Situation, draws: Draws, refer: bool, kind: type[ColorAlter | MaterialAlter]
+    situation: DialogueState, draws: Draws, refer: bool, kind: type[ColorAlter | MaterialAlter]
 ) -> Proposal | None:
     if refer and type(situation.last) is kind and draws.chance(0.5):
         return _same(situation, draws)
@@ -34,12 +34,12 @@ def _alter(
     return Proposal(edit, "alter_open" if ruled else kind.task, found[1])
 
 
-def _prohibited(situation: Situation, attribute: str) -> bool:
+def _prohibited(situation: DialogueState, attribute: str) -> bool:
     """Does a rule forbid some values of the attribute, so that leaving it open asks for memory?"""
     return any(isinstance(r, AvoidLook | LimitAlike) and r.attribute == attribute for r in situation.bound)
 
 
-def _same(situation: Situation, draws: Draws) -> Proposal | None:
+def _same(situation: DialogueState, draws: Draws) -> Proposal | None:
     """What was done to one object, to another one; never what a rule stated since forbids."""
     last, found = situation.last, draw_object(situation, draws, refer=False)
     if found is None or not isinstance(last, ColorAlter | MaterialAlter):
@@ -56,11 +56,11 @@ def _same(situation: Situation, draws: Draws) -> Proposal | None:
     return Proposal(replace(last, target=found[0]), "same", "same")
 
 
-def propose_color(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_color(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """Another colour."""
     return _alter(situation, draws, refer, ColorAlter)
 
 
-def propose_material(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_material(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """Another material."""
     return _alter(situation, draws, refer, MaterialAlter)

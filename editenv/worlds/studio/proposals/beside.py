@@ -7,11 +7,11 @@ from editenv.worlds.studio.edits import Beside, PositionChange, SubjectAdd, Targ
 from editenv.worlds.studio.edits.beside import RELATIONS, around
 from editenv.worlds.studio.proposals.add import MOST_OBJECTS
 from editenv.worlds.studio.proposals.objects import draw_looks, draw_object
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 from editenv.worlds.studio.scene import SHAPES
 
 
-def propose_add_beside(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_add_beside(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """A new object beside one that is there."""
     beside = _draw_beside(situation, draws)
     if beside is None or len(situation.scene.occupied()) >= MOST_OBJECTS:
@@ -22,7 +22,7 @@ def propose_add_beside(situation: Situation, draws: Draws, refer: bool) -> Propo
     return Proposal(edit, "subject_add_beside")
 
 
-def propose_move_beside(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_move_beside(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """An object to a place beside another one, where it is not yet."""
     found = draw_object(situation, draws, refer)
     beside = _draw_beside(situation, draws, mover=found[0]) if found else None
@@ -32,7 +32,7 @@ def propose_move_beside(situation: Situation, draws: Draws, refer: bool) -> Prop
     return Proposal(PositionChange(found[0], cell, beside), "position_change_beside", found[1])
 
 
-def _draw_beside(situation: Situation, draws: Draws, mover: Target | None = None) -> Beside | None:
+def _draw_beside(situation: DialogueState, draws: Draws, mover: Target | None = None) -> Beside | None:
     """A place with room, whatever the agent chose so far, beside an object whose cell is sure."""
     found = draw_object(situation, draws, refer=False)
     relation = draws.pick(tuple(RELATIONS))

@@ -15,10 +15,10 @@ from editenv.worlds.studio.edits import (
     Undo,
 )
 from editenv.worlds.studio.proposals.aftermath import left_open
-from editenv.worlds.studio.proposals.situation import Situation
+from editenv.worlds.studio.proposals.situation import DialogueState
 
 
-def is_clear(edit: Edit, situation: Situation) -> bool:
+def is_clear(edit: Edit, situation: DialogueState) -> bool:
     """Can the edit be done, and is it plain which rules cover it, whatever the agent chose so far?"""
     rules = situation.bound
     if not rules:
@@ -26,14 +26,14 @@ def is_clear(edit: Edit, situation: Situation) -> bool:
     return not (situation.impossible(edit) or any(_unclear(edit, rule, situation) for rule in rules))
 
 
-def is_temptation(edit: Edit, situation: Situation) -> bool:
+def is_temptation(edit: Edit, situation: DialogueState) -> bool:
     """Is the edit impossible under the rules in force, and beyond doubt?"""
     if isinstance(edit, Each | Undo | CountChange) or left_open(edit, situation.scene):
         return False
     return situation.impossible(edit)
 
 
-def is_contrary(edit: Edit, rule: Rule, situation: Situation) -> bool:
+def is_contrary(edit: Edit, rule: Rule, situation: DialogueState) -> bool:
     """Would the edit need an exception to one rule in force?
 
     An exception may change a protected object but neither move nor remove it, so that the rule still has
@@ -50,7 +50,7 @@ def is_contrary(edit: Edit, rule: Rule, situation: Situation) -> bool:
     return any(asked[name] not in (None, value) for name, value in demanded.items())
 
 
-def _unclear(edit: Edit, rule: Rule, situation: Situation) -> bool:
+def _unclear(edit: Edit, rule: Rule, situation: DialogueState) -> bool:
     """Could one take the rule to cover the edit, or not?"""
     places = left_open(edit, situation.scene)
     if isinstance(rule, ScopedRule):
@@ -67,7 +67,7 @@ def _unclear(edit: Edit, rule: Rule, situation: Situation) -> bool:
     return rule.forbids and (isinstance(edit, CountChange) or _moves_on(edit, rule, situation))
 
 
-def _moves_on(edit: Edit, rule: Rule, situation: Situation) -> bool:
+def _moves_on(edit: Edit, rule: Rule, situation: DialogueState) -> bool:
     """Does a move bring another rule's look along, which a rule about looks forbids?"""
     return isinstance(edit, PositionChange) and rule.breaks(
         edit, situation.scene, edit.apply(situation.scene)

@@ -6,14 +6,14 @@ from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import CountChange
 from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.proposals.add import MOST_OBJECTS
-from editenv.worlds.studio.proposals.situation import Proposal, Situation, overlap
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal, overlap
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES
 
 _NAMED = 0.5
 _NEW_KIND = 0.3
 
 
-def propose_count(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_count(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """Another number of objects of a kind, where there is room for them and no rule speaks against it."""
     scene = situation.scene
     shown = [thing for thing in scene.cells if thing is not None and thing.text is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import SubjectAdd, Target
 from editenv.worlds.studio.proposals.references import REFERENCES, plain_target
-from editenv.worlds.studio.proposals.situation import Situation
+from editenv.worlds.studio.proposals.situation import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN
 
 _FULLER = 0.3
@@ -13,7 +13,7 @@ _PLACED = 0.15
 _OTHERWISE = 0.5
 
 
-def draw_object(situation: Situation, draws: Draws, refer: bool) -> tuple[Target, str | None] | None:
+def draw_object(situation: DialogueState, draws: Draws, refer: bool) -> tuple[Target, str | None] | None:
     """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more."""
     focus = situation.focus
     if refer and focus is not None and situation.unique(focus) and not _stuck(situation, focus.shape):
@@ -32,7 +32,7 @@ def draw_object(situation: Situation, draws: Draws, refer: bool) -> tuple[Target
     return None if target is None else (target, None)
 
 
-def describe(situation: Situation, draws: Draws, cell: int) -> Target | None:
+def describe(situation: DialogueState, draws: Draws, cell: int) -> Target | None:
     """The object of a cell in words that fit it alone, None where there are none."""
     thing = situation.scene.cells[cell]
     if thing is None or _stuck(situation, thing.shape):
@@ -57,7 +57,7 @@ def describe(situation: Situation, draws: Draws, cell: int) -> Target | None:
     return draws.pick(clear) if draws.chance(_FULLER) else clear[0]
 
 
-def _pointed(situation: Situation, draws: Draws) -> tuple[Target, str] | None:
+def _pointed(situation: DialogueState, draws: Draws) -> tuple[Target, str] | None:
     """An object that can be pointed at in one of the suite's further ways."""
     ways = list(situation.pointing)
     while ways:
@@ -69,12 +69,12 @@ def _pointed(situation: Situation, draws: Draws) -> tuple[Target, str] | None:
     return None
 
 
-def _stuck(situation: Situation, shape: str | None) -> bool:
+def _stuck(situation: DialogueState, shape: str | None) -> bool:
     """Is it a sign, which is always plain, while a rule asks for a material?"""
     return shape == SIGN and situation.ruled("material") is not None
 
 
-def draw_looks(situation: Situation, draws: Draws, added: str | None = None) -> dict[str, str | None]:
+def draw_looks(situation: DialogueState, draws: Draws, added: str | None = None) -> dict[str, str | None]:
     """Looks of a new object; what a rule fixes is left unsaid."""
     return {
         "color": None if situation.ruled("color", added) else draws.pick(COLORS),

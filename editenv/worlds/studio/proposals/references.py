@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from editenv.worlds.studio.edits import Target
 from editenv.worlds.studio.edits.beside import RELATIONS, around
-from editenv.worlds.studio.proposals.situation import Situation
+from editenv.worlds.studio.proposals.situation import DialogueState
 from editenv.worlds.studio.words import EXTREMES, ORDINALS, region
 
 Pointed = tuple[int, dict[str, str]]
@@ -28,7 +28,7 @@ class Reference:
     """
 
     needs_picture: bool
-    points: Callable[[Situation], Iterator[Pointed]]
+    points: Callable[[DialogueState], Iterator[Pointed]]
 
 
 def solvable_from_text(reference: str | None) -> bool:
@@ -44,7 +44,7 @@ def solvable_from_text(reference: str | None) -> bool:
     return not REFERENCES[reference].needs_picture
 
 
-def pointing_slots(reference: str, situation: Situation, cell: int) -> dict[str, str]:
+def pointing_slots(reference: str, situation: DialogueState, cell: int) -> dict[str, str]:
     """The slots of a reference's words for the object of a cell.
 
     Raises:
@@ -56,7 +56,7 @@ def pointing_slots(reference: str, situation: Situation, cell: int) -> dict[str,
     raise ValueError(f"{reference} cannot point at cell {cell}, expected an object that it alone can mean")
 
 
-def plain_target(situation: Situation, cell: int) -> Target | None:
+def plain_target(situation: DialogueState, cell: int) -> Target | None:
     """The object of a cell in the fewest words that fit it alone, with its place where no looks do."""
     thing = situation.scene.cells[cell]
     if thing is None or cell in situation.loose:
@@ -71,23 +71,23 @@ def plain_target(situation: Situation, cell: int) -> Target | None:
     return next((option for option in options if situation.unique(option)), placed)
 
 
-def _nowhere(situation: Situation) -> Iterator[Pointed]:
+def _nowhere(situation: DialogueState) -> Iterator[Pointed]:
     yield from ()
 
 
-def _focus(situation: Situation) -> Iterator[Pointed]:
+def _focus(situation: DialogueState) -> Iterator[Pointed]:
     if situation.focus is not None and situation.unique(situation.focus):
         yield situation.focus.cell, {}
 
 
-def _added(situation: Situation) -> Iterator[Pointed]:
+def _added(situation: DialogueState) -> Iterator[Pointed]:
     """The only object of its shape that was ever added."""
     for shape, cell in situation.added:
         if cell is not None and [kind for kind, _ in situation.added].count(shape) == 1:
             yield cell, {"shape": shape}
 
 
-def _nth_added(situation: Situation) -> Iterator[Pointed]:
+def _nth_added(situation: DialogueState) -> Iterator[Pointed]:
     """One of several of a shape, all still there, by the order in which they came."""
     for shape in dict.fromkeys(shape for shape, _ in situation.added):
         cells = [cell for kind, cell in situation.added if kind == shape]
@@ -96,7 +96,7 @@ def _nth_added(situation: Situation) -> Iterator[Pointed]:
                 yield cell, {"nth": nth, "shape": shape}  # type: ignore[misc]
 
 
-def _nth_in_row(situation: Situation) -> Iterator[Pointed]:
+def _nth_in_row(situation: DialogueState) -> Iterator[Pointed]:
     """One of several objects of the top or bottom row, counted from a side."""
     for line in ("top row", "bottom row"):
         row = sorted(cell for cell in region(line, situation.grid) if situation.scene.cells[cell])
@@ -107,7 +107,7 @@ def _nth_in_row(situation: Situation) -> Iterator[Pointed]:
                 yield cell, {"nth": nth, "side": side, "line": f"the {line}"}
 
 
-def _beside(situation: Situation) -> Iterator[Pointed]:
+def _beside(situation: DialogueState) -> Iterator[Pointed]:
     """The only object in a direction from another one that its looks tell."""
     for anchor in () if _unsure(situation) else situation.scene.occupied():
         target = plain_target(situation, anchor)
@@ -119,7 +119,7 @@ def _beside(situation: Situation) -> Iterator[Pointed]:
                 yield near[0], {"relation": f"{RELATIONS[relation]} {target.words(situation.grid)}"}
 
 
-def _extreme(situation: Situation) -> Iterator[Pointed]:
+def _extreme(situation: DialogueState) -> Iterator[Pointed]:
     """Of several objects of a shape, the one that lies farthest out."""
     scene, grid = situation.scene, situation.grid
     by_shape: dict[str, list[int]] = {}
@@ -138,14 +138,14 @@ def _extreme(situation: Situation) -> Iterator[Pointed]:
                 yield first, {"extreme": extreme, "shape": shape}
 
 
-def _corner(situation: Situation) -> Iterator[Pointed]:
+def _corner(situation: DialogueState) -> Iterator[Pointed]:
     """The only object in a corner."""
     cells = [cell for cell in sorted(region("corners", situation.grid)) if situation.scene.cells[cell]]
     if len(cells) == 1 and not _unsure(situation):
         yield cells[0], {}
 
 
-def _unsure(situation: Situation) -> bool:
+def _unsure(situation: DialogueState) -> bool:
     """May the picture differ from the scene, because something was left to the agent?"""
     return bool(situation.loose or situation.vague)
 

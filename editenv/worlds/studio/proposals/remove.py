@@ -5,10 +5,10 @@ from __future__ import annotations
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import SubjectRemove
 from editenv.worlds.studio.proposals.objects import draw_object
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 
 
-def propose_remove(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_remove(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """The object disappears."""
     found = draw_object(situation, draws, refer)
     if found is None or len(situation.scene.occupied()) < 2:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.edits import ColorAlter, Each, Edit, MaterialAlter, SubjectRemove, Target
 from editenv.worlds.studio.proposals.objects import describe
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
 
 _KINDS = (ColorAlter, ColorAlter, MaterialAlter, SubjectRemove)
 
 
-def propose_several(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_several(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """Two objects, or those that "them" means, removed or given one look."""
     targets = situation.several if refer else _draw_two(situation, draws)
     if len(targets) < 2 or not all(situation.unique(target) for target in targets):
@@ -26,7 +26,7 @@ def propose_several(situation: Situation, draws: Draws, refer: bool) -> Proposal
     return Proposal(edit, edit.task, "them" if refer else None)  # type: ignore[arg-type]
 
 
-def _draw_two(situation: Situation, draws: Draws) -> tuple[Target, ...]:
+def _draw_two(situation: DialogueState, draws: Draws) -> tuple[Target, ...]:
     """Two objects in words that fit each alone."""
     cells = list(situation.scene.occupied())
     found: list[Target] = []
@@ -40,7 +40,7 @@ def _draw_two(situation: Situation, draws: Draws) -> tuple[Target, ...]:
 def _parts(
     kind: type[ColorAlter | MaterialAlter | SubjectRemove],
     targets: tuple[Target, ...],
-    situation: Situation,
+    situation: DialogueState,
     draws: Draws,
 ) -> tuple[Edit, ...] | None:
     """One edit a target, each of which changes something; None where one would not."""

@@ -48,7 +48,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class DialogueState:
     """Where a session stands if every edit so far was right, and what the text alone tells about it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Situation:
             tuple(rule for rule in self.rules if rule not in self.excepted) if self.excepted else self.rules
         )
 
-    def stating(self, *statements: Statement) -> Situation:
+    def stating(self, *statements: Statement) -> DialogueState:
         """The situation once something has been said about rules."""
         if not statements:
             return self
@@ -104,10 +104,10 @@ class Situation:
         """Does a rule forbid every right result of the edit?"""
         return is_impossible(edit, self.bound, self.scene)
 
-    def after(self, edit: Edit) -> Situation:
+    def after(self, edit: Edit) -> DialogueState:
         """The situation once an edit has been carried out, or left alone where it is impossible."""
         if self.impossible(edit):
-            return Situation(
+            return DialogueState(
                 self.scene,
                 self.grid,
                 self.rules,
@@ -129,7 +129,7 @@ class Situation:
             vague = (*vague, edit.described)
         if focus is not None and open_looks(edit, rules):
             vague = (*vague, focus)
-        return Situation(
+        return DialogueState(
             right_result(edit, rules, before, () if self.previous is None else (self.previous,)),
             self.grid,
             self.rules,

@@ -18,11 +18,11 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.proposals.aftermath import left_open
 from editenv.worlds.studio.proposals.references import plain_target
-from editenv.worlds.studio.proposals.situation import Proposal, Situation
-from editenv.worlds.studio.scene import Thing
+from editenv.worlds.studio.proposals.situation import DialogueState, Proposal
+from editenv.worlds.studio.scene import SceneObject
 
 
-def propose_undo(situation: Situation, draws: Draws, refer: bool) -> Proposal | None:
+def propose_undo(situation: DialogueState, draws: Draws, refer: bool) -> Proposal | None:
     """Undo of the last edit; not of an undo, nor of an edit that left something to the agent."""
     last, previous = situation.last, situation.previous
     if last is None or previous is None or isinstance(last, Undo):
@@ -36,7 +36,7 @@ def propose_undo(situation: Situation, draws: Draws, refer: bool) -> Proposal | 
     return None if situation.impossible(edit) else Proposal(edit, "undo")
 
 
-def inverse(situation: Situation) -> Edit | None:
+def inverse(situation: DialogueState) -> Edit | None:
     """The edit that turns the scene into the one before the last edit; None where it takes more than one."""
     now, then = situation.scene, situation.previous
     if then is None:
@@ -54,7 +54,9 @@ def inverse(situation: Situation) -> Edit | None:
     return None
 
 
-def _one_cell(situation: Situation, cell: int, now: Thing | None, then: Thing | None) -> Edit | None:
+def _one_cell(
+    situation: DialogueState, cell: int, now: SceneObject | None, then: SceneObject | None
+) -> Edit | None:
     if now is None:
         return None if then is None else SubjectAdd(cell, then.shape, then.color, _material(then), then.text)
     target = plain_target(situation, cell)
@@ -73,6 +75,6 @@ def _one_cell(situation: Situation, cell: int, now: Thing | None, then: Thing | 
     return SubjectReplace(target, then.shape, then.color, _material(then), then.text)
 
 
-def _material(thing: Thing) -> str | None:
+def _material(thing: SceneObject) -> str | None:
     """The material to be named; signs have none to speak of."""
     return thing.material if thing.text is None else None

@@ -27,6 +27,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def write_text_whole(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """`write_whole` of a text in UTF-8."""
     write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))

@@ -56,7 +56,7 @@ def session_info(session: Session) -> dict[str, Any]:
         "index": session.index,
         "versions": dict(session.versions),
     }
-    return known | {"speech": dict(session.speech.detail)} if session.speech.detail else known
+    return known | {"speech": dict(session.message.detail)} if session.message.detail else known
 
 
 def turn_info(session: Session) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def session_infos(count: int, sessions: Mapping[int, Session]) -> dict[str, Any]
         "versions": versions,
         "_versions": mask.copy(),
     }
-    said = {row: {"speech": dict(s.speech.detail)} for row, s in sessions.items() if s.speech.detail}
+    said = {row: {"speech": dict(s.message.detail)} for row, s in sessions.items() if s.message.detail}
     return batch | batch_infos(count, said) if said else batch
 
 

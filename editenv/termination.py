@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from editenv.types import Goodbye, Speech
+from editenv.types import Stop, UserMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Termination:
     """How a session ended.
 
     Attributes:
@@ -25,17 +25,21 @@ class Ending:
         return not self.truncated
 
 
-UNSCORED = Ending("unscored", truncated=True)
-OUT_OF_TURNS = Ending("max_turns", truncated=True)
+UNSCORED = Termination("unscored", truncated=True)
+OUT_OF_TURNS = Termination("max_turns", truncated=True)
 
 
-def ending(reply: Speech | Goodbye | None, turns: int, max_turns: int) -> Ending | None:
+def ending(reply: UserMessage | Stop | None, turns: int, max_turns: int) -> Termination | None:
     """The end that a user's reply after `turns` turns means, or None while the session goes on.
 
     A reply of None says that a judge failed, after whom nobody is asked.
     """
     if reply is None:
         return UNSCORED
-    if isinstance(reply, Goodbye):
-        return OUT_OF_TURNS if reply.reason == OUT_OF_TURNS.reason else Ending(reply.reason, truncated=False)
+    if isinstance(reply, Stop):
+        return (
+            OUT_OF_TURNS
+            if reply.reason == OUT_OF_TURNS.reason
+            else Termination(reply.reason, truncated=False)
+        )
     return OUT_OF_TURNS if turns >= max_turns else None
