@@ -98,12 +98,9 @@ def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], mess
 def test_classes_of_other_packages_are_named_with_their_module() -> None:
     env: Any = gymnasium.make(ID, user="tests.fakes:ScriptUser").unwrapped
     assert env.engine.user.version == "script 1"
-    with pytest.raises(
-        ValueError,
-        match=r"user 'tests\.fakes:Nobody' is expected package.module:Name that can be imported.*Nobody",
-    ):
+    with pytest.raises(ValueError, match=r"user is 'tests\.fakes:Nobody', expected package\.module:Name"):
         gymnasium.make(ID, user="tests.fakes:Nobody")
-    with pytest.raises(ValueError, match=r"scorer 'no\.where:Scorer' is no module:Class .*no"):
+    with pytest.raises(ValueError, match=r"scorer is 'no\.where:Scorer', expected package\.module:Name"):
         gymnasium.make(ID, scorer="no.where:Scorer")
 
 

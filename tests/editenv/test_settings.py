@@ -1,4 +1,4 @@
-"""Settings declared once: bounds and choices are held, parts are looked into, and help says what is expected."""
+"""Settings declared once: bounds and choices are held in all parts, and help says what is expected."""
 
 from dataclasses import dataclass, field
 
