@@ -67,13 +67,15 @@ format: setup ## Let ruff rewrite the source
 
 # torch is held, since the figures were measured with it. The accelerator libraries that some of its wheels pull in are
 # left out: pip adds them where they apply, and elsewhere they would only cost gigabytes.
-lock: ## Resolve the newest versions anew (torch stays at TORCH) and write requirements.lock
-	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install -qq '.[all]' torch==$(TORCH)
-	@{ sed -n '/^#/p' requirements.lock; build/lock/bin/python -m pip freeze -qq --all --exclude pip --exclude editenv \
-		| sed -E -e 's/\+[A-Za-z0-9.]+$$//' -e '/^(nvidia|cuda|triton)/d'; } > build/requirements.lock
+lock: setup ## Resolve the newest versions anew (torch stays at TORCH) and write requirements.lock
+	@mkdir -p build
+	@$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report build/lock.json '.[all]' torch==$(TORCH)
+	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -c 'import json; \
+		found = [one["metadata"] for one in json.load(open("build/lock.json"))["install"]]; \
+		names = [(one["name"], one["version"].split("+")[0]) for one in found if one["name"] != "editenv"]; \
+		print(*(f"{n}=={v}" for n, v in sorted(names, key=lambda p: p[0].lower()) \
+			if not n.startswith(("nvidia", "cuda", "triton"))), sep="\n")'; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
-	@rm -rf build/lock
 
 clean: ## Remove caches and build products (not .venv, not runs)
 	@rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

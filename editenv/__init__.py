@@ -1,9 +1,66 @@
-"""Multi-turn image editing as a Gymnasium environment; importing this registers `MICEEdit-v0`."""
+"""Multi-turn image editing as a Gymnasium environment; importing this registers its ids.
+
+What stands in `__all__` is imported when it is first asked for, so that `import editenv` costs what Gymnasium costs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from editenv.ids import register_ids
-from editenv.spaces import Utterance
+
+if TYPE_CHECKING:
+    from editenv.chat import chat_messages, read_chat
+    from editenv.env import MICEEditEnv
+    from editenv.protocols import Policy, Scorer, User, World
+    from editenv.session import Session
+    from editenv.spaces import Utterance
+    from editenv.types import Action, Image, Scores, Stop, TurnResult, UserMessage
+    from editenv.vector import MICEEditVectorEnv
 
 __version__ = "0.1.0"
-__all__ = ["Utterance", "__version__"]
+__all__ = [
+    "Action",
+    "Image",
+    "MICEEditEnv",
+    "MICEEditVectorEnv",
+    "Policy",
+    "Scorer",
+    "Scores",
+    "Session",
+    "Stop",
+    "TurnResult",
+    "User",
+    "UserMessage",
+    "Utterance",
+    "World",
+    "__version__",
+    "chat_messages",
+    "read_chat",
+]
+
+_HOMES = {
+    "chat": ("chat_messages", "read_chat"),
+    "env": ("MICEEditEnv",),
+    "protocols": ("Policy", "Scorer", "User", "World"),
+    "session": ("Session",),
+    "spaces": ("Utterance",),
+    "types": ("Action", "Image", "Scores", "Stop", "TurnResult", "UserMessage"),
+    "vector": ("MICEEditVectorEnv",),
+}
+"""The module that each public name comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported from its module."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"editenv.{module}"), name)
+    raise AttributeError(f"module 'editenv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Submodules loaded so far and all public names."""
+    return sorted({*globals(), *__all__})
+
 
 register_ids()

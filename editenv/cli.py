@@ -14,6 +14,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editenv import __version__
 from editenv.manual import Command, commands, overview, page
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in _HELP:
         print(overview())
+        return 0
+    if words[0] == "--version":
+        print(f"editenv {__version__}")
         return 0
     name, *rest = words
     if name not in commands():

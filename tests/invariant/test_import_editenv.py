@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import json, sys
 import gymnasium
@@ -29,3 +31,22 @@ def test_import_loads_no_package_but_itself(tmp_path):
 
 def test_import_registers_the_environment(tmp_path):
     assert "MICEEdit-v0" in fresh_import(tmp_path)["ids"]
+
+
+def test_public_names_come_from_the_package(tmp_path):
+    code = (
+        "import editenv, sys; before = len(sys.modules); from editenv import MICEEditEnv, MICEEditVectorEnv, Policy,"
+        " Scorer, Scores, Stop, User, UserMessage; names = [getattr(editenv, name) for name in editenv.__all__];"
+        "assert set(editenv.__all__) <= set(dir(editenv)); print(MICEEditEnv.__name__, len(names))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("MICEEditEnv ")
+
+
+def test_a_name_that_is_not_there_is_named():
+    import editenv
+
+    with pytest.raises(AttributeError, match="no attribute 'MICEEdit'"):
+        editenv.MICEEdit  # noqa: B018
