@@ -1,6 +1,6 @@
 """Multi-turn image editing as a Gymnasium environment; importing this registers its ids.
 
-What stands in `__all__` is imported when it is first asked for, so that `import editenv` costs what Gymnasium costs.
+Public names (`__all__`) are imported on first access, so that `import editenv` costs what Gymnasium costs.
 """
 
 from importlib import import_module
