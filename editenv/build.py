@@ -19,7 +19,7 @@ from editenv.vector import MICEEditVectorEnv
 from editenv.worlds import WORLDS
 
 if TYPE_CHECKING:
-    from editenv.tools.env import MICEEditToolsEnv
+    from editenv.tools_env import MICEEditToolsEnv
 
 
 def make_env(
@@ -140,7 +140,7 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     Raises:
         ValueError: a name or a setting is not known, or the sessions' pictures are no studio scenes.
     """
-    from editenv.tools.env import TOKENS, MICEEditToolsEnv
+    from editenv.tools_env import TOKENS, MICEEditToolsEnv
 
     if "history" in settings:
         raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")

@@ -7,12 +7,11 @@ from typing import Any, Protocol
 
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
-from editenv.worlds.studio.constraints import judge
-from editenv.worlds.studio.edits import Undo
-from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.rules import check_edit
 from editenv.worlds.studio.scene import UNREADABLE, Scene, scene_from_codes
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import BACKGROUND, Undo
 
 
 class _Grid(Protocol):
@@ -58,7 +57,7 @@ class ExactScorer:
     def _score(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
         meaning: StudioTurn = turn.message.meaning
         shown = self._shown_before(turn) if isinstance(meaning.edit, Undo) else ()
-        verdict = judge(meaning.edit, meaning.rules, before, after, shown)
+        verdict = check_edit(meaning.edit, meaning.rules, before, after, shown)
         allowed = verdict.licensed
         if turn.history:
             allowed = allowed.union(turn.history[-1].detail.get("touched", ()))

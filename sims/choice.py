@@ -9,18 +9,12 @@ from typing import Any
 from editenv.sims.mind import Mind
 from editenv.sims.persona import Persona
 from editenv.sims.plan import conforming, elements, remaining
-from editenv.worlds.studio.constraints import AttributeRule, Rule, in_force
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import (
-    ColorAlter,
-    Edit,
-    MaterialAlter,
-    SubjectAdd,
-    SubjectReplace,
-)
-from editenv.worlds.studio.held_out import scene_is_held_out
-from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.generator import scene_is_held_out
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rules import AttributeRule, Rule, in_force
 from editenv.worlds.studio.scene import COLORS, MATERIALS
+from editenv.worlds.studio.tasks import ColorAlter, Edit, MaterialAlter, SubjectAdd, SubjectReplace
 
 MOST_CHANGES = 3
 """Changes of mind a session; a user who never stops changing theirs would never be done."""
@@ -50,7 +44,7 @@ class Choice:
     drops: tuple[Rule, ...] = ()
 
 
-def choose(mind: Mind, persona: Persona, draws: Draws, mood: str = "ask") -> Choice:
+def choose(mind: Mind, persona: Persona, draws: Rng, mood: str = "ask") -> Choice:
     """The next thing to ask for; the picture must not show the target already."""
     edits = remaining(mind.situation.scene, mind.target)
     kept, possible = _drop_rules(mind, edits)
@@ -69,7 +63,7 @@ def choose(mind: Mind, persona: Persona, draws: Draws, mood: str = "ask") -> Cho
     return Choice(mind, draws.pick(wanted), mood, refer, stated, drops)
 
 
-def change_mind(mind: Mind, edit: Edit, draws: Draws) -> Mind:
+def change_mind(mind: Mind, edit: Edit, draws: Rng) -> Mind:
     """The mind with another look wanted for the object just edited; the same where nothing can be changed.
 
     Who wanted nothing that is held out of training goes on without it.

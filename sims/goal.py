@@ -12,9 +12,9 @@ from editenv.sims.persona import Persona, load_persona, persona_from_table
 from editenv.sims.voice import Voice
 from editenv.sims.wish import wish_of
 from editenv.types import SPLITS, Stop, TurnResult, UserMessage
-from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.session import StudioSpec
 
 _SALT = 20_605  # keeps a user's draws apart from those that made the session
@@ -86,7 +86,7 @@ class GoalUser:
         self, spec: StudioSpec, turn: int, mind: Mind, last: GoalTurn | None = None
     ) -> GoalTurn | None:
         """What to ask for in a turn, None where the picture shows all that is wanted."""
-        draws = Draws((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, turn))
+        draws = Rng((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, turn))
         mood, persona = "ask", self.persona
         went_well = mind.failed is None and not mind.damaged
         if last and went_well and mind.changes < MOST_CHANGES and draws.chance(persona.changes):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from editenv.sims.plan import elements
-from editenv.worlds.studio.constraints import AttributeRule, judge
-from editenv.worlds.studio.edits.base import BACKGROUND, Edit
-from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.rules import AttributeRule, check_edit
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import BACKGROUND, Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def look(said: GoalTurn, shown: Scene) -> Mind:
 
 def followed(said: StudioTurn, before: Scene, shown: Scene) -> bool:
     """Is the edit done as it was said, and every rule in force kept by it?"""
-    verdict = judge(said.edit, said.rules, before, shown)
+    verdict = check_edit(said.edit, said.rules, before, shown)
     return verdict.followed and not verdict.broken
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from editenv.worlds.studio.constraints import Rule, right_result
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.rules import Rule, right_result
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.tasks import (
+    BACKGROUND,
     BackgroundChange,
     ColorAlter,
     Edit,
@@ -18,8 +20,6 @@ from editenv.worlds.studio.edits import (
     Target,
     TextChange,
 )
-from editenv.worlds.studio.edits.base import BACKGROUND
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
 _LOOKS = tuple(field.name for field in fields(SceneObject) if field.compare)
 _ABSENT = len(_LOOKS) + 1

@@ -8,15 +8,15 @@ from typing import Any
 from editenv.sims.choice import Choice, is_pointed_at, is_the_same
 from editenv.sims.mind import GoalTurn
 from editenv.sims.persona import Persona
-from editenv.worlds.studio.constraints import Revoke
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import ColorAlter, MaterialAlter, SubjectAdd, SubjectReplace, Target
+from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.language import all_phrasings
-from editenv.worlds.studio.proposals import DialogueState, Proposal
-from editenv.worlds.studio.proposals.references import POINTING, REFERENCES, plain_target
+from editenv.worlds.studio.realize import realize
+from editenv.worlds.studio.references import POINTING, REFERENCES, plain_target
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rules import Revoke
 from editenv.worlds.studio.scene import UNREADABLE, SceneObject
 from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.speaking import speak
+from editenv.worlds.studio.tasks import ColorAlter, MaterialAlter, SubjectAdd, SubjectReplace, Target
 
 _PLACED = 0.15
 _ITS = 0.3
@@ -34,12 +34,12 @@ class Voice:
 
     persona: Persona
     split: str
-    draws: Draws
+    draws: Rng
 
-    def speak(self, choice: Choice) -> GoalTurn:
+    def realize(self, choice: Choice) -> GoalTurn:
         """The choice as an instruction and its meaning."""
         situation = choice.mind.situation
-        turn = speak(situation, self._proposal(choice), self.draws, self._sentences)
+        turn = realize(situation, self._proposal(choice), self.draws, self._sentences)
         frame = self._surrounded(self._with_rules("{edit}", choice), choice.mood)
         said = {field.name: getattr(turn, field.name) for field in fields(StudioTurn)}
         said |= {
@@ -56,27 +56,27 @@ class Voice:
             drops=bool(choice.drops),
         )
 
-    def _proposal(self, choice: Choice) -> Proposal:
+    def _proposal(self, choice: Choice) -> Request:
         """The edit with words for its object, the speech act that says it, and how it points at something."""
         situation, edit = choice.mind.situation, choice.edit
         if isinstance(edit, SubjectAdd):
             vague = self._vaguely(edit, choice)
             there = choice.refer and is_pointed_at(edit, situation)
-            return Proposal(vague, "subject_add_there", "there") if there else Proposal(vague, edit.task)
+            return Request(vague, "subject_add_there", "there") if there else Request(vague, edit.task)
         if not hasattr(edit, "target"):
-            return Proposal(edit, edit.task)
+            return Request(edit, edit.task)
         target, reference = self._object(edit.target.cell, choice)
         edit = replace(edit, target=target)  # type: ignore[type-var]
         if isinstance(edit, SubjectReplace):
-            return Proposal(self._vaguely(edit, choice), edit.task, reference)
+            return Request(self._vaguely(edit, choice), edit.task, reference)
         if isinstance(edit, ColorAlter | MaterialAlter):
             if choice.refer and reference is None and is_the_same(edit, situation):
-                return Proposal(edit, "same", "same")
+                return Request(edit, "same", "same")
             if situation.ruled(edit.attribute):
-                return Proposal(replace(edit, value=None), "alter_open", reference)
+                return Request(replace(edit, value=None), "alter_open", reference)
             if reference == "it" and self.draws.chance(_ITS):
-                return Proposal(edit, "alter_its", "its")
-        return Proposal(edit, edit.task, reference)
+                return Request(edit, "alter_its", "its")
+        return Request(edit, edit.task, reference)
 
     def _object(self, cell: int, choice: Choice) -> tuple[Target, str | None]:
         """How the object of a cell is spoken of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from editenv.worlds.studio.constraints import AttributeRule, right_result
+from editenv.worlds.studio.rules import AttributeRule, right_result
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene
 from editenv.worlds.studio.session import StudioSpec
 

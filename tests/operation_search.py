@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from editenv.tools.operation import OperationParts
+from editenv.worlds.studio.operations import OperationParts
 from editenv.worlds.studio.scene import Scene, SceneObject
 
 

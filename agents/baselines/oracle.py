@@ -11,12 +11,12 @@ from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.studio.constraints import right_result
-from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import Undo
 
 
 class OraclePolicy:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from editenv.agents.pretrain.flaws import forget, spoil
 from editenv.agents.unified.autoencoder import CellAutoencoder
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.render import cell_pictures
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld

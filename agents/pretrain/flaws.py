@@ -6,14 +6,13 @@ from dataclasses import replace
 
 from numpy.random import Generator
 
-from editenv.worlds.studio.constraints import judge
-from editenv.worlds.studio.edits import Undo
-from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.intents.rules import plain_edit
 from editenv.worlds.studio.language import canonical_intent
-from editenv.worlds.studio.scene import Scene, things
+from editenv.worlds.studio.rules import check_edit
+from editenv.worlds.studio.scene import Scene, all_objects
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import BACKGROUND, Undo
 
 
 def forget(turn: StudioTurn, grid: int, rules: bool, reference: bool, form: str = "free") -> str:
@@ -43,7 +42,7 @@ def spoil(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Sce
 
 def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
     """Is the edit as asked, every rule kept, and all else as it was?"""
-    verdict = judge(turn.edit, turn.rules, before, after)
+    verdict = check_edit(turn.edit, turn.rules, before, after)
     return verdict.followed and not verdict.broken and not _collateral(turn, before, after)
 
 
@@ -60,7 +59,7 @@ def _drawn(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Sc
     if kind == 0:
         return before
     cell = turn.edit.edited_cell(before)
-    known = things()
+    known = all_objects()
     if kind == 1 and cell is not None and result.cells[cell] is not None:
         return result.put(cell, known[rng.integers(len(known))])
     others = [place for place in result.occupied() if place not in turn.edit.touched(before) | {BACKGROUND}]

@@ -11,7 +11,7 @@ import numpy as np
 from editenv.agents.baselines.reader.policy import Unclear
 from editenv.agents.report.statistics import known_mean
 from editenv.session import Session
-from editenv.worlds.studio.constraints import Except, Replace
+from editenv.worlds.studio.rules import Except, Replace
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import Suite
 

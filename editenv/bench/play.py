@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld

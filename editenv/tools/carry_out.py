@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject, things
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject, all_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +178,9 @@ def _thing(looks: Mapping[str, str]) -> SceneObject | None:
 
 @lru_cache(maxsize=1)
 def _by_attributes() -> dict[frozenset[tuple[str, str]], SceneObject]:
-    return {frozenset(thing.attributes().items()): thing for thing in things()}
+    return {frozenset(thing.attributes().items()): thing for thing in all_objects()}
 
 
 @lru_cache(maxsize=1)
 def _attributes_by_shape() -> dict[str, frozenset[str]]:
-    return {thing.shape: frozenset(thing.attributes()) for thing in things()}
+    return {thing.shape: frozenset(thing.attributes()) for thing in all_objects()}

@@ -8,8 +8,8 @@ from typing import Any
 
 from editenv.tools.carry_out import TASKS, Operation
 from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.scene import BACKGROUNDS, things
-from editenv.worlds.studio.words import place
+from editenv.worlds.studio.noun_phrases import place
+from editenv.worlds.studio.scene import BACKGROUNDS, all_objects
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def operation_parts(grid: int) -> OperationParts:
     """
     cells = tuple(range(grid * grid))
     looks: dict[str, dict[str | None, None]] = {}
-    for thing in things():
+    for thing in all_objects():
         for name, value in thing.attributes().items():
             looks.setdefault(name, {None: None})[value] = None
     parts = {

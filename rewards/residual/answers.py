@@ -14,13 +14,14 @@ from typing import Any
 
 from editenv.rewards.residual.kinds import EMPTY, UNREAD, WORDS, Shown, choice, kinds, look
 from editenv.rewards.residual.places import free_beside, where
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.scene import BACKGROUNDS
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     ColorAlter,
     CountChange,
-    Each,
     Edit,
     MaterialAlter,
+    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
@@ -28,7 +29,6 @@ from editenv.worlds.studio.edits import (
     TextChange,
     Undo,
 )
-from editenv.worlds.studio.scene import BACKGROUNDS
 
 Ruled = Mapping[str, frozenset[str]]
 Contents = Mapping[int, frozenset[int]]
@@ -152,7 +152,7 @@ def _repainting(edit: BackgroundChange, before: Shown, ruled: Ruled) -> Answer:
     return Answer(({},) if before.ground != ground else (), frozenset((GROUND,)), ground=ground)
 
 
-def _several(edit: Each, before: Shown, ruled: Ruled) -> Answer:
+def _several(edit: MultiEdit, before: Shown, ruled: Ruled) -> Answer:
     """All parts at once."""
     return reduce(_both, (answer_to(part, before, ruled) for part in edit.parts))
 
@@ -207,6 +207,6 @@ TASKS: dict[type, Callable[[Any, Shown, Ruled], Answer]] = {
     PositionChange: _moving,
     CountChange: _counting,
     BackgroundChange: _repainting,
-    Each: _several,
+    MultiEdit: _several,
     Undo: _undoing,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from editenv.worlds.studio.scene import COLORS, MATERIALS, things
+from editenv.worlds.studio.scene import COLORS, MATERIALS, all_objects
 
 UNREAD, EMPTY = -1, 0
 
@@ -14,7 +14,7 @@ Looks = tuple[str, str, str, str | None]
 NAMES = ("shape", "color", "material", "text")
 WORDS = {"color": frozenset(COLORS), "material": frozenset(MATERIALS)}
 
-LOOKS: tuple[Looks, ...] = tuple((one.shape, one.color, one.material, one.text) for one in things())
+LOOKS: tuple[Looks, ...] = tuple((one.shape, one.color, one.material, one.text) for one in all_objects())
 """Looks of the object with code 1, 2, ..."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from editenv.rewards.residual.kinds import EMPTY, NAMES, UNREAD, Shown, look
-from editenv.worlds.studio.edits import Beside, Target
+from editenv.worlds.studio.tasks import Beside, Target
 
 _STEPS = {"left": ((0, -1),), "right": ((0, 1),), "above": ((-1, 0),), "below": ((1, 0),)}
 _ROUND = ((-1, 0), (0, -1), (0, 1), (1, 0))

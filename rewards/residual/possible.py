@@ -8,7 +8,7 @@ from itertools import product
 from editenv.rewards.residual.answers import Answer
 from editenv.rewards.residual.kinds import EMPTY, Shown
 from editenv.rewards.residual.rules import FORBIDS, Part, forbids
-from editenv.worlds.studio.constraints import Rule
+from editenv.worlds.studio.rules import Rule
 
 
 def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...], before: Shown) -> bool:

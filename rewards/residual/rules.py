@@ -14,8 +14,9 @@ from typing import Any
 from editenv.rewards.residual.answers import Answer
 from editenv.rewards.residual.kinds import EMPTY, Shown, look
 from editenv.rewards.residual.places import part_of_grid
-from editenv.worlds.studio.constraints import Rule
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.rules import Rule
+from editenv.worlds.studio.scene import SIGN
+from editenv.worlds.studio.tasks import (
     ColorAlter,
     Edit,
     MaterialAlter,
@@ -24,7 +25,6 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
     TextChange,
 )
-from editenv.worlds.studio.scene import SIGN
 
 _EDITS_AN_OBJECT = (SubjectAdd, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange)
 

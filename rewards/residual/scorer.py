@@ -10,8 +10,8 @@ from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.verdict import unchanged_share, verdict
 from editenv.rewards.weighting import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
-from editenv.worlds.studio.edits import Undo
 from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.tasks import Undo
 
 
 class _Grid(Protocol):

@@ -8,8 +8,8 @@ from editenv.rewards.residual.answers import GROUND, Answer, answer_to, restorin
 from editenv.rewards.residual.kinds import UNREAD, WORDS, Shown
 from editenv.rewards.residual.possible import is_forbidden
 from editenv.rewards.residual.rules import FORBIDS, Part, asked, demanded, forbids, lacks_look
-from editenv.worlds.studio.constraints import Rule
-from editenv.worlds.studio.edits import Each, Edit, Undo
+from editenv.worlds.studio.rules import Rule
+from editenv.worlds.studio.tasks import Edit, MultiEdit, Undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _right(
         return answer, (Part(None, answer),)
     ruled = {name: WORDS[name] for part in _parts(edit) for name in demanded(rules, part)}
     answer = answer_to(edit, before, ruled)
-    if not isinstance(edit, Each):
+    if not isinstance(edit, MultiEdit):
         return answer, (Part(edit, answer),)
     return answer, tuple(Part(part, answer_to(part, before, ruled)) for part in edit.parts)
 
@@ -113,4 +113,4 @@ def _keeping(
 
 
 def _parts(edit: Edit) -> tuple[Edit, ...]:
-    return edit.parts if isinstance(edit, Each) else (edit,)
+    return edit.parts if isinstance(edit, MultiEdit) else (edit,)

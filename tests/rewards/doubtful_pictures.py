@@ -8,7 +8,7 @@ import numpy as np
 
 from editenv.types import Image
 from editenv.worlds.studio.render import GROUND, INK, render
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects, scene_from_codes
 
 Rng = np.random.Generator
 Spoil = Callable[[Image, Image, int, Rng], Image]
@@ -20,14 +20,14 @@ def rounded(values: np.ndarray) -> Image:
 
 
 def drawn_scene(grid: int, rng: Rng) -> Scene:
-    codes = np.where(rng.random(grid**2) < 0.4, rng.integers(1, len(things()) + 1, grid**2), 0)
+    codes = np.where(rng.random(grid**2) < 0.4, rng.integers(1, len(all_objects()) + 1, grid**2), 0)
     return scene_from_codes([int(rng.integers(len(BACKGROUNDS))), *codes.tolist()])
 
 
 def neighbour(scene: Scene, rng: Rng) -> Scene:
     """The scene with one to three things changed, and now and then another background."""
     for cell in rng.integers(len(scene.cells), size=rng.integers(1, 4)).tolist():
-        scene = scene.put(cell, (None, *things())[rng.integers(len(things()) + 1)])
+        scene = scene.put(cell, (None, *all_objects())[rng.integers(len(all_objects()) + 1)])
     if rng.random() < 0.1:
         scene = Scene(scene.cells, BACKGROUNDS[rng.integers(len(BACKGROUNDS))])
     return scene

@@ -8,7 +8,8 @@ from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual.scorer import ResidualScorer
 from editenv.types import SCORE_NAMES, Image
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import (
     AvoidLook,
     KeepEmpty,
     LimitAlike,
@@ -18,22 +19,21 @@ from editenv.worlds.studio.constraints import (
     is_impossible,
     right_result,
 )
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.scene import Scene, SceneObject
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     Beside,
     ColorAlter,
     CountChange,
-    Each,
     Edit,
+    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
     Target,
     Undo,
 )
-from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, SceneObject
-from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from tests.studio_play import play
 
 STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue", "dotted")
@@ -115,7 +115,7 @@ def test_a_move_beside_passes_a_forbidden_cell_over() -> None:
 
 def test_several_edits_with_open_values_pass_forbidden_values_over() -> None:
     """Both objects change their colour to any other; red is out, which would be the circle's first choice."""
-    both = Each((ColorAlter(THE_STAR), ColorAlter(THE_CIRCLE)))
+    both = MultiEdit((ColorAlter(THE_STAR), ColorAlter(THE_CIRCLE)))
     assert not is_impossible(both, (NO_RED,), SCENE)
     done = right_result(both, (NO_RED,), SCENE)
     (turn,) = answered([(both, (NO_RED,))], done)
@@ -124,13 +124,13 @@ def test_several_edits_with_open_values_pass_forbidden_values_over() -> None:
     (turn,) = answered([(both, (NO_RED,))], broken)
     assert (turn["instruction_following"], turn["rule_kept"]) == (1, 0)
     # Asked for by name, the same is impossible.
-    named = Each((ColorAlter(THE_STAR, "green"), ColorAlter(THE_CIRCLE, "red")))
+    named = MultiEdit((ColorAlter(THE_STAR, "green"), ColorAlter(THE_CIRCLE, "red")))
     assert answered([(named, (NO_RED,))], SCENE)[0]["alone"] is True
 
 
 def test_several_objects_may_take_a_look_along() -> None:
     """Moving a blue object does not bring blue in, by itself or together with another one."""
-    both = Each((PositionChange(THE_STAR, 0), PositionChange(THE_CIRCLE, 2)))
+    both = MultiEdit((PositionChange(THE_STAR, 0), PositionChange(THE_CIRCLE, 2)))
     done = Scene((STAR, None, CIRCLE, *(None,) * 6), "white")
     for rule in (NO_BLUE, NO_RED):
         assert answered([(both, (rule,))], done)[0]["reward"] == 1

@@ -8,9 +8,14 @@ import pytest
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.weighting import RewardWeights
 from editenv.types import SPLITS, Scores, TurnResult
-from editenv.worlds.studio.constraints import AttributeRule
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.generator import initial_scene
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rules import AttributeRule
+from editenv.worlds.studio.scene import Scene, SceneObject
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     ColorAlter,
     PositionChange,
@@ -19,11 +24,6 @@ from editenv.worlds.studio.edits import (
     Target,
     Undo,
 )
-from editenv.worlds.studio.generator import start_scene
-from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, SceneObject
-from editenv.worlds.studio.session import StudioSpec, StudioTurn
-from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import five, play
 
@@ -99,8 +99,8 @@ def test_random_scenes_follow_what_chance_allows() -> None:
     turns is out of reach.
     """
     world = StudioWorld("mixed")
-    draws = Draws((24,))
-    scenes = [start_scene(draws, 4, (2, 5)) for _ in range(500)]
+    draws = Rng((24,))
+    scenes = [initial_scene(draws, 4, (2, 5)) for _ in range(500)]
     specs = [world.session("test", 24, index) for index in range(1500)]
     scores = play(specs, lambda row, number, before, right: render(draws.pick(scenes), 64))
     followed: dict[str, list[float | None]] = {}

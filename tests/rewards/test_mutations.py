@@ -15,13 +15,12 @@ from PIL import Image as PILImage
 from PIL import ImageFilter
 
 from editenv.types import Image, Scores
-from editenv.worlds.studio.constraints import AttributeRule, freed, judge
-from editenv.worlds.studio.edits import Each, Undo
-from editenv.worlds.studio.edits.base import BACKGROUND
 from editenv.worlds.studio.render import INK, render
+from editenv.worlds.studio.rules import AttributeRule, allowed_changes, check_edit
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import BACKGROUND, MultiEdit, Undo
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
 
@@ -49,7 +48,7 @@ class Case:
 
     @property
     def free(self) -> frozenset[str]:
-        return freed(self.script.edit, self.script.rules)
+        return allowed_changes(self.script.edit, self.script.rules)
 
     @property
     def others(self) -> list[int]:
@@ -73,8 +72,8 @@ def cases() -> tuple[Case, ...]:
                 scenes, earlier = right_scenes(spec), frozenset[int]()
                 for turn, script in enumerate(spec.turns):
                     edit, before, right = script.edit, scenes[turn], scenes[turn + 1]
-                    verdict = judge(edit, script.rules, before, right, scenes[:turn])
-                    if not (verdict.leave_alone or isinstance(edit, Undo | Each)):
+                    verdict = check_edit(edit, script.rules, before, right, scenes[:turn])
+                    if not (verdict.leave_alone or isinstance(edit, Undo | MultiEdit)):
                         found.append(Case(spec, turn, before, right, earlier))
                     earlier |= verdict.licensed
     return tuple(found)

@@ -11,7 +11,9 @@ from editenv.rewards.residual.nearness import mean_square, near
 from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.scorer import ResidualScorer
 from editenv.types import SPLITS, Scores, TurnResult
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import cell_pictures, render
+from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
     KeepEmpty,
@@ -21,13 +23,16 @@ from editenv.worlds.studio.constraints import (
     Rule,
     ScopedRule,
 )
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     Beside,
     ColorAlter,
     CountChange,
-    Each,
     MaterialAlter,
+    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
@@ -36,11 +41,6 @@ from editenv.worlds.studio.edits import (
     TextChange,
     Undo,
 )
-from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.render import cell_pictures, render
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
-from editenv.worlds.studio.session import StudioSpec, StudioTurn
-from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import five, play
 
@@ -135,7 +135,7 @@ def test_doing_nothing_follows_no_instruction(suite: str) -> None:
             {2: SceneObject("star", "green")},
         ),
         (
-            Each((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(1, "circle"), "green"))),
+            MultiEdit((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(1, "circle"), "green"))),
             {0: SceneObject("star", "green"), 1: SceneObject("circle", "green", "dotted")},
             {0: SceneObject("star", "green")},
         ),

@@ -16,9 +16,9 @@ import pytest
 
 from editenv.rewards.residual.scorer import ResidualScorer
 from editenv.types import SCORE_NAMES, SPLITS, Image
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import INK, render
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, Scene, things
+from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, Scene, all_objects
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -45,7 +45,7 @@ def edited_cell(before: Scene, right: Scene, rng: Rng) -> int:
 
 
 def wrong_edit(before: Scene, right: Scene, rng: Rng) -> Scene:
-    return right.put(edited_cell(before, right, rng), pick(rng, (None, pick(rng, things()))))
+    return right.put(edited_cell(before, right, rng), pick(rng, (None, pick(rng, all_objects()))))
 
 
 def wrong_look(before: Scene, right: Scene, rng: Rng) -> Scene:
@@ -67,7 +67,7 @@ def elsewhere(before: Scene, right: Scene, rng: Rng) -> Scene:
 
 def collateral(before: Scene, right: Scene, rng: Rng) -> Scene:
     for _ in range(rng.integers(1, 4)):
-        right = right.put(any_cell(right, rng), pick(rng, (None, pick(rng, things()))))
+        right = right.put(any_cell(right, rng), pick(rng, (None, pick(rng, all_objects()))))
     return right if rng.random() < 0.8 else replace(right, background=pick(rng, BACKGROUNDS))
 
 

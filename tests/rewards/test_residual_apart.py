@@ -6,21 +6,21 @@ import ast
 from pathlib import Path
 
 import editenv.rewards.residual as residual
-from editenv.worlds.studio import edits, scene
-from editenv.worlds.studio.constraints import RULES
-from editenv.worlds.studio.edits import EDITS, Beside, Each, Target
+from editenv.worlds.studio import scene, tasks
+from editenv.worlds.studio.rules import RULES
+from editenv.worlds.studio.tasks import EDITS, Beside, MultiEdit, Target
 
 SHARED = {
     "editenv.types": {"Image", "Scores", "TurnResult"},
     "editenv.rewards.weighting": {"RewardWeights", "with_reward"},
-    "editenv.worlds.studio.constraints": {"Rule"},
-    "editenv.worlds.studio.edits": {*edits.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
+    "editenv.worlds.studio.rules": {"Rule"},
+    "editenv.worlds.studio.tasks": {*tasks.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
     "editenv.worlds.studio.render": {"GROUND", "cell_pictures"},
-    "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "SIGN", "Scene", "things"},
+    "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "SIGN", "Scene", "all_objects"},
 }
 """All that may come from elsewhere in editenv: data classes, words, the renderer, the reward."""
 
-KINDS = (*EDITS.values(), *RULES.values(), Beside, Each, Target)
+KINDS = (*EDITS.values(), *RULES.values(), Beside, MultiEdit, Target)
 FIELDS = {field for kind in KINDS for field in kind.__dataclass_fields__} | {"family"}
 OWN = {"cells"}
 """A field of this package's own classes that some edits have as a method."""

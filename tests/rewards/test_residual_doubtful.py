@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import editenv.worlds.studio.parse as likeness
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual import nearness, reading
 from editenv.rewards.residual.kinds import Shown, shown_from_codes
@@ -20,11 +21,10 @@ from editenv.rewards.residual.reading import read
 from editenv.rewards.residual.scorer import ResidualScorer
 from editenv.sims.goal import GoalUser
 from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
-from editenv.worlds.studio import likeness
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import Scene, scene_from_codes, things
+from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.scene import Scene, all_objects, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld
 from tests.rewards.doubtful_pictures import SPOILS, doubtful, drawn_scene, neighbour
@@ -74,8 +74,8 @@ def test_both_read_the_same_in_any_picture(size: int, grid: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    codes=st.lists(st.integers(0, len(things())), min_size=9, max_size=9),
-    other=st.lists(st.integers(0, len(things())), min_size=9, max_size=9),
+    codes=st.lists(st.integers(0, len(all_objects())), min_size=9, max_size=9),
+    other=st.lists(st.integers(0, len(all_objects())), min_size=9, max_size=9),
     grounds=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     spoil=st.sampled_from(SPOILS),
     seed=st.integers(0, 2**32 - 1),

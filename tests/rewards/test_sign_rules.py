@@ -7,8 +7,12 @@ import pytest
 from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual.scorer import ResidualScorer
-from editenv.worlds.studio.constraints import AttributeRule, right_result
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import AttributeRule, right_result
+from editenv.worlds.studio.scene import SIGN, Scene, SceneObject
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.tasks import (
     ColorAlter,
     Edit,
     PositionChange,
@@ -17,10 +21,6 @@ from editenv.worlds.studio.edits import (
     Target,
     TextChange,
 )
-from editenv.worlds.studio.language import canonical_intent
-from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import SIGN, Scene, SceneObject
-from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from tests.studio_play import play
 
 SCENE = Scene((SceneObject(SIGN, "red", text="open"), SceneObject("star", "blue"), None, None), "white")

@@ -7,8 +7,8 @@ from typing import Any
 
 from editenv.sims.mind import GoalTurn
 from editenv.types import Stop, TurnResult, UserMessage
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 

@@ -12,8 +12,11 @@ from editenv.sims.persona import load_persona
 from editenv.sims.plan import conforming, distance, remaining
 from editenv.sims.wish import wish_of
 from editenv.types import Stop, TurnResult
-from editenv.worlds.studio.constraints import AttributeRule
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import AttributeRule
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     ColorAlter,
     PositionChange,
@@ -22,9 +25,6 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
     Target,
 )
-from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
-from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.world import StudioWorld
 from tests.sims.goal_play import converse, rightly, spec_of
 

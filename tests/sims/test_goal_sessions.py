@@ -12,7 +12,7 @@ from editenv.build import make_env, make_vector_env
 from editenv.record import read_records, replay
 from editenv.sims.goal import GoalUser
 from editenv.sims.persona import persona_names
-from editenv.worlds.studio.held_out import scene_is_held_out
+from editenv.worlds.studio.generator import scene_is_held_out
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.world import StudioWorld
 from tests.sims.goal_play import converse, rightly

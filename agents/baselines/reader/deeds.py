@@ -7,13 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from editenv.agents.baselines.reader.nouns import beside, cell, described_looks, groups, objects
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.noun_phrases import NUMBERS
+from editenv.worlds.studio.scene import BACKGROUNDS, TEXTS
+from editenv.worlds.studio.tasks import (
+    MOST_COUNT,
     BackgroundChange,
     ColorAlter,
     CountChange,
-    Each,
     Edit,
     MaterialAlter,
+    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
@@ -21,12 +25,8 @@ from editenv.worlds.studio.edits import (
     Target,
     TextChange,
     Undo,
+    inverse_edit,
 )
-from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.proposals import DialogueState
-from editenv.worlds.studio.proposals.undo import inverse
-from editenv.worlds.studio.scene import BACKGROUNDS, TEXTS
-from editenv.worlds.studio.words import NUMBERS
 
 Slots = Mapping[str, str]
 Deed = Callable[[Slots, DialogueState], list[Edit]]
@@ -90,7 +90,7 @@ def _done_to(words: str, situation: DialogueState, edit: Callable[[Target], Edit
     found: list[Edit] = []
     for group in groups(words, situation):
         parts = tuple(edit(target) for target in group)
-        found.append(parts[0] if len(parts) == 1 else Each(parts))  # type: ignore[arg-type]
+        found.append(parts[0] if len(parts) == 1 else MultiEdit(parts))  # type: ignore[arg-type]
     return found
 
 
@@ -98,7 +98,7 @@ def _undo(slots: Slots, situation: DialogueState) -> list[Edit]:
     if situation.previous is None:
         return []
     # What is undone is what was shown; the single edit that would do it serves the intent alone.
-    return [Undo(inverse(situation) or BackgroundChange(situation.previous.background))]
+    return [Undo(inverse_edit(situation) or BackgroundChange(situation.previous.background))]
 
 
 def _move(slots: Slots, situation: DialogueState) -> list[Edit]:

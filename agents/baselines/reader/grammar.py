@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from editenv.worlds.studio.edits.beside import RELATIONS
 from editenv.worlds.studio.language import all_phrasings, speech_acts, tokens
-from editenv.worlds.studio.proposals.references import REFERENCES
+from editenv.worlds.studio.references import REFERENCES
+from editenv.worlds.studio.tasks import RELATIONS
 
 _NOUN = "[a-z0-9 ,]+?"
 _SLOTS = {

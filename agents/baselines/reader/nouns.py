@@ -8,12 +8,11 @@ from itertools import product
 from typing import Any
 
 from editenv.agents.baselines.reader.grammar import NAMING, phrases_of
-from editenv.worlds.studio.edits import Beside, SubjectAdd, Target
-from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.proposals import DialogueState
-from editenv.worlds.studio.proposals.references import REFERENCES, plain_target
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.noun_phrases import plural
+from editenv.worlds.studio.references import REFERENCES, plain_target
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS
-from editenv.worlds.studio.words import plural
+from editenv.worlds.studio.tasks import RELATIONS, Beside, SubjectAdd, Target
 
 _PLACE = re.compile(r"row (\d) column (\d)")
 _SIGN = re.compile(rf"(.*\b{SIGN}) that says (\w+)")

@@ -14,14 +14,13 @@ from editenv.agents.baselines.reader.statements import statements_of
 from editenv.protocols import Observations
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.studio.constraints import Except, Statement, right_result
-from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.dialogue import DialogueState, contradicts_rule
 from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.proposals import DialogueState
-from editenv.worlds.studio.proposals.conflicts import is_contrary
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import Except, Statement, right_result
 from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.tasks import Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, situation: D
     lifted = situation.stating(*statements)
     rules = [statement.rule for statement in statements if isinstance(statement, Except)]
     return not rules or (
-        all(is_contrary(edit, rule, situation) for rule in rules) and not lifted.impossible(edit)
+        all(contradicts_rule(edit, rule, situation) for rule in rules) and not lifted.impossible(edit)
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from editenv.agents.baselines.reader.grammar import Said
 from editenv.agents.baselines.reader.nouns import objects
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.noun_phrases import NUMBERS, REGIONS
+from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
     Except,
@@ -20,9 +22,7 @@ from editenv.worlds.studio.constraints import (
     ScopedRule,
     Statement,
 )
-from editenv.worlds.studio.proposals import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS
-from editenv.worlds.studio.words import NUMBERS, REGIONS
 
 Slots = Mapping[str, str]
 

@@ -18,11 +18,11 @@ from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.records.meaning import MAX_TURNS, WROTE, task_type
 from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.session import RecordSpec, RecordTurn
-from editenv.worlds.studio.constraints import judge, right_result
-from editenv.worlds.studio.edits.base import BACKGROUND
+from editenv.worlds.studio.noun_phrases import NUMBERS, known_object
+from editenv.worlds.studio.rules import check_edit, right_result
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, Scene
 from editenv.worlds.studio.session import StudioSpec
-from editenv.worlds.studio.words import NUMBERS, known_object
+from editenv.worlds.studio.tasks import BACKGROUND
 from editenv.worlds.studio.world import StudioWorld
 
 PICTURES = "source_image"
@@ -83,7 +83,7 @@ def record_from_studio(spec: StudioSpec) -> RecordSpec:
     turns = []
     for turn in spec.turns:
         result = right_result(turn.edit, turn.rules, scene, past)
-        licensed |= judge(turn.edit, turn.rules, scene, result, past).licensed
+        licensed |= check_edit(turn.edit, turn.rules, scene, result, past).licensed
         past.append(scene)
         scene = result
         present = phrases(scene.cells)

@@ -8,10 +8,10 @@ from typing import Any
 from editenv.jsonread import check_keys, read_list, read_value
 from editenv.worlds.records.lines import EXTRA, Line, SessionsFile, at_line
 from editenv.worlds.records.session import MOST_TURNS
-from editenv.worlds.studio.constraints import judge, right_result
-from editenv.worlds.studio.edits import Edit
+from editenv.worlds.studio.rules import check_edit, right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
+from editenv.worlds.studio.tasks import Edit
 from editenv.worlds.studio.world import StudioWorld
 
 EXTRA_KEYS = ("world", "size", "grid", "spec")
@@ -142,7 +142,7 @@ def _check_script(spec: StudioSpec, grid: int) -> None:
     for number, turn in enumerate(spec.turns):
         try:
             result = right_result(turn.edit, turn.rules, scene, past)
-            verdict = judge(turn.edit, turn.rules, scene, result, past)
+            verdict = check_edit(turn.edit, turn.rules, scene, result, past)
             right = verdict.followed and not verdict.broken
             known = min(result.codes()) >= 0
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

@@ -10,10 +10,10 @@ from editenv.types import Image
 from editenv.worlds.records.lines import EXTRA, Line, SessionsFile, at_line
 from editenv.worlds.records.meaning import read_spec, size_and_grid, turn_limit
 from editenv.worlds.records.pictures import load_picture
+from editenv.worlds.studio.noun_phrases import known_object, place
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
-from editenv.worlds.studio.words import known_object, place
 
 _BATCH = 64
 

@@ -10,6 +10,8 @@ from editenv.types import SPLITS
 from editenv.worlds.studio.constraints import Except, Rule, Statement
 from editenv.worlds.studio.draws import Draws
 from editenv.worlds.studio.held_out import (
+    PAIRS,
+    RULED,
     edit_is_held_out,
     held_out_in,
     rule_is_held_out,
@@ -22,11 +24,20 @@ from editenv.worlds.studio.proposals.undo import propose_undo
 from editenv.worlds.studio.scene import Scene, codes_hash, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.speaking import speak
-from editenv.worlds.studio.start import start_codes, start_scene
+from editenv.worlds.studio.start import initial_scene, start_codes
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import Suite
 
-__all__ = ["draw_session", "start_scene"]
+__all__ = [
+    "PAIRS",
+    "RULED",
+    "draw_session",
+    "edit_is_held_out",
+    "held_out_in",
+    "initial_scene",
+    "rule_is_held_out",
+    "scene_is_held_out",
+]
 
 _SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all start scenes train, a quarter each validates and tests
 _TRIES = 60

@@ -8,7 +8,7 @@ from functools import lru_cache
 from editenv.worlds.studio.constraints import Rule, right_result
 from editenv.worlds.studio.edits import Edit
 from editenv.worlds.studio.edits.undo import Undo
-from editenv.worlds.studio.scene import Scene, things
+from editenv.worlds.studio.scene import Scene, all_objects
 from editenv.worlds.studio.session import StudioSpec
 
 PAIRS = (
@@ -26,7 +26,7 @@ RULED = (("color", "orange"), ("material", "dotted"))
 
 @lru_cache(maxsize=1)
 def _codes() -> frozenset[int]:
-    return frozenset(thing.code for thing in things() if (thing.shape, thing.color) in PAIRS)
+    return frozenset(thing.code for thing in all_objects() if (thing.shape, thing.color) in PAIRS)
 
 
 def scene_is_held_out(scene: Scene) -> bool:

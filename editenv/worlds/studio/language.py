@@ -8,11 +8,10 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from editenv.worlds.studio.constraints import Rule, decided, demanded_looks, is_impossible
-from editenv.worlds.studio.edits import Each, Edit, Undo
-from editenv.worlds.studio.edits.beside import RELATIONS
+from editenv.worlds.studio.noun_phrases import EXTREMES, NUMBERS, ORDINALS, REGIONS, new_object, plural
+from editenv.worlds.studio.rules import Rule, choose_open, demanded_looks, is_impossible
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
-from editenv.worlds.studio.words import EXTREMES, NUMBERS, ORDINALS, REGIONS, new_object, plural
+from editenv.worlds.studio.tasks import RELATIONS, Edit, MultiEdit, Undo
 from editenv.yamlread import read_yaml
 
 LARGEST_GRID = 5
@@ -107,7 +106,7 @@ def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:
     """
     if isinstance(edit, Undo):
         return canonical_intent(edit.instead, (), grid)
-    if isinstance(edit, Each):
+    if isinstance(edit, MultiEdit):
         return THEN.join(canonical_intent(part, rules, grid) for part in edit.parts)
     asked = edit.asked()
     looks = dict(asked)
@@ -129,4 +128,4 @@ def turn_intent(edit: Edit, rules: tuple[Rule, ...], before: Scene, grid: int) -
     """
     if is_impossible(edit, rules, before):
         return LEAVE_ALONE
-    return canonical_intent(decided(edit, rules, before), rules, grid)
+    return canonical_intent(choose_open(edit, rules, before), rules, grid)

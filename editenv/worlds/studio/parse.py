@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Image
-from editenv.worlds.studio.likeness import PIXEL, SPOT, TOLERANCE, alike, cell_tolerance
+from editenv.worlds.studio.likeness import PIXEL, SHARE, SPOT, TOLERANCE, WINDOW, alike, cell_tolerance
 from editenv.worlds.studio.render import GROUND, cell_pictures
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, scene_from_codes, things
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects, scene_from_codes
 
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
 
@@ -100,7 +100,7 @@ def _read_drawn(
 @lru_cache(maxsize=128)
 def _drawn(cell: int, background: int) -> dict[bytes, int]:
     """What is read where a cell shows just one of the known pictures: codes by the picture's bytes."""
-    pictures = cell_pictures(cell)[background].reshape(1, 1 + len(things()), -1)
+    pictures = cell_pictures(cell)[background].reshape(1, 1 + len(all_objects()), -1)
     codes = _read_cells(pictures, np.array([background]), cell)[0]
     return {face.tobytes(): code for face, code in zip(pictures[0], codes.tolist(), strict=True)}
 
@@ -178,8 +178,8 @@ def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) 
     return np.where(near, nearest, -1)
 
 
-_SHAPES = slice(0, next(thing.code for thing in things() if thing.text))
-_SIGNS = slice(_SHAPES.stop, 1 + len(things()))
+_SHAPES = slice(0, next(thing.code for thing in all_objects() if thing.text))
+_SIGNS = slice(_SHAPES.stop, 1 + len(all_objects()))
 _GROUNDS = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
 
 
@@ -202,3 +202,6 @@ def _templates(
     flat = cell_pictures(cell)[background, start:stop].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64
     return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64), exact
+
+
+__all__ = ["PIXEL", "SHARE", "SPOT", "TOLERANCE", "WINDOW", "cell_tolerance", "parse"]

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.language import LARGEST_GRID, LEAVE_ALONE, THEN, intent_patterns, tokens
+from editenv.worlds.studio.noun_phrases import NUMBERS, plural
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
+from editenv.worlds.studio.tasks import (
+    MOST_COUNT,
+    RELATIONS,
     BackgroundChange,
     Beside,
     ColorAlter,
@@ -22,11 +27,6 @@ from editenv.worlds.studio.edits import (
     Target,
     TextChange,
 )
-from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.language import LARGEST_GRID, LEAVE_ALONE, THEN, intent_patterns, tokens
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
-from editenv.worlds.studio.words import NUMBERS, plural
 
 Said = Mapping[str, str]
 """What the slots of a sentence hold, by name."""

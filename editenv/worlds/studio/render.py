@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Image
-from editenv.worlds.studio.lettering import SUPERSAMPLING, lettering, shrink
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, things
+from editenv.worlds.studio.lettering import SUPERSAMPLING, lettering, shrink, word
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, all_objects
 
 INK = {
     "red": (214, 40, 47),
@@ -46,8 +46,8 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
         )
-    layers = [_layers(thing, cell) for thing in things()]
-    pictures = np.empty((len(BACKGROUNDS), 1 + len(things()), cell, cell, 3), np.uint8)
+    layers = [_layers(thing, cell) for thing in all_objects()]
+    pictures = np.empty((len(BACKGROUNDS), 1 + len(all_objects()), cell, cell, 3), np.uint8)
     for number, name in enumerate(BACKGROUNDS):
         ground = np.array(GROUND[name])
         pictures[number, 0] = ground
@@ -143,3 +143,6 @@ def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A colour and its bright version, seven parts white to three of it, in tenths of a level."""
     ink = np.array(INK[color])
     return 10 * ink, 7 * 255 + 3 * ink
+
+
+__all__ = ["GROUND", "INK", "cell_pictures", "lettering", "render", "word"]

@@ -34,8 +34,8 @@ class SceneObject:
     Attributes:
         shape, color, material: words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain.
         text: what a sign says, a word of TEXTS; None for everything else.
-        code: its place in `things()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what is not of
-            this world. Kept, because scenes are turned into numbers many times a turn.
+        code: its place in `all_objects()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what
+            is not of this world. Kept, because scenes are turned into numbers many times a turn.
     """
 
     shape: str
@@ -60,7 +60,7 @@ class SceneObject:
 
 
 @lru_cache(maxsize=1)
-def things() -> tuple[SceneObject, ...]:
+def all_objects() -> tuple[SceneObject, ...]:
     """All objects there can be, in the order of their codes (the first has code 1); signs come last."""
     return tuple(SceneObject(*looks) for looks in _ALL_LOOKS)
 
@@ -114,7 +114,7 @@ class Scene:
         codes = [background, *[0 if thing is None else thing.code for thing in self.cells]]
         if _UNKNOWN in codes:
             raise ValueError(
-                f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of things()"
+                f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of all_objects()"
             )
         return codes
 
@@ -137,7 +137,7 @@ def scene_from_codes(codes: Iterable[int]) -> Scene:
 
 @lru_cache(maxsize=1)
 def _by_code() -> tuple[SceneObject | None, ...]:
-    return (None, *things(), UNREADABLE)  # index -1 is the last
+    return (None, *all_objects(), UNREADABLE)  # index -1 is the last
 
 
 def scene_hash(scene: Scene) -> int:

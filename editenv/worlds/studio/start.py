@@ -16,7 +16,9 @@ from editenv.worlds.studio.scene import (
 )
 
 
-def start_scene(draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> Scene:
+def initial_scene(
+    draws: Draws, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
+) -> Scene:
     """The scene of `start_codes`."""
     return scene_from_codes(start_codes(draws, grid, objects, signs))
 

@@ -22,10 +22,10 @@ from editenv.worlds.studio.constraints import (
     Statement,
 )
 from editenv.worlds.studio.draws import Draws
+from editenv.worlds.studio.noun_phrases import NUMBERS, REGIONS, region
 from editenv.worlds.studio.proposals.references import plain_target
 from editenv.worlds.studio.proposals.situation import DialogueState
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES
-from editenv.worlds.studio.words import NUMBERS, REGIONS, region
 
 Allowed = Callable[[Rule], bool]
 _COLOR = 0.6

@@ -9,11 +9,11 @@ from editenv.agents.baselines.reader.grammar import readings
 from editenv.agents.baselines.reader.policy import ReaderPolicy, meanings
 from editenv.agents.play import play
 from editenv.build import make_vector_env
-from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Except, Revoke
-from editenv.worlds.studio.edits import ColorAlter, Each, SubjectAdd, SubjectRemove, Target
-from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.rules import AttributeRule, AvoidLook, Except, Revoke
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import ColorAlter, MultiEdit, SubjectAdd, SubjectRemove, Target
 
 STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue")
 CELLS = (STAR, None, None, None, None, CIRCLE, *[None] * 10)
@@ -71,7 +71,7 @@ def test_it_sees_no_meaning() -> None:
 def test_sentences_by_hand() -> None:
     assert read("please delete the star") == ((), SubjectRemove(Target(0, "star")))
     assert read("add a red cross in row 2 column 3") == ((), SubjectAdd(6, "cross", "red"))
-    both = Each((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(5, "circle"), "green")))
+    both = MultiEdit((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(5, "circle"), "green")))
     assert read("make the star and the circle green") == ((), both)
 
 

@@ -9,9 +9,9 @@ import torch
 from editenv.agents.editor.checkpoint import SHIPPED, load_autoencoder
 from editenv.agents.pretrain.data import LatentTable, Lessons, image_lessons, text_lessons
 from editenv.agents.pretrain.flaws import forget, is_right, spoil
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play
 

@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.tools.carry_out import TASKS, carry_out
-from editenv.tools.masks import value_masks
-from editenv.tools.operation import in_words, operation_parts
-from editenv.worlds.studio.edits import EDITS
-from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject, things
+from editenv.worlds.studio.operations import (
+    OPERATIONS,
+    apply_operation,
+    in_words,
+    operation_parts,
+    value_masks,
+)
+from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject, all_objects
+from editenv.worlds.studio.tasks import EDITS
 
 RED, BLUE = SceneObject("circle", "red"), SceneObject("square", "blue", "striped")
 EXIT = SceneObject(SIGN, "green", text="exit")
@@ -21,7 +25,7 @@ START = Scene((RED, None, BLUE, None), "white")
 
 
 def done(scene: Scene = START, earlier: Scene | None = None, **chosen: Any) -> Scene | None:
-    return carry_out(PARTS.decode(PARTS.encode(**chosen)), scene, earlier)
+    return apply_operation(PARTS.decode(PARTS.encode(**chosen)), scene, earlier)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +111,11 @@ def test_wrong_operations_are_known(chosen: dict[str, Any]) -> None:
 
 def test_every_task_of_the_world_can_be_chosen() -> None:
     """Fails where a task is added to the world and not here."""
-    assert set(EDITS) <= set(TASKS)
+    assert set(EDITS) <= set(OPERATIONS)
 
 
 def test_parts_hold_every_attribute_of_every_object() -> None:
-    for thing in things():
+    for thing in all_objects():
         for name, value in thing.attributes().items():
             assert value in PARTS.values[PARTS.names.index(name)]
 
@@ -129,9 +133,9 @@ def test_a_masked_value_is_always_wrong(data: st.DataObject) -> None:
     starts = [sum(PARTS.sizes[:part]) for part in range(len(action))]
     task, background = (PARTS.names.index(name) for name in ("task", "background"))
     if not masks[starts[task] + action[task]]:
-        assert carry_out(operation, scene, earlier) is None
+        assert apply_operation(operation, scene, earlier) is None
     if not masks[starts[background] + action[background]] and operation.task == "background_change":
-        assert carry_out(operation, scene, earlier) is None
+        assert apply_operation(operation, scene, earlier) is None
 
 
 @given(st.data())

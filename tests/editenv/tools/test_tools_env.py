@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from editenv.env import MICEEditEnv
 from editenv.rewards.exact import ExactScorer
 from editenv.sims.replay import ReplayUser
-from editenv.tools.env import MICEEditToolsEnv
+from editenv.tools_env import MICEEditToolsEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld

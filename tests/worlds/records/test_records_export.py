@@ -14,13 +14,13 @@ from editenv.worlds.records.export import export_sessions, in_brackets, record_f
 from editenv.worlds.records.open import open_sessions
 from editenv.worlds.records.scenes import StudioRecordsWorld
 from editenv.worlds.records.session import record_from_json
-from editenv.worlds.studio.constraints import AttributeRule, right_result
-from editenv.worlds.studio.edits import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove, Target
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import AttributeRule, right_result
 from editenv.worlds.studio.scene import SHAPES, SIGN, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove, Target
 from editenv.worlds.studio.world import StudioWorld
 
 COUNT = 24

@@ -14,8 +14,8 @@ from editenv.build import make_env
 from editenv.types import Scores
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.open import open_sessions
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.world import StudioWorld

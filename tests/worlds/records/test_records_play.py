@@ -13,8 +13,8 @@ from editenv.build import make_env
 from editenv.record import read_records, replay
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.session import RecordTurn, record_from_json
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.render import render
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import UNDERSTANDING, draw_pictures, records, write_lines
 

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, SceneObject, all_objects
+from editenv.worlds.studio.tasks import (
+    MOST_COUNT,
+    RELATIONS,
     Beside,
     CountChange,
     Edit,
@@ -17,11 +22,6 @@ from editenv.worlds.studio.edits import (
     edit_from_json,
     edit_to_json,
 )
-from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.edits.count import MOST_COUNT
-from editenv.worlds.studio.language import canonical_intent
-from editenv.worlds.studio.read import read_intent
-from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, SceneObject, things
 from tests.worlds.studio.right_choices import places, right_results
 
 NONE: frozenset[str] = frozenset()
@@ -205,7 +205,7 @@ def test_every_right_result_is_accepted_and_every_mutation_of_one_is_not(data: s
     changed = {cell for cell in range(len(scene.cells)) if scene.cells[cell] != result.cells[cell]}
     assert changed <= edit.touched(scene)
     cell = data.draw(st.sampled_from(sorted(edit.touched(scene))))
-    other = data.draw(st.one_of(st.none(), st.just(UNREADABLE), st.sampled_from(things())))
+    other = data.draw(st.one_of(st.none(), st.just(UNREADABLE), st.sampled_from(all_objects())))
     mutant = result.put(cell, other)
     assert edit.accepts(scene, mutant, NONE) == (mutant in right_results(edit, scene))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.rules import (
     CHANGES,
     RULES,
     AttributeRule,
@@ -19,20 +19,21 @@ from editenv.worlds.studio.constraints import (
     Statement,
     binding,
     change_from_json,
+    check_edit,
     in_force,
     is_impossible,
-    judge,
     right_result,
     rule_from_json,
     rule_to_json,
     statement_to_json,
 )
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.tasks import (
     BackgroundChange,
     ColorAlter,
-    Each,
     Edit,
     MaterialAlter,
+    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
@@ -40,7 +41,6 @@ from editenv.worlds.studio.edits import (
     Target,
     Undo,
 )
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
 STAR, CIRCLE, SQUARE = (
     SceneObject("star", "red"),
@@ -59,7 +59,7 @@ THREE, ONE_OF_A_COLOR = LimitCount(3), LimitAlike("color")
 
 
 def kept(rule: Rule, edit: Edit, after: Scene, before: Scene = SCENE) -> bool | None:
-    return judge(edit, (rule,), before, after).kept
+    return check_edit(edit, (rule,), before, after).kept
 
 
 # Each rule with an edit that it asks something of and that can be done, a right result, and a wrong one.
@@ -126,25 +126,25 @@ POSSIBLE: list[tuple[Rule, Edit]] = [
 @pytest.mark.parametrize(("rule", "edit", "right", "wrong"), KEPT)
 def test_kept_and_broken(rule: Rule, edit: Edit, right: Scene, wrong: Scene) -> None:
     """Fails where a broken rule is not seen, or where it lowers IF, which judges the edit alone."""
-    good, bad = judge(edit, (rule,), SCENE, right), judge(edit, (rule,), SCENE, wrong)
+    good, bad = check_edit(edit, (rule,), SCENE, right), check_edit(edit, (rule,), SCENE, wrong)
     assert (good.followed, good.kept, good.broken, good.leave_alone) == (True, True, False, False)
     assert (bad.followed, bad.kept, bad.broken) == (True, False, True)
     free = right_result(edit, (rule,), SCENE)
-    assert judge(edit, (rule,), SCENE, free).kept is True
+    assert check_edit(edit, (rule,), SCENE, free).kept is True
 
 
 @pytest.mark.parametrize(("rule", "edit"), IMPOSSIBLE)
 def test_what_a_rule_forbids_is_left_alone(rule: Rule, edit: Edit) -> None:
     """Fails where a forbidden instruction pays, or where leaving it alone costs one."""
     assert right_result(edit, (rule,), SCENE) == SCENE
-    alone = judge(edit, (rule,), SCENE, SCENE)
+    alone = check_edit(edit, (rule,), SCENE, SCENE)
     assert (alone.followed, alone.kept, alone.broken, alone.leave_alone) == (True, True, False, True)
     assert alone.touched == alone.licensed == frozenset()
-    done = judge(edit, (rule,), SCENE, edit.apply(SCENE))
+    done = check_edit(edit, (rule,), SCENE, edit.apply(SCENE))
     assert (done.followed, done.kept, done.broken, done.leave_alone) == (False, False, True, True)
-    other = judge(edit, (rule,), SCENE, SCENE.put(3, SceneObject("cross", "orange")))
+    other = check_edit(edit, (rule,), SCENE, SCENE.put(3, SceneObject("cross", "orange")))
     assert not other.followed
-    unread = judge(edit, (rule,), SCENE.put(7, UNREADABLE), SCENE.put(7, UNREADABLE))
+    unread = check_edit(edit, (rule,), SCENE.put(7, UNREADABLE), SCENE.put(7, UNREADABLE))
     assert not unread.followed
 
 
@@ -156,7 +156,7 @@ def test_an_exception_lasts_one_turn(rule: Rule, edit: Edit) -> None:
     lifted = binding(rules, (Except(rule),))
     assert lifted == ()
     assert right_result(edit, lifted, SCENE) == edit.apply(SCENE)
-    assert judge(edit, lifted, SCENE, edit.apply(SCENE)).followed
+    assert check_edit(edit, lifted, SCENE, edit.apply(SCENE)).followed
     assert is_impossible(edit, binding(rules, ()), SCENE)
 
 
@@ -171,7 +171,7 @@ def test_what_a_rule_does_not_speak_of_is_done(rule: Rule, edit: Edit) -> None:
     """Fails where a rule stops more than it says."""
     assert not is_impossible(edit, (rule,), SCENE)
     assert right_result(edit, (rule,), SCENE) == edit.apply(SCENE)
-    verdict = judge(edit, (rule,), SCENE, edit.apply(SCENE))
+    verdict = check_edit(edit, (rule,), SCENE, edit.apply(SCENE))
     assert verdict.followed and not verdict.broken and not verdict.leave_alone
     assert verdict.kept in (None, True)
 
@@ -187,16 +187,16 @@ def test_every_forbidding_family_has_cases() -> None:
 def test_damage_that_nobody_asked_for_breaks_a_prohibition() -> None:
     """A protected object lost along the way breaks the rule, which asked nothing of this instruction."""
     edit = ColorAlter(THE_CIRCLE, "green")
-    verdict = judge(edit, (KEEP_STAR,), SCENE, edit.apply(SCENE).put(1, None))
+    verdict = check_edit(edit, (KEEP_STAR,), SCENE, edit.apply(SCENE).put(1, None))
     assert (verdict.followed, verdict.kept, verdict.broken) == (True, None, True)
     # What was lost in an earlier turn is not held against this one.
     gone = SCENE.put(1, None)
-    assert not judge(edit, (KEEP_STAR,), gone, edit.apply(gone)).broken
+    assert not check_edit(edit, (KEEP_STAR,), gone, edit.apply(gone)).broken
 
 
 def test_an_edit_of_what_is_gone_is_not_called_impossible() -> None:
     """Fails where an agent that lost an object is excused by a rule about it."""
-    verdict = judge(SubjectRemove(THE_STAR), (KEEP_STAR,), SCENE.put(1, None), SCENE.put(1, None))
+    verdict = check_edit(SubjectRemove(THE_STAR), (KEEP_STAR,), SCENE.put(1, None), SCENE.put(1, None))
     assert (verdict.followed, verdict.leave_alone) == (False, False)
 
 
@@ -238,8 +238,8 @@ def test_a_later_rule_with_a_scope_wins_inside_it() -> None:
     rules = (RED, ScopedRule("square", "color", "blue"))
     square, cross = SubjectAdd(0, "square", material="plain"), SubjectAdd(0, "cross", material="plain")
     assert right_result(square, rules, SCENE).cells[0] == SceneObject("square", "blue")
-    assert judge(square, rules, SCENE, SCENE.put(0, SceneObject("square", "blue"))).kept is True
-    assert judge(square, rules, SCENE, SCENE.put(0, SceneObject("square", "red"))).kept is False
+    assert check_edit(square, rules, SCENE, SCENE.put(0, SceneObject("square", "blue"))).kept is True
+    assert check_edit(square, rules, SCENE, SCENE.put(0, SceneObject("square", "red"))).kept is False
     assert right_result(cross, rules, SCENE).cells[0] == SceneObject("cross", "red")
 
 
@@ -252,17 +252,17 @@ def test_a_scope_covers_additions_of_its_shape_alone() -> None:
 
 def test_rules_cover_each_of_several_objects() -> None:
     """Fails where the first of several edited objects decides."""
-    edit = Each((MaterialAlter(THE_STAR, "striped"), MaterialAlter(THE_SQUARE, "striped")))
+    edit = MultiEdit((MaterialAlter(THE_STAR, "striped"), MaterialAlter(THE_SQUARE, "striped")))
     right = SCENE.put(1, SceneObject("star", "red", "striped")).put(
         8, SceneObject("square", "red", "striped")
     )
     assert right_result(edit, (RED,), SCENE) == right
-    assert judge(edit, (RED,), SCENE, right).kept is True
+    assert check_edit(edit, (RED,), SCENE, right).kept is True
     half = right.put(8, SceneObject("square", "green", "striped"))
-    verdict = judge(edit, (RED,), SCENE, half)
+    verdict = check_edit(edit, (RED,), SCENE, half)
     assert (verdict.followed, verdict.kept) == (True, False)
     assert verdict.touched == frozenset({1, 8})
-    assert not judge(edit, (), SCENE, MaterialAlter(THE_STAR, "striped").apply(SCENE)).followed
+    assert not check_edit(edit, (), SCENE, MaterialAlter(THE_STAR, "striped").apply(SCENE)).followed
 
 
 UNDO = Undo(SubjectAdd(1, "star", "red", "plain"))
@@ -271,32 +271,32 @@ UNDO = Undo(SubjectAdd(1, "star", "red", "plain"))
 def test_undo_brings_back_what_was_shown() -> None:
     """A right removal is undone; so is a wrong one that took the square too, as it was shown."""
     removed = SCENE.put(1, None)
-    verdict = judge(UNDO, (), removed, SCENE, [SCENE])
+    verdict = check_edit(UNDO, (), removed, SCENE, [SCENE])
     assert verdict.followed and verdict.touched == frozenset({1}) and verdict.licensed == frozenset()
     assert right_result(UNDO, (), removed, [SCENE]) == SCENE
     clumsy = removed.put(8, None)
     assert right_result(UNDO, (), clumsy, [SCENE]) == SCENE
-    assert not judge(UNDO, (), clumsy, clumsy.put(1, STAR), [SCENE]).followed
+    assert not check_edit(UNDO, (), clumsy, clumsy.put(1, STAR), [SCENE]).followed
     # The picture before was wrong itself: that is what was shown, and that is what comes back.
     strayed = SCENE.put(4, None).put(5, CIRCLE)
     assert right_result(UNDO, (), strayed.put(1, None), [SCENE, strayed]) == strayed
-    assert judge(UNDO, (), strayed.put(1, None), strayed, [SCENE, strayed]).followed
+    assert check_edit(UNDO, (), strayed.put(1, None), strayed, [SCENE, strayed]).followed
     # What else changes is left to consistency, as with every edit.
-    assert judge(UNDO, (), removed, SCENE.put(0, STAR), [SCENE]).followed
-    assert not judge(UNDO, (), removed, SCENE.put(1, UNREADABLE), [SCENE]).followed
+    assert check_edit(UNDO, (), removed, SCENE.put(0, STAR), [SCENE]).followed
+    assert not check_edit(UNDO, (), removed, SCENE.put(1, UNREADABLE), [SCENE]).followed
 
 
 def test_nothing_to_undo_is_left_alone() -> None:
     """An agent that did not edit has nothing to undo: IF 1 for doing nothing, marked as such."""
-    verdict = judge(UNDO, (), SCENE, SCENE, [SCENE])
+    verdict = check_edit(UNDO, (), SCENE, SCENE, [SCENE])
     assert (verdict.followed, verdict.leave_alone, verdict.kept) == (True, True, None)
-    assert not judge(UNDO, (), SCENE, SCENE.put(0, STAR), [SCENE]).followed
+    assert not check_edit(UNDO, (), SCENE, SCENE.put(0, STAR), [SCENE]).followed
 
 
 def test_undo_is_exempt_from_demands_and_subject_to_prohibitions() -> None:
     """An old colour comes back under a rule about colours; a fourth object does not under a limit."""
     recoloured = SCENE.put(1, SceneObject("star", "green"))
-    verdict = judge(Undo(ColorAlter(THE_STAR, "red")), (GREEN,), recoloured, SCENE, [SCENE])
+    verdict = check_edit(Undo(ColorAlter(THE_STAR, "red")), (GREEN,), recoloured, SCENE, [SCENE])
     assert (verdict.followed, verdict.kept, verdict.broken) == (True, None, False)
     assert right_result(UNDO, (LimitCount(2),), SCENE.put(1, None), [SCENE]) == SCENE.put(1, None)
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from editenv.worlds.studio.constraints import AttributeRule, judge, right_result, rule_from_json, rule_to_json
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.rules import AttributeRule, check_edit, right_result, rule_from_json, rule_to_json
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.tasks import (
+    BACKGROUND,
     EDITS,
     BackgroundChange,
     ColorAlter,
@@ -20,8 +22,6 @@ from editenv.worlds.studio.edits import (
     edit_from_json,
     edit_to_json,
 )
-from editenv.worlds.studio.edits.base import BACKGROUND
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 
 NONE: frozenset[str] = frozenset()
 STAR, CIRCLE, OTHER = (
@@ -191,7 +191,7 @@ RED, DOTTED = AttributeRule("color", "red"), AttributeRule("material", "dotted")
 
 
 def kept(edit: Edit, after: Scene) -> bool | None:
-    return judge(edit, (RED,), SCENE, after).kept
+    return check_edit(edit, (RED,), SCENE, after).kept
 
 
 def test_rules_cover_the_edited_object_alone() -> None:

@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.intents import FORMS, intent_form
+from editenv.worlds.studio.intents.rules import plain_edit, read_rule, rule_words
+from editenv.worlds.studio.intents.structured import expanded, shortened
+from editenv.worlds.studio.language import turn_intent, vocabulary
+from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
     KeepEmpty,
@@ -18,7 +22,10 @@ from editenv.worlds.studio.constraints import (
     ScopedRule,
     right_result,
 )
-from editenv.worlds.studio.edits import (
+from editenv.worlds.studio.scene import Scene, SceneObject
+from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import (
     ColorAlter,
     Edit,
     PositionChange,
@@ -27,13 +34,6 @@ from editenv.worlds.studio.edits import (
     Target,
     Undo,
 )
-from editenv.worlds.studio.intents import FORMS, intent_form
-from editenv.worlds.studio.intents.rules import plain_edit, read_rule, rule_words
-from editenv.worlds.studio.intents.structured import expanded, shortened
-from editenv.worlds.studio.language import turn_intent, vocabulary
-from editenv.worlds.studio.scene import Scene, SceneObject
-from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 
 STAR, OTHER = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")

@@ -5,8 +5,6 @@ import re
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import AttributeRule
-from editenv.worlds.studio.edits import EDITS, ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Target
 from editenv.worlds.studio.language import (
     all_phrasings,
     canonical_intent,
@@ -16,8 +14,17 @@ from editenv.worlds.studio.language import (
     tokens,
     vocabulary,
 )
-from editenv.worlds.studio.proposals import PROPOSALS
+from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import (
+    EDITS,
+    SAMPLERS,
+    ColorAlter,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    Target,
+)
 from editenv.worlds.studio.world import StudioWorld
 
 SESSIONS = 150
@@ -83,7 +90,7 @@ def test_the_tokenizer_knows_every_word() -> None:
 
 def test_every_task_has_sentences_and_proposals() -> None:
     """Fails where a task is added to one of the three lists alone."""
-    assert set(EDITS) - {"undo"} <= set(PROPOSALS)
+    assert set(EDITS) - {"undo"} <= set(SAMPLERS)
     assert set(EDITS) <= set(speech_acts())
     # An undo's intent is that of the edit that brings the picture back.
     assert all(intent_patterns(task) for task in EDITS if task != "undo")

@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.held_out import PAIRS, RULED
+from editenv.worlds.studio.generator import PAIRS, RULED
 from editenv.worlds.studio.language import phrasings, speech_acts, tokens
-from editenv.worlds.studio.proposals.references import REFERENCES
+from editenv.worlds.studio.noun_phrases import plural
+from editenv.worlds.studio.references import REFERENCES
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite, suite_names
-from editenv.worlds.studio.words import plural
 from editenv.worlds.studio.world import StudioWorld
 from editenv.yamlread import read_yaml
 from tests.studio_play import right_scenes

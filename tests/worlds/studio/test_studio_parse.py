@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from editenv.worlds.studio.likeness import TOLERANCE, cell_tolerance
-from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.parse import TOLERANCE, cell_tolerance, parse
 from editenv.worlds.studio.render import GROUND, cell_pictures, render
-from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene, scene_from_codes, things
+from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene, all_objects, scene_from_codes
 
-OBJECTS = len(things())
+OBJECTS = len(all_objects())
 UNREAD = UNREADABLE.shape
 
 
@@ -122,7 +121,7 @@ def test_halfway_between_two_pictures_is_neither(background: int) -> None:
     for (a, b), scene in zip(pairs, parse(mixed, 4), strict=True):
         seen = scene.cells[0]
         if seen is not UNREADABLE:
-            one, other = things()[a - 1], things()[b - 1]
+            one, other = all_objects()[a - 1], all_objects()[b - 1]
             assert seen is not None
             assert (seen.color, {one.color, other.color}) == ("orange", {"red", "yellow"})
             assert seen.shape == one.shape == other.shape

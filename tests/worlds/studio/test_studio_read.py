@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import right_result
 from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld

@@ -4,29 +4,30 @@ from functools import partial
 
 import pytest
 
-from editenv.worlds.studio.constraints import AttributeRule, Except, Protect, Replace, Revoke
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import (
-    ColorAlter,
-    Each,
-    PositionChange,
-    SubjectAdd,
-    SubjectRemove,
-    Target,
-    Undo,
-)
+from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.language import LEAVE_ALONE, all_phrasings
-from editenv.worlds.studio.proposals import DialogueState, Proposal
-from editenv.worlds.studio.proposals.references import (
+from editenv.worlds.studio.realize import plain_request, realize
+from editenv.worlds.studio.references import (
     POINTING,
     REFERENCES,
     plain_target,
     pointing_slots,
     solvable_from_text,
 )
-from editenv.worlds.studio.proposals.undo import inverse, propose_undo
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rules import AttributeRule, Except, Protect, Replace, Revoke
 from editenv.worlds.studio.scene import Scene, SceneObject
-from editenv.worlds.studio.speaking import plain_proposal, speak
+from editenv.worlds.studio.tasks import (
+    ColorAlter,
+    MultiEdit,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    Target,
+    Undo,
+    inverse_edit,
+    sample_undo,
+)
 from editenv.worlds.studio.world import StudioWorld
 
 STAR, CIRCLE, SQUARE = (
@@ -109,7 +110,9 @@ def test_them() -> None:
     two = one.after(SubjectAdd(6, "triangle", "blue", "plain"))
     assert one.several == ()
     assert [target.cell for target in two.several] == [0, 6]
-    named = start.after(Each((ColorAlter(Target(1, "star"), "blue"), ColorAlter(Target(8, "square"), "red"))))
+    named = start.after(
+        MultiEdit((ColorAlter(Target(1, "star"), "blue"), ColorAlter(Target(8, "square"), "red")))
+    )
     assert [(t.cell, t.color) for t in named.several] == [(1, "blue"), (8, "red")]
     assert named.after(SubjectRemove(Target(4, "circle", "red"))).several == ()
 
@@ -135,12 +138,12 @@ def test_speaking_by_hand() -> None:
     """A reference in the text, the object in full in the intent; a rule stated, lifted, ended, replaced."""
     target = plain_target(HERE, 4)
     assert target == Target(4, "circle", "red")
-    turn = speak(HERE, Proposal(SubjectRemove(target), "subject_remove", "extreme"), Draws((1,)), WORDING)
+    turn = realize(HERE, Request(SubjectRemove(target), "subject_remove", "extreme"), Rng((1,)), WORDING)
     assert "circle" in turn.text and "leftmost" in turn.text
     assert (turn.intent, turn.reference, turn.rules) == ("remove the red circle", "extreme", ())
     red, guard = AttributeRule("color", "red"), Protect(Target(1, "star"))
-    move = plain_proposal(PositionChange(Target(8, "square"), 7))
-    ruled = speak(HERE, move, Draws((2,)), WORDING, [red])
+    move = plain_request(PositionChange(Target(8, "square"), 7))
+    ruled = realize(HERE, move, Rng((2,)), WORDING, [red])
     assert ruled.rules == (red,) and ruled.changes == ()
     assert ruled.intent == "move the square to row 3 column 2 and make it red"
     under = HERE.stating(red, guard)
@@ -153,16 +156,16 @@ def test_speaking_by_hand() -> None:
             "move the square to row 3 column 2 and make it blue",
         ),
     ):
-        said = speak(under, move, Draws((3,)), WORDING, [change])
+        said = realize(under, move, Rng((3,)), WORDING, [change])
         assert (said.rules, said.changes, said.intent) == (rules, (change,), intent)
     assert under.stating(Except(red)).after(move.edit).bound == (red, guard)
     assert under.stating(Revoke(red)).after(move.edit).bound == (guard,)
-    forbidden = speak(under, plain_proposal(SubjectRemove(Target(1, "star"))), Draws((4,)), WORDING)
+    forbidden = realize(under, plain_request(SubjectRemove(Target(1, "star"))), Rng((4,)), WORDING)
     assert forbidden.intent == LEAVE_ALONE
     with pytest.raises(ValueError, match="corner cannot point at cell 4"):
-        speak(HERE, Proposal(SubjectRemove(target), "subject_remove", "corner"), Draws((5,)), WORDING)
+        realize(HERE, Request(SubjectRemove(target), "subject_remove", "corner"), Rng((5,)), WORDING)
     with pytest.raises(ValueError, match="needs an object to point at"):
-        speak(HERE, Proposal(SubjectAdd(0, "star"), "subject_add", "corner"), Draws((5,)), WORDING)
+        realize(HERE, Request(SubjectAdd(0, "star"), "subject_add", "corner"), Rng((5,)), WORDING)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +180,12 @@ def test_speaking_by_hand() -> None:
 def test_the_inverse_of_an_edit(edit: object, instead: object) -> None:
     """Fails where the sentence that says what an undo means leads to another scene."""
     after = HERE.after(edit)  # type: ignore[arg-type]
-    assert inverse(after) == instead
-    proposal = propose_undo(after, Draws((6,)), True)
+    assert inverse_edit(after) == instead
+    proposal = sample_undo(after, Rng((6,)), True)
     assert proposal is not None and proposal.edit == Undo(instead)  # type: ignore[arg-type]
     undone = after.after(proposal.edit)
     assert undone.scene == SCENE
-    assert propose_undo(undone, Draws((7,)), True) is None  # an undo of an undo could mean two things
+    assert sample_undo(undone, Rng((7,)), True) is None  # an undo of an undo could mean two things
 
 
 def test_long_sessions_use_every_reference() -> None:

@@ -13,12 +13,12 @@ from editenv.worlds.studio.scene import (
     UNREADABLE,
     Scene,
     SceneObject,
+    all_objects,
     scene_from_codes,
     scene_hash,
-    things,
 )
 
-ROW = st.lists(st.integers(-1, len(things())), min_size=4, max_size=4)
+ROW = st.lists(st.integers(-1, len(all_objects())), min_size=4, max_size=4)
 
 
 @given(st.integers(-1, len(BACKGROUNDS) - 1), ROW)
@@ -30,9 +30,9 @@ def test_codes_name_scenes_one_to_one(background: int, cells: list[int]) -> None
 def test_every_object_has_a_code_of_its_own() -> None:
     """Fails where an attribute is left out of the list of objects."""
     shapes = len(SHAPES) * len(COLORS) * len(MATERIALS)
-    assert len(set(things())) == shapes + len(TEXTS) * len(COLORS)
-    assert [thing.code for thing in things()] == list(range(1, 139))
-    assert {thing.shape for thing in things()[:90]} == set(SHAPES)
+    assert len(set(all_objects())) == shapes + len(TEXTS) * len(COLORS)
+    assert [thing.code for thing in all_objects()] == list(range(1, 139))
+    assert {thing.shape for thing in all_objects()[:90]} == set(SHAPES)
     assert UNREADABLE.code == -1
 
 
@@ -47,10 +47,10 @@ def test_a_thing_of_another_world_has_no_number() -> None:
     """Fails where an object that cannot be drawn gets a code, or a changed one keeps its old."""
     star = SceneObject("star", "red")
     assert star.with_looks({"color": "blue"}) == SceneObject("star", "blue")
-    assert things()[star.with_looks({"color": "blue"}).code - 1] == SceneObject("star", "blue")
+    assert all_objects()[star.with_looks({"color": "blue"}).code - 1] == SceneObject("star", "blue")
     scene = Scene((None, star.with_looks({"shape": "cube"})), "white")
     assert not scene.known()
-    with pytest.raises(ValueError, match=r"cube.* expected one of things"):
+    with pytest.raises(ValueError, match=r"cube.* expected one of all_objects"):
         scene.codes()
 
 

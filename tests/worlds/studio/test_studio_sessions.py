@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import Except, Replace
-from editenv.worlds.studio.edits import SubjectAdd
 from editenv.worlds.studio.language import LEAVE_ALONE
-from editenv.worlds.studio.proposals.references import REFERENCES
+from editenv.worlds.studio.references import REFERENCES
+from editenv.worlds.studio.rules import Except, Replace
 from editenv.worlds.studio.scene import scene_hash
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.suites import load_suite, suite_names
+from editenv.worlds.studio.tasks import SubjectAdd
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import right_scenes
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editenv.worlds.studio.lettering import lettering, word
-from editenv.worlds.studio.likeness import cell_tolerance
-from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.render import INK, cell_pictures, render
+from editenv.worlds.studio.parse import cell_tolerance, parse
+from editenv.worlds.studio.render import INK, cell_pictures, lettering, render, word
 from editenv.worlds.studio.scene import (
     BACKGROUNDS,
     COLORS,
@@ -19,17 +17,17 @@ from editenv.worlds.studio.scene import (
     UNREADABLE,
     Scene,
     SceneObject,
-    things,
+    all_objects,
 )
 
-SIGNS = [thing for thing in things() if thing.text]
+SIGNS = [thing for thing in all_objects() if thing.text]
 CELLS = (8, 12, 16, 20, 24, 32, 64)
 
 
 @st.composite
 def scenes_with_signs(draw: st.DrawFn) -> Scene:
     grid = draw(st.integers(2, 5))
-    one = st.one_of(st.none(), st.sampled_from(SIGNS), st.sampled_from(things()))
+    one = st.one_of(st.none(), st.sampled_from(SIGNS), st.sampled_from(all_objects()))
     cells = draw(st.lists(one, min_size=grid**2, max_size=grid**2))
     return Scene(tuple(cells), draw(st.sampled_from(BACKGROUNDS)))
 

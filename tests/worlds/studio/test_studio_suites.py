@@ -5,23 +5,22 @@ from typing import Any
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import AttributeRule, AvoidLook, Rule, ScopedRule
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.edits import ColorAlter, SubjectAdd, Target
-from editenv.worlds.studio.generator import draw_session
-from editenv.worlds.studio.held_out import (
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.generator import (
     PAIRS,
     RULED,
+    draw_session,
     edit_is_held_out,
     held_out_in,
     rule_is_held_out,
     scene_is_held_out,
 )
 from editenv.worlds.studio.language import all_phrasings, speech_acts
-from editenv.worlds.studio.proposals import DialogueState
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rules import RULE_SAMPLERS, AttributeRule, AvoidLook, Rule, ScopedRule
 from editenv.worlds.studio.scene import COLORS, SHAPES, Scene, SceneObject
-from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import load_suite, read_suite, suite_names
+from editenv.worlds.studio.tasks import ColorAlter, SubjectAdd, Target
 from editenv.worlds.studio.world import StudioWorld
 
 GOOD: dict[str, Any] = {
@@ -135,10 +134,10 @@ EMPTY = DialogueState(
 )
 
 
-@pytest.mark.parametrize("family", sorted(STATEMENTS))
+@pytest.mark.parametrize("family", sorted(RULE_SAMPLERS))
 def test_statements_say_what_can_hold(family: str) -> None:
     """Two red stars: no limit on alike colours, nothing to end, and rules that the scene keeps already."""
-    found = {STATEMENTS[family](EMPTY, Draws((n,)), _any_rule) for n in range(30)}
+    found = {RULE_SAMPLERS[family](EMPTY, Rng((n,)), _any_rule) for n in range(30)}
     if family in ("revoke", "replace", "limit_alike"):
         assert found == {None}
         return

@@ -16,8 +16,8 @@ from editenv.worlds.studio.edits import (
 )
 from editenv.worlds.studio.edits.base import Looks
 from editenv.worlds.studio.edits.each import parts_of
+from editenv.worlds.studio.noun_phrases import region
 from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.words import region
 
 
 @dataclass(frozen=True, slots=True)

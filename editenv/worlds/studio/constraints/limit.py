@@ -16,8 +16,8 @@ from editenv.worlds.studio.edits import (
     SubjectReplace,
 )
 from editenv.worlds.studio.edits.base import Looks
+from editenv.worlds.studio.noun_phrases import NUMBERS
 from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.words import NUMBERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import SPARSE, Looks, Target
 from editenv.worlds.studio.edits.beside import Beside, landed
+from editenv.worlds.studio.noun_phrases import new_object, place
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
-from editenv.worlds.studio.words import new_object, place
 
 
 @dataclass(frozen=True, slots=True)

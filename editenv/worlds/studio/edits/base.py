@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from editenv.worlds.studio.noun_phrases import known_object, place
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
-from editenv.worlds.studio.words import known_object, place
 
 Looks = dict[str, str | None]
 """Colour and material that an edited object shall get; None where nothing is asked."""

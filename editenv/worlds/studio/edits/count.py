@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import Looks, Target
+from editenv.worlds.studio.noun_phrases import many_objects
 from editenv.worlds.studio.scene import COLORS, Scene, SceneObject
-from editenv.worlds.studio.words import many_objects
 
 MOST_COUNT = 6
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import SPARSE, Looks, Target, same_but
 from editenv.worlds.studio.edits.beside import Beside, landed
+from editenv.worlds.studio.noun_phrases import place
 from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.words import place
 
 
 @dataclass(frozen=True, slots=True)

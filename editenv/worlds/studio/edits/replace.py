@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.edits.base import SPARSE, Looks, Target
+from editenv.worlds.studio.noun_phrases import new_object
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
-from editenv.worlds.studio.words import new_object
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from editenv.registry import lookup
-from editenv.worlds.studio.edits import Target
 from editenv.worlds.studio.intents.free import FreeForm
 from editenv.worlds.studio.intents.rules import RulesForm
 from editenv.worlds.studio.intents.structured import StructuredForm
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import Target
 
 __all__ = ["FORMS", "IntentForm", "intent_form"]
 

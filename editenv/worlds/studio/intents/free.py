@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from editenv.worlds.studio.edits import Target
 from editenv.worlds.studio.read import read_intent
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
+from editenv.worlds.studio.tasks import Target
 
 
 class FreeForm:

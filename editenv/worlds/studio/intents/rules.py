@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
-from editenv.worlds.studio.constraints import (
+from editenv.worlds.studio.language import THEN, canonical_intent, intent_patterns
+from editenv.worlds.studio.noun_phrases import NUMBERS, REGIONS
+from editenv.worlds.studio.read import Said, described, plain_words, read_sentence, sentence
+from editenv.worlds.studio.rules import (
     RULES,
     AttributeRule,
     AvoidLook,
@@ -19,12 +22,9 @@ from editenv.worlds.studio.constraints import (
     ScopedRule,
     right_result,
 )
-from editenv.worlds.studio.edits import Each, Edit, Target, Undo
-from editenv.worlds.studio.language import THEN, canonical_intent, intent_patterns
-from editenv.worlds.studio.read import Said, described, plain_words, read_sentence, sentence
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene
 from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.words import NUMBERS, REGIONS
+from editenv.worlds.studio.tasks import Edit, MultiEdit, Target, Undo
 
 _RULE, _EDIT, _UNDO = "rule", "edit", "undo"
 
@@ -68,7 +68,7 @@ def plain_edit(edit: Edit, grid: int) -> str:
     """An edit in its canonical sentence, no rule worked in; looks that it leaves open stay open."""
     if isinstance(edit, Undo):
         return f"{_UNDO} : {plain_edit(edit.instead, grid)}"
-    if isinstance(edit, Each):
+    if isinstance(edit, MultiEdit):
         return THEN.join(plain_edit(part, grid) for part in edit.parts)
     if getattr(edit, "value", "") is None:
         return intent_patterns("alter_open")[0].format(**edit.slots(edit.asked(), grid))
@@ -84,7 +84,7 @@ def read_edit(said: str, scene: Scene, grid: int) -> Edit | None:
         return None
     edit: Edit = edits[0]
     if len(edits) > 1:
-        edit = Each(edits)  # type: ignore[assignment]
+        edit = MultiEdit(edits)  # type: ignore[assignment]
     return edit if instead == said else Undo(edit)
 
 

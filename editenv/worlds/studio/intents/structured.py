@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from editenv.worlds.studio.edits import Target
-from editenv.worlds.studio.edits.beside import RELATIONS
-from editenv.worlds.studio.edits.count import MOST_COUNT
 from editenv.worlds.studio.language import LARGEST_GRID, LEAVE_ALONE, THEN, intent_patterns
+from editenv.worlds.studio.noun_phrases import NUMBERS, plural
 from editenv.worlds.studio.read import plain_words, read_intent, sentence
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.words import NUMBERS, plural
+from editenv.worlds.studio.tasks import MOST_COUNT, RELATIONS, Target
 
 _LEAVE = "task leave"
 _SAYS, _AT = " that says ", " in "

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from editenv.worlds.studio.edits import Target
 from editenv.worlds.studio.edits.beside import RELATIONS, around
+from editenv.worlds.studio.noun_phrases import EXTREMES, ORDINALS, region
 from editenv.worlds.studio.proposals.situation import DialogueState
-from editenv.worlds.studio.words import EXTREMES, ORDINALS, region
 
 Pointed = tuple[int, dict[str, str]]
 """A cell, and the slots of the words that point at its object alone."""

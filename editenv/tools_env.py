@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from editenv.env import MICEEditEnv
 from editenv.session import Session
-from editenv.tools.carry_out import carry_out
-from editenv.tools.masks import value_masks
-from editenv.tools.operation import in_words, operation_parts
 from editenv.tools.tokens import WordIds
 from editenv.types import Image
+from editenv.worlds.studio.operations import apply_operation, in_words, operation_parts, value_masks
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
@@ -92,7 +90,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             raise ValueError(f"action is {action!r}, expected one whole number a part, each below {limits}")
         operation = self.parts.decode(np.asarray(action).tolist())
         session, scenes = self.session, self._scenes
-        result = carry_out(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
+        result = apply_operation(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
         image = session.pictures[-1] if result is None else self._picture(result)
         if image is None:
             result, image = None, session.pictures[-1]

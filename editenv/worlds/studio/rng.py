@@ -1,0 +1,5 @@
+"""Random choices."""
+
+from editenv.worlds.studio.draws import Draws as Rng
+
+__all__ = ["Rng"]
