@@ -208,7 +208,7 @@ def pretended() -> Iterator[None]:
             ("torch.cuda.is_available", lambda: True),
             ("torch.cuda.is_bf16_supported", lambda *_: True),
             ("torch.cuda.amp.common.amp_definitely_not_available", lambda: False),
-            ("editenv.agents.unified.experts.scaled_dot_product_attention", attention),
+            ("editenv.agents.unified.layers.scaled_dot_product_attention", attention),
         ):
             stack.enter_context(patch(where, value))
         # As torch's FakeTensorMode does where there is no GPU.

@@ -46,7 +46,7 @@ class Columns:
         self._lengths.append(self.now.length - start)
         self._advances.append(self.now.position - position)
         if self.now is not self._own:
-            self._own.take(self.now, start, self._advances[-1])
+            self._own.append_from(self.now, start, self._advances[-1])
 
     def _taken(self, rows: Tensor) -> Context:
         own = torch.arange(len(rows), device=rows.device)[:, None]

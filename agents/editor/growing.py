@@ -15,7 +15,15 @@ from torch import Tensor
 
 from editenv.agents.editor.columns import Columns
 from editenv.agents.editor.turns import TurnSettings
-from editenv.agents.unified import Block, Context, ImageBlock, TextBlock, UnifiedModel, Views, read_views
+from editenv.agents.unified import (
+    Block,
+    Context,
+    GuidanceContexts,
+    ImageBlock,
+    TextBlock,
+    UnifiedModel,
+    build_guidance_contexts,
+)
 
 Earlier = Callable[[], Sequence[Block]]
 
@@ -35,7 +43,7 @@ class Reading(Protocol):
     def before_intent(self) -> Context:
         """What precedes the transcript that intents are written from; the caller may grow it."""
 
-    def views(self, intent: TextBlock) -> Views:
+    def views(self, intent: TextBlock) -> GuidanceContexts:
         """The contexts of the turn's pictures, which follow the intents; valid until the next `see`."""
 
 
@@ -61,9 +69,11 @@ class CurrentTurn:
         return self.model.new_context(self.rows)
 
     @torch.no_grad()
-    def views(self, intent: TextBlock) -> Views:
+    def views(self, intent: TextBlock) -> GuidanceContexts:
         """Read anew."""
-        return read_views(self.model, [*self._picture, intent], self.rows, self.settings.guidance)
+        return build_guidance_contexts(
+            self.model, [*self._picture, intent], self.rows, self.settings.guidance
+        )
 
 
 class Growing:
@@ -97,14 +107,14 @@ class Growing:
         return self._all.now.copy()
 
     @torch.no_grad()
-    def views(self, intent: TextBlock) -> Views:
+    def views(self, intent: TextBlock) -> GuidanceContexts:
         """Reads the intents; what was read before is the view without them."""
         text_dropped = None if self.guidance.text == 1 else self._all.now.copy()
         self.model.append(self._all.now, intent)
         if self._texts is None:
-            return Views(self._all.now, text_dropped, None)
+            return GuidanceContexts(self._all.now, text_dropped, None)
         self.model.append(self._texts.now, intent)
-        return Views(self._all.now, text_dropped, self._texts.now)
+        return GuidanceContexts(self._all.now, text_dropped, self._texts.now)
 
 
 class Rereading:
@@ -124,12 +134,12 @@ class Rereading:
     @torch.no_grad()
     def before_intent(self) -> Context:
         """Reads all there was."""
-        return self.model.read(self._blocks, self.rows)
+        return self.model.build_context(self._blocks, self.rows)
 
     @torch.no_grad()
-    def views(self, intent: TextBlock) -> Views:
+    def views(self, intent: TextBlock) -> GuidanceContexts:
         """Reads all there was, once more for each view that shares no beginning."""
-        return read_views(self.model, [*self._blocks, intent], self.rows, self.settings.guidance)
+        return build_guidance_contexts(self.model, [*self._blocks, intent], self.rows, self.settings.guidance)
 
 
 Reader = Callable[[UnifiedModel, TurnSettings, int], Reading]

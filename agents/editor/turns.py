@@ -16,14 +16,14 @@ from editenv.agents.flow.schedule import shifted_times
 from editenv.agents.unified import (
     Block,
     Context,
+    GeneratedText,
     Guidance,
+    GuidanceContexts,
     ImageBlock,
-    Views,
-    Written,
+    build_guidance_contexts,
+    generate_text,
+    predict_velocity,
     prompt_logits,
-    read_views,
-    views_velocity,
-    write_text,
 )
 from editenv.registry import lookup
 from editenv.types import Image
@@ -111,7 +111,7 @@ def write_intents(
     uniforms: Tensor | None = None,
     before: Sequence[Block] | Context = (),
     temperatures: Tensor | None = None,
-) -> Written:
+) -> GeneratedText:
     """Intents as tokens with log-probs.
 
     Args:
@@ -124,7 +124,7 @@ def write_intents(
     """
     model = checkpoint.model
     with torch.no_grad():
-        context = before if isinstance(before, Context) else model.read(before, len(transcripts))
+        context = before if isinstance(before, Context) else model.build_context(before, len(transcripts))
         if context.length:
             prompt = transcript_block(checkpoint.tokenizer, transcripts).to(model.device)
             logits = prompt_logits(model, context, prompt)
@@ -132,7 +132,7 @@ def write_intents(
             context, logits = _read_once(checkpoint, transcripts)
         numbers = None if uniforms is None else uniforms.to(model.device)
         heat = settings.temperature if temperatures is None else temperatures.to(model.device)
-        return write_text(model, context, logits, settings.intent_tokens, heat, uniforms=numbers)
+        return generate_text(model, context, logits, settings.intent_tokens, heat, uniforms=numbers)
 
 
 def _read_once(checkpoint: Checkpoint, transcripts: Sequence[Sequence[str]]) -> tuple[Context, Tensor]:
@@ -151,7 +151,7 @@ def _read_once(checkpoint: Checkpoint, transcripts: Sequence[Sequence[str]]) -> 
 
 
 def spoken(
-    checkpoint: Checkpoint, written: Written, instructions: Sequence[str]
+    checkpoint: Checkpoint, written: GeneratedText, instructions: Sequence[str]
 ) -> tuple[list[str], list[bool]]:
     """Intents in words, and whether each had to fall back to the user's: where it is empty or never ended."""
     texts, fallbacks = [], []
@@ -184,15 +184,17 @@ def conditioned(
     """
     intent = intent_block(checkpoint.tokenizer, intents).to(latents.device)
     blocks = [*before, ImageBlock(latents), intent]
-    views = read_views(checkpoint.model, blocks, len(latents), settings.guidance)
+    views = build_guidance_contexts(checkpoint.model, blocks, len(latents), settings.guidance)
     return velocity_under(checkpoint, views, latents, settings)
 
 
-def velocity_under(checkpoint: Checkpoint, views: Views, latents: Tensor, settings: TurnSettings) -> Velocity:
+def velocity_under(
+    checkpoint: Checkpoint, views: GuidanceContexts, latents: Tensor, settings: TurnSettings
+) -> Velocity:
     """`conditioned` on views that were read before; they must not grow as long as it is called."""
     model, guidance = checkpoint.model, settings.guidance
     source = latents if model.config.source_channel else None
-    return lambda x, t: views_velocity(model, views, x, t, None, source, guidance)[0]
+    return lambda x, t: predict_velocity(model, views, x, t, None, source, guidance)[0]
 
 
 @torch.no_grad()

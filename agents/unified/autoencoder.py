@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
-from editenv.agents.unified.patches import from_patches, to_patches
-
 
 class CellAutoencoderConfig(PreTrainedConfig):
     """Sizes of a `CellAutoencoder`.
@@ -101,9 +99,9 @@ class CellAutoencoder(PreTrainedModel):
             expected = f"multiples of {self.config.token_side}"
             raise ValueError(f"pictures are {height} x {width}, expected {expected}")
         stride = self.config.stride
-        codes = self.encoder(to_patches(pixels, stride).float() / 127.5 - 1)
+        codes = self.encoder(patchify(pixels, stride).float() / 127.5 - 1)
         codes = self.norm(codes.flatten(0, 1)).view(codes.shape)
-        return to_patches(codes.unflatten(1, (height // stride, width // stride)), self.config.patch)
+        return patchify(codes.unflatten(1, (height // stride, width // stride)), self.config.patch)
 
     def decode_float(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Pictures of latent tokens, differentiable and not clamped.
@@ -123,9 +121,9 @@ class CellAutoencoder(PreTrainedModel):
                 f"grid is {grid}, expected rows * columns = {tokens.shape[1]}, the number of tokens"
             )
         patch = self.config.patch
-        codes = from_patches(tokens.float(), patch, grid).flatten(1, 2)
+        codes = unpatchify(tokens.float(), patch, grid).flatten(1, 2)
         pixels = self.decoder(codes) / 2 + 0.5
-        return from_patches(pixels, self.config.stride, (grid[0] * patch, grid[1] * patch))
+        return unpatchify(pixels, self.config.stride, (grid[0] * patch, grid[1] * patch))
 
     def decode(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Pictures of latent tokens [B, N, C], rounded to uint8 [B, H, W, 3]."""
@@ -174,3 +172,26 @@ def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs)
     )
+
+
+def patchify(maps: Tensor, side: int) -> Tensor:
+    """Cut [B, H, W, C] into patches of side x side: row-major patches, each (row, column, channel).
+
+    Returns:
+        [B, (H / side) * (W / side), side * side * C].
+
+    Raises:
+        ValueError: if H or W is no multiple of `side`.
+    """
+    batch, height, width, channels = maps.shape
+    if height % side or width % side:
+        raise ValueError(f"maps are {height} x {width}, expected multiples of the patch side {side}")
+    cut = maps.reshape(batch, height // side, side, width // side, side, channels)
+    return cut.transpose(2, 3).reshape(batch, -1, side * side * channels)
+
+
+def unpatchify(patches: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
+    """Invert `patchify` for a grid of (rows, columns) patches: [B, rows * side, columns * side, C]."""
+    rows, columns = grid
+    cut = patches.reshape(patches.shape[0], rows, columns, side, side, -1)
+    return cut.transpose(2, 3).reshape(patches.shape[0], rows * side, columns * side, -1)

@@ -1,4 +1,4 @@
-"""The context of a batch: key-value cache, which of its tokens count, and where rope goes on."""
+"""What a batch is conditioned on: blocks of text and images, and the context that has read them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,52 @@ from torch import Tensor
 from transformers import DynamicCache
 
 
+@dataclass(frozen=True)
+class TextBlock:
+    """A block of text, the same length in every row; rows differ by padding.
+
+    Attributes:
+        ids: token ids, [B, L] int64.
+        mask: True at real tokens, [B, L]; None when there is no padding. Padding may be on either side.
+    """
+
+    ids: Tensor
+    mask: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> TextBlock:
+        """The block on a device."""
+        return TextBlock(self.ids.to(device), None if self.mask is None else self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """A clean image, as latent tokens in row-major order.
+
+    Attributes:
+        latents: [B, N, C].
+        grid: rows and columns with rows * columns = N; None for a square.
+        present: False in rows that have no image here, [B]; None for all. Their tokens are never attended to
+            and do not advance rope.
+    """
+
+    latents: Tensor
+    grid: tuple[int, int] | None = None
+    present: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class VitBlock:
+    """An image as vision tokens, already embedded in the model's width: [B, N, H]."""
+
+    tokens: Tensor
+
+
+Block = TextBlock | ImageBlock | VitBlock
+
+
 @dataclass
 class Context:
-    """Everything a batch of B sessions has read so far; `append_*` of the model grows it in place.
+    """Key-value cache of what B sessions have read so far; `append_*` of the model grows it in place.
 
     The tensors themselves are never written to, so a `copy` shares them and costs nothing.
 
@@ -23,7 +66,7 @@ class Context:
         position: rope id of the next token of each row, [B] int64.
         is_text: True at text tokens and image markers, [S]; the layout is the same in all rows.
         padded: False as long as `valid` is all True, known without looking at the data.
-        room: by layer, keys and values with room for a block behind them; a copy starts without.
+        buffers: by layer, keys and values with space for a block behind them; a copy starts without.
     """
 
     cache: DynamicCache
@@ -31,7 +74,7 @@ class Context:
     position: Tensor
     is_text: Tensor
     padded: bool = False
-    room: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    buffers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def empty(cls, batch_size: int, device: torch.device | str = "cpu") -> Context:
@@ -53,34 +96,65 @@ class Context:
         """Number of tokens S in the cache, padding included."""
         return self.valid.shape[1]
 
-    def follower(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """What puts one layer's keys and values, as they are now, before others, which are not stored.
-
-        Without gradient what it returns is overwritten by the next call for this layer: all steps of a
-        picture follow the same context, which is copied once for them.
-        """
-        if not self.length:
-            return lambda key, value: (key, value)
-        if not torch.is_grad_enabled():
-            return lambda key, value: self._in_room(layer, key, value)
-        keys, values = self._stored(layer)
-        return lambda key, value: (torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2))
-
-    def _stored(self, layer: int) -> tuple[Tensor, Tensor]:
+    def keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer, [B, key-value heads, S, head width] each."""
         stored = self.cache.layers[layer]
         assert stored.keys is not None and stored.values is not None
         return stored.keys, stored.values
 
-    def _in_room(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    # Growing
+
+    def extender(self, layer: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """A function that puts one layer's keys and values before those of a block, which are not stored.
+
+        Without gradient what it returns is overwritten by the next call for this layer: all denoising steps
+        of an image follow the same context, which is copied once for them.
+        """
+        if not self.length:
+            return lambda key, value: (key, value)
+        if not torch.is_grad_enabled():
+            return lambda key, value: self._in_buffer(layer, key, value)
+        keys, values = self.keys_values(layer)
+        return lambda key, value: (torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2))
+
+    def _in_buffer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The context followed by a block, in tensors that already hold the context."""
-        room, start = self.room.get(layer), self.length
-        if room is not None and room[0].shape[2] == start + key.shape[2] and room[0].dtype == key.dtype:
-            room[0][:, :, start:], room[1][:, :, start:] = key, value
-            return room
-        keys, values = self._stored(layer)
-        room = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-        self.room[layer] = room
-        return room
+        buffer, start = self.buffers.get(layer), self.length
+        if buffer is not None and buffer[0].shape[2] == start + key.shape[2] and buffer[0].dtype == key.dtype:
+            buffer[0][:, :, start:], buffer[1][:, :, start:] = key, value
+            return buffer
+        keys, values = self.keys_values(layer)
+        buffer = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        self.buffers[layer] = buffer
+        return buffer
+
+    def record(self, valid: Tensor | None, count: int, advance: Tensor | int, is_text: Tensor) -> None:
+        """Note `count` tokens that were appended to the cache.
+
+        Args:
+            valid: False at padding, [B, count]; None for all valid.
+            count: number of tokens.
+            advance: how far rope moved on, [B] or the same in all rows.
+            is_text: as the attribute, [count].
+        """
+        if valid is None:
+            valid = self.valid.new_ones(self.batch_size, count)
+        else:
+            self.padded = True
+        self.buffers = {}
+        self.valid = torch.cat([self.valid, valid], dim=1)
+        self.position = self.position + advance
+        self.is_text = torch.cat([self.is_text, is_text])
+
+    def append_from(self, other: Context, start: int, advance: Tensor) -> None:
+        """Append what another context of as many rows has read from token `start` on; see `record`."""
+        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
+            assert theirs.keys is not None and theirs.values is not None
+            mine.update(theirs.keys[:, :, start:], theirs.values[:, :, start:])
+        valid = other.valid[:, start:]
+        self.record(valid if other.padded else None, valid.shape[1], advance, other.is_text[start:])
+
+    # Copies with other rows
 
     def copy(self) -> Context:
         """A context that can be grown without growing this one."""
@@ -112,21 +186,13 @@ class Context:
         tokens = valid.any(0).nonzero()[:, 0]
         rows = rows[:, tokens]
         found = self.copy()
-        for layer in found.cache.layers:
-            assert layer.keys is not None and layer.values is not None
-            layer.keys = layer.keys.transpose(1, 2)[rows, tokens].transpose(1, 2)
-            layer.values = layer.values.transpose(1, 2)[rows, tokens].transpose(1, 2)
+        for index, layer in enumerate(found.cache.layers):
+            keys, values = self.keys_values(index)
+            layer.keys = keys.transpose(1, 2)[rows, tokens].transpose(1, 2)
+            layer.values = values.transpose(1, 2)[rows, tokens].transpose(1, 2)
         found.valid, found.position, found.is_text = valid[:, tokens], position, self.is_text[tokens]
         found.padded = not bool(found.valid.all())
         return found
-
-    def take(self, other: Context, start: int, advance: Tensor) -> None:
-        """Grows by what another context of as many rows has read from token `start` on; see `grow`."""
-        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
-            assert theirs.keys is not None and theirs.values is not None
-            mine.update(theirs.keys[:, :, start:], theirs.values[:, :, start:])
-        valid = other.valid[:, start:]
-        self.grow(valid if other.padded else None, valid.shape[1], advance, other.is_text[start:])
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
         cache = copy.copy(self.cache)
@@ -135,14 +201,3 @@ class Context:
             if layer.keys is not None and layer.values is not None:
                 layer.keys, layer.values = change(layer.keys), change(layer.values)
         return Context(cache, change(self.valid), change(self.position), self.is_text, self.padded)
-
-    def grow(self, valid: Tensor | None, count: int, advance: Tensor | int, text: Tensor) -> None:
-        """Record `count` appended tokens: which are valid (None: all), and how far rope moved on, [B]."""
-        if valid is None:
-            valid = self.valid.new_ones(self.batch_size, count)
-        else:
-            self.padded = True
-        self.room = {}
-        self.valid = torch.cat([self.valid, valid], dim=1)
-        self.position = self.position + advance
-        self.is_text = torch.cat([self.is_text, text])

@@ -1,4 +1,4 @@
-"""Batched writing of text with the cache, and the log-probs of what was written."""
+"""Batched sampling of text with the key-value cache, and the log-probs of the sampled tokens."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from editenv.agents.unified.blocks import TextBlock
-from editenv.agents.unified.context import Context
+from editenv.agents.unified.context import Context, TextBlock
 from editenv.agents.unified.model import UnifiedModel, last_valid
 
 
-class Written(NamedTuple):
-    """Text that was written, with its stop token; L is the length of the longest row.
+class GeneratedText(NamedTuple):
+    """Sampled text with its stop token; L is the length of the longest row.
 
     Attributes:
         ids: token ids, [B, L] int64; the stop token ends a row, `pad_token_id` fills it.
-        mask: True at what was written, the stop token included, [B, L].
+        mask: True at sampled tokens, the stop token included, [B, L].
         log_prob: log-prob of each token under logits / temperature (greedy: under the logits), 0 at padding,
             [B, L] float32.
     """
@@ -28,14 +27,14 @@ class Written(NamedTuple):
 
 
 def prompt_logits(model: UnifiedModel, context: Context, block: TextBlock) -> Tensor:
-    """Read text into the context and return the logits [B, V] of what follows its last real token."""
+    """Append text to the context and return the logits [B, V] of what follows its last real token."""
     hidden = model.append_text(context, block.ids, block.mask)
     final = hidden[:, -1] if block.mask is None else last_valid(hidden, block.mask)
     return model.text_logits(final)
 
 
 @torch.no_grad()
-def write_text(
+def generate_text(
     model: UnifiedModel,
     context: Context,
     logits: Tensor,
@@ -43,18 +42,18 @@ def write_text(
     temperature: float | Tensor = 0.0,
     uniforms: Tensor | None = None,
     stop_id: int | None = None,
-) -> Written:
-    """Write until the stop token or `max_tokens`, all rows together.
+) -> GeneratedText:
+    """Sample tokens up to the stop token or `max_tokens`, all rows together.
 
     Randomness comes from `uniforms` alone, by the inverse of each row's cumulative distribution: a row's text
-    is a function of its own context and its own numbers, whatever rows stand beside it (up to float rounding
-    of the logits, which can move a sample only where a number lies within rounding of a boundary).
+    is a function of its own context and its own numbers, whatever other rows are in the batch (up to float
+    rounding of the logits, which can move a sample only where a number lies within rounding of a boundary).
 
     Args:
         model: the model.
         context: what the text follows; unchanged.
         logits: of the first token, [B, V], as `prompt_logits` returns them.
-        max_tokens: most tokens written a row, the stop token included.
+        max_tokens: most tokens sampled a row, the stop token included.
         temperature: 0 takes the likeliest token; a tensor [B] is one of each row, all above 0.
         uniforms: numbers in [0, 1), [B, max_tokens]; needed when temperature > 0.
         stop_id: token that ends a row; None for the config's `eos_token_id`.
@@ -62,9 +61,9 @@ def write_text(
     Raises:
         ValueError: for a negative temperature, or missing or wrongly shaped uniforms.
     """
-    heat = 1.0 if isinstance(temperature, Tensor) else temperature
-    scale = temperature[:, None] if isinstance(temperature, Tensor) else None
-    _check(logits, max_tokens, heat, uniforms)
+    by_row = temperature[:, None] if isinstance(temperature, Tensor) else None
+    shared = 1.0 if isinstance(temperature, Tensor) else temperature
+    _check(logits, max_tokens, shared, uniforms)
     stop = model.config.eos_token_id if stop_id is None else stop_id
     pad = model.config.pad_token_id
     assert pad is not None and isinstance(stop, int)
@@ -73,22 +72,22 @@ def write_text(
     ids = torch.full(shape, pad, device=logits.device)
     mask = torch.zeros(shape, dtype=torch.bool, device=logits.device)
     log_probs = torch.zeros(shape, device=logits.device)
-    # The rows that are still written: what has ended is read no further.
+    # Rows that have not ended yet: the others leave the batch.
     rows, step = torch.arange(len(logits), device=logits.device), 0
     while True:
         column = None if uniforms is None else uniforms[rows, step]
-        token, log_prob = choose(logits if scale is None else logits / scale[rows], heat, column)
+        token, log_prob = sample_token(logits if by_row is None else logits / by_row[rows], shared, column)
         ids[rows, step], mask[rows, step], log_probs[rows, step] = token, True, log_prob
         step += 1
-        goes_on = token.ne(stop).nonzero()[:, 0]
-        if step == max_tokens or not len(goes_on):
-            return Written(ids[:, :step], mask[:, :step], log_probs[:, :step])
-        if len(goes_on) < len(rows):
-            rows, token, context = rows[goes_on], token[goes_on], context.select(goes_on)
+        unfinished = token.ne(stop).nonzero()[:, 0]
+        if step == max_tokens or not len(unfinished):
+            return GeneratedText(ids[:, :step], mask[:, :step], log_probs[:, :step])
+        if len(unfinished) < len(rows):
+            rows, token, context = rows[unfinished], token[unfinished], context.select(unfinished)
         logits = model.text_logits(model.append_text(context, token[:, None])[:, 0])
 
 
-def choose(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+def sample_token(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
     """One token for each row and its log-prob, both [B].
 
     Args:

@@ -6,10 +6,16 @@ under the context without images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from torch import Tensor
+
+from editenv.agents.unified.context import Block, Context, TextBlock
+
+if TYPE_CHECKING:
+    from editenv.agents.unified.model import UnifiedModel
 
 Renorm = Literal["text_channel", "global", "channel"]
 _TINY = 1e-8
@@ -29,12 +35,95 @@ class Guidance:
 
     @property
     def active(self) -> bool:
-        """Whether there is any."""
+        """Whether either scale differs from 1."""
         return self.text != 1 or self.image != 1
 
 
 UNGUIDED = Guidance()
 """The velocity as the model predicts it."""
+
+
+class GuidanceContexts(NamedTuple):
+    """One context as it is and with parts dropped; None where the guidance needs no such context.
+
+    Attributes:
+        full: all blocks.
+        text_dropped: without the last block, the text that generation follows.
+        image_dropped: the text blocks alone.
+    """
+
+    full: Context
+    text_dropped: Context | None
+    image_dropped: Context | None
+
+    def repeat(self, times: int) -> GuidanceContexts:
+        """Every row of every context `times` times in a row."""
+        text, image = (
+            None if context is None else context.repeat(times)
+            for context in (self.text_dropped, self.image_dropped)
+        )
+        return GuidanceContexts(self.full.repeat(times), text, image)
+
+
+def build_guidance_contexts(
+    model: UnifiedModel, blocks: Sequence[Block], batch_size: int, guidance: Guidance
+) -> GuidanceContexts:
+    """The contexts that a guidance needs, built by the model from blocks.
+
+    Raises:
+        ValueError: text guidance over blocks that do not end with text.
+    """
+    if guidance.text != 1 and not (blocks and isinstance(blocks[-1], TextBlock)):
+        raise ValueError("text guidance needs a context that ends with the text to be dropped")
+    full = model.build_context(blocks[:-1], batch_size)
+    text_dropped = None if guidance.text == 1 else full.copy()
+    for block in blocks[-1:]:
+        model.append(full, block)
+    texts = [block for block in blocks if isinstance(block, TextBlock)]
+    image_dropped = None if guidance.image == 1 else model.build_context(texts, batch_size)
+    return GuidanceContexts(full, text_dropped, image_dropped)
+
+
+def predict_velocity(
+    model: UnifiedModel,
+    contexts: GuidanceContexts,
+    x: Tensor,
+    t: Tensor,
+    grid: tuple[int, int] | None,
+    source: Tensor | None,
+    guidance: Guidance,
+) -> tuple[Tensor, Tensor]:
+    """The guided and the unguided velocity, [B, N, C] each; rollout and training both call this.
+
+    With `source_channel` the current image also enters through its channel, which no context drops. Arguments
+    as `UnifiedModel.velocity`.
+    """
+    full = model.velocity(contexts.full, x, t, grid, source)
+    text, image = (
+        full if context is None else model.velocity(context, x, t, grid, source)
+        for context in (contexts.text_dropped, contexts.image_dropped)
+    )
+    if not guidance.active:
+        return full, full
+    return guided_velocity(full, text, image, guidance.text, guidance.image), full
+
+
+def predict_window_velocity(
+    model: UnifiedModel,
+    contexts: GuidanceContexts,
+    x: Tensor,
+    t: Tensor,
+    grid: tuple[int, int] | None,
+    source: Tensor | None,
+    guidance: Guidance,
+) -> tuple[Tensor, Tensor]:
+    """`predict_velocity` at W times of every row: x [B, W, N, C] and t [B, W] share contexts and source."""
+    steps = x.shape[1]
+    if source is not None and steps > 1:
+        source = source.repeat_interleave(steps, dim=0)
+    flat = x.flatten(0, 1), t.flatten(), grid, source, guidance
+    guided, plain = predict_velocity(model, contexts.repeat(steps), *flat)
+    return guided.unflatten(0, x.shape[:2]), plain.unflatten(0, x.shape[:2])
 
 
 def guided_velocity(
@@ -46,12 +135,12 @@ def guided_velocity(
     renorm: Renorm = "text_channel",
     renorm_min: float = 0.0,
 ) -> Tensor:
-    """Push the velocity away from what it would be without the text, then without the images.
+    """Extrapolate from the velocity without the text, then from the one without the images.
 
     g = text_dropped + text_scale (full - text_dropped),  m = image_dropped + image_scale (g - image_dropped)
 
     A norm that guidance has enlarged is scaled back by clip(|full| / |.|, renorm_min, 1): "text_channel" does
-    that to each token of g before the images' turn, "channel" to each token of m, "global" to each row of m.
+    that to each token of g before m is formed, "channel" to each token of m, "global" to each row of m.
     The two scales are independent: a scale of 1 switches off its own guidance and nothing else.
 
     Args:

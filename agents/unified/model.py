@@ -1,4 +1,4 @@
-"""The unified model: one network that reads text and pictures, writes text and generates pictures.
+"""The unified model: one network that is conditioned on text and images and generates both.
 
 BAGEL's architecture (arXiv 2505.14683) under BAGEL's parameter names, batched: all rows of a batch share one
 layout of blocks and differ by padding only. Time runs from 1 (noise) to 0 (image).
@@ -17,14 +17,25 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from editenv.agents.unified.backbone import ExpertLanguageModel, image_visibility, text_visibility
-from editenv.agents.unified.blocks import Block, ImageBlock, TextBlock, VitBlock
 from editenv.agents.unified.config import UnifiedConfig
-from editenv.agents.unified.context import Context
-from editenv.agents.unified.embeddings import PositionTable, TimeEmbedder, ZeroLinear, position_table
-from editenv.agents.unified.experts import Frame, Hidden
-from editenv.agents.unified.guidance import UNGUIDED, Guidance
-from editenv.agents.unified.views import read_views, window_velocity
+from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
+from editenv.agents.unified.guidance import (
+    UNGUIDED,
+    Guidance,
+    build_guidance_contexts,
+    predict_window_velocity,
+)
+from editenv.agents.unified.layers import (
+    ExpertLanguageModel,
+    Hidden,
+    LayerInputs,
+    PositionTable,
+    TimeEmbedder,
+    ZeroLinear,
+    image_attention_mask,
+    position_table,
+    text_attention_mask,
+)
 
 Grid = tuple[int, int]
 SMALLEST_TIME = 1e-3
@@ -167,14 +178,13 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             tokens = tokens + self.source2llm(source.to(tokens.dtype))
         length = x.shape[1] + 2
         stack = self.language_model.model
-        frame = Frame(
+        inputs = LayerInputs(
             rotary=stack.rotary_emb(tokens, context.position[:, None]),
-            mask=image_visibility(context, length),
+            mask=image_attention_mask(context, length),
             key_scale=self._key_scale(context, x.shape[1]),
             time=self._norm_time(embedding),
         )
-        states = stack.denoise(context, Hidden(self._markers(context), tokens), frame)
-        assert states.generation is not None
+        states = stack(context, Hidden(self._markers(context), tokens), inputs, store=False)
         predicted = self.llm2vae(states.generation).float()
         if not self.config.residual_prediction:
             return predicted
@@ -220,11 +230,11 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             if t is None or image_context is None:
                 raise ValueError("x needs t and image_context (an empty list for no context)")
             with nullcontext() if context_gradient else torch.no_grad():
-                views = read_views(self, image_context, x.shape[0], guidance)
-            velocity, unguided = window_velocity(self, views, x, t, source, grid, guidance)
+                contexts = build_guidance_contexts(self, image_context, x.shape[0], guidance)
+            velocity, unguided = predict_window_velocity(self, contexts, x, t, grid, source, guidance)
         return UnifiedOutput(logits=logits, velocity=velocity, unguided=unguided)
 
-    def read(self, blocks: Sequence[Block], batch_size: int) -> Context:
+    def build_context(self, blocks: Sequence[Block], batch_size: int) -> Context:
         """A new context of `batch_size` rows that has read these blocks."""
         context = self.new_context(batch_size)
         for block in blocks:
@@ -238,7 +248,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         if not isinstance(last, TextBlock):
             raise ValueError(f"text_context ends with a {type(last).__name__}, expected a TextBlock")
         with nullcontext() if context_gradient else torch.no_grad():
-            context = self.read(blocks[:-1], ids.shape[0])
+            context = self.build_context(blocks[:-1], ids.shape[0])
         start = last.ids.shape[1]
         joint, joint_mask = torch.cat([last.ids, ids[:, :-1]], dim=1), None
         if last.mask is not None or mask is not None:
@@ -262,9 +272,9 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             advance = mask.sum(dim=1)
         tokens = stack.embed_tokens(ids)
         rotary = stack.rotary_emb(tokens, context.position[:, None] + order)
-        frame = Frame(rotary, text_visibility(context, mask, length))
-        states = stack.read(context, Hidden(tokens, None), frame, need_hidden)
-        context.grow(mask, length, advance, torch.ones(length, dtype=torch.bool, device=ids.device))
+        inputs = LayerInputs(rotary, text_attention_mask(context, mask, length))
+        states = stack(context, Hidden(tokens, None), inputs, store=True, need_hidden=need_hidden)
+        context.record(mask, length, advance, torch.ones(length, dtype=torch.bool, device=ids.device))
         return None if states is None else states.understanding
 
     def _append_block(
@@ -274,9 +284,12 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         understanding, generation = hidden
         length = understanding.shape[1] + (0 if generation is None else generation.shape[1])
         rotary = stack.rotary_emb(understanding, context.position[:, None])
-        stack.read(context, hidden, Frame(rotary, image_visibility(context, length), time=time), False)
+        inputs = LayerInputs(rotary, image_attention_mask(context, length), time=time)
+        stack(context, hidden, inputs, store=True, need_hidden=False)
         valid = None if present is None else present[:, None].expand(-1, length)
-        context.grow(valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2))
+        context.record(
+            valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2)
+        )
 
     def _marker_flags(self, inner: int) -> Tensor:
         flags = torch.zeros(inner + 2, dtype=torch.bool, device=self.device)

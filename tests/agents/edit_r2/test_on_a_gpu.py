@@ -60,7 +60,7 @@ def on_gpu(trainer):
 @pytest.mark.parametrize("name", CASES)
 def test_an_iteration_computes_there_what_it_does_on_the_cpu(name, tmp_path):
     """Fails with the operation's name where a tensor was left on the CPU."""
-    with patch("editenv.agents.unified.experts.scaled_dot_product_attention", attention):
+    with patch("editenv.agents.unified.layers.scaled_dot_product_attention", attention):
         expected, loss, log = an_iteration(tiny_trainer(tmp_path, **CASES[name]))
     with on_gpu(tiny_trainer(tmp_path, **CASES[name])) as trainer:
         found, there, logged = an_iteration(trainer)

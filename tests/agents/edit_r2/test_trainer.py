@@ -168,7 +168,7 @@ def flow_kl_by_hand(trainer, inputs) -> float:
                 t, after = at["times"][:, step], at["times"][:, step + 1]
                 x = at["latents"][:, step]
                 mine, theirs = (
-                    model.velocity(model.read(context, 1), x, t, source=at["source"])
+                    model.velocity(model.build_context(context, 1), x, t, source=at["source"])
                     for model in (trainer.checkpoint.model, trainer.reference)
                 )
                 held = min(float(t), 0.96)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from editenv.agents.editor.turns import TurnSettings, decode, encode, generate, spoken, write_intents
-from editenv.agents.unified import Written
+from editenv.agents.unified import GeneratedText
 from editenv.worlds.studio.world import StudioWorld
 from tests.tiny_editor import TURN, tiny_checkpoint
 
@@ -17,11 +17,11 @@ def checkpoint():
     return tiny_checkpoint()
 
 
-def written(checkpoint, *rows: list[int]) -> Written:
+def written(checkpoint, *rows: list[int]) -> GeneratedText:
     length = max(len(row) for row in rows)
     ids = torch.tensor([row + [PAD] * (length - len(row)) for row in rows])
     mask = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in rows])
-    return Written(ids, mask, torch.zeros(mask.shape))
+    return GeneratedText(ids, mask, torch.zeros(mask.shape))
 
 
 def test_the_users_words_serve_where_an_intent_is_empty_or_never_ends(checkpoint):

@@ -41,7 +41,7 @@ def test_a_turns_positions_are_those_that_the_model_counts() -> None:
     ]
 
     def positions(read: Sequence[Block]) -> int:
-        return int(checkpoint.model.read(read, 1).position)
+        return int(checkpoint.model.build_context(read, 1).position)
 
     assert taken.past == positions(blocks)
     longest = max(said(envs), key=lambda words: transcript_block(checkpoint.tokenizer, [words]).ids.shape[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editenv.agents.unified import Guidance, ImageBlock, TextBlock, backbone
+from editenv.agents.unified import Guidance, ImageBlock, TextBlock, layers
 from tests.tiny_editor import tiny_checkpoint
 
 ROWS, TOKENS = 3, 16
@@ -52,7 +52,7 @@ def run(model, asked, checkpointing, **changes):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    true = backbone.checkpointed
+    true = layers.run_checkpointed
 
     def noting(layer, hidden, *rest):
         for tensor in hidden:
@@ -60,7 +60,7 @@ def run(model, asked, checkpointing, **changes):
                 note(tensor)
         return true(layer, hidden, *rest)
 
-    backbone.checkpointed = noting
+    layers.run_checkpointed = noting
     try:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             output = model(**asked, **changes)
@@ -68,7 +68,7 @@ def run(model, asked, checkpointing, **changes):
         size = sum(kept.values())
         loss.backward()
     finally:
-        backbone.checkpointed = true
+        layers.run_checkpointed = true
         model.language_model.model.gradient_checkpointing = False
     named = model.named_parameters()
     return {name: value.grad.clone() for name, value in named if value.grad is not None}, size
@@ -102,7 +102,7 @@ def test_transformers_switch_reaches_the_stack(model):
 
 
 def test_nothing_is_checkpointed_without_gradient(model, asked, monkeypatch):
-    monkeypatch.setattr(backbone, "checkpointed", lambda *_: pytest.fail("a layer was checkpointed"))
+    monkeypatch.setattr(layers, "run_checkpointed", lambda *_: pytest.fail("a layer was checkpointed"))
     model.language_model.model.gradient_checkpointing = True
     with torch.no_grad():
         model(**asked)

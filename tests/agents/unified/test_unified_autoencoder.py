@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified.autoencoder import CellAutoencoder, CellAutoencoderConfig, reconstruction_loss
-from editenv.agents.unified.patches import from_patches, to_patches
+from editenv.agents.unified.autoencoder import (
+    CellAutoencoder,
+    CellAutoencoderConfig,
+    patchify,
+    reconstruction_loss,
+    unpatchify,
+)
 
 
 def pictures(batch=4, height=64, width=64, seed=0):
@@ -96,10 +101,10 @@ def test_saved_and_loaded_keeps_the_statistics(autoencoder, tmp_path):
 @torch.no_grad()
 def test_patches_are_row_major_with_the_channel_fastest():
     maps = torch.arange(2 * 4 * 6 * 3).view(2, 4, 6, 3)
-    patches = to_patches(maps, 2)
+    patches = patchify(maps, 2)
     assert patches.shape == (2, 6, 12)
     assert torch.equal(patches[0, 4], maps[0, 2:4, 2:4].flatten())
-    assert torch.equal(from_patches(patches, 2, (2, 3)), maps)
+    assert torch.equal(unpatchify(patches, 2, (2, 3)), maps)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def test_patches_are_row_major_with_the_channel_fastest():
         (lambda m: m.decode(torch.zeros(1, 6, 32)), "expected rows \\* columns = 6"),
         (lambda m: CellAutoencoderConfig(width=0), "width is 0, expected a positive integer"),
         (
-            lambda m: to_patches(torch.zeros(1, 3, 4, 1), 2),
+            lambda m: patchify(torch.zeros(1, 3, 4, 1), 2),
             "maps are 3 x 4, expected multiples of the patch side 2",
         ),
     ],

@@ -1,9 +1,13 @@
-"""A context can be copied, picked apart and repeated, and its copies do not disturb it."""
+"""A context can be copied, selected and repeated; its copies do not disturb it; its buffers change no bit."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
 from editenv.agents.unified import ImageBlock, TextBlock
+from tests.tiny_editor import tiny_checkpoint
+
+ROWS, TOKENS = 3, 16
 
 
 def filled(model, batch=3):
@@ -11,7 +15,7 @@ def filled(model, batch=3):
     ids = torch.randint(6, 40, (batch, 4), generator=generator)
     mask = torch.arange(4) >= torch.arange(batch)[:, None]
     latents = torch.randn(batch, 4, 6, generator=generator)
-    return model.read([ImageBlock(latents), TextBlock(ids, mask)], batch)
+    return model.build_context([ImageBlock(latents), TextBlock(ids, mask)], batch)
 
 
 @torch.no_grad()
@@ -45,6 +49,53 @@ def test_detaching_cuts_the_gradient_and_keeps_the_values(model):
 
 
 def test_an_unpadded_context_knows_it(model):
-    context = model.read([TextBlock(torch.full((2, 3), 7))], 2)
+    context = model.build_context([TextBlock(torch.full((2, 3), 7))], 2)
     assert not context.padded and context.valid.all()
     assert filled(model).padded
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_checkpoint().model.requires_grad_(True)
+
+
+def latents(tiny, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(ROWS, TOKENS, tiny.config.latent_dim, generator=generator)
+
+
+def text(length, padded):
+    mask = torch.ones(ROWS, length, dtype=torch.bool)
+    mask[1, -2:] = not padded
+    return TextBlock(torch.arange(ROWS * length).reshape(ROWS, length) % 40 + 5, mask if padded else None)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_steps_are_the_same_with_and_without_buffers(tiny, padded):
+    """Fails where one context's buffer serves another, or a step reads what one before it left."""
+    source, t = latents(tiny, 0), torch.full((ROWS,), 0.5)
+    context = tiny.build_context([ImageBlock(source), text(6, padded)], ROWS)
+    copies = [context, context.copy(), context.select(torch.tensor([2, 0, 1])), context.repeat(1)]
+    for number, grown in enumerate((False, False, True, False)):
+        for place, one in enumerate(copies):
+            if grown:
+                with torch.no_grad():
+                    tiny.append(one, text(4, padded))
+            x = latents(tiny, 10 * number + place)
+            # With gradient the context is copied at each step, as it was before there were buffers.
+            true = tiny.velocity(one, x, t, source=source).detach()
+            for _ in range(2):
+                with torch.no_grad():
+                    assert torch.equal(tiny.velocity(one, x, t, source=source), true)
+    assert all(one.buffers for one in copies)
+
+
+def test_a_copy_and_a_grown_context_start_without_buffers(tiny):
+    source, t = latents(tiny, 0), torch.full((ROWS,), 0.5)
+    with torch.no_grad():
+        context = tiny.build_context([ImageBlock(source)], ROWS)
+        tiny.velocity(context, latents(tiny, 1), t, source=source)
+        assert len(context.buffers) == tiny.config.num_hidden_layers
+        assert not context.copy().buffers
+        tiny.append(context, text(3, False))
+        assert not context.buffers

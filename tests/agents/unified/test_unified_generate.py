@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified import TextBlock, prompt_logits, write_text
-from editenv.agents.unified.generate import choose
+from editenv.agents.unified import TextBlock, generate_text, prompt_logits
+from editenv.agents.unified.generate import sample_token
 
 
 def prompts(batch=6):
@@ -20,7 +20,7 @@ def numbers(batch=6, length=8, seed=1):
 def write(model, block, uniforms, temperature, stop_id, length=8):
     context = model.new_context(len(block.ids))
     logits = prompt_logits(model, context, block)
-    return write_text(model, context, logits, length, temperature, uniforms, stop_id)
+    return generate_text(model, context, logits, length, temperature, uniforms, stop_id)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_rows_that_have_ended_are_read_no_further(model, stop_id, monkeypatch):
         return append(model, context, ids, mask)
 
     monkeypatch.setattr(type(model), "append_text", counted)
-    written = write_text(model, context, logits, 8, 0.9, numbers(), stop_id)
+    written = generate_text(model, context, logits, 8, 0.9, numbers(), stop_id)
     # A row's last token leads nowhere.
     assert sum(read) == int((written.mask.sum(dim=1) - 1).sum()) < 6 * len(read)
 
@@ -91,7 +91,7 @@ def test_a_row_is_a_function_of_its_own_numbers(model, stop_id):
 def test_the_context_is_unchanged(model):
     context = model.new_context(6)
     logits = prompt_logits(model, context, prompts())
-    write_text(model, context, logits, 4)
+    generate_text(model, context, logits, 4)
     assert context.length == 5
 
 
@@ -99,7 +99,7 @@ def test_tokens_are_chosen_by_the_inverse_of_the_cumulative_distribution():
     """Probabilities 0.5, 0, 0.3, 0.2: boundaries at 0.5 and 0.8, and the second token is never drawn."""
     probabilities = torch.tensor([0.5, 0.0, 0.3, 0.2])
     uniform = torch.tensor([0.0, 0.49, 0.51, 0.79, 0.81, 1 - 2**-24])
-    token, log_prob = choose(probabilities.log().expand(6, 4), 1.0, uniform)
+    token, log_prob = sample_token(probabilities.log().expand(6, 4), 1.0, uniform)
     assert token.tolist() == [0, 0, 2, 2, 3, 3]
     assert_close(log_prob, probabilities[token].log())
 
@@ -107,7 +107,7 @@ def test_tokens_are_chosen_by_the_inverse_of_the_cumulative_distribution():
 def test_sampled_frequencies_follow_the_temperature():
     logits = torch.tensor([0.0, 1.0, 2.0])
     uniform = (torch.arange(3000) + 0.5) / 3000
-    token, _ = choose(logits.expand(3000, 3), 0.5, uniform)
+    token, _ = sample_token(logits.expand(3000, 3), 0.5, uniform)
     assert_close(torch.bincount(token) / 3000, (logits / 0.5).softmax(-1), atol=1e-3, rtol=0)
 
 

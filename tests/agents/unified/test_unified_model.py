@@ -6,7 +6,7 @@ from torch.testing import assert_close
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
 from editenv.agents.unified import ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.embeddings import position_table, time_features
+from editenv.agents.unified.layers import position_table, time_features
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -61,7 +61,7 @@ def packed_velocity(model, ids, latents, x, t):
 @torch.no_grad()
 def test_velocity_on_the_cache_equals_one_packed_pass_without_it(model):
     ids, latents, x, t = tokens(2, 5), draw(2, 4, 6), draw(2, 4, 6, seed=1), torch.tensor([0.3, 0.9])
-    context = model.read([TextBlock(ids), ImageBlock(latents)], 2)
+    context = model.build_context([TextBlock(ids), ImageBlock(latents)], 2)
     velocity = model.velocity(context, x, t)
     for row in range(2):
         assert_close(velocity[row], packed_velocity(model, ids[row], latents[row], x[row], t[row]), **CLOSE)
@@ -112,18 +112,18 @@ def test_a_row_that_is_all_padding_stays_finite(model):
 def test_a_row_does_not_depend_on_the_rows_beside_it(full_model):
     ids, latents, x, t = tokens(5, 6), draw(5, 4, 6), draw(5, 4, 6, seed=1), torch.linspace(0.1, 1, 5)
     mask = torch.arange(6) >= torch.tensor([0, 1, 2, 3, 4])[:, None]
-    context = full_model.read([ImageBlock(latents), TextBlock(ids, mask)], 5)
+    context = full_model.build_context([ImageBlock(latents), TextBlock(ids, mask)], 5)
     together = full_model.velocity(context, x, t, source=latents)
     for row in range(5):
         only = slice(row, row + 1)
-        alone = full_model.read([ImageBlock(latents[only]), TextBlock(ids[only], mask[only])], 1)
+        alone = full_model.build_context([ImageBlock(latents[only]), TextBlock(ids[only], mask[only])], 1)
         velocity = full_model.velocity(alone, x[only], t[only], source=latents[only])
         assert_close(velocity, together[only], **CLOSE)
 
 
 @torch.no_grad()
 def test_denoising_leaves_the_context_alone(model):
-    context = model.read([TextBlock(tokens(1, 3))], 1)
+    context = model.build_context([TextBlock(tokens(1, 3))], 1)
     first = model.velocity(context, draw(1, 4, 6), torch.ones(1))
     assert (context.length, context.position.tolist()) == (3, [3])
     assert torch.equal(model.velocity(context, draw(1, 4, 6), torch.ones(1)), first)
@@ -144,7 +144,7 @@ def test_forward_equals_its_parts(full_model):
     expected.append(full_model.text_logits(full_model.append_text(context, intent, intent_mask))[:, :-1])
     wanted = torch.cat(expected, dim=1)
     assert_close(out.logits[intent_mask], wanted[intent_mask], **CLOSE)
-    context = full_model.read(blocks, 2)
+    context = full_model.build_context(blocks, 2)
     for step in range(3):
         velocity = full_model.velocity(context, x[:, step], t[:, step], source=latents)
         assert_close(out.velocity[:, step], velocity, **CLOSE)
@@ -164,7 +164,7 @@ def test_the_context_carries_gradient_only_when_asked(full_model):
 
 def test_vision_tokens_are_read_without_causality(model):
     with torch.no_grad():
-        seen = [model.read([VitBlock(draw(1, 3, 32, seed=seed))], 1) for seed in (0, 1)]
+        seen = [model.build_context([VitBlock(draw(1, 3, 32, seed=seed))], 1) for seed in (0, 1)]
     assert [context.position.tolist() for context in seen] == [[1], [1]]
     first_keys = [context.cache.layers[1].keys[:, :, 0] for context in seen]
     assert not torch.allclose(*first_keys), "the start marker must see the tokens behind it"

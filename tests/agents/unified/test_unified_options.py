@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from editenv.agents.unified import ImageBlock, TextBlock, UnifiedConfig, UnifiedModel
-from editenv.agents.unified.embeddings import position_table
+from editenv.agents.unified.layers import position_table
 
 CHOICES = {
     "none": {},
@@ -151,5 +151,5 @@ def test_bfloat16_weights_give_a_float32_velocity(full_model):
 def velocity_of(model):
     generator = torch.Generator().manual_seed(0)
     source, x = (torch.randn(2, 4, 6, generator=generator) for _ in range(2))
-    context = model.read([ImageBlock(source), TextBlock(torch.full((2, 3), 7))], 2)
+    context = model.build_context([ImageBlock(source), TextBlock(torch.full((2, 3), 7))], 2)
     return model.velocity(context, x, torch.tensor([0.5, 1.0]), source=source)

@@ -9,10 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from editenv.agents.unified.parity import Row, check_fixture
-from editenv.agents.unified.parity.__main__ import main
-from editenv.agents.unified.parity.compare import deviation
-from editenv.agents.unified.parity.registry import CHECKS
+from editenv.agents.unified.parity import CHECKS, Row, check_fixture, deviation, main
 
 
 @pytest.fixture
