@@ -21,7 +21,6 @@ from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.atomic import write_text_atomically
 from editenv.agents.edit_r2.credit import CreditSettings
-from editenv.agents.edit_r2.curriculum import check_curriculum
 from editenv.agents.edit_r2.faults import SAVE_ERRORS
 from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
 from editenv.agents.edit_r2.ranks import own_rows, process
@@ -106,7 +105,6 @@ def train(config: TrainConfig) -> TrainResult:
             f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
         )
     held_out = held_out_envs(config)
-    check_curriculum(settings.rollout.curriculum, envs)
     _check_written(config.algorithm, envs.engine.world.max_turns)
     checkpoint = load_checkpoint(config.model)
     check_room(checkpoint, envs, settings.rollout.turn)

@@ -17,15 +17,11 @@ class AlgorithmConfig:
         advantage_std: "batch" or "group", whose standard deviation advantages are divided by.
         filter: a name in `edit_r2.filter.FILTERS`.
         filter_threshold: instruction following below which a turn has failed, for filter=threshold.
-        stop_failed: whether a failed session stops and its spec is begun anew in the turns that it leaves.
-        first_rollouts: rollouts a spec in a first stage, after which the others go to specs whose sessions
-            went differently; 0 for one stage.
         schedule: of the learning rates, "constant", "linear" or "cosine"; the latter two fall to zero.
         text_weight, flow_weight: of the two losses; 0 freezes that expert.
         text_rate, flow_rate: learning rates.
         text_clip, flow_clip: half widths of the ratios' clip ranges.
         text_kl, flow_kl: weights of the distances to the starting point.
-        text_entropy: weight of the intent tokens' entropy, which is taken off the text's loss.
         kl: which distance the flow's is, a name in `edit_r2.kl.FLOW_KLS`.
         ratio: of the flow's steps, a name in `edit_r2.ratio.RATIOS`.
         noise_level: a of the stochastic steps.
@@ -46,9 +42,6 @@ class AlgorithmConfig:
         window_every: iterations that a sliding window rests at a step.
         sampler: a name in `flow.sde.SAMPLERS`.
         temperature: of the intent's tokens in rollouts.
-        temperature_end: that of the last iteration, on a straight line; None for the same in all.
-        turn_temperatures: one for each turn of a session, the last for all further turns, in place of
-            `temperature`; empty for the same in all.
         steps: steps of the flow.
         shift: of the flow's time grid.
         updates_per_iteration: optimiser steps an iteration; with 1 no clip ever acts.
@@ -61,8 +54,6 @@ class AlgorithmConfig:
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through what precedes intent and picture too.
         text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
-        curriculum: pairs [iteration, turns]: from that iteration on sessions are played to so many turns;
-            empty for whole sessions.
         precision: of the network's arithmetic, a name in `edit_r2.precision.PRECISIONS`.
         gradient_checkpointing: whether layers run again on the way back, to keep less of them in memory.
         chunk_sessions: most sessions whose gradients are worked out at a time; None for all of an update's.
@@ -85,8 +76,6 @@ class AlgorithmConfig:
     advantage_std: str
     filter: str
     filter_threshold: float
-    stop_failed: bool
-    first_rollouts: int
     schedule: str
     text_weight: float
     flow_weight: float
@@ -96,7 +85,6 @@ class AlgorithmConfig:
     flow_clip: float
     text_kl: float
     flow_kl: float
-    text_entropy: float
     kl: str
     ratio: str
     noise_level: float
@@ -108,8 +96,6 @@ class AlgorithmConfig:
     window_every: int
     sampler: str
     temperature: float
-    temperature_end: float | None
-    turn_temperatures: list[float]
     steps: int
     shift: float
     updates_per_iteration: int
@@ -122,7 +108,6 @@ class AlgorithmConfig:
     max_intent_tokens: int
     context_gradient: bool
     text_scope: str
-    curriculum: list[list[int]]
     precision: str
     gradient_checkpointing: bool
     chunk_sessions: int | None

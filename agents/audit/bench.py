@@ -76,9 +76,7 @@ def text_of(turns: Turns) -> tuple[Ints, Bools, Ints]:
 
 def heats_of(facts: Facts, turns: Turns) -> Floats:
     """Temperature that the tokens of M turns were drawn at, [M]."""
-    if turns.heat is None:
-        return np.full(turns.reward.numel(), facts.temperature or 1.0)
-    return numbers(turns.heat).ravel()
+    return np.full(turns.reward.numel(), facts.temperature or 1.0)
 
 
 def numbers(tensor: Tensor) -> Floats:

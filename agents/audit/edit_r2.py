@@ -57,9 +57,7 @@ class EditR2Audit:
                 f"objective is {objective!r}, expected {' or '.join(map(repr, _KNOWN_OBJECTIVES))}: the "
                 "audit knows the gradient of clipped ratios"
             )
-        spending = settings.rollout.spending
-        spending = replace(spending, first_rollouts=min(spending.first_rollouts, _ROLLOUTS - 1))
-        rollout = replace(settings.rollout, rollouts=_ROLLOUTS, spending=spending)
+        rollout = replace(settings.rollout, rollouts=_ROLLOUTS)
         update = replace(settings.update, text_rate=1e-2, flow_rate=1e-2, updates_per_iteration=2)
         self.settings = replace(
             settings,
@@ -103,7 +101,6 @@ class EditR2Audit:
             for name, value in native.items()
             if name not in _OF_SESSIONS
         }
-        heat = shaped.get("temperature")
         return Turns(
             reward=shaped["reward"],
             following=shaped["instruction_following"],
@@ -115,15 +112,12 @@ class EditR2Audit:
             mask=shaped["intent_mask"],
             previous=torch.full(shaped["reward"].shape, BOS),
             text_log_prob=shaped["text_log_prob"],
-            # Turns that were never played have 0, and no tokens.
-            heat=None if heat is None else heat.where(heat > 0, 1.0),
             native=native,
         )
 
     def spent(self, policy: KnownPolicy, seed: int) -> dict[str, Spent]:
-        """Tries and restarts, whatever is configured, paid by `credit` with a baseline for each turn."""
-        ways = {"resample": SpendSettings("resample"), "stop_failed": SpendSettings(stop_failed=True)}
-        return {name: self._spent(policy, seed, way) for name, way in ways.items()}
+        """Branches, whatever is configured, paid by `credit` with a baseline for each turn."""
+        return {"resample": self._spent(policy, seed, SpendSettings("resample"))}
 
     def _spent(self, policy: KnownPolicy, seed: int, way: SpendSettings) -> Spent:
         settings, count = replace(self.settings.rollout, spending=way), _SPECS * _ROLLOUTS

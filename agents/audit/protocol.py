@@ -80,7 +80,6 @@ class Turns:
         mask: True at real tokens, [S, G, K, L].
         previous: the token before the first one, [S, G, K].
         text_log_prob: of each token when it was sampled, [S, G, K, L].
-        heat: temperature of each turn's tokens, [S, G, K]; None where it is that of the facts in all.
         native: the same turns as the trainer keeps them, handed back to it.
     """
 
@@ -94,7 +93,6 @@ class Turns:
     mask: Tensor | None = None
     previous: Tensor | None = None
     text_log_prob: Tensor | None = None
-    heat: Tensor | None = None
     native: Any = field(default=None, repr=False)
 
 

@@ -1,4 +1,4 @@
-"""Which turn each row of a rollout plays next: on in its session, from its start, or a sibling's."""
+"""Which turn each row of a rollout plays next: on in its session, or a sibling's."""
 
 from __future__ import annotations
 
@@ -106,31 +106,6 @@ class Course:
         return None
 
 
-class Restarts(Course):
-    """A session that failed stops, and its spec is begun anew in the columns that are left."""
-
-    def _turned(
-        self, here: Sequence[At], failed: Sequence[bool], over: Sequence[bool], left: int
-    ) -> Observations | None:
-        again = [row for row, fell in enumerate(failed) if fell]
-        if not left:
-            for row, at in enumerate(here):
-                place = self.places.get(at)
-                if place and place.attempt and not (failed[row] or over[row]):
-                    self.places[at] = replace(place, cut=True)
-            return None
-        if not again:
-            return None
-        for row in again:
-            at, place = here[row], self.next[row]
-            self.next[row] = Place(place.group, place.attempt + 1, 0, (at[0], at[1] + 1))
-        mask = torch.zeros(len(here), dtype=torch.bool)
-        mask[again] = True
-        numbers = [place.group for place in self.next]
-        seen, _ = self.envs.reset(options={"sessions": numbers, "reset_mask": mask.numpy()})
-        return seen
-
-
 class _Start(NamedTuple):
     """A state that turns are begun from, as bytes, and how its place is described."""
 
@@ -182,5 +157,5 @@ def course_of(
     envs: MICEEditVectorEnv, spending: SpendSettings, numbers: Sequence[int], rows: Sequence[int]
 ) -> Course:
     """The course that the settings ask for; arguments as `Course`."""
-    kind = Branches if spending.branches else Restarts if spending.stop_failed else Course
+    kind = Branches if spending.branches else Course
     return kind(envs, spending, numbers, rows)

@@ -84,7 +84,7 @@ def credit(
     """
     reward, valid = rollout.tensors["reward"], rollout.tensors["valid"]
     lines = _lines(rollout.places, reward, rollouts)
-    rewards = lines.of(reward, 0.0).masked_fill(lines.cut, math.nan)
+    rewards = lines.of(reward, 0.0)
     following = lines.of(rollout.tensors["instruction_following"], math.nan)
     scored = lines.of(valid, False)
     filtered = FILTERS[settings.filter](following, scored, threshold=settings.filter_threshold)
@@ -133,15 +133,11 @@ def check_spending(rollout: RolloutSettings, paying: CreditSettings) -> None:
     Raises:
         ValueError: two settings do not fit.
     """
-    spending, first = rollout.spending, rollout.spending.first_rollouts
-    if first and not 2 <= first < rollout.rollouts:
-        raise ValueError(f"first_rollouts is {first}, expected 0, or 2 to {rollout.rollouts - 1}")
-    if spending.unusual and rollout.behaviour == "oracle":
-        raise ValueError(f"behaviour is 'oracle' with {spending.unusual[0]}, expected 'policy'")
-    if spending.stop_failed and paying.advantage == "fused":
-        raise ValueError("advantage is 'fused' with stop_failed=true, expected one that reads rewards alone")
+    spending = rollout.spending
+    if spending.branches and rollout.behaviour == "oracle":
+        raise ValueError("behaviour is 'oracle' with filter=resample, expected 'policy'")
     mine, theirs = ((one.filter, one.filter_threshold) for one in (spending, paying))
-    if (spending.unusual or paying.filter == "resample") and mine != theirs:
+    if (spending.branches or paying.filter == "resample") and mine != theirs:
         raise ValueError(
             f"rollouts are played for filter {mine[0]!r} {mine[1]} and paid by {theirs[0]!r} {theirs[1]}"
         )

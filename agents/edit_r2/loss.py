@@ -81,8 +81,6 @@ class PolicyTerm:
         weight: of this term in the joint loss.
         kl: each element's distance to the reference, in the same shape, or None.
         kl_weight: of the distance, beside the policy loss, inside this term.
-        entropy: of what each element was drawn from, in the same shape, or None.
-        entropy_weight: of the entropy, which this term takes off the loss.
     """
 
     log_prob: Tensor
@@ -92,8 +90,6 @@ class PolicyTerm:
     weight: float = 1.0
     kl: Tensor | None = None
     kl_weight: float = 0.0
-    entropy: Tensor | None = None
-    entropy_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def joint_loss(
     """Joint loss of Edit-R2 (arXiv 2606.05950): both spaces share one advantage and one backward.
 
     mean over ALL turns of keep valid (w_flow mean over steps of L_flow + w_text mean over tokens of L_text)
-    with L = clipped policy loss + kl_weight KL - entropy_weight H
+    with L = clipped policy loss + kl_weight KL
 
     Filtered and unscored turns contribute nothing and are not renormalised away; neither are turns without an
     intent. Each term has its own weight and is a mean over its own elements, so the number of steps does not
@@ -125,7 +121,7 @@ def joint_loss(
 
     Returns:
         The loss and, for each term present, `flow_` / `text_` with `loss` (of the turns given, unweighted),
-        `kl`, `entropy`, `clip_fraction` (all over the elements that train) as detached scalars.
+        `kl`, `clip_fraction` (all over the elements that train) as detached scalars.
 
     Raises:
         ValueError: shapes that do not fit together, or no term at all.
@@ -141,10 +137,9 @@ def joint_loss(
         total = total + term.weight * loss
         parts[f"{name}_loss"] = loss.detach()
         parts[f"{name}_clip_fraction"] = clip_fraction(term.log_prob, term.old_log_prob, term.clip, elements)
-        for kind, value in (("kl", term.kl), ("entropy", term.entropy)):
-            if value is not None:
-                known = value.detach().masked_fill(~elements, 0.0)
-                parts[f"{name}_{kind}"] = known.sum() / elements.sum().clamp(min=1)
+        if term.kl is not None:
+            known = term.kl.detach().masked_fill(~elements, 0.0)
+            parts[f"{name}_kl"] = known.sum() / elements.sum().clamp(min=1)
     return JointLoss(total, parts)
 
 
@@ -169,8 +164,6 @@ def _element_loss(term: PolicyTerm, advantage: Tensor, elements: Tensor) -> Tens
     loss = clipped_policy_loss(log_prob, old_log_prob, advantage[..., None], term.clip)
     if term.kl is not None and term.kl_weight:
         loss = loss + term.kl_weight * term.kl.masked_fill(~elements, 0.0)
-    if term.entropy is not None and term.entropy_weight:
-        loss = loss - term.entropy_weight * term.entropy.masked_fill(~elements, 0.0)
     return loss.masked_fill(~elements, 0.0)
 
 

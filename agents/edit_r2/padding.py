@@ -12,7 +12,6 @@ from editenv.agents.unified import Block, ImageBlock, TextBlock
 
 _ON_THE_LEFT = ("transcript_ids", "transcript_mask")
 _OF_THE_SESSION = ("group_id", "names")
-_TEXTS = ("_ids", "_mask", "text_log_prob")
 
 
 def real(block: TextBlock) -> Tensor:
@@ -31,14 +30,6 @@ def stack_turns(turns: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 def single_turns(sessions: dict[str, Tensor]) -> dict[str, Tensor]:
     """Sessions [S, K, ...] as single turns [S * K, ...], a session's turns side by side."""
     return {name: value.flatten(0, 1) for name, value in sessions.items() if name not in _OF_THE_SESSION}
-
-
-def join_rows(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Sessions [S, K, ...] of several parts under one another, [sum of S, longest K, ...].
-
-    Turns that a part lacks are as those of sessions that are over; texts are padded as in `stack_turns`.
-    """
-    return {name: torch.cat(_alike(name, [part[name] for part in parts])) for name in parts[0]}
 
 
 def with_past(sessions: dict[str, Tensor], index: Tensor | None = None) -> dict[str, Tensor]:
@@ -118,20 +109,3 @@ def _stack(name: str, values: Sequence[Tensor]) -> Tensor:
         missing = length - value.shape[1]
         padded.append(pad(value, (missing, 0) if before else (0, missing)))
     return torch.stack(padded, 1)
-
-
-def _alike(name: str, parts: Sequence[Tensor]) -> list[Tensor]:
-    """Parts [S, K, ...] with as many turns and tokens as the largest."""
-    turns = max(part.shape[1] for part in parts)
-    texts = parts[0].ndim == 3 and name.endswith(_TEXTS)
-    length = max(part.shape[2] for part in parts) if texts else 0
-    absent = float("nan") if name == "instruction_following" else 0
-    found = []
-    for part in parts:
-        missing = length - part.shape[2] if texts else 0
-        sides = (missing, 0) if name in _ON_THE_LEFT else (0, missing)
-        if texts:
-            part = pad(part, sides)
-        blank = part.new_full((len(part), turns - part.shape[1], *part.shape[2:]), absent)
-        found.append(torch.cat([part, blank], 1))
-    return found

@@ -1,7 +1,7 @@
 """What each place of a rollout's tensors holds: which turn of which attempt at which session.
 
 A place is a row and a column of tensors [S, K]. In plain rollouts column k of a row is turn k of its session.
-Where failed sessions stop or branch, a row holds more than one attempt.
+Where failed sessions branch, a row holds more than one attempt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Place:
         state: name of the state it starts from, the place of the first turn that was begun there.
         past: places of the turns that led there, oldest first.
         again: whether it is a further try of a turn of another attempt, which leads nowhere.
-        cut: whether it is the last of an attempt that would have gone on, had there been columns.
     """
 
     group: int
@@ -36,7 +35,6 @@ class Place:
     state: At
     past: tuple[At, ...] = ()
     again: bool = False
-    cut: bool = False
 
     def moved(self, rows: int) -> Place:
         """The same so many rows further down."""
@@ -53,11 +51,9 @@ class Lines:
 
     Attributes:
         index: flat places [spec, attempt, turn], -1 where an attempt has no such turn.
-        cut: bool in the same shape, True at the first turn that an attempt was not given any more.
     """
 
     index: Tensor
-    cut: Tensor
 
     def of(self, values: Tensor, absent: float | bool) -> Tensor:
         """Values of places [S, K] in the attempts' shape, with another value where there is no place."""
@@ -75,7 +71,7 @@ class Lines:
 def whole_sessions(rows: int, columns: int, rollouts: int) -> Lines:
     """Of rollouts in which each row is one session, rows of a spec side by side."""
     index = torch.arange(rows * columns).reshape(-1, rollouts, columns)
-    return Lines(index, torch.zeros_like(index, dtype=torch.bool))
+    return Lines(index)
 
 
 def attempts_of(places: Places, columns: int) -> Lines:
@@ -85,16 +81,13 @@ def attempts_of(places: Places, columns: int) -> Lines:
         if not place.again:
             groups.setdefault(place.group, {}).setdefault((at[0], place.attempt), []).append(at)
     most = max(len(attempts) for attempts in groups.values())
-    # One turn more, for the mark of an attempt that was cut after the longest one.
-    index = torch.full((len(groups), most, columns + 1), -1)
-    cut = torch.zeros_like(index, dtype=torch.bool)
+    index = torch.full((len(groups), most, columns), -1)
     for spec, number in enumerate(sorted(groups)):
         for line, turns in enumerate(groups[number].values()):
             for row, column in turns:
                 place = places[row, column]
                 index[spec, line, place.turn] = row * columns + column
-                cut[spec, line, place.turn + 1] = place.cut
-    return Lines(index, cut)
+    return Lines(index)
 
 
 def past_index(places: Places, rows: int, columns: int) -> Tensor:

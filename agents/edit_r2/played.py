@@ -1,4 +1,4 @@
-"""What some rows of a rollout have played, how it was judged, and two such parts in one."""
+"""What some rows of a rollout have played and how it was judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2.padding import join_rows
 from editenv.agents.edit_r2.places import At, Place
 from editenv.session import Session
 from editenv.types import Scores
@@ -22,19 +21,6 @@ class Played(NamedTuple):
     tensors: dict[str, Tensor]
     fallen: list[bool]
     places: dict[At, Place]
-
-
-def both(one: Played, other: Played, rows: Sequence[int]) -> Played:
-    """Two parts of a rollout, whose rows are given one after the other, in the rows' order."""
-    order = sorted(range(len(rows)), key=lambda at: rows[at])
-    sessions = (*one.sessions, *other.sessions)
-    joined = join_rows([one.tensors, other.tensors])
-    return Played(
-        tuple(sessions[at] for at in order),
-        {name: value[order] for name, value in joined.items()},
-        one.fallen + other.fallen,
-        one.places | other.places,
-    )
 
 
 def judged_turns(sessions: Sequence[Session], turns: Sequence[int | None]) -> dict[str, Tensor]:

@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.course import course_of
-from editenv.agents.edit_r2.curriculum import turns_at
 from editenv.agents.edit_r2.padding import stack_turns, with_past
 from editenv.agents.edit_r2.places import Places, past_index
-from editenv.agents.edit_r2.played import Played, both, judged_turns
+from editenv.agents.edit_r2.played import Played, judged_turns
 from editenv.agents.edit_r2.sampling import RolloutSettings, sampled_turn
-from editenv.agents.edit_r2.stages import Gather, alone, begun_of, mixed_first, others_like
 from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
@@ -33,7 +31,7 @@ class Rollout:
     """Finished sessions and their tensors, S sessions of at most K turns.
 
     Attributes:
-        sessions: the S sessions, rows of a spec side by side; further attempts of their rows are not here.
+        sessions: the S sessions, rows of a spec side by side.
         tensors: by name, each [S, K, ...] except group_id [S]; see `collect`.
         fallbacks: share of written intents that fell back to the user's words.
         places: which turn of which attempt each place of the tensors holds; None where column k of each row
@@ -56,12 +54,11 @@ def collect(
     watch: Stopwatch,
     rows: slice = slice(None),
     reader: Reader = growing,
-    gather: Gather = alone,
 ) -> Rollout:
     """Plays sessions iteration * specs ... of the seed, `settings.rollouts` times each; `watch` takes times.
 
     Where several processes share the work, each plays its `rows` of them, the same numbers as if it were all.
-    `reader` makes what keeps a context from turn to turn; `gather` tells a first stage what others played.
+    `reader` makes what keeps a context from turn to turn.
 
     Returns:
         A rollout whose tensors are: `transcript_ids`, `transcript_mask` [S, K, L1]; `intent_ids`,
@@ -76,25 +73,10 @@ def collect(
     """
     numbers = [iteration * specs + spec for spec in range(specs) for _ in range(settings.rollouts)]
     names = [(seed, iteration, number, row % settings.rollouts) for row, number in enumerate(numbers)]
-    everyones = range(len(numbers))
-    own, numbers, names = everyones[rows], numbers[rows], names[rows]
-    everyone, first = range(len(numbers)), settings.spending.first_rollouts
-    if not first:
-        played = _play(checkpoint, envs, settings, numbers, names, everyone, watch, reader)
-    else:
-        early = [row for row in everyone if names[row][3] < first]
-        late = [row for row in everyone if names[row][3] >= first]
-        begun = _play(
-            checkpoint, others_like(envs, len(early)), settings, numbers, names, early, watch, reader
-        )
-        second = [row for row in everyones if row % settings.rollouts >= first]
-        given = mixed_first(gather(begun_of(begun, early)), len(second))
-        shared = dict(zip(second, given, strict=True))
-        for row in late:
-            numbers[row] = shared[own[row]]
-        ended = _play(checkpoint, others_like(envs, len(late)), settings, numbers, names, late, watch, reader)
-        played = both(begun, ended, [*early, *late])
-    stacked, places = played.tensors, played.places if settings.spending.unusual else None
+    numbers, names = numbers[rows], names[rows]
+    everyone = range(len(numbers))
+    played = _play(checkpoint, envs, settings, numbers, names, everyone, watch, reader)
+    stacked, places = played.tensors, played.places if settings.spending.branches else None
     if settings.turn.interleaved:
         stacked |= with_past(
             stacked, None if places is None else past_index(places, *stacked["reward"].shape)
@@ -113,11 +95,10 @@ def _play(
     watch: Stopwatch,
     reader: Reader,
 ) -> Played:
-    """All turns of some rows of the numbers and names; there are as many environments."""
-    numbers, names = [numbers[row] for row in rows], [names[row] for row in rows]
+    """All turns of the rows that have these numbers and names; there are as many environments."""
     observations: Observations
     observations, _ = envs.reset(seed=names[0][0], options={"sessions": numbers})
-    columns = turns_at(settings.curriculum, names[0][1], envs.engine.world.max_turns)
+    columns = envs.engine.world.max_turns
     first = envs.sessions
     course = course_of(envs, settings.spending, numbers, rows)
     reading, device = reader(checkpoint.model, settings.turn, len(rows)), checkpoint.model.device

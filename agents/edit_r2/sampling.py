@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from editenv.agents.edit_r2.course import Course
-from editenv.agents.edit_r2.curriculum import Stages, check_stages
-from editenv.agents.edit_r2.exploration import check_heats, turn_heats
 from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.stopwatch import Stopwatch
@@ -65,10 +63,6 @@ class RolloutSettings:
         window_placement: a name in PLACEMENTS.
         window_every: iterations that a sliding window rests at a step.
         shared_noise: whether a spec's sessions start each turn's picture from the same noise.
-        curriculum: to how many turns sessions are played, by iteration; see `check_stages`.
-        temperature_end: of the last iteration, on a straight line from the turn's; None keeps that one.
-        turn_temperatures: of each turn of a session, the last one of all further turns, in place of the
-            turn's; empty for the same in all.
         fallbacks_train: whether tokens train of intents that fell back to the user's words; published: True.
         spending: where turns go that failed sessions would waste.
 
@@ -89,9 +83,6 @@ class RolloutSettings:
     window_placement: str = "random"
     window_every: int = 25
     shared_noise: bool = False
-    curriculum: Stages = ()
-    temperature_end: float | None = None
-    turn_temperatures: Sequence[float] = ()
     fallbacks_train: bool = True
     spending: SpendSettings = SpendSettings()  # noqa: RUF009 - frozen
 
@@ -99,12 +90,8 @@ class RolloutSettings:
         lookup("behaviour", self.behaviour, BEHAVIOURS)
         lookup("sampler", self.sampler, SAMPLERS)
         lookup("window_placement", self.window_placement, PLACEMENTS)
-        check_stages(self.curriculum)
         if self.window_every < 1:
             raise ValueError(f"window_every is {self.window_every}, expected 1 or more")
-        if self.temperature_end is not None and not self.temperature_end > 0:
-            raise ValueError(f"temperature_end is {self.temperature_end}, expected above 0 or null")
-        check_heats(self.turn_temperatures, self.temperature_end)
         if self.window < 0 or not 0 <= self.window_low <= self.window_high <= self.turn.steps - self.window:
             raise ValueError(
                 f"window is {self.window} with starts {self.window_low} to {self.window_high}, expected 0 or "
@@ -134,17 +121,14 @@ def sampled_turn(
         rows = course.past_rows(column)
         reading.see(source, rows, lambda: _past(earlier, rows))
     with watch.phase("intent"):
-        heats = turn_heats(settings, [place.turn for place in course.next])
         writes = [place.turn + 1 >= settings.turn.intent_from_turn for place in course.next]
         if settings.behaviour == "right_intents":
             intents = right_intents(envs, observations, settings.turn)
             text, fallen = _unwritten(_prompt(checkpoint, observations))
         else:
             text, intents, fallen = _intents(
-                checkpoint, observations, settings, names, column, writes, reading, heats
+                checkpoint, observations, settings, names, column, writes, reading
             )
-        if heats is not None:
-            text["temperature"] = heats
     starts = [(*name, column, _START) for name in names]
     if settings.shared_noise:
         starts = [(*name[:2], p.group, p.turn, _START) for name, p in zip(names, course.next, strict=True)]
@@ -211,14 +195,13 @@ def _intents(
     column: int,
     writes: Sequence[bool],
     reading: Reading,
-    heats: Tensor | None,
 ) -> tuple[dict[str, Tensor], list[str], list[bool | None]]:
     transcripts, text = observations["transcript"], _prompt(checkpoint, observations)
     if not any(writes):
         text, none = _unwritten(text)
         return text, list(observations["instruction"]), none
     numbers = uniforms([(*name, column, _TEXT) for name in names], settings.turn.intent_tokens)
-    written = write_intents(checkpoint, transcripts, settings.turn, numbers, reading.before_intent(), heats)
+    written = write_intents(checkpoint, transcripts, settings.turn, numbers, reading.before_intent())
     intents, fallen = spoken(checkpoint, written, observations["instruction"])
     text |= {"intent_ids": written.ids, "intent_mask": written.mask, "text_log_prob": written.log_prob}
     trains = [

@@ -56,12 +56,10 @@ class TrainingSettings:
         if objective.window and self.update.flow_weight and not self.rollout.window:
             raise ValueError("window is 0, expected 1 or more for objective 'policy'")
         update = self.update
-        if not objective.window and (
-            update.text_kl or update.flow_kl or update.text_entropy or update.recompute
-        ):
+        if not objective.window and (update.text_kl or update.flow_kl or update.recompute):
             raise ValueError(
-                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl, text_entropy "
-                "or recompute is set"
+                f"objective is {update.objective!r}, expected 'policy' where text_kl, flow_kl or recompute "
+                "is set"
             )
         if update.nft_decay and update.objective != "nft":
             raise ValueError(

@@ -26,7 +26,6 @@ from editenv.agents.edit_r2.arguments import trainer_arguments
 from editenv.agents.edit_r2.chunks import accumulated, chunks, prepared
 from editenv.agents.edit_r2.credit import credit, score_weights
 from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
-from editenv.agents.edit_r2.exploration import at_iteration
 from editenv.agents.edit_r2.faults import SAVE_ERRORS, UpdateGuard, mark_or_drop, stopped, warn_of_unscored
 from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
 from editenv.agents.edit_r2.objective.policy import recompute
@@ -42,7 +41,7 @@ from editenv.agents.edit_r2.ranks import (
     process,
 )
 from editenv.agents.edit_r2.resume import keep_newest, newest_checkpoint, whole_checkpoints
-from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
+from editenv.agents.edit_r2.rollout import Rollout, collect
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.sharding import check_sharding, gather, is_sharded, whole_copy, whole_weights
 from editenv.agents.edit_r2.slow_average import SlowAverage
@@ -118,11 +117,6 @@ class EditR2Trainer(GRPOTrainer):
         """Number of the iteration being made, from 0."""
         return int(self.state.global_step) // self.settings.update.updates_per_iteration
 
-    @property
-    def sampling(self) -> RolloutSettings:
-        """How the iteration being made samples."""
-        return at_iteration(self.settings.rollout, self.iteration, self.settings.iterations)
-
     def merged_model(self) -> UnifiedModel:
         """The trained model; adapters are added into the weights."""
         trained = self.accelerator.unwrap_model(self.model)
@@ -170,15 +164,13 @@ class EditR2Trainer(GRPOTrainer):
         )
         paid, self.turn_share = own_part(paid, self.rows, rollout.tensors["reward"].shape[1])
         self._record(numbers)
-        if settings.rollout.temperature_end is not None:
-            self._record({"temperature": self.sampling.turn.temperature})
         batch = rollout.tensors | paid
         for name in _SCORES:
             del batch[name]
         with player(), computing(settings.precision), self.stopwatch.phase("update"):
             prepare = partial(objective.prepare, self.checkpoint.model)
             pieces = chunks(batch, settings.update.chunk_sessions)
-            batch |= prepared(pieces, lambda piece: prepare(piece, self.sampling, settings.update))
+            batch |= prepared(pieces, lambda piece: prepare(piece, self.settings.rollout, settings.update))
         merged = self._for_one_process()
         if self.watch and self.accelerator.is_main_process:
             with self.stopwatch.phase("held_out"):
@@ -206,14 +198,12 @@ class EditR2Trainer(GRPOTrainer):
         when = (settings.seed, iteration, settings.specs)
         try:
             with player(), computing(settings.precision):
-                rollout = collect(
-                    *where, self.sampling, *when, self.stopwatch, self.rows, gather=of_all_or_none
-                )
+                rollout = collect(*where, settings.rollout, *when, self.stopwatch, self.rows)
             of_all_or_none(None)
         except ProcessFailed as error:
             raise stopped(iteration, error, self._kept()) from error
         except Exception as error:
-            # The others wait for what this process has played, in this stage of it or at its end.
+            # The others wait for what this process has played.
             of_all(Failed(f"{type(error).__name__}: {error}"))
             raise stopped(iteration, error, self._kept()) from error
         warn_of_unscored(iteration, rollout.sessions)
@@ -235,9 +225,9 @@ class EditR2Trainer(GRPOTrainer):
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
             with computing(settings.precision):
-                loss, numbers = objective.loss(policies, piece, self.sampling, update, first)
+                loss, numbers = objective.loss(policies, piece, self.settings.rollout, update, first)
                 if first and leading:
-                    numbers |= objective.measure(policies, piece, self.sampling, update)
+                    numbers |= objective.measure(policies, piece, self.settings.rollout, update)
             return loss * self.turn_share, numbers
 
         with self.stopwatch.phase("update"):
@@ -245,7 +235,7 @@ class EditR2Trainer(GRPOTrainer):
                 whole = self._buffered_inputs or [inputs]
                 pieces = [piece for minibatch in whole for piece in chunks(minibatch, update.chunk_sessions)]
                 with computing(settings.precision):
-                    self._record(recompute(plain, pieces, self.sampling, update))
+                    self._record(recompute(plain, pieces, self.settings.rollout, update))
             apart: Callable[[], AbstractContextManager[Any]] = partial(self.accelerator.no_sync, model)
             if self.is_deepspeed_enabled:
                 apart = step_apart(self.accelerator).more_follows

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.credit import NO_ADVANTAGE
-from editenv.agents.edit_r2.exploration import heat_of, token_entropy
 from editenv.agents.edit_r2.kl import FLOW_KLS, Steps, text_kl
 from editenv.agents.edit_r2.loss import JointLoss, PolicyTerm, joint_loss, ratio_error
 from editenv.agents.edit_r2.padding import past_blocks, trimmed
@@ -34,7 +33,6 @@ class UpdateSettings:
         text_rate, flow_rate: learning rates of the understanding and the generation expert.
         text_clip, flow_clip: half widths of the clip ranges.
         text_kl, flow_kl: weights of the distances to the reference inside each term.
-        text_entropy: weight of the tokens' entropy, which is taken off the text's loss.
         kl: which distance the flow's is, a name in FLOW_KLS.
         ratio: a name in RATIOS, of the flow's ratio.
         max_grad_norm: largest gradient norm of each expert.
@@ -66,7 +64,6 @@ class UpdateSettings:
     flow_clip: float = 1e-3
     text_kl: float = 0.0
     flow_kl: float = 0.0
-    text_entropy: float = 0.0
     kl: str = "gaussian"
     ratio: str = "plain"
     objective: str = "policy"
@@ -92,8 +89,6 @@ class UpdateSettings:
             raise ValueError(f"nft_decay is {self.nft_decay}, expected 0 or more and below 1")
         if not 0 < self.nft_decay_rise < float("inf"):
             raise ValueError(f"nft_decay_rise is {self.nft_decay_rise}, expected above 0")
-        if not 0 <= self.text_entropy < float("inf"):
-            raise ValueError(f"text_entropy is {self.text_entropy}, expected 0 or more")
         if self.chunk_sessions is not None and self.chunk_sessions < 1:
             raise ValueError(f"chunk_sessions is {self.chunk_sessions}, expected 1 or more, or null")
 
@@ -108,7 +103,6 @@ class Judgement:
         flow_mean: of each stochastic step, [M, W, N, C].
         flow_std: noise of each stochastic step, [M, W].
         flow_velocity: at each stochastic step, without guidance, [M, W, N, C].
-        text_entropy: of each token, [M, L], None where no loss asks for it.
     """
 
     text_log_prob: Tensor | None
@@ -116,17 +110,16 @@ class Judgement:
     flow_mean: Tensor | None
     flow_std: Tensor | None
     flow_velocity: Tensor | None
-    text_entropy: Tensor | None = None
 
 
 def policy_trains(turns: dict[str, Tensor], update: UpdateSettings) -> Tensor:
     """Which turns add to a policy gradient, bool [...].
 
     Filtered and unscored turns add nothing to the loss; nor do turns without an advantage, as long as no
-    distance to the reference and no entropy is part of the loss.
+    distance to the reference is part of the loss.
     """
     trains = turns["keep"] & turns["valid"]
-    if not (update.text_kl or update.flow_kl or update.text_entropy):
+    if not (update.text_kl or update.flow_kl):
         trains = trains & (turns["advantage"].abs() > NO_ADVANTAGE)
     return trains
 
@@ -157,14 +150,11 @@ def judge(
     if latents is not None and times is not None:
         latents, times = latents[:, :-1], times[:, :-1]
     output = model(**forward_inputs(batch, rollout, update, latents, times))
-    temperature = heat_of(batch, rollout)
-    text = entropy = None
+    text = None
     if output.logits is not None:
-        text = token_log_prob(output.logits, batch, temperature)
-        if update.text_entropy:
-            entropy = token_entropy(output.logits, batch["intent_mask"], temperature)
+        text = token_log_prob(output.logits, batch, rollout.turn.temperature or 1.0)
     if output.velocity is None:
-        return Judgement(text, None, None, None, None, entropy)
+        return Judgement(text, None, None, None, None)
     flow = window_log_prob(
         output.velocity,
         batch["latents"],
@@ -174,7 +164,7 @@ def judge(
         float(rollout.turn.times()[1]),
         rollout.sigma_t_max,
     )
-    return Judgement(text, *flow, output.unguided, entropy)
+    return Judgement(text, *flow, output.unguided)
 
 
 def forward_inputs(
@@ -231,8 +221,6 @@ def policy_loss(
             update.text_weight,
             distance,
             update.text_kl,
-            now.text_entropy,
-            update.text_entropy,
         )
     if now.flow_log_prob_mean is not None:
         mean, std = _given(now.flow_mean), _given(now.flow_std)
@@ -277,11 +265,8 @@ def check_ratio(errors: dict[str, float], update: UpdateSettings) -> None:
             )
 
 
-def token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float | Tensor = 1.0) -> Tensor:
-    """Log-prob of each token of the intents under logits / temperature, [M, L]; 0 at padding.
-
-    A temperature of each turn is [M, 1, 1].
-    """
+def token_log_prob(logits: Tensor, batch: dict[str, Tensor], temperature: float = 1.0) -> Tensor:
+    """Log-prob of each token of the intents under logits / temperature, [M, L]; 0 at padding."""
     log_probs = torch.log_softmax(logits.float() / temperature, -1)
     return log_probs.gather(-1, batch["intent_ids"][..., None])[..., 0].masked_fill(
         ~batch["intent_mask"], 0.0

@@ -110,7 +110,6 @@ def write_intents(
     settings: TurnSettings,
     uniforms: Tensor | None = None,
     before: Sequence[Block] | Context = (),
-    temperatures: Tensor | None = None,
 ) -> GeneratedText:
     """Intents as tokens with log-probs.
 
@@ -120,7 +119,6 @@ def write_intents(
         settings: of a turn.
         uniforms: [B, intent_tokens], for temperatures above 0.
         before: what is read before the transcript, or a context that has read it and is grown by it.
-        temperatures: of each row, [B], in place of the settings'.
     """
     model = checkpoint.model
     with torch.no_grad():
@@ -131,8 +129,9 @@ def write_intents(
         else:
             context, logits = _read_once(checkpoint, transcripts)
         numbers = None if uniforms is None else uniforms.to(model.device)
-        heat = settings.temperature if temperatures is None else temperatures.to(model.device)
-        return generate_text(model, context, logits, settings.intent_tokens, heat, uniforms=numbers)
+        return generate_text(
+            model, context, logits, settings.intent_tokens, settings.temperature, uniforms=numbers
+        )
 
 
 def _read_once(checkpoint: Checkpoint, transcripts: Sequence[Sequence[str]]) -> tuple[Context, Tensor]:

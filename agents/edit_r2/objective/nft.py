@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2.exploration import heat_of
 from editenv.agents.edit_r2.objective.forward import noised_inputs
 from editenv.agents.edit_r2.objective.policy import check_rounding
 from editenv.agents.edit_r2.objective.protocol import Batch, Policies
@@ -94,7 +93,7 @@ def nft_loss(
         flow = (error.mean(-1) * trains).mean()
         total, numbers = total + update.flow_weight * flow, {"flow_loss": float(flow.detach())}
     if output.logits is not None:
-        text = token_log_prob(output.logits, batch, heat_of(batch, rollout))
+        text = token_log_prob(output.logits, batch, rollout.turn.temperature or 1.0)
         judged = Judgement(text, None, None, None, None)
         loss = policy_loss(judged, None, batch, update)
         total = total + loss.total

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from editenv.agents.edit_r2.resume import whole_checkpoints
-from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.stopped import RunStopped
 from tests.tiny_editor import BrightnessScorer, brightness_envs, tiny_checkpoint, tiny_settings
@@ -16,7 +14,6 @@ from tests.two_processes import in_processes, join_others
 
 LIMIT = 240.0
 SPECS, ROLLOUTS = 2, 4
-STAGES = SpendSettings(first_rollouts=2)
 
 
 class FailsLater(BrightnessScorer):
@@ -31,10 +28,7 @@ class FailsLater(BrightnessScorer):
 def train_until_it_stops(out: Path, rank: int, processes: int, port: int) -> None:
     """One process's training, whose scorer fails in the second process; what it said goes to `RANK.pt`."""
     join_others(rank, processes, port)
-    stages = {"spending": STAGES} if (out / "stages").exists() else {}
-    settings = tiny_settings(
-        out, specs=SPECS, rollouts=ROLLOUTS, iterations=3, updates_per_iteration=1, **stages
-    )
+    settings = tiny_settings(out, specs=SPECS, rollouts=ROLLOUTS, iterations=3, updates_per_iteration=1)
     envs = brightness_envs(SPECS * ROLLOUTS // processes, FailsLater() if rank == 1 else None)
     try:
         EditR2Trainer(tiny_checkpoint(), envs, settings).train()
@@ -42,11 +36,8 @@ def train_until_it_stops(out: Path, rank: int, processes: int, port: int) -> Non
         torch.save(str(error), out / f"{rank}.pt")
 
 
-@pytest.mark.parametrize("stages", [False, True])
-def test_a_scorer_that_raises_in_one_process_stops_both_with_a_checkpoint(stages, tmp_path):
+def test_a_scorer_that_raises_in_one_process_stops_both_with_a_checkpoint(tmp_path):
     """Fails where the process whose scorer works waits for the other one's sessions."""
-    if stages:
-        (tmp_path / "stages").touch()
     first, second = in_processes(train_until_it_stops, tmp_path, 2, LIMIT)
     assert first.startswith("iteration 1 stopped") and second.startswith("iteration 1 stopped")
     assert "process 1: ConnectionError: no route to the judge" in first

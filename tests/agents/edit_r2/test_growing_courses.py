@@ -1,4 +1,4 @@
-"""Rollouts that branch, stop or come in stages read with the growing cache what others read anew."""
+"""Rollouts that branch read with the growing cache what others read anew."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,9 +24,7 @@ SPECS, ROLLOUTS, TURNS, PICTURE = 2, 4, 3, 16 + 2
 TURN = replace(ROLLOUT.turn, context="interleaved", intent_from_turn=2, text_guidance=4.0, image_guidance=2.0)
 WAYS = {
     "resample": SpendSettings(filter="resample"),
-    "stop": SpendSettings(stop_failed=True),
-    "stages": SpendSettings(first_rollouts=2),
-    "stages and resample": SpendSettings(filter="resample", first_rollouts=2),
+    "plain": SpendSettings(),
 }
 
 
@@ -75,7 +73,7 @@ def played():
     return found
 
 
-@pytest.mark.parametrize("way", ["resample", "stop", "stages"])
+@pytest.mark.parametrize("way", WAYS)
 def test_the_cache_holds_what_reading_anew_gives_to_the_last_bit(played, way):
     mine, theirs = (played[way, reader][0] for reader in (growing, rereading))
     assert mine.places == theirs.places
@@ -83,18 +81,9 @@ def test_the_cache_holds_what_reading_anew_gives_to_the_last_bit(played, way):
         assert torch.equal(value.nan_to_num(), theirs.tensors[name].nan_to_num()), name
 
 
-def test_where_a_turn_was_first_read_beside_longer_texts_the_two_differ_by_rounding(played):
-    mine, theirs = (played["stages and resample", reader][0].tensors for reader in (growing, rereading))
-    for name in ("intent_ids", "condition_ids", "source", "times"):
-        torch.testing.assert_close(mine[name], theirs[name], atol=1e-5, rtol=0)
-    for name in ("latents", "flow_mean", "flow_log_prob_mean", "text_log_prob"):
-        torch.testing.assert_close(mine[name], theirs[name], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("way", ["resample", "stop"])
-def test_rows_did_go_on_elsewhere(played, way):
+def test_rows_did_go_on_elsewhere(played):
     """Else the comparison would show no more than that of plain rollouts."""
-    places = played[way, growing][0].places
+    places = played["resample", growing][0].places
     own = [tuple((row, at) for at in range(column)) for row, column in places]
     assert sum(place.past != past for place, past in zip(places.values(), own, strict=True)) > 5
 
@@ -103,23 +92,15 @@ def test_rows_did_go_on_elsewhere(played, way):
 def test_no_picture_and_no_intent_is_read_twice(played, way):
     """Each turn adds its own picture and intent, the intent once more for the view without pictures."""
     rollout, read = played[way, growing]
-    stages = 2 if WAYS[way].first_rollouts else 1
-    assert (read.pictures, read.texts) == (stages * TURNS, 2 * stages * TURNS)
-    parts = [torch.arange(SPECS * ROLLOUTS)]
-    if stages == 2:
-        late = parts[0] % ROLLOUTS >= 2
-        parts = [parts[0][~late], parts[0][late]]
-    longest = [rollout.tensors["condition_mask"][part].sum(-1).amax(0).sum() for part in parts]
-    tokens = [
-        len(part) * (TURNS * PICTURE + 2 * int(words)) for part, words in zip(parts, longest, strict=True)
-    ]
-    assert read.tokens == sum(tokens)
+    assert (read.pictures, read.texts) == (TURNS, 2 * TURNS)
+    longest = rollout.tensors["condition_mask"].sum(-1).amax(0).sum()
+    assert read.tokens == SPECS * ROLLOUTS * (TURNS * PICTURE + 2 * int(longest))
     assert played[way, rereading][1].tokens > 2 * read.tokens
 
 
 def test_later_turns_follow_intents_whose_pictures_rules_drew():
     """The ratio is 1 only if both read the intents of turns in which the model itself drew nothing."""
-    sampled = replace(settings("stages"), behaviour="exact_pictures", spending=SpendSettings(filter="none"))
+    sampled = replace(settings("plain"), behaviour="exact_pictures", spending=SpendSettings(filter="none"))
     checkpoint = tiny_checkpoint()
     rollout = collect(checkpoint, envs(), sampled, 0, 0, SPECS, Stopwatch())
     paid, _ = credit(rollout, ROLLOUTS, CreditSettings(filter="none"), {})

@@ -21,13 +21,11 @@ PUBLISHED = replace(TURN, context="interleaved", intent_from_turn=2, text_guidan
 LATE = replace(TURN, context="interleaved", intent_from_turn=2)
 CASES = {
     "plain": {},
-    "published": {"turn": PUBLISHED, "recompute": True, "text_kl": 0.1, "flow_kl": 0.1, "text_entropy": 0.1},
+    "published": {"turn": PUBLISHED, "recompute": True, "text_kl": 0.1, "flow_kl": 0.1},
     "adapters": {"turn": LATE, "lora_rank": 2},
-    "chunks": {"turn_temperatures": (1.0, 0.5), "chunk_sessions": 2, "recompute": True},
+    "chunks": {"chunk_sessions": 2, "recompute": True},
     "checkpointing": {"turn": LATE, "gradient_checkpointing": True, "context_gradient": True},
-    "restarts": {"turn": LATE, "spending": SpendSettings(stop_failed=True)},
     "branches": {"turn": LATE, "spending": SpendSettings(filter="resample"), "filter": "resample"},
-    "two_stages": {"spending": SpendSettings(first_rollouts=2)},
     "nft": {"turn": LATE, "objective": "nft"},
     "rejection": {"objective": "rft"},
     "supervised": {"objective": "supervised", "behaviour": "oracle"},

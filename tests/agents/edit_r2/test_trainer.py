@@ -118,9 +118,9 @@ def test_ratios_are_one_before_the_first_update_of_every_iteration(tmp_path, ran
 def test_intents_sampled_at_another_temperature_stop_the_run(tmp_path, monkeypatch):
     true = sampling.write_intents
 
-    def hotter(checkpoint, transcripts, settings, numbers, before, heats):
+    def hotter(checkpoint, transcripts, settings, numbers, before):
         hot = replace(settings, temperature=settings.temperature * 1.1)
-        return true(checkpoint, transcripts, hot, numbers, before, heats)
+        return true(checkpoint, transcripts, hot, numbers, before)
 
     monkeypatch.setattr(sampling, "write_intents", hotter)
     with pytest.raises(RuntimeError, match=r"the text ratio differs from 1 by .*, expected at most 1e-04"):
