@@ -1,0 +1,63 @@
+"""Every file below examples/ runs, cut short, and does what its first line says."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from editenv.cli import main
+from tests.chat_server import ChatServer
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SHORT = ["iterations=1", "groups=2", "group_size=2", "eval_every=0", "image_every=0", "record_every=0"]
+
+
+def example(name):
+    """What a file of examples/ defines."""
+    return runpy.run_path(str(EXAMPLES / name))
+
+
+def test_random_agent():
+    reward = example("random_agent.py")["main"](sessions=5)
+    assert 0 < reward < 1
+
+
+def test_own_policy(tmp_path, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    out = tmp_path / "red"
+    assert main(["evaluate", "policy=own_policy:PaintItRed", "sessions=4", f"out={out}"]) == 0
+    assert (out / "scores.jsonl").exists()
+
+
+def test_own_algorithm_learns():
+    followed = example("own_algorithm.py")["main"](updates=80)
+    assert np.mean(followed[-10:]) > np.mean(followed[:10]) + 0.2
+
+
+def test_maskable_ppo_runs():
+    followed = example("maskable_ppo.py")["main"](steps=1024)
+    assert len(followed) == 1024
+    assert set(followed) <= {0.0, 1.0}
+
+
+def test_llm_judge(tmp_path):
+    with ChatServer() as server:
+        following = example("llm_judge.py")["main"](server.url, "fake", sessions=1, cache=str(tmp_path))
+    assert len(following) == 3
+
+
+def test_train_edit_r2(tmp_path):
+    command = ["bash", str(EXAMPLES / "train_edit_r2.sh"), str(tmp_path), *SHORT]
+    subprocess.run(command, check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*")), ids=lambda path: path.name)
+def test_every_example_has_a_test_here_or_beside_its_subject(path):
+    if path.suffix in (".py", ".sh"):
+        named = f"{path.name}" in "".join(p.read_text() for p in Path(__file__).parent.rglob("test_*.py"))
+        assert named or path.stem in Path(__file__).read_text()
