@@ -17,7 +17,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock p
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3,sb3_contrib
 
-.PHONY: help setup demo test lint types imports test-torch-free test-all format lock clean
+.PHONY: help setup demo test lint types imports site test-torch-free test-all format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,7 +37,7 @@ $(READY): requirements.lock requirements-nodeps.lock pyproject.toml
 demo: setup ## Evaluate, train and evaluate again; tables and pictures in runs/demo
 	@$(BIN)/editenv demo out=$(DEMO_OUT)
 
-test: lint types imports test-torch-free test-all ## Run every check, the same ones as CI
+test: lint types imports site test-torch-free test-all ## Run every check, the same ones as CI
 
 lint: setup ## ruff: rules and formatting
 	@echo "== ruff check"
@@ -52,6 +52,10 @@ types: setup ## mypy
 imports: setup ## import-linter: which part may import which
 	@echo "== import-linter"
 	@PYTHONPATH=tools $(BIN)/lint-imports --no-logo --no-cache
+
+site: setup ## mkdocs: the documentation as a site in build/site, with no warning
+	@echo "== mkdocs build --strict"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict
 
 test-torch-free: setup ## The environment's tests where torch and its kin cannot be imported
 	@echo "== tests without torch"

@@ -3,7 +3,8 @@
     vllm serve Qwen/Qwen3-VL-8B-Instruct --port 8000
     python examples/llm_judge.py http://127.0.0.1:8000/v1 Qwen/Qwen3-VL-8B-Instruct [SESSIONS]
 
-Pictures and words leave this machine for that server. Answers are kept in `runs/judge_cache`: the same question is asked once.
+Images and words leave this machine for that server. Answers are kept in `runs/judge_cache`: the same question
+is asked once.
 """
 
 import sys
@@ -27,7 +28,7 @@ def main(base_url: str, model: str, sessions: int = 2, cache: str = "runs/judge_
         over = False
         while not over:
             action = {"image": observation["image"], "intent": ""}
-            observation, reward, terminated, truncated, info = env.step(action)
+            observation, _, terminated, truncated, info = env.step(action)
             scores = info["scores"]
             print(f"session {session}: {scores.instruction_following} {scores.error or ''}", flush=True)
             following.append(scores.instruction_following)

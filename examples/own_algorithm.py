@@ -2,8 +2,8 @@
 
     python examples/own_algorithm.py [UPDATES]
 
-The policy sees the instruction's word ids alone and chooses the background's colour, in one-turn sessions about
-backgrounds; a random choice is right in about one of nine tries.
+The policy sees the instruction's word ids alone and chooses the background's colour, in one-turn sessions
+about backgrounds; a random choice is right in about one of nine tries.
 """
 
 import sys
@@ -58,4 +58,5 @@ def main(updates: int = 60, seed: int = 0) -> list[float]:
 
 if __name__ == "__main__":
     shares = main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)
-    print(f"followed: {np.mean(shares[:10]):.2f} in the first 10 updates, {np.mean(shares[-10:]):.2f} in the last 10")
+    first, last = np.mean(shares[:10]), np.mean(shares[-10:])
+    print(f"followed: {first:.2f} in the first 10 updates, {last:.2f} in the last 10")

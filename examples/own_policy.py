@@ -3,8 +3,8 @@
     cd examples && editenv evaluate policy=own_policy:PaintItRed sessions=16 out=runs/red
     editenv evaluate policy=noop sessions=16 out=runs/noop
 
-A policy is batched over sessions and keeps what it remembers of each outside itself, in memories that can be copied,
-so that a session can be branched together with its agent (see `editenv.Policy`).
+A policy is batched over sessions and keeps what it remembers of each outside itself, in memories that can be
+copied, so that a session can be branched together with its agent (see `editenv.Policy`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,14 @@ class PaintItRed:
         side: of the corner, in pixels.
     """
 
-    def __init__(self, side: int = 16) -> None:
+    def __init__(self, envs: object = None, side: int = 16) -> None:
         self.side = side
 
     def start(self, observations: Mapping[str, Any], seeds: Sequence[int]) -> list[int]:
         """One memory a session: how many corners are red. `seeds` serve policies that draw at random."""
         return [0 for _ in seeds]
 
-    def act(
-        self, observations: Mapping[str, Any], memories: list[int]
-    ) -> tuple[dict[str, Any], list[int]]:
+    def act(self, observations: Mapping[str, Any], memories: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Images uint8 [B, H, W, 3] and intents of B sessions, and their new memories."""
         images = observations["image"].copy()
         for image, corner in zip(images, memories, strict=True):

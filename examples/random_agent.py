@@ -1,6 +1,6 @@
 """A random agent plays sessions of the editing-tools environment: the smallest Gymnasium loop.
 
-    python examples/random_agent.py [SESSIONS]
+python examples/random_agent.py [SESSIONS]
 """
 
 import sys
@@ -14,7 +14,7 @@ def main(sessions: int = 20) -> float:
     env = gym.make("editenv:MICEEditTools-v0", suite="mixed", split="test")
     env.action_space.seed(0)
     rewards = []
-    observation, info = env.reset(seed=0)
+    env.reset(seed=0)
     for _ in range(sessions):
         over = False
         while not over:
@@ -22,10 +22,10 @@ def main(sessions: int = 20) -> float:
             masks = env.unwrapped.action_masks().astype(np.int8)
             parts = tuple(np.split(masks, np.cumsum(env.action_space.nvec)[:-1]))
             action = env.action_space.sample(mask=parts)
-            observation, reward, terminated, truncated, info = env.step(action)
+            _, reward, terminated, truncated, _ = env.step(action)
             rewards.append(float(reward))
             over = terminated or truncated
-        observation, info = env.reset()
+        env.reset()
     return float(np.mean(rewards))
 
 

@@ -4,6 +4,6 @@
 set -euo pipefail
 out=${1:-runs/example}
 shift || true
-editenv evaluate model=practice suite=mixed sessions=64 out="$out/before"
+editenv evaluate model=practice suite=mixed sessions="${SESSIONS:-64}" out="$out/before"
 editenv train experiment=demo seed=0 out="$out/run" "$@"
-editenv evaluate model="$out/run" suite=mixed sessions=64 out="$out/after"
+editenv evaluate model="$out/run" suite=mixed sessions="${SESSIONS:-64}" out="$out/after"

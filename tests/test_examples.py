@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 
 from editenv.cli import main
-from tests.chat_server import ChatServer
+from tests.chat_server import ChatServer, agrees
+from tests.test_readme import SHORT
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-SHORT = ["iterations=1", "groups=2", "group_size=2", "eval_every=0", "image_every=0", "record_every=0"]
 
 
 def example(name):
@@ -29,6 +30,7 @@ def test_random_agent():
 
 def test_own_policy(tmp_path, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
     out = tmp_path / "red"
     assert main(["evaluate", "policy=own_policy:PaintItRed", "sessions=4", f"out={out}"]) == 0
     assert (out / "scores.jsonl").exists()
@@ -46,18 +48,19 @@ def test_maskable_ppo_runs():
 
 
 def test_llm_judge(tmp_path):
-    with ChatServer() as server:
+    with ChatServer(agrees) as server:
         following = example("llm_judge.py")["main"](server.url, "fake", sessions=1, cache=str(tmp_path))
     assert len(following) == 3
 
 
 def test_train_edit_r2(tmp_path):
     command = ["bash", str(EXAMPLES / "train_edit_r2.sh"), str(tmp_path), *SHORT]
-    subprocess.run(command, check=True, cwd=tmp_path)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PATH": path, "SESSIONS": "4"})
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*")), ids=lambda path: path.name)
 def test_every_example_has_a_test_here_or_beside_its_subject(path):
     if path.suffix in (".py", ".sh"):
-        named = f"{path.name}" in "".join(p.read_text() for p in Path(__file__).parent.rglob("test_*.py"))
+        named = path.name in "".join(p.read_text() for p in Path(__file__).parent.rglob("test_*.py"))
         assert named or path.stem in Path(__file__).read_text()

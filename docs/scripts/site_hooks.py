@@ -1,4 +1,4 @@
-"""A mkdocs hook: links from pages into the source tree, which the site does not hold, become the file's name."""
+"""A mkdocs hook: links from pages into the source tree, which the site lacks, become the file's name."""
 
 import re
 

@@ -42,7 +42,7 @@ def test_public_names_come_from_the_package(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert run.stdout.startswith("MICEEditEnv ")
+    assert run.stdout.startswith("MICEEditEnv")
 
 
 def test_a_name_that_is_not_there_is_named():
