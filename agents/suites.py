@@ -8,9 +8,9 @@ from typing import Any
 
 import PIL.Image
 
-from editenv.agents.baselines.noop import NoopPolicy
 from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
-from editenv.agents.baselines.reader.policy import ReaderPolicy
+from editenv.agents.baselines.reader import ReaderPolicy
+from editenv.agents.baselines.trivial import NoopPolicy
 from editenv.agents.play import play
 from editenv.agents.report.suitefigures import SuiteFigures, suite_figures
 from editenv.agents.report.suitepage import suites_page

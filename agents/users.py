@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from editenv.agents.baselines import POLICIES
-from editenv.agents.baselines.clumsy import ClumsyPolicy
-from editenv.agents.baselines.reader.policy import ReaderPolicy, Unclear
+from editenv.agents.baselines.oracle import NoisyOracle
+from editenv.agents.baselines.reader import ReaderPolicy, Unclear
 from editenv.agents.play import play
 from editenv.agents.played import turn_scores
 from editenv.agents.report.speaking import Speaking, markdown, speaking
@@ -94,7 +94,7 @@ def read_persona(name: str, config: UsersConfig) -> Understood:
     """What the reader makes of a persona, who often has to ask again as 30% of its turns fail."""
     envs = _envs(config, suite=SUITE, user="goal", user_settings={"persona": name})
     reader = ReaderPolicy(envs)
-    sessions = play(envs, ClumsyPolicy(envs, other=reader), range(config.sessions), config.seed)
+    sessions = play(envs, NoisyOracle(envs, other=reader), range(config.sessions), config.seed)
     return _understood(sessions, reader)
 
 

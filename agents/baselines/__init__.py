@@ -4,9 +4,9 @@ from __future__ import annotations
 
 POLICIES = {
     "oracle": "editenv.agents.baselines.oracle:OraclePolicy",
-    "reader": "editenv.agents.baselines.reader.policy:ReaderPolicy",
-    "clumsy": "editenv.agents.baselines.clumsy:ClumsyPolicy",
-    "noop": "editenv.agents.baselines.noop:NoopPolicy",
-    "random": "editenv.agents.baselines.random:RandomPolicy",
+    "clumsy": "editenv.agents.baselines.oracle:NoisyOracle",
+    "reader": "editenv.agents.baselines.reader:ReaderPolicy",
+    "noop": "editenv.agents.baselines.trivial:NoopPolicy",
+    "random": "editenv.agents.baselines.trivial:RandomPolicy",
 }
 """Policy by name, as "module:class"; the class is called with the environments that it plays."""

@@ -1,13 +1,14 @@
-"""The agent that is told what was meant and draws it exactly: every suite must let it reach 1.0."""
+"""Policies that are told what was meant: one that is always right, and one that is not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from editenv.protocols import Observations
+from editenv.protocols import Observations, Policy
 from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
@@ -15,6 +16,7 @@ from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.scene import COLORS, Scene
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.tasks import Undo
 
@@ -52,6 +54,21 @@ class OraclePolicy:
         return {"image": np.stack(images), "intent": intents}, memories
 
 
+def studio_grid(envs: MICEEditVectorEnv, policy: str) -> int:
+    """Cells a side of the sessions' scenes.
+
+    Raises:
+        ValueError: the sessions are of another world.
+    """
+    world = envs.engine.world
+    if not hasattr(world, "grid"):
+        raise ValueError(
+            f"policy {policy!r} reads studio scenes, which world {world.name!r} has not: expected sessions "
+            "of a suite, or of a file that `editenv export` wrote"
+        )
+    return int(world.grid)
+
+
 def studio_turn(session: Session) -> StudioTurn:
     """What was meant by the session's present instruction.
 
@@ -87,3 +104,63 @@ def right_pictures(
         past = parse(shown[-1:], grid) if isinstance(turn.edit, Undo) else ()
         right.append(render(right_result(turn.edit, turn.rules, scene, past), size))
     return right
+
+
+class NoisyOracle:
+    """Another policy that fails a share of its turns by doing nothing, or by breaking something else as well.
+
+    A memory is (the other's, seed, turn); whether and how a turn fails follows from seed and turn.
+
+    Args:
+        envs: whose sessions are played, of studio scenes.
+        failing: share of turns that fail; in half of these nothing is done, in the others an object that
+            no instruction spoke of changes too.
+        other: the policy that acts; None for the oracle.
+
+    Raises:
+        ValueError: the sessions are no studio scenes.
+    """
+
+    def __init__(
+        self, envs: MICEEditVectorEnv, failing: float = 0.3, other: Policy[Any] | None = None
+    ) -> None:
+        self.other: Policy[Any] = OraclePolicy(envs) if other is None else other
+        self.failing = failing
+        self.grid = studio_grid(envs, "clumsy")
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[tuple[Any, int, int]]:
+        """Turn 0 of each."""
+        memories = self.other.start(observations, seeds)
+        return [(memory, seed, 0) for memory, seed in zip(memories, seeds, strict=True)]
+
+    def act(
+        self, observations: Observations, memories: list[tuple[Any, int, int]]
+    ) -> tuple[dict[str, Any], list[tuple[Any, int, int]]]:
+        """The other's actions, less what goes wrong."""
+        actions, kept = self.other.act(observations, [memory[0] for memory in memories])
+        images = []
+        for row, (_, seed, turn) in enumerate(memories):
+            rng = np.random.default_rng((seed, turn))
+            before, right = observations["image"][row], actions["image"][row]
+            failed = rng.random() < self.failing
+            images.append(self._failed(before, right, rng) if failed else right)
+        actions = actions | {"image": np.stack(images)}
+        return actions, [(new, m[1], m[2] + 1) for new, m in zip(kept, memories, strict=True)]
+
+    def _failed(self, before: Image, right: Image, rng: np.random.Generator) -> Image:
+        """The picture untouched, or the right one with an object in another colour that was not to change."""
+        if rng.random() < 0.5:
+            return before.copy()
+        old, new = parse([before, right], self.grid)
+        spared = [cell for cell in new.occupied() if new.cells[cell] == old.cells[cell]]
+        if not spared:
+            return before.copy()
+        return render(_recolored(new, int(rng.choice(spared))), len(right))
+
+
+def _recolored(scene: Scene, cell: int) -> Scene:
+    """The scene with one object in the colour that follows its own."""
+    thing = scene.cells[cell]
+    assert thing is not None
+    number = COLORS.index(thing.color) if thing.color in COLORS else 0
+    return scene.put(cell, replace(thing, color=COLORS[(number + 1) % len(COLORS)]))

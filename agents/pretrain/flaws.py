@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from numpy.random import Generator
 
-from editenv.worlds.studio.intents import intent_form
-from editenv.worlds.studio.intents.rules import plain_edit
+from editenv.worlds.studio.intents import intent_form, plain_edit
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.rules import check_edit
 from editenv.worlds.studio.scene import Scene, all_objects

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editenv.agents.baselines.reader.policy import Unclear
+from editenv.agents.baselines.reader import Unclear
 from editenv.agents.report.statistics import known_mean
 from editenv.session import Session
 from editenv.worlds.studio.rules import Except, Replace

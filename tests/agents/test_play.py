@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from editenv.agents.baselines.random import RandomPolicy
+from editenv.agents.baselines.trivial import RandomPolicy
 from editenv.agents.play import play, policy_seed
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser, StubbornUser

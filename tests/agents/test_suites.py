@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editenv.agents.baselines.noop import NoopPolicy
+from editenv.agents.baselines.trivial import NoopPolicy
 from editenv.agents.play import play
 from editenv.agents.suites import in_few_colors
 from editenv.build import make_vector_env

@@ -21,6 +21,9 @@ LEAVE_ALONE = "leave the image as it is"
 THEN = " then "
 """Stands between the canonical intents of several edits done in one turn."""
 
+MARKS = frozenset(".,:!?")
+"""What sets sentences off from each other."""
+
 FORM_WORDS = ("task", "target")
 """Words of intents in other forms than sentences (`intents`) that no sentence has."""
 
@@ -44,13 +47,22 @@ def add_sentences(act: str, sentences: Mapping[str, Any]) -> None:
         sentences: as one entry of phrases.yaml: "train" and "test", and "intent" for a task.
 
     Raises:
-        ValueError: the act is there already with other sentences, or "train" or "test" is missing or empty.
+        ValueError: the act is there already with other sentences, "train" or "test" is missing or empty, or
+            {edit} stands inside of a sentence.
     """
     if _phrases().get(act, sentences) != sentences:
         raise ValueError(f"speech act {act!r} is there already, expected a new name")
     for key in ("train", "test"):
         if not sentences.get(key):
             raise ValueError(f"speech act {act!r} has no sentences under {key!r}, expected one or more")
+        for sentence in sentences[key]:
+            before, slot, behind = (part.strip() for part in sentence.partition("{edit}"))
+            mark = behind[:1] if not before else "" if behind else before[-1:]
+            if slot and mark not in MARKS:
+                raise ValueError(
+                    f"speech act {act!r} says {sentence!r}, expected {{edit}} first or last and set off by "
+                    f"one of {' '.join(sorted(MARKS))}"
+                )
     _phrases()[act] = dict(sentences)
     vocabulary.cache_clear()
 
@@ -97,6 +109,25 @@ def vocabulary() -> tuple[str, ...]:
 def tokens(text: str) -> list[str]:
     """A text's words and marks."""
     return re.findall(r"[a-z]+|\d+|[^\sa-z\d]", text.lower())
+
+
+def plain_words(text: str) -> str:
+    """A text's words and numbers, in lower case, with single spaces between them."""
+    return " ".join(token for token in tokens(text) if token.isalnum())
+
+
+def template_regex(pattern: str, slots: Mapping[str, str]) -> re.Pattern[str]:
+    """A sentence pattern as a regular expression over `tokens` joined by blanks, without quotation marks.
+
+    Args:
+        pattern: with its slots in braces; each becomes a group of its name.
+        slots: regular expression of each slot.
+    """
+    parts = re.split(r"\{(\w+)\}", pattern.replace('"', " "))
+    written = [re.escape(" ".join(tokens(part))) for part in parts[::2]]
+    groups = [f"(?P<{name}>{slots[name]})" for name in parts[1::2]]
+    found = [part for pair in zip(written, [*groups, ""], strict=True) for part in pair if part]
+    return re.compile(r"\ ".join(found))
 
 
 def canonical_intent(edit: Edit, rules: tuple[Rule, ...], grid: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from editenv.agents.baselines.clumsy import ClumsyPolicy
-from editenv.agents.baselines.reader.grammar import readings
-from editenv.agents.baselines.reader.policy import ReaderPolicy, meanings
+from editenv.agents.baselines.oracle import NoisyOracle
+from editenv.agents.baselines.reader import ReaderPolicy
 from editenv.agents.play import play
 from editenv.build import make_vector_env
 from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.nlu import meanings, readings
 from editenv.worlds.studio.rules import AttributeRule, AvoidLook, Except, Revoke
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
@@ -50,7 +50,7 @@ def test_personas_are_understood_even_while_the_agent_fails(persona: str) -> Non
         autoreset_mode="Disabled",
     )
     reader = ReaderPolicy(envs)
-    sessions = play(envs, ClumsyPolicy(envs, other=reader), range(48), 3)
+    sessions = play(envs, NoisyOracle(envs, other=reader), range(48), 3)
     assert reader.unclear == []
     assert any(detail["mood"] == "repair" for session in sessions for detail in session.details)
 

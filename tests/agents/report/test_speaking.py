@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from editenv.agents.baselines.clumsy import ClumsyPolicy
-from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.baselines.oracle import NoisyOracle, OraclePolicy
 from editenv.agents.play import play
 from editenv.agents.report.speaking import Speaking, markdown, speaking
 from editenv.build import make_vector_env
@@ -53,7 +52,7 @@ def test_everybody_is_done_with_an_agent_that_is_right_and_nobody_asks_twice(to_
 
 
 def test_an_agent_that_fails_is_asked_again_and_terse_gives_up_first(to_the_oracle) -> None:
-    terse, chatty = measured("terse", ClumsyPolicy), measured("chatty", ClumsyPolicy)
+    terse, chatty = measured("terse", NoisyOracle), measured("chatty", NoisyOracle)
     assert min(terse.repeats, terse.repairs, chatty.repeats, chatty.repairs) > 0.2
     assert terse.gave_up > chatty.gave_up and chatty.turns > to_the_oracle["chatty"].turns
     assert terse.done + terse.gave_up + terse.out_of_turns == pytest.approx(1)

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from editenv.worlds.studio.language import canonical_intent
-from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.nlu import apply_intent
 from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, SceneObject, all_objects
 from editenv.worlds.studio.tasks import (
     MOST_COUNT,
@@ -216,7 +216,7 @@ def test_choices_survive_json_and_their_intents_are_read(data: st.DataObject) ->
     scene = data.draw(scenes())
     edit = data.draw(edits(scene))
     assert edit_from_json(edit_to_json(edit)) == edit
-    assert read_intent(canonical_intent(edit, (), scene.grid), scene, scene.grid) == edit.apply(scene)
+    assert apply_intent(canonical_intent(edit, (), scene.grid), scene, scene.grid) == edit.apply(scene)
 
 
 def test_the_words_of_counts() -> None:

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.intents import FORMS, intent_form
-from editenv.worlds.studio.intents.rules import plain_edit, read_rule, rule_words
-from editenv.worlds.studio.intents.structured import expanded, shortened
+from editenv.worlds.studio.intents import FORMS, intent_form, plain_edit, rule_words, structured
 from editenv.worlds.studio.language import turn_intent, vocabulary
+from editenv.worlds.studio.nlu import apply_intent, read_rule
 from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
@@ -190,19 +189,23 @@ def test_a_rule_without_words_is_named_in_the_error() -> None:
 
 
 def test_structured_intents_say_what_sentences_say() -> None:
-    """Fails where a sentence comes back changed, or where a text that is no sentence is passed on."""
+    """Fails where keys and values ask for another picture, or a text that is no sentence is passed on."""
+    signs = SCENE.put(8, SceneObject("sign", "blue", text="open"))
     for said in (
-        "add an orange star next to the sign that says open in row 1 column 3",
+        "add an orange star next to the sign that says open in row 3 column 3",
+        "move the square to the left of the sign that says open and make it striped red",
         "there should be three dotted red crosses",
         "there should be one star",
         "make the sign say exit and make it red",
         "leave the image as it is",
-        "remove the star then make the square striped blue",
+        "remove the red star then make the square striped blue",
         plain_edit(ColorAlter(SQUARE, None), 3),
     ):
-        assert expanded(shortened(said)) == said
+        right = apply_intent(said, signs, 3)
+        assert right is not None
+        assert FORMS["structured"].read(structured(said), signs, 3) == right, structured(said)
     with pytest.raises(ValueError, match="intent is 'do it', expected a canonical one"):
-        shortened("do it")
+        structured("do it")
 
 
 def test_forms_are_chosen_by_name() -> None:

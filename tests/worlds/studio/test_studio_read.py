@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from editenv.types import SPLITS
 from editenv.worlds.studio.language import vocabulary
-from editenv.worlds.studio.read import read_intent
+from editenv.worlds.studio.nlu import apply_intent
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
@@ -27,26 +27,26 @@ def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, grid:
             scene = spec.scene
             for turn in spec.turns:
                 right = right_result(turn.edit, turn.rules, scene)
-                assert read_intent(turn.intent, scene, grid) == right, turn.intent
+                assert apply_intent(turn.intent, scene, grid) == right, turn.intent
                 sloppy = turn.intent.upper().replace(" IN ", ",  in ").replace("COLUMN ", "column")
                 sloppy = f"  {sloppy} !"
-                assert read_intent(sloppy, scene, grid) == right, sloppy
+                assert apply_intent(sloppy, scene, grid) == right, sloppy
                 scene = right
 
 
 def test_edits_by_hand() -> None:
     """Each kind of sentence once, with the result written down; fails where a slot is mixed up."""
     cross = SceneObject("cross", "orange")
-    assert read_intent("add an orange cross in row 1 column 2", SCENE, 3) == SCENE.put(1, cross)
-    assert read_intent("remove the star in row 1 column 3", SCENE, 3) == SCENE.put(2, None)
-    assert read_intent("remove the green object", SCENE, 3) == SCENE.put(3, None)
+    assert apply_intent("add an orange cross in row 1 column 2", SCENE, 3) == SCENE.put(1, cross)
+    assert apply_intent("remove the star in row 1 column 3", SCENE, 3) == SCENE.put(2, None)
+    assert apply_intent("remove the green object", SCENE, 3) == SCENE.put(3, None)
     circle = SceneObject("circle", "red", "striped")
-    assert read_intent("replace the blue star with a striped red circle", SCENE, 3) == SCENE.put(2, circle)
+    assert apply_intent("replace the blue star with a striped red circle", SCENE, 3) == SCENE.put(2, circle)
     square = SceneObject("square", "purple", "dotted")
-    assert read_intent("make the square dotted purple", SCENE, 3) == SCENE.put(3, square)
+    assert apply_intent("make the square dotted purple", SCENE, 3) == SCENE.put(3, square)
     moved = SCENE.put(0, None).put(7, SceneObject("star", "red", "striped"))
-    assert read_intent("move the red star to row 3 column 2 and make it striped", SCENE, 3) == moved
-    assert read_intent("make the background black", SCENE, 3) == Scene(SCENE.cells, "black")
+    assert apply_intent("move the red star to row 3 column 2 and make it striped", SCENE, 3) == moved
+    assert apply_intent("make the background black", SCENE, 3) == Scene(SCENE.cells, "black")
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_edits_by_hand() -> None:
 )
 def test_what_cannot_be_carried_out_is_refused(text: str) -> None:
     """Fails where the editor guesses."""
-    assert read_intent(text, SCENE, 3) is None
+    assert apply_intent(text, SCENE, 3) is None
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(vocabulary()), max_size=12).map(" ".join)))
 def test_no_text_raises(text: str) -> None:
     """Fails where a text, of any characters or of known words, breaks the editor."""
-    edited = read_intent(text, SCENE, 3)
+    edited = apply_intent(text, SCENE, 3)
     assert edited is None or isinstance(edited, Scene)

@@ -8,8 +8,8 @@ import pytest
 
 from editenv.types import Image
 from editenv.worlds.studio.language import all_phrasings, canonical_intent, speech_acts
+from editenv.worlds.studio.nlu import apply_intent
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.read import read_intent
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject
@@ -91,7 +91,7 @@ def test_agents_that_choose_otherwise_are_right_to_the_end(size: int, grid: int)
         if leaves_a_choice(edit):
             after: Scene | None = rng.choice(list(islice(right_results(edit, scene), 400)))
         else:
-            after = read_intent(specs[row].turns[turn].intent, scene, grid)
+            after = apply_intent(specs[row].turns[turn].intent, scene, grid)
         assert after is not None, specs[row].turns[turn].intent
         assert parse([render(after, size)], grid) == [after]
         strayed += after != right
@@ -181,14 +181,14 @@ def test_a_sign_keeps_its_text_when_something_else_of_it_changes() -> None:
 )
 def test_intents_with_signs_counts_and_relations_by_hand(intent: str, cell: int, thing: SceneObject) -> None:
     """Fails where a slot of the new sentences is mixed up."""
-    assert read_intent(intent, SIGN_SCENE, 2) == SIGN_SCENE.put(cell, thing)
+    assert apply_intent(intent, SIGN_SCENE, 2) == SIGN_SCENE.put(cell, thing)
 
 
 def test_an_intent_that_moves_and_paints_by_hand() -> None:
     """Fails where the sign that is moved loses its text or the new colour goes elsewhere."""
     moved = SIGN_SCENE.put(0, None).put(3, SceneObject(SIGN, "green", text="open"))
     intent = "move the red sign to the right of the star and make it green"
-    assert read_intent(intent, SIGN_SCENE, 2) == moved
+    assert apply_intent(intent, SIGN_SCENE, 2) == moved
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_intent_that_moves_and_paints_by_hand() -> None:
 )
 def test_what_cannot_be_drawn_or_told_is_refused(intent: str) -> None:
     """Fails where the editor guesses, or answers a scene that has no picture."""
-    assert read_intent(intent, SIGN_SCENE, 2) is None
+    assert apply_intent(intent, SIGN_SCENE, 2) is None
 
 
 def test_the_new_intents_by_hand() -> None:
@@ -218,7 +218,7 @@ def test_the_new_intents_by_hand() -> None:
     scenes = right_scenes(spec)
     for turn, scene in zip(spec.turns, scenes, strict=False):
         assert canonical_intent(turn.edit, (), 4) == turn.intent
-        assert read_intent(turn.intent, scene, 4) == right_result(turn.edit, (), scene)
+        assert apply_intent(turn.intent, scene, 4) == right_result(turn.edit, (), scene)
     assert canonical_intent(TextChange(OPEN, "tea"), (), 4) == 'make the sign that says "open" say "tea"'
 
 

@@ -1,1 +1,0 @@
-"""The observation-only oracle: parser, transcript and rules of language, nothing that agents cannot see."""
