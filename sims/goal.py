@@ -95,7 +95,7 @@ class GoalUser:
         if mind.situation.scene == mind.target:
             return None
         choice = choose(mind, persona, draws, mood)
-        return Voice(persona, spec.split, draws).speak(choice)
+        return Voice(persona, spec.split, draws).realize(choice)
 
 
 def kept(meant: GoalTurn) -> dict[str, Any]:
