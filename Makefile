@@ -17,7 +17,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock p
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3,sb3_contrib
 
-.PHONY: help setup demo test lint types imports site test-torch-free test-all format lock clean
+.PHONY: help setup demo test lint types imports site neighbours test-torch-free test-all format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -64,6 +64,13 @@ test-torch-free: setup ## The environment's tests where torch and its kin cannot
 test-all: setup ## The whole test suite
 	@echo "== whole test suite"
 	@$(SINGLE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
+
+# openenv and verifiers ask for different versions of mcp, so each is resolved without the other.
+neighbours: setup ## Whether packages people use beside this one can be installed next to the lock (resolved, not installed)
+	@for beside in "gradio>=6.31 trackio>=0.43 openenv>=0.10" "gradio>=6.31 trackio>=0.43 verifiers>=0.4"; do \
+		echo "== resolving $$beside"; \
+		$(BIN)/python -m pip install -qq --dry-run -r requirements.lock $$beside; \
+	done
 
 format: setup ## Let ruff rewrite the source
 	@$(BIN)/ruff check --fix .
