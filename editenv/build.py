@@ -12,7 +12,7 @@ from editenv.env import MICEEditEnv
 from editenv.protocols import Scorer, User, World
 from editenv.registry import build, load_class, unknown
 from editenv.rewards import SCORERS
-from editenv.rewards.weighting import weights_from_json
+from editenv.rewards.weights import weights_from_json
 from editenv.sims import USERS
 from editenv.spaces import MAX_LENGTH
 from editenv.vector import MICEEditVectorEnv

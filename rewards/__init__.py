@@ -4,10 +4,10 @@ from __future__ import annotations
 
 SCORERS = {
     "exact": "editenv.rewards.exact:ExactScorer",
-    "imperfect": "editenv.rewards.imperfect:ImperfectScorer",
+    "imperfect": "editenv.rewards.noisy:NoisyScorer",
     "judge": "editenv.rewards.judge:JudgeScorer",
     "ocr": "editenv.rewards.ocr:OcrScorer",
-    "residual": "editenv.rewards.residual.scorer:ResidualScorer",
+    "residual": "editenv.rewards.residual:ResidualScorer",
     "similarity": "editenv.rewards.similarity:SimilarityScorer",
 }
 """Scorer by name, as "module:class"; the class is called with (world, weights, **settings)."""

@@ -1,11 +1,11 @@
-"""Exact scores of studio sessions, from the pixels alone: the parser reads, the tasks and rules judge."""
+"""Exact scores of studio sessions from pixels alone: pictures are parsed, scenes are judged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from editenv.rewards.weighting import RewardWeights, with_reward
+from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.rules import check_edit
@@ -14,50 +14,65 @@ from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.tasks import BACKGROUND, Undo
 
 
-class _Grid(Protocol):
-    grid: int
-
-
 class ExactScorer:
-    """Instruction following, consistency, awareness and rule keeping as facts about parsed pictures.
+    """IF, CC, GA, turn consistency and rule keeping, computed from parsed pictures.
 
     - IF is 1 when the edited object is as asked (`Edit.accepts`), else 0. Where the rules in force make the
       instruction impossible, or nothing is left to undo, it is 1 when the scene is unchanged;
       `detail["leave_alone"]` marks these turns, so that statistics can leave them out.
-    - CC is the share, of the elements (cells and background) that no instruction so far may change, that are
-      as in the source picture; `turn_consistency` is the same for this turn, against the picture before it.
+    - CC is the share, among the elements (cells and background) that no instruction so far was allowed to
+      change, of those equal to the source picture; `turn_consistency` is the same for this turn alone,
+      against the picture before it.
     - GA is 1 when every turn so far followed its instruction and broke no rule in force.
-    - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None: whoever damages a
-      protected object that nobody spoke of is caught by CC and GA.
+    - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None. Damage to a
+      protected
+      object that the turn does not speak of lowers CC and GA instead.
 
-    What the parser cannot read is equal to nothing, so an unreadable picture scores 0.
+    An element that the parser cannot read equals nothing, so an unreadable picture scores 0.
 
     Args:
         world: gives the number of cells a side.
         weights: of the reward.
+
+    Raises:
+        ValueError: the world's pictures are no studio scenes.
     """
 
     version = "exact-2"
 
-    def __init__(self, world: _Grid, weights: RewardWeights | None = None) -> None:
-        self.grid = world.grid
+    def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
+        if not hasattr(world, "grid"):
+            name = getattr(world, "name", type(world).__name__)
+            raise ValueError(f"world {name!r} has no studio scenes, which this scorer needs: use 'judge'")
+        self.grid: int = world.grid
         self.weights = weights or RewardWeights()
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
-        """Scores of turns whose `speech.meaning` is a StudioTurn; one parse for the whole batch."""
+        """Scores of turns, in order; all pictures of the batch are parsed at once.
+
+        Raises:
+            ValueError: what the user meant is unknown, as of words that a person typed.
+        """
+        for turn in turns:
+            meant = turn.message.meaning
+            if not isinstance(meant, StudioTurn):
+                raise ValueError(
+                    f"{turn.message.text[:80]!r} means a {type(meant).__name__}, expected a StudioTurn"
+                    ": free words of a user cannot be scored exactly, use scorer=judge or scorer=none"
+                )
         after = parse([turn.after for turn in turns], self.grid)
-        before = [_scene_before(turn) for turn in turns]
-        unknown = [number for number, scene in enumerate(before) if scene is None]
-        read = dict(zip(unknown, parse([turns[number].before for number in unknown], self.grid), strict=True))
+        before = [_known_scene_before(turn) for turn in turns]
+        unknown = [row for row, scene in enumerate(before) if scene is None]
+        parsed = dict(zip(unknown, parse([turns[row].before for row in unknown], self.grid), strict=True))
         return [
-            self._score(turn, before[number] or read[number], after[number])
-            for number, turn in enumerate(turns)
+            self._score_turn(turn, before[row] or parsed[row], after[row]) for row, turn in enumerate(turns)
         ]
 
-    def _score(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
+    def _score_turn(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
         meaning: StudioTurn = turn.message.meaning
-        shown = self._shown_before(turn) if isinstance(meaning.edit, Undo) else ()
-        verdict = check_edit(meaning.edit, meaning.rules, before, after, shown)
+        undone_to = self._scene_before_last_edit(turn) if isinstance(meaning.edit, Undo) else ()
+        verdict = check_edit(meaning.edit, meaning.rules, before, after, undone_to)
+        # What any turn so far was allowed to change is outside of CC for the rest of the session.
         allowed = verdict.licensed
         if turn.history:
             allowed = allowed.union(turn.history[-1].detail.get("touched", ()))
@@ -76,16 +91,16 @@ class ExactScorer:
         )
         return with_reward(scores, self.weights)
 
-    def _shown_before(self, turn: TurnResult) -> list[Scene]:
-        """What the picture before the last edit showed, where there was a last edit."""
+    def _scene_before_last_edit(self, turn: TurnResult) -> list[Scene]:
+        """The scene that an undo goes back to, in a list; empty in the first turn, where there is no edit."""
         if turn.turn < 2:
             return [turn.spec.scene] * turn.turn
         codes = turn.history[-2].detail.get("scene") if len(turn.history) > 1 else None
         return [scene_from_codes(codes)] if codes else parse([turn.earlier[-2]], self.grid)
 
 
-def _scene_before(turn: TurnResult) -> Scene | None:
-    """What the last turn's scores, or the session's start, tell of the picture before; None if nothing."""
+def _known_scene_before(turn: TurnResult) -> Scene | None:
+    """The scene before the edit, from the last turn's scores or the session's start; None if unknown."""
     if not turn.history:
         scene: Scene = turn.spec.scene
         return scene
@@ -94,12 +109,12 @@ def _scene_before(turn: TurnResult) -> Scene | None:
 
 
 def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:
-    """Share of the elements outside of `allowed` that two scenes agree in; None where none is left."""
+    """Share of the elements outside of `allowed` in which two scenes agree; None where no element is left."""
     total = equal = 0
     for cell, (a, b) in enumerate(zip(old.cells, new.cells, strict=True)):
         if cell not in allowed:
             total += 1
-            # Most are one and the same object, for which nothing has to be compared.
+            # Most cells hold one and the same object, for which no attribute has to be compared.
             equal += (a is b or a == b) and a is not UNREADABLE
     if BACKGROUND not in allowed:
         total += 1

@@ -1,16 +1,37 @@
-"""A vision-language model as judge, behind a server that speaks OpenAI's protocol."""
+"""A vision-language model as judge, behind a server that speaks OpenAI's protocol.
+
+From top to bottom: the scorer with its votes, the questions made from prompt files, and the strict reading of
+answers.
+"""
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from string import Template
 from typing import Any
 
+import numpy as np
+
 from editenv.endpoint import ChatEndpoint, endpoint_settings
-from editenv.rewards.asked import asked
-from editenv.rewards.questions import AWARENESS, Question, questions, read_prompts
-from editenv.rewards.weighting import RewardWeights, with_reward
-from editenv.types import Scores, TurnResult
+from editenv.rewards.judge_context import JudgeContext, judge_context
+from editenv.rewards.weights import RewardWeights, with_reward
+from editenv.types import Image, Scores, TurnResult
+from editenv.worlds.records.session import TASKS
+
+FOLDER = Path(__file__).parent / "prompts"
+AWARENESS = ("auto", "cm", "cu")
+"""What the GA question asks about: rules (cm), referents (cu), or rules where the session has one (auto)."""
+
+_PROMPT_FILES = ("if", "cc", "ga_cm", "ga_cu", *(f"if_{task}" for task in (*TASKS, "undo", "leave", "other")))
+_RESEED = 1_000_003
+"""Added to the seed of an answer that could not be read, so that the next one is another."""
 
 
 def mean(votes: Sequence[float]) -> float:
@@ -19,23 +40,31 @@ def mean(votes: Sequence[float]) -> float:
 
 
 def majority(votes: Sequence[float]) -> float:
-    """1 when more than half of the votes are above one half, else 0; a tie is no success."""
+    """1 when more than half of the votes are above one half, else 0; a tie is 0."""
     return float(sum(vote > 0.5 for vote in votes) * 2 > len(votes))
 
 
 VOTES = {"mean": mean, "majority": majority}
 """From votes to a score, by name."""
 
-_REASK = 1_000_003
-"""Added to the seed of an answer that could not be read, so that the next one is another."""
+
+@dataclass
+class _Vote:
+    """One vote on one question; `value` is None while missing, `done` once it is not asked for again."""
+
+    question: Question
+    seed: int
+    value: float | None = None
+    error: str | None = None
+    done: bool = False
 
 
 class JudgeScorer:
     """IF by task, CC and GA, as Edit-R2's MICE-Bench asks for them, in our own words.
 
-    Every question is put `votes` times with different seeds. A vote that cannot be read is asked for again up
-    to `reasks` times; where a vote is missing in the end, that score is None and `error` says why: the turn
-    is not scored, and nothing else is touched. `detail` keeps the votes.
+    Every question is asked `votes` times with different seeds. A vote that cannot be read is asked for again
+    up to `reasks` times; where a vote is missing in the end, that score is None and `error` says why: the
+    turn is not scored, and no other turn is touched. `detail` keeps the votes.
 
     Pictures and words go to the server that `base_url` names. Every reported number should name `version`,
     which holds the model, the prompts with their hash, and the votes.
@@ -48,7 +77,7 @@ class JudgeScorer:
         votes: answers to each question.
         combine: a name in VOTES.
         prompts: a folder of prompt files that comes with the package, or the path of one.
-        awareness: "cm" asks about rules, "cu" about referents, "auto" chooses by the session.
+        awareness: a name in AWARENESS.
         reasks: further questions for a vote that cannot be read.
         side: pictures smaller than this, in pixels, are enlarged by a whole factor.
         check: ask the server one short question now, so that a wrong address is noticed at once.
@@ -75,11 +104,14 @@ class JudgeScorer:
         for name, value, least in (("votes", votes, 1), ("reasks", reasks, 0), ("side", side, 1)):
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        for name, word, known in (("combine", combine, tuple(VOTES)), ("awareness", awareness, AWARENESS)):
-            if word not in known:
-                raise ValueError(f"{name} is {word!r}, expected one of {', '.join(known)}")
+        if combine not in VOTES:
+            raise ValueError(f"combine is {combine!r}, expected one of {', '.join(VOTES)}")
+        if awareness not in AWARENESS:
+            raise ValueError(f"awareness is {awareness!r}, expected one of {', '.join(AWARENESS)}")
         self.weights = weights or RewardWeights()
-        self.endpoint = ChatEndpoint(endpoint_settings(_warm(endpoint)))
+        if isinstance(endpoint, Mapping):
+            endpoint = {"temperature": 0.6, **endpoint}
+        self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
         self.prompts = read_prompts(prompts)
         model, temperature = self.endpoint.settings.model, self.endpoint.settings.temperature
         self.version = (
@@ -92,68 +124,222 @@ class JudgeScorer:
             self.endpoint.health()
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
-        """Scores of turns, all questions of all turns at once."""
-        asked_of = [questions(turn, asked(turn), self.prompts, self._awareness, self._side) for turn in turns]
-        ballots = [
-            _Ballot(question, seed) for group in asked_of for question in group for seed in range(self._votes)
+        """Scores of turns, in order; all questions of all turns are asked at once."""
+        questions = [
+            judge_questions(turn, judge_context(turn), self.prompts, self._awareness, self._side)
+            for turn in turns
         ]
+        votes = [
+            [[_Vote(question, seed) for seed in range(self._votes)] for question in group]
+            for group in questions
+        ]
+        every = [vote for group in votes for poll in group for vote in poll]
         for attempt in range(1 + self._reasks):
-            self._ask([ballot for ballot in ballots if ballot.unread], attempt)
-        counted = iter(ballots)
-        return [
-            self._scores([[next(counted) for _ in range(self._votes)] for _ in group]) for group in asked_of
-        ]
+            self._ask([vote for vote in every if not vote.done], attempt)
+        return [self._scores(group) for group in votes]
 
-    def _ask(self, ballots: Sequence[_Ballot], attempt: int) -> None:
-        """Puts the questions of ballots, and reads the answers into them."""
-        talks = [ballot.question.messages for ballot in ballots]
-        seeds = [ballot.seed + attempt * _REASK for ballot in ballots]
-        for ballot, answer in zip(
-            ballots, self.endpoint.ask(talks, self.prompts.version, seeds), strict=True
-        ):
+    def _ask(self, votes: Sequence[_Vote], attempt: int) -> None:
+        """Asks for votes and reads the answers into them; what the endpoint failed at is not asked again."""
+        talks = [vote.question.messages for vote in votes]
+        seeds = [vote.seed + attempt * _RESEED for vote in votes]
+        answers = self.endpoint.ask(talks, self.prompts.version, seeds)
+        for vote, answer in zip(votes, answers, strict=True):
             if answer.text is None:
-                ballot.unread, ballot.error = False, str(answer.error)
+                vote.done, vote.error = True, str(answer.error)
                 continue
             try:
-                ballot.vote, ballot.unread, ballot.error = ballot.question.read(answer.text), False, None
+                vote.value, vote.done, vote.error = vote.question.read(answer.text), True, None
             except ValueError as error:
-                ballot.error = f"the answer cannot be read: {error}"
+                vote.error = f"the answer cannot be read: {error}"
 
-    def _scores(self, polls: Sequence[Sequence[_Ballot]]) -> Scores:
-        """One turn's scores from the ballots of each of its questions."""
-        values: dict[str, float | None] = {}
+    def _scores(self, polls: Sequence[Sequence[_Vote]]) -> Scores:
+        """One turn's scores from the votes on each of its questions."""
+        scores: dict[str, float | None] = {}
         votes: dict[str, list[float | None]] = {}
         errors = []
         for poll in polls:
             name = poll[0].question.score
-            cast = [ballot.vote for ballot in poll]
-            votes[name] = cast
-            given = [vote for vote in cast if vote is not None]
-            values[name] = self._combine(given) if len(given) == len(cast) else None
-            errors += [f"{name}: {ballot.error}" for ballot in poll if ballot.error is not None][:1]
-        detail: Mapping[str, Any] = {"votes": votes}
+            votes[name] = [vote.value for vote in poll]
+            given = [vote.value for vote in poll if vote.value is not None]
+            scores[name] = self._combine(given) if len(given) == len(poll) else None
+            errors += [f"{name}: {vote.error}" for vote in poll if vote.error is not None][:1]
         error = f"judge: {'; '.join(errors)}" if errors else None
-        scores = Scores(
-            instruction_following=values.get("instruction_following"),
-            content_consistency=values.get("content_consistency"),
-            global_awareness=values.get("global_awareness"),
-            detail=detail,
-            error=error,
+        found = Scores(**scores, detail={"votes": votes}, error=error)  # type: ignore[arg-type]
+        return with_reward(found, self.weights)
+
+
+# Questions, made from prompt files.
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """One version of all prompt files.
+
+    Attributes:
+        version: name of the folder and a hash of its texts, so that every edit changes it.
+        texts: by file name, without ".md".
+    """
+
+    version: str
+    texts: Mapping[str, Template]
+
+    def fill(self, name: str, **words: str) -> str:
+        """A prompt with words in its places."""
+        return self.texts[name].substitute(words)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one turn.
+
+    Attributes:
+        score: name of the score that the answer gives.
+        messages: for the chat endpoint.
+        read: from the answer's text to the score; raises ValueError where it is no answer.
+    """
+
+    score: str
+    messages: list[dict[str, Any]]
+    read: Callable[[str], float]
+
+
+def read_prompts(name: str) -> Prompts:
+    """Prompts that come with the package, or those in a folder.
+
+    Raises:
+        ValueError: there is no such folder, or one of its files is missing.
+    """
+    folder = FOLDER / name if (FOLDER / name).is_dir() else Path(name)
+    missing = [file for file in _PROMPT_FILES if not (folder / f"{file}.md").is_file()]
+    if missing:
+        shipped = ", ".join(sorted(place.name for place in FOLDER.iterdir()))
+        raise ValueError(
+            f"prompts {name!r} lack {missing[0]}.md, expected {shipped} or a folder that has all"
         )
-        return with_reward(scores, self.weights)
+    texts = {file: (folder / f"{file}.md").read_text(encoding="utf-8").strip() for file in _PROMPT_FILES}
+    content = blake2b("\0".join(texts.values()).encode(), digest_size=4).hexdigest()
+    return Prompts(f"{folder.name}:{content}", {key: Template(text) for key, text in texts.items()})
 
 
-def _warm(endpoint: Any) -> Any:
-    """The endpoint's settings with the judge's temperature, unless they have one."""
-    return {"temperature": 0.6, **endpoint} if isinstance(endpoint, Mapping) else endpoint
+def judge_questions(
+    turn: TurnResult, meant: JudgeContext, prompts: Prompts, awareness: str, side: int
+) -> list[Question]:
+    """What is asked about a turn: IF, CC where something had to stay, and GA.
+
+    Args:
+        turn: with its pictures.
+        meant: the turn in words.
+        prompts: to use.
+        awareness: one of AWARENESS.
+        side: smaller pictures are enlarged by a whole factor until they are about as wide, in pixels.
+    """
+    said, resolved = _numbered(meant.instructions), _numbered(meant.resolved)
+    # IF: what a yes means depends on the task; an undo is also shown the picture that it goes back to.
+    criteria = prompts.texts.get("if_leave" if meant.impossible else f"if_{meant.task}")
+    text = prompts.fill(
+        "if",
+        instruction=meant.instructions[-1],
+        resolved=meant.resolved[-1],
+        criteria=(criteria or prompts.texts["if_other"]).template,
+    )
+    goal = [turn.source, *turn.earlier][-2:-1] if meant.task == "undo" else []
+    messages = _messages(text, [turn.before, turn.after, *goal], side)
+    questions = [Question("instruction_following", messages, partial(_read_share, ["answer"]))]
+    # CC: one answer for each thing that had to stay.
+    if meant.unchanged is None:
+        items = ["everything that none of these requests speaks of"]
+    else:
+        items = [*meant.unchanged, *(["the background"] if meant.background else [])]
+    if items:
+        tags = [f"answer_{number}" for number in range(1, len(items) + 1)]
+        text = prompts.fill("cc", instructions=said, items=_numbered(items), form=_form(tags))
+        messages = _messages(text, [turn.source, turn.after], side)
+        questions.append(Question("content_consistency", messages, partial(_read_share, tags)))
+    # GA: one answer for each turn so far, and a last one that follows from them.
+    kind = awareness if awareness != "auto" else "cm" if meant.ruled else "cu"
+    tags = [f"answer_turn_{number}" for number in range(1, turn.turn + 2)]
+    form = _form([*tags, "answer_final"])
+    text = prompts.fill(f"ga_{kind}", instructions=said, resolved=resolved, form=form)
+    messages = _messages(text, [turn.source, *turn.earlier, turn.after], side)
+    return [*questions, Question("global_awareness", messages, partial(_read_session, tags))]
 
 
-@dataclass
-class _Ballot:
-    """One vote on one question."""
+def _numbered(lines: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
-    question: Question
-    seed: int
-    vote: float | None = None
-    error: str | None = None
-    unread: bool = field(default=True)
+
+def _form(tags: Sequence[str]) -> str:
+    return "\n".join(f"<{tag}>yes or no</{tag}>" for tag in tags)
+
+
+def _messages(text: str, pictures: Sequence[Image], side: int) -> list[dict[str, Any]]:
+    """One message of the user: the pictures in order, then the text."""
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": data_url(picture, side)}} for picture in pictures
+    ]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def data_url(picture: Image, side: int) -> str:
+    """The picture as a PNG in a data URL, repeated pixel by pixel until it is about `side` pixels wide."""
+    from PIL import Image as PILImage
+
+    factor = max(1, side // max(picture.shape[:2]))
+    data = BytesIO()
+    PILImage.fromarray(np.repeat(np.repeat(picture, factor, 0), factor, 1)).save(data, format="PNG")
+    return f"data:image/png;base64,{b64encode(data.getvalue()).decode()}"
+
+
+# Answers.
+
+_TAG = re.compile(r"<(/?)(answer(?:_\w+)?)>")
+
+
+def read_answers(text: str) -> dict[str, bool]:
+    """The yes or no in each answer tag of a text; what a model writes before </think> does not count.
+
+    Each opening tag is read up to the next closing tag of its name; one that is never closed is skipped.
+    Takes time linear in the text's length.
+
+    Raises:
+        ValueError: there is none, one comes twice, or one says something else.
+    """
+    text = text.rpartition("</think>")[2]
+    tags = list(_TAG.finditer(text))
+    last_closing = {tag[2]: tag.start() for tag in tags if tag[1]}
+    found: dict[str, bool] = {}
+    opening: re.Match[str] | None = None
+    for tag in tags:
+        if opening is None:
+            if not tag[1] and last_closing.get(tag[2], -1) >= tag.end():
+                opening = tag
+        elif tag[1] and tag[2] == opening[2]:
+            name, word = opening[2], text[opening.end() : tag.start()].strip()
+            if name in found:
+                raise ValueError(f"<{name}> comes twice, expected it once")
+            if word.lower() not in ("yes", "no"):
+                raise ValueError(f"<{name}> holds {word[:40]!r}, expected yes or no")
+            found[name], opening = word.lower() == "yes", None
+    if not found:
+        raise ValueError("there is no <answer>, expected yes or no in one")
+    return found
+
+
+def _read_share(tags: Sequence[str], text: str) -> float:
+    """Share of the answers that are yes; exactly these tags have to be there."""
+    found = read_answers(text)
+    if set(found) != set(tags):
+        raise ValueError(f"the answers are {sorted(found)}, expected {list(tags)}")
+    return sum(found.values()) / len(found)
+
+
+def _read_session(tags: Sequence[str], text: str) -> float:
+    """1 when every turn is a yes, else 0; turns after the first no need no answer."""
+    found = read_answers(text)
+    final = found.pop("answer_final", None)
+    judged = [found[tag] for tag in tags if tag in found]
+    if list(found) != list(tags[: len(found)]) or (len(judged) < len(tags) and all(judged)):
+        raise ValueError(f"turns {list(found)} are judged, expected {list(tags)}, or up to the first no")
+    if final is None or final != all(judged):
+        raise ValueError(f"<answer_final> is {final}, expected what follows from the turns: {all(judged)}")
+    return float(final)

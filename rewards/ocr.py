@@ -1,4 +1,4 @@
-"""Reads text in pictures: instruction following of text_change by RapidOCR, which comes with its models."""
+"""Instruction following of text_change by reading the picture with RapidOCR, which comes with its models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from editenv.rewards.asked import asked
-from editenv.rewards.weighting import RewardWeights, with_reward
+from editenv.rewards.judge_context import judge_context
+from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
 from editenv.worlds.records.sentences import take_apart
 from editenv.worlds.studio.language import LEAVE_ALONE
@@ -57,10 +57,10 @@ class OcrScorer:
         self.version = f"ocr 1 rapidocr {release} side {side} confidence {confidence}"
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
-        """Scores of turns; only the pictures of text_change turns are read."""
-        return [self._one(turn) for turn in turns]
+        """Scores of turns, in order; only the pictures of text_change turns are read."""
+        return [self._score_turn(turn) for turn in turns]
 
-    def _one(self, turn: TurnResult) -> Scores:
+    def _score_turn(self, turn: TurnResult) -> Scores:
         texts = wanted_texts(turn)
         if texts is None:
             return Scores()
@@ -89,7 +89,7 @@ def wanted_texts(turn: TurnResult) -> tuple[str, str | None] | None:
         text = getattr(meaning.edit, "text", None)
         wanted = meaning.edit.task == "text_change" and meaning.intent != LEAVE_ALONE
         return (text, None) if wanted and isinstance(text, str) else None
-    meant = asked(turn)
+    meant = judge_context(turn)
     sentence = take_apart(meant.resolved[-1]) if meant.task == "text_change" else None
     return (sentence.value, sentence.old_text) if sentence and sentence.value else None
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from editenv.rewards.exact import ExactScorer
-from editenv.rewards.weighting import RewardWeights
+from editenv.rewards.weights import RewardWeights
 from editenv.types import SPLITS, Scores, TurnResult
 from editenv.worlds.studio.generator import initial_scene
 from editenv.worlds.studio.render import render

@@ -236,7 +236,7 @@ def test_one_lost_question_keeps_the_scores_of_the_others(sessions_file):
 
 
 def test_the_same_session_is_judged_once_and_a_new_prompt_anew(sessions_file, tmp_path):
-    from editenv.rewards.questions import FOLDER
+    from editenv.rewards.judge import FOLDER
 
     kept = {"cache": str(tmp_path / "cache")}
     with ChatServer(agrees) as server:
@@ -318,5 +318,5 @@ def test_turns_of_a_world_without_words_are_refused():
 
     picture = np.zeros((4, 4, 3), np.uint8)
     judge = JudgeScorer(None, **FAST, endpoint=NOWHERE)
-    with pytest.raises(TypeError, match="the turn's meaning is a int"):
+    with pytest.raises(ValueError, match="the turn's meaning is a int"):
         judge.score([TurnResult(None, 0, UserMessage("?", 5), picture, picture, picture)])

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from editenv.rewards.exact import ExactScorer
-from editenv.rewards.residual.kinds import UNREAD, shown_from_codes
-from editenv.rewards.residual.nearness import mean_square, near
-from editenv.rewards.residual.reading import read
-from editenv.rewards.residual.scorer import ResidualScorer
+from editenv.rewards.residual import ResidualScorer
+from editenv.rewards.residual_parse import UNREAD, mean_square, near, read, shown_from_codes
 from editenv.types import SPLITS, Scores, TurnResult
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import cell_pictures, render

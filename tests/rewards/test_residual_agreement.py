@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from editenv.rewards.residual.scorer import ResidualScorer
+from editenv.rewards.residual import ResidualScorer
 from editenv.types import SCORE_NAMES, SPLITS, Image
 from editenv.worlds.studio.render import INK, render
 from editenv.worlds.studio.rules import right_result

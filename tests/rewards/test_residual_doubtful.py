@@ -13,14 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import editenv.worlds.studio.parse as likeness
+from editenv.rewards import residual_parse
 from editenv.rewards.exact import ExactScorer
-from editenv.rewards.residual import nearness, reading
-from editenv.rewards.residual.kinds import Shown, shown_from_codes
-from editenv.rewards.residual.reading import read
-from editenv.rewards.residual.scorer import ResidualScorer
+from editenv.rewards.residual import ResidualScorer
+from editenv.rewards.residual_parse import Shown, read, shown_from_codes
 from editenv.sims.goal import GoalUser
 from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
+from editenv.worlds.studio import likeness
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
@@ -46,11 +45,17 @@ def five(scores: Scores) -> tuple[object, ...]:
 
 def test_the_stated_tolerance_is_one() -> None:
     """Fails where a number is changed in one scorer and not in the other."""
-    own = (nearness.ROOT_MEAN_SQUARE, nearness.PIXEL, nearness.WINDOW, nearness.BLEND, reading.SPOT)
+    own = (
+        residual_parse.ROOT_MEAN_SQUARE,
+        residual_parse.PIXEL,
+        residual_parse.WINDOW,
+        residual_parse.BLEND,
+        residual_parse.SPOT,
+    )
     assert own == (7, 37, 24, 0.25, 14)
     assert own == (likeness.TOLERANCE, likeness.PIXEL, likeness.WINDOW, likeness.SHARE, likeness.SPOT)
     for cell in (8, 9, 12, 16, 25):
-        assert nearness.mean_square(cell) == likeness.cell_tolerance(cell) ** 2
+        assert residual_parse.mean_square(cell) == likeness.cell_tolerance(cell) ** 2
 
 
 @pytest.mark.parametrize(("size", "grid"), SIZES)

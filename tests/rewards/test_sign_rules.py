@@ -6,7 +6,7 @@ import pytest
 
 from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
-from editenv.rewards.residual.scorer import ResidualScorer
+from editenv.rewards.residual import ResidualScorer
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import AttributeRule, right_result

@@ -184,33 +184,33 @@ def pictures(count, shape=(24, 40, 3)):
 
 
 def test_features_are_directions_that_do_not_depend_on_the_batch(models):
-    from editenv.rewards.vision import Features
+    from editenv.rewards.similarity import DinoEncoder
 
     shown = [*pictures(3), *pictures(2, (7, 5, 3))]
-    together = Features(models[0], batch=4).embed(shown)
-    alone = np.concatenate([Features(models[0]).embed([picture]) for picture in shown])
+    together = DinoEncoder(models[0], batch=4).embed(shown)
+    alone = np.concatenate([DinoEncoder(models[0]).embed([picture]) for picture in shown])
     assert together.shape == (5, 16) and np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     assert np.allclose(together, alone, atol=1e-5)
     assert not np.allclose(together[0], together[1], atol=1e-3)
 
 
 def test_boxes_lie_in_the_picture_and_do_not_depend_on_the_batch(models):
-    from editenv.rewards.vision import Detector
+    from editenv.rewards.similarity import GroundingDinoDetector
 
     shown, phrases = pictures(3), ["red cup", "Wooden table.", "cup"]
-    detector = Detector(models[1], threshold=0.0, batch=2)
+    detector = GroundingDinoDetector(models[1], threshold=0.0, batch=2)
     together = detector.find(shown, phrases)
     assert together == [detector.find([one], [phrase])[0] for one, phrase in zip(shown, phrases, strict=True)]
     for left, top, right, bottom in together:
         assert 0 <= left < right <= 40 and 0 <= top < bottom <= 24
-    assert Detector(models[1], threshold=1.0).find(shown, phrases) == [None] * 3
+    assert GroundingDinoDetector(models[1], threshold=1.0).find(shown, phrases) == [None] * 3
 
 
-def test_pictures_reach_the_model_resized_and_normalised():
-    from editenv.rewards.vision import _detector_shape, _normalised
+def test_pictures_reach_the_model_resized_and_normalized():
+    from editenv.rewards.similarity import _detector_shape, _normalized
 
     flat = np.full((2, 2, 3), 255, np.uint8)
-    values = _normalised([flat], {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
+    values = _normalized([flat], {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
     assert values.shape == (1, 3, 2, 2) and values[0, :, 0, 0].tolist() == [1.0, 2.0, 5.0]
     assert _detector_shape(480, 640, {}) == (800, 1067) and _detector_shape(100, 400, {}) == (333, 1333)
 

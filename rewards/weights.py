@@ -1,4 +1,4 @@
-"""From scores to one reward: the weighted sum an agent is paid."""
+"""From scores to one reward: the weighted sum R = 0.3 IF + 0.3 CC + 0.4 GA (arXiv 2606.05950)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from editenv.types import Scores
 
 @dataclass(frozen=True)
 class RewardWeights:
-    """Weights of R = 0.3 IF + 0.3 CC + 0.4 GA (arXiv 2606.05950); each is 0 or more, one above 0.
-
-    Attributes:
-        instruction_following, content_consistency, global_awareness: weight of the score of that name.
-        turn_consistency, rule_kept: further scores, not paid for as published.
+    """Weight of each score, finite and 0 or more, at least one above 0; the defaults are the published ones.
 
     Raises:
         ValueError: a weight is negative or not a finite number, or all are 0.
@@ -30,25 +26,25 @@ class RewardWeights:
     rule_kept: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses weights that give no reward or an endless one."""
+        """Checks the range of every weight."""
         for name, weight in self.by_name().items():
             if isinstance(weight, bool) or not isinstance(weight, Real) or not isfinite(weight) or weight < 0:
                 raise ValueError(f"reward weight {name} is {weight!r}, expected a finite number of 0 or more")
-        if not any(self.by_name().values()):
+        if not self.nonzero:
             raise ValueError("all reward weights are 0, expected at least one above 0")
 
     def by_name(self) -> dict[str, float]:
-        """The weights by score name."""
+        """Weight by score name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
-    def paid(self) -> tuple[tuple[str, float], ...]:
-        """Names and weights of the scores that are paid for; asked for at every turn, so worked out once."""
+    def nonzero(self) -> tuple[tuple[str, float], ...]:
+        """Name and weight of every score whose weight is above 0; read at every turn, hence cached."""
         return tuple((name, weight) for name, weight in self.by_name().items() if weight)
 
 
 def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
-    """The weights that a mapping names, 0 for every score it leaves out; None gives the published ones.
+    """The weights in a mapping, 0 for every score it leaves out; None gives the published ones.
 
     Raises:
         ValueError: a key names no score, or a weight is not allowed.
@@ -56,22 +52,23 @@ def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
     if data is None:
         return RewardWeights()
     known = [field.name for field in fields(RewardWeights)]
-    unknown = sorted(set(data) - set(known))
-    if unknown:
-        raise ValueError(f"reward weight {unknown[0]!r} names no score, expected one of {', '.join(known)}")
+    for name in data:
+        if name not in known:
+            raise ValueError(f"reward weight {name!r} names no score, expected one of {', '.join(known)}")
     return RewardWeights(**{name: data.get(name, 0.0) for name in known})
 
 
 def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
-    """The weighted sum of a turn's scores, in [0, sum of weights].
+    """The weighted sum of one turn's scores, in [0, sum of weights].
 
-    Scores that do not apply (None) leave, and the remaining weights are scaled up to the same sum. A turn
-    whose judge failed, or to which no weighted score applies, gets 0.0.
+    Scores that do not apply (None) are left out and the remaining weights are scaled up to the same sum:
+    R = (sum_i w_i / sum_{i applies} w_i) * sum_{i applies} w_i s_i. 0.0 where the judge failed, or where no
+    score with a weight applies.
     """
     if not scores.scored:
         return 0.0
     total = applying = reward = 0.0
-    for name, weight in weights.paid:
+    for name, weight in weights.nonzero:
         total += weight
         score = getattr(scores, name)
         if score is not None:
@@ -81,7 +78,7 @@ def weighted_reward(scores: Scores, weights: RewardWeights) -> float:
 
 
 def with_reward(scores: Scores, weights: RewardWeights) -> Scores:
-    """The same scores with their `reward` filled in."""
+    """The same scores with `reward` filled in."""
     # Called at every turn, where dataclasses.replace takes three times as long.
     return Scores(
         scores.instruction_following,

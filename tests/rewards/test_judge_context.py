@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from editenv.rewards.asked import asked
+from editenv.rewards.judge_context import judge_context
 from editenv.types import TurnResult, UserMessage
 from editenv.worlds.records.export import in_brackets
 from editenv.worlds.records.session import record_from_json
@@ -32,7 +32,7 @@ def test_studio_turns_come_with_their_words(suite):
     for index in range(20):
         spec = world.session("train", 0, index)
         for turn in turns_of(spec):
-            meant, own = asked(turn), spec.turns[turn.turn]
+            meant, own = judge_context(turn), spec.turns[turn.turn]
             assert meant.task == own.edit.task and meant.instructions[-1] == own.text
             assert meant.resolved[-1].replace("[", "").replace("]", "") == own.intent
             assert len(meant.resolved) == len(meant.instructions) == turn.turn + 1
@@ -48,13 +48,13 @@ def test_an_edit_that_a_rule_forbids_is_marked():
         for turn in turns_of(world.session("train", 0, index))
         if turn.message.meaning.intent == "leave the image as it is"
     )
-    assert asked(found).impossible
+    assert judge_context(found).impossible
 
 
 def test_a_turn_outside_of_a_script_lists_no_objects():
     spec = StudioWorld("mixed").session("train", 0, 0)
     meaning = spec.turns[0]
-    meant = asked(
+    meant = judge_context(
         TurnResult(None, 1, UserMessage("do", meaning), PICTURE, PICTURE, PICTURE, transcript=("a", "do"))
     )
     assert meant.unchanged is None and meant.objects == () and meant.instructions == ("a", "do")
@@ -64,7 +64,7 @@ def test_a_turn_outside_of_a_script_lists_no_objects():
 @pytest.mark.parametrize(("data", "ruled"), [(MEMORY, True), (UNDERSTANDING, False), (SINGLE, False)])
 def test_records_say_whether_a_rule_was_stated(data, ruled):
     *_, last = turns_of(record_from_json(data))
-    meant = asked(last)
+    meant = judge_context(last)
     assert meant.ruled is ruled and not meant.impossible
     assert meant.background == last.spec.turns[-1].bg_consistency
     assert meant.objects == last.spec.turns[-1].all_objects

@@ -11,8 +11,7 @@ import pytest
 
 from editenv.build import make_env
 from editenv.rewards import SCORERS
-from editenv.rewards.errormodel import open_error_model
-from editenv.rewards.imperfect import ImperfectScorer, is_flat, tint
+from editenv.rewards.noisy import NoisyScorer, is_flat, open_error_model, tint
 from editenv.types import Scores, TurnResult, UserMessage
 
 COUNT = 1500
@@ -59,7 +58,7 @@ def turns(right, count=COUNT, task="color_alter", start=0, shift=0):
 
 
 def judge(errors, **settings):
-    return ImperfectScorer(None, base="oracle", errors=errors, **settings)
+    return NoisyScorer(None, base="oracle", errors=errors, **settings)
 
 
 def mean_following(errors, outcomes, **settings):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.rewards.asked import Asked
-from editenv.rewards.questions import FOLDER, answers, data_url, questions, read_prompts
+from editenv.rewards.judge import FOLDER, data_url, judge_questions, read_answers, read_prompts
+from editenv.rewards.judge_context import JudgeContext
 from editenv.types import TurnResult, UserMessage
 from editenv.worlds.records.session import TASKS
 
@@ -28,7 +28,7 @@ def asked_at(turn, task="color_alter", **changes):
         PICTURES[turn + 1],
         earlier=tuple(PICTURES[1 : turn + 1]),
     )
-    return questions(outcome, Asked(task, words, words, **meant), PROMPTS, "auto", 1)
+    return judge_questions(outcome, JudgeContext(task, words, words, **meant), PROMPTS, "auto", 1)
 
 
 def reader(turn, score):
@@ -48,7 +48,7 @@ def reader(turn, score):
     ],
 )
 def test_answers_are_found(text, found):
-    assert answers(text) == found
+    assert read_answers(text) == found
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_answers_are_found(text, found):
 )
 def test_what_is_no_answer_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        answers(text)
+        read_answers(text)
 
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_reading(text):
     try:
-        assert set(answers(text).values()) <= {True, False}
+        assert set(read_answers(text).values()) <= {True, False}
     except ValueError as error:
         assert "expected" in str(error)
 
@@ -164,8 +164,8 @@ def test_where_nothing_had_to_stay_consistency_is_not_asked_for():
 def test_dollars_and_braces_of_a_user_stay_as_they_are():
     outcome = TurnResult(None, 0, UserMessage(""), *PICTURES[:3])
     said = ("write '$items {x} %s'",)
-    meant = Asked("text_change", said, said, ("cup",), (), True, False)
-    texts = [q.messages[0]["content"][-1]["text"] for q in questions(outcome, meant, PROMPTS, "cu", 1)]
+    meant = JudgeContext("text_change", said, said, ("cup",), (), True, False)
+    texts = [q.messages[0]["content"][-1]["text"] for q in judge_questions(outcome, meant, PROMPTS, "cu", 1)]
     assert all(said[0] in text for text in texts)
 
 

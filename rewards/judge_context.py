@@ -1,4 +1,4 @@
-"""What a turn was meant to do, in words: the view that judges and other reading scorers have of it."""
+"""What a turn was meant to do, in words: the context that judges and other reading scorers are given."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from editenv.worlds.studio.session import StudioTurn
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JudgeContext:
     """A turn in words.
 
     Attributes:
         task: one of the nine task types, or another edit's name for itself, such as "undo".
         instructions: what the user said so far, in order; the last one is this turn's.
-        resolved: the same spelt out, as far as the world knows it, else as it was said.
+        resolved: the same with references spelt out as far as the world knows them, else as it was said.
         unchanged: phrases of the objects that must look as in the source picture; None where the world does
             not list them.
         objects: phrases of all objects that were there up to this turn, as far as they are known.
@@ -39,17 +39,17 @@ class Asked:
     impossible: bool = False
 
 
-def asked(turn: TurnResult) -> Asked:
+def judge_context(turn: TurnResult) -> JudgeContext:
     """The turn in words.
 
     Raises:
-        TypeError: what the user meant is of a world that has no words for it.
+        ValueError: what the user meant is of a world that has no words for it.
     """
-    meaning = turn.message.meaning
+    meaning, said = turn.message.meaning, turn.transcript or (turn.message.text,)
     if isinstance(meaning, RecordTurn):
-        return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in _said(turn)))
+        return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in said))
     if not isinstance(meaning, StudioTurn):
-        raise TypeError(
+        raise ValueError(
             f"the turn's meaning is a {type(meaning).__name__}, expected a RecordTurn or a StudioTurn"
         )
     script: Sequence[StudioTurn] = getattr(turn.spec, "turns", ())
@@ -57,8 +57,8 @@ def asked(turn: TurnResult) -> Asked:
         scripted = _scripted(turn, record_from_studio(turn.spec).turns, bool(meaning.rules))
         # Records call an undo by the task that carries it out.
         return replace(scripted, task=meaning.edit.task)
-    said = _said(turn)
-    return Asked(
+    # A user who reacts: earlier turns are known as they were said, and no list of unchanged objects exists.
+    return JudgeContext(
         task=meaning.edit.task,
         instructions=said,
         resolved=(*said[:-1], in_brackets(meaning.intent)),
@@ -70,12 +70,12 @@ def asked(turn: TurnResult) -> Asked:
     )
 
 
-def _scripted(turn: TurnResult, script: Sequence[RecordTurn], ruled: bool) -> Asked:
+def _scripted(turn: TurnResult, script: Sequence[RecordTurn], ruled: bool) -> JudgeContext:
     """A turn of a session whose turns are all known in words."""
     own = script[turn.turn]
-    return Asked(
+    return JudgeContext(
         task=own.task_type,
-        instructions=_said(turn),
+        instructions=turn.transcript or (turn.message.text,),
         resolved=tuple(past.formatted_instruction for past in script[: turn.turn + 1]),
         unchanged=own.unchanged_objects,
         objects=own.all_objects,
@@ -83,8 +83,3 @@ def _scripted(turn: TurnResult, script: Sequence[RecordTurn], ruled: bool) -> As
         ruled=ruled,
         impossible=own.formatted_instruction == LEAVE_ALONE,
     )
-
-
-def _said(turn: TurnResult) -> tuple[str, ...]:
-    """The session's instructions up to this one."""
-    return turn.transcript or (turn.message.text,)

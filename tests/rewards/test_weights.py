@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from editenv.rewards.weighting import RewardWeights, weighted_reward, weights_from_json, with_reward
+from editenv.rewards.weights import RewardWeights, weighted_reward, weights_from_json, with_reward
 from editenv.types import Scores
 
 PUBLISHED = RewardWeights()

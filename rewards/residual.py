@@ -1,0 +1,750 @@
+"""The second exact scorer, `residual`: distances between pictures and re-rendered right results.
+
+It exists to disagree: an agent that exploits a hole in `exact` meets other measures and other code here.
+Shared with `exact` are the data (the fields of edits, targets, rules and turns; the words and the list of all
+objects in scene.py), the renderer (`cell_pictures`, GROUND) and the reward's weights, and nothing else: no
+parser, no method of an edit, target or rule, no verdict. A test reads the imports and attributes of this file
+and of residual_parse.py to keep it so.
+
+From top to bottom: the scorer; a turn's verdict; right results of each task (add a task in TASKS); what each
+rule asks and when it is broken (add a rule's family in DEMANDS or FORBIDS); whether a rule forbids all right
+results; which cells words refer to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from itertools import product
+from typing import Any
+
+from editenv.rewards.residual_parse import EMPTY, UNREAD, Shown, read, shown_from_codes
+from editenv.rewards.weights import RewardWeights, with_reward
+from editenv.types import Scores, TurnResult
+from editenv.worlds.studio.rules import Rule
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SIGN, Scene, all_objects
+from editenv.worlds.studio.tasks import (
+    BackgroundChange,
+    Beside,
+    ColorAlter,
+    CountChange,
+    Edit,
+    MaterialAlter,
+    MultiEdit,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    SubjectReplace,
+    Target,
+    TextChange,
+    Undo,
+)
+
+NAMES = ("shape", "color", "material", "text")
+WORDS = {"color": frozenset(COLORS), "material": frozenset(MATERIALS)}
+LOOKS: tuple[tuple[str, str, str, str | None], ...] = tuple(
+    (one.shape, one.color, one.material, one.text) for one in all_objects()
+)
+"""Shape, colour, material and text of the object with code 1, 2, ..."""
+GROUND = -1
+"""Stands for the background among cells."""
+
+Values = Mapping[str, frozenset[str]]
+"""For each attribute that a rule demands of the edited object, the values that count: all of them for
+following (a wrong one breaks the rule, not the instruction), the demanded one for what is right under the
+rules."""
+Contents = Mapping[int, frozenset[int]]
+"""Codes that are right, by cell."""
+_NOTHING: frozenset[int] = frozenset()
+
+
+class ResidualScorer:
+    """The scores that `exact` gives, with the same meaning, found by other code and other measures.
+
+    `detail` keeps, for the turns to come, what this scorer saw ("residual") and what instructions have
+    allowed to change so far ("licensed"); "leave_alone" marks turns whose right answer is to change nothing.
+    A history that another scorer wrote is not used: its pictures are read anew, and nothing counts as
+    licensed before.
+
+    Args:
+        world: gives the number of cells a side.
+        weights: of the reward.
+
+    Raises:
+        ValueError: the world's pictures are no studio scenes.
+    """
+
+    version = "residual-2"
+
+    def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
+        if not hasattr(world, "grid"):
+            name = getattr(world, "name", type(world).__name__)
+            raise ValueError(f"world {name!r} has no studio scenes, which this scorer needs: use 'judge'")
+        self.grid: int = world.grid
+        self.weights = weights or RewardWeights()
+
+    def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
+        """Scores of turns, in order; all pictures of the batch are read at once.
+
+        Raises:
+            ValueError: what the user meant is unknown, as of words that a person typed, or is a task or rule
+                that this scorer has no function for.
+        """
+        for turn in turns:
+            meant = turn.message.meaning
+            if not hasattr(meant, "edit"):
+                raise ValueError(
+                    f"{turn.message.text[:80]!r} means a {type(meant).__name__}, expected a StudioTurn"
+                    ": free words of a user cannot be scored exactly, use scorer=judge or scorer=none"
+                )
+        before = self._shown_before(turns)
+        after = read([turn.after for turn in turns], self.grid, before)
+        return [self._score_turn(*row) for row in zip(turns, before, after, strict=True)]
+
+    def _shown_before(self, turns: Sequence[TurnResult]) -> list[Shown]:
+        """What the pictures before the edits show, as this scorer has seen them or sees them now."""
+        known = [_seen(turn, -1) for turn in turns]
+        rows = [row for row, shown in enumerate(known) if shown is None]
+        expected = [_source(turns[row].spec.scene) for row in rows]
+        now = read([turns[row].before for row in rows], self.grid, expected)
+        for row, shown in zip(rows, now, strict=True):
+            known[row] = shown
+        return [shown for shown in known if shown is not None]
+
+    def _score_turn(self, turn: TurnResult, before: Shown, after: Shown) -> Scores:
+        meaning, source, earlier = turn.message.meaning, _source(turn.spec.scene), None
+        if isinstance(meaning.edit, Undo):
+            if turn.turn < 2:
+                earlier = source if turn.turn else None
+            else:
+                earlier = _seen(turn, -2) or read([turn.earlier[-2]], self.grid, [source])[0]
+        found = verdict(meaning.edit, meaning.rules, before, after, earlier)
+        licensed = found.licensed.union(turn.history[-1].detail.get("licensed", ()) if turn.history else ())
+        right = found.followed and not found.broken
+        detail: dict[str, Any] = {"residual": after.codes(), "licensed": sorted(licensed)}
+        if found.leave_alone:
+            detail["leave_alone"] = True
+        scores = Scores(
+            instruction_following=float(found.followed),
+            content_consistency=unchanged_share(source, after, licensed),
+            global_awareness=float(right and all(past.global_awareness == 1 for past in turn.history)),
+            turn_consistency=unchanged_share(before, after, found.may_change),
+            rule_kept=None if found.kept is None else float(found.kept),
+            detail=detail,
+        )
+        return with_reward(scores, self.weights)
+
+
+def _seen(turn: TurnResult, back: int) -> Shown | None:
+    """What this scorer saw of an earlier answer, counted from the end; the source before the first one."""
+    if not turn.history and back == -1:
+        return _source(turn.spec.scene)
+    codes = turn.history[back].detail.get("residual") if len(turn.history) >= -back else None
+    return shown_from_codes(codes) if codes else None
+
+
+def _source(scene: Scene) -> Shown:
+    """The session's start scene."""
+    return shown_from_codes(scene.codes())
+
+
+def unchanged_share(old: Shown, new: Shown, may_change: frozenset[int]) -> float | None:
+    """Share of cells and background outside of `may_change` in which two pictures agree; None if it is empty.
+
+    What cannot be read equals nothing.
+    """
+    cells = zip(old.cells, new.cells, strict=True)
+    same = [a == b != UNREAD for cell, (a, b) in enumerate(cells) if cell not in may_change]
+    if GROUND not in may_change:
+        same.append(old.ground == new.ground != UNREAD)
+    return sum(same) / len(same) if same else None
+
+
+# A turn's verdict.
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a picture made of a turn.
+
+    Attributes:
+        followed: was the instruction carried out, or the picture left alone where that is right?
+        kept: were the rules kept that ask something of the turn? None where none does.
+        broken: was any rule broken?
+        may_change: cells, and GROUND, in which the pictures before and after may differ.
+        licensed: the same for the source picture and all later ones.
+        leave_alone: was it right to change nothing?
+    """
+
+    followed: bool
+    kept: bool | None
+    broken: bool
+    may_change: frozenset[int]
+    licensed: frozenset[int]
+    leave_alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A single edit, None for going back to an earlier picture, and its right results."""
+
+    edit: Edit | None
+    answer: Answer
+
+
+def verdict(
+    edit: Edit, rules: tuple[Rule, ...], before: Shown, after: Shown, earlier: Shown | None
+) -> Verdict:
+    """Judges a turn; `earlier` is what an undo goes back to, None where there is nothing or no undo."""
+    for rule in rules:
+        if rule.family not in DEMANDS and rule.family not in FORBIDS:
+            raise ValueError(f"scorer 'residual' knows no rule {rule.family!r}: add it to DEMANDS or FORBIDS")
+    back = earlier if isinstance(edit, Undo) else None
+    answer, parts = _right(edit, rules, before, back)
+    alone = back == before or (bool(rules) and _is_impossible(edit, rules, before, answer, parts))
+    kept, broken = _keeping(rules, parts, before, after, alone)
+    if alone:
+        same = after == before and after.readable()
+        return Verdict(same, kept, broken, _NOTHING, _NOTHING, leave_alone=True)
+    # Going back licenses nothing: what it restores was licensed before, or was damage.
+    licensed = _NOTHING if back else answer.may_change
+    return Verdict(answer.met(after), kept, broken, answer.may_change, licensed, leave_alone=False)
+
+
+def _right(
+    edit: Edit, rules: tuple[Rule, ...], before: Shown, back: Shown | None
+) -> tuple[Answer, tuple[Part, ...]]:
+    """What counts as following, of the whole edit and of each part."""
+    if back is not None:
+        answer = restoring(back, before)
+        return answer, (Part(None, answer),)
+    edits = edit.parts if isinstance(edit, MultiEdit) else (edit,)
+    ruled = {name: WORDS[name] for part in edits for name in demanded(rules, part)}
+    return answer_to(edit, before, ruled), tuple(Part(part, answer_to(part, before, ruled)) for part in edits)
+
+
+def _is_impossible(
+    edit: Edit, rules: tuple[Rule, ...], before: Shown, answer: Answer, parts: tuple[Part, ...]
+) -> bool:
+    """Does a rule forbid whatever is right?"""
+    if not any(rule.family in FORBIDS for rule in rules):
+        return False
+    values = {name: value for part in parts for name, value in demanded(rules, part.edit).items()}
+    if values:
+        answer = answer_to(edit, before, {name: frozenset((value,)) for name, value in values.items()})
+    return is_forbidden(answer, parts, rules, before)
+
+
+def _keeping(
+    rules: tuple[Rule, ...], parts: tuple[Part, ...], before: Shown, after: Shown, alone: bool
+) -> tuple[bool | None, bool]:
+    """Whether the rules that ask something were kept, None where none does; and whether any was broken.
+
+    A prohibition that asks something of the turn is not seen to be kept in a picture with unread cells.
+    Demands ask nothing of a turn that has to be left alone.
+    """
+    if not rules:
+        return None, False
+    unread = UNREAD in after.cells
+    faults = []
+    for part in parts:
+        for rule in asking(rules, part, before):
+            if rule.family in FORBIDS:
+                faults.append(unread or forbids(rule, (part,), before, after))
+            elif not alone:
+                faults.append(lacks_look(rule, part, after))
+    broken = any(faults) or any(forbids(rule, parts, before, after) for rule in rules)
+    return (not any(faults) if faults else None), broken
+
+
+# Right results: for each task, which contents of which cells carry an instruction out.
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The right results of an edit.
+
+    Attributes:
+        ways: each a choice of cells with the codes that are right in them; one way must be met in full.
+            None at all where the object meant is not there.
+        may_change: cells, and GROUND, that this edit may change, whichever way is taken.
+        spots: cells of which one holds the edited object afterwards.
+        moved_from: where the edited object stood, if it leaves.
+        ground: the background that is asked for.
+        number: how many objects of some codes the whole picture shall show.
+    """
+
+    ways: tuple[Contents, ...] = ()
+    may_change: frozenset[int] = frozenset()
+    spots: tuple[int, ...] = ()
+    moved_from: int | None = None
+    ground: int | None = None
+    number: tuple[frozenset[int], int] | None = None
+
+    def met(self, after: Shown) -> bool:
+        """Does a picture show one of the right results, whatever else it shows?"""
+        if self.ground is not None and after.ground != self.ground:
+            return False
+        if self.number is not None and sum(c in self.number[0] for c in after.cells) != self.number[1]:
+            return False
+        return any(all(after.cells[cell] in codes for cell, codes in way.items()) for way in self.ways)
+
+    def edited(self, after: Shown) -> int | None:
+        """Where the edited object stands afterwards; None where none or several spots are filled."""
+        if len(self.spots) < 2:
+            return self.spots[0] if self.spots else None
+        filled = [cell for cell in self.spots if after.cells[cell] != EMPTY]
+        return filled[0] if len(filled) == 1 else None
+
+
+def answer_to(edit: Edit, before: Shown, ruled: Values) -> Answer:
+    """The right results of an edit of a picture."""
+    if type(edit) not in TASKS:
+        raise ValueError(f"scorer 'residual' knows no task {type(edit).__name__}: add it to TASKS")
+    return TASKS[type(edit)](edit, before, ruled)
+
+
+def restoring(earlier: Shown, before: Shown) -> Answer:
+    """The right results of going back: what differs from the earlier picture is as it was, and readable."""
+    pairs = enumerate(zip(before.cells, earlier.cells, strict=True))
+    back = {cell: frozenset((then,)) - {UNREAD} for cell, (now, then) in pairs if now != then}
+    if before.ground == earlier.ground:
+        return Answer((back,), frozenset(back))
+    ways = (back,) if earlier.ground != UNREAD else ()
+    return Answer(ways, frozenset(back) | {GROUND}, ground=earlier.ground)
+
+
+def _adding(edit: SubjectAdd, before: Shown, ruled: Values) -> Answer:
+    right = _new(edit, ruled)
+    if edit.beside is None:
+        return Answer(({edit.cell: right},), frozenset((edit.cell,)), (edit.cell,))
+    free = free_beside(edit.beside, before)
+    return Answer(_in_one_of(free, right), frozenset(free), free)
+
+
+def _removing(edit: SubjectRemove, before: Shown, ruled: Values) -> Answer:
+    cell = where(edit.target, before)
+    return Answer() if cell is None else Answer(({cell: frozenset((EMPTY,))},), frozenset((cell,)))
+
+
+def _replacing(edit: SubjectReplace, before: Shown, ruled: Values) -> Answer:
+    return _in_place(where(edit.target, before), _new(edit, ruled))
+
+
+def _altering(edit: ColorAlter | MaterialAlter, before: Shown, ruled: Values) -> Answer:
+    name = "color" if isinstance(edit, ColorAlter) else "material"
+    cell = where(edit.target, before)
+    if cell is None:
+        return Answer()
+    old = before.cells[cell]
+    wanted = WORDS[name] - {look(old, name)} if edit.value is None else frozenset((edit.value,))
+    return _in_place(cell, _as_before(old, {**ruled, name: wanted & ruled.get(name, wanted)}))
+
+
+def _writing(edit: TextChange, before: Shown, ruled: Values) -> Answer:
+    cell = where(edit.target, before)
+    if cell is None:
+        return Answer()
+    old = before.cells[cell]
+    right = _as_before(old, ruled, edit.text) if look(old, "text") not in (None, edit.text) else _NOTHING
+    return _in_place(cell, right)
+
+
+def _moving(edit: PositionChange, before: Shown, ruled: Values) -> Answer:
+    free = (edit.cell,) if edit.beside is None else free_beside(edit.beside, before)
+    source = where(edit.target, before)
+    if source is None or source in free:
+        return Answer((), frozenset(free), free)
+    right = _as_before(before.cells[source], ruled)
+    ways = tuple({**way, source: frozenset((EMPTY,))} for way in _in_one_of(free, right))
+    return Answer(ways, frozenset((*free, source)), free, source)
+
+
+def _counting(edit: CountChange, before: Shown, ruled: Values) -> Answer:
+    counted = codes_of(edit.shape, _choice("color", edit.color), _choice("material", edit.material))
+    there = [cell for cell, code in enumerate(before.cells) if code in counted]
+    if len(there) == edit.count:
+        return Answer()
+    if len(there) > edit.count:
+        way = {cell: frozenset((before.cells[cell], EMPTY)) for cell in there}
+    else:
+        way = {cell: counted | {EMPTY} for cell, code in enumerate(before.cells) if code == EMPTY}
+    return Answer((way,), frozenset(way), number=(counted, edit.count))
+
+
+def _repainting(edit: BackgroundChange, before: Shown, ruled: Values) -> Answer:
+    ground = BACKGROUNDS.index(edit.background)
+    return Answer(({},) if before.ground != ground else (), frozenset((GROUND,)), ground=ground)
+
+
+def _several(edit: MultiEdit, before: Shown, ruled: Values) -> Answer:
+    """All parts at once: every pair of ways, with the codes that both allow."""
+
+    def both(one: Answer, other: Answer) -> Answer:
+        ways = tuple(
+            {**a, **b, **{cell: a[cell] & b[cell] for cell in a.keys() & b.keys()}}
+            for a in one.ways
+            for b in other.ways
+        )
+        return Answer(ways, one.may_change | other.may_change)
+
+    return reduce(both, (answer_to(part, before, ruled) for part in edit.parts))
+
+
+def _undoing(edit: Undo, before: Shown, ruled: Values) -> Answer:
+    """What undoes the last edit, if that one was done right and no picture before is known."""
+    return answer_to(edit.instead, before, {})
+
+
+def _new(edit: SubjectAdd | SubjectReplace, ruled: Values) -> frozenset[int]:
+    """What fits the words for a new object, but for what rules demand."""
+    colors = ruled.get("color") or _choice("color", edit.color)
+    materials = ruled.get("material") or _choice("material", edit.material)
+    return codes_of(edit.shape, colors, materials, edit.text)
+
+
+def _as_before(code: int, ruled: Values, text: str | None = None) -> frozenset[int]:
+    """The object as it was, but for what rules demand and perhaps a new text; nothing for the unread."""
+    if code <= EMPTY:
+        return _NOTHING
+    values = [ruled[name] if name in ruled else frozenset((look(code, name) or "",)) for name in WORDS]
+    return codes_of(look(code, "shape"), *values, text or look(code, "text"))
+
+
+def _in_place(cell: int | None, right: frozenset[int]) -> Answer:
+    """One cell shows something else afterwards."""
+    return Answer() if cell is None else Answer(({cell: right},), frozenset((cell,)), (cell,))
+
+
+def _in_one_of(free: tuple[int, ...], right: frozenset[int]) -> tuple[Contents, ...]:
+    """A way for each free cell: the object in it, and the others as empty as they were."""
+    empty = frozenset((EMPTY,))
+    return tuple({cell: right if cell == spot else empty for cell in free} for spot in free)
+
+
+TASKS: dict[type, Callable[[Any, Shown, Values], Answer]] = {
+    SubjectAdd: _adding,
+    SubjectRemove: _removing,
+    SubjectReplace: _replacing,
+    ColorAlter: _altering,
+    MaterialAlter: _altering,
+    TextChange: _writing,
+    PositionChange: _moving,
+    CountChange: _counting,
+    BackgroundChange: _repainting,
+    MultiEdit: _several,
+    Undo: _undoing,
+}
+
+
+# Rules. Demanding families (DEMANDS) want a look of the edited object; forbidding ones (FORBIDS) look at the
+# whole change from one picture to the next.
+
+
+def demands(rule: Rule, edit: Edit | None) -> bool:
+    """Does a rule demand a look of the object that this edit adds or changes?"""
+    wanted = DEMANDS.get(rule.family)
+    return wanted is not None and wanted(rule, edit)
+
+
+def demanded(rules: tuple[Rule, ...], edit: Edit | None) -> dict[str, str]:
+    """Values by attribute that rules demand; where two speak of one attribute, the later rule's."""
+    # Which fields a rule has depends on its family.
+    asking: list[Any] = [rule for rule in rules if demands(rule, edit)]
+    return {rule.attribute: rule.value for rule in asking}
+
+
+def asking(rules: tuple[Rule, ...], part: Part, before: Shown) -> list[Rule]:
+    """The rules that ask something of an edit, without demands that a later one contradicts."""
+    found: dict[Any, Rule] = {}
+    for place, rule in enumerate(rules):
+        if demands(rule, part.edit):
+            found[rule.attribute] = rule  # type: ignore[attr-defined]
+        elif rule.family in FORBIDS and FORBIDS[rule.family][0](rule, part, before):
+            found[place] = rule
+    return list(found.values())
+
+
+def lacks_look(rule: Any, part: Part, after: Shown) -> bool:
+    """Is the edited object not to be found, not readable or without the look that a rule demands?"""
+    cell = part.answer.edited(after)
+    return cell is None or look(after.cells[cell], rule.attribute) != rule.value
+
+
+def forbids(rule: Rule, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    """Is a forbidding rule broken by what changed from one picture to the next?"""
+    return rule.family in FORBIDS and FORBIDS[rule.family][1](rule, parts, before, after)
+
+
+def _edits_an_object(rule: Any, edit: Any) -> bool:
+    kinds = (SubjectAdd, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange)
+    if not isinstance(edit, kinds) or rule.attribute != "material":
+        return isinstance(edit, kinds)
+    # Signs have no material that a rule could ask for.
+    shape = edit.shape if isinstance(edit, SubjectAdd | SubjectReplace) else edit.target.shape
+    return not (isinstance(edit, TextChange) or shape == SIGN)
+
+
+DEMANDS: dict[str, Callable[[Any, Edit | None], bool]] = {
+    "attribute": _edits_an_object,
+    "scoped": lambda rule, edit: isinstance(edit, SubjectAdd) and edit.shape == rule.shape,
+}
+"""By family: does the rule demand its look of this edit's object?"""
+
+
+def _is_guarded(rule: Any, before: Shown) -> bool:
+    """Is the protected object where it has to be? Something of another shape there is another object."""
+    code = before.cells[rule.target.cell]
+    return code != EMPTY and rule.target.shape in (None, look(code, "shape"))
+
+
+def _speaks_of_guarded(rule: Any, part: Part, before: Shown) -> bool:
+    return _is_guarded(rule, before) and rule.target.cell in part.answer.may_change
+
+
+def _guarded_changed(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    cell = rule.target.cell
+    return _is_guarded(rule, before) and after.cells[cell] != before.cells[cell]
+
+
+def _names_look(rule: Any, edit: Edit | None) -> tuple[bool, str | None]:
+    """Does an edit give an object a look of the rule's kind, and which one do its words name?"""
+    if isinstance(edit, ColorAlter | MaterialAlter):
+        return rule.attribute == ("color" if isinstance(edit, ColorAlter) else "material"), edit.value
+    if isinstance(edit, SubjectAdd | SubjectReplace):
+        named = {"color": edit.color, "material": edit.material}
+        return True, named.get(rule.attribute, edit.shape)
+    return False, None
+
+
+def _speaks_of_avoided(rule: Any, part: Part, before: Shown) -> bool:
+    gives, named = _names_look(rule, part.edit)
+    return gives and named in (None, rule.value)
+
+
+def _avoided_appeared(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    """An object has the look and had it not: it is new, of another shape, or looked otherwise.
+
+    An object that was asked to move takes its look along.
+    """
+
+    def has_it(code: int) -> bool:
+        return look(code, rule.attribute) == rule.value
+
+    moved = {
+        part.answer.edited(after)
+        for part in parts
+        if part.answer.moved_from is not None and has_it(before.cells[part.answer.moved_from])
+    }
+    pairs = enumerate(zip(before.cells, after.cells, strict=True))
+    return any(
+        has_it(new) and cell not in moved and not (has_it(old) and look(old, "shape") == look(new, "shape"))
+        for cell, (old, new) in pairs
+    )
+
+
+def _speaks_of_empty(rule: Any, part: Part, before: Shown) -> bool:
+    region = part_of_grid(rule.where, before.side)
+    return any(before.cells[cell] == EMPTY for cell in region & part.answer.may_change)
+
+
+def _empty_filled(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    region = part_of_grid(rule.where, before.side)
+    return any(before.cells[cell] == EMPTY != after.cells[cell] for cell in region)
+
+
+def _adds_beyond_limit(rule: Any, part: Part, before: Shown) -> bool:
+    """Are objects asked for, and more of them than fit under the limit?"""
+    wanted = int(isinstance(part.edit, SubjectAdd))
+    if part.answer.number is not None:
+        counted, number = part.answer.number
+        wanted = number - sum(code in counted for code in before.cells)
+    return wanted > 0 and _objects(before) + wanted > rule.most
+
+
+def _too_many(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    return _objects(after) > max(rule.most, _objects(before))
+
+
+def _objects(shown: Shown) -> int:
+    """How many there are; what cannot be read counts as one."""
+    return sum(code != EMPTY for code in shown.cells)
+
+
+def _gives_look(rule: Any, part: Part, before: Shown) -> bool:
+    return _names_look(rule, part.edit)[0]
+
+
+def _more_alike(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+    """Do more objects look like an earlier one than before? The unread look like each other."""
+
+    def alike(shown: Shown) -> int:
+        looks = Counter(look(code, rule.attribute) for code in shown.cells if code != EMPTY)
+        return sum(count - 1 for count in looks.values())
+
+    return alike(after) > alike(before)
+
+
+Asks = Callable[[Any, Part, Shown], bool]
+Broken = Callable[[Any, tuple[Part, ...], Shown, Shown], bool]
+FORBIDS: dict[str, tuple[Asks, Broken]] = {
+    "protect": (_speaks_of_guarded, _guarded_changed),
+    "avoid": (_speaks_of_avoided, _avoided_appeared),
+    "keep_empty": (_speaks_of_empty, _empty_filled),
+    "limit": (_adds_beyond_limit, _too_many),
+    "limit_alike": (_gives_look, _more_alike),
+}
+"""By family: does the rule ask something of this edit? Is it broken by this change?"""
+
+
+# Is there a right result that no rule forbids?
+
+
+def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...], before: Shown) -> bool:
+    """True where right results exist and every one of them breaks a rule.
+
+    Args:
+        answer: what is right with every look that rules demand.
+        parts: the edit's.
+        rules: those that bind the turn.
+        before: the picture to be edited.
+    """
+    against = [rule for rule in rules if rule.family in FORBIDS]
+    if not against:
+        return False
+
+    def allowed(result: Shown) -> bool:
+        return not any(forbids(rule, parts, before, result) for rule in against)
+
+    if answer.number is not None:
+        return _number_is_forbidden(answer, allowed, before)
+    exists = False
+    for result in _results(answer, before):
+        if allowed(result):
+            return False
+        exists = True
+    return exists
+
+
+def _results(answer: Answer, before: Shown) -> Iterator[Shown]:
+    """Every right result."""
+    ground = before.ground if answer.ground is None else answer.ground
+    for way in answer.ways:
+        for codes in product(*(sorted(right) for right in way.values())):
+            changed = before.having(dict(zip(way, codes, strict=True)))
+            yield Shown(ground, changed.cells)
+
+
+def _number_is_forbidden(answer: Answer, allowed: Callable[[Shown], bool], before: Shown) -> bool:
+    """Whether no way of adding or removing, one object after the other, keeps all rules.
+
+    One after the other is enough: what breaks a rule with few changes breaks it with more of them.
+    """
+    if not answer.ways or answer.number is None:
+        return False
+    (way,), (counted, number) = answer.ways, answer.number
+    missing = number - sum(code in counted for code in before.cells)
+    if missing > len(way):
+        return False
+    result = before
+    for _ in range(abs(missing)):
+        steps = (
+            result.having({cell: code})
+            for cell, codes in way.items()
+            for code in (sorted(codes - {EMPTY}) if missing > 0 else (EMPTY,))
+            if (result.cells[cell] == EMPTY) == (missing > 0)
+        )
+        step = next(filter(allowed, steps), None)
+        if step is None:
+            return True
+        result = step
+    return False
+
+
+# Which cells, and which objects, words refer to.
+
+
+def where(target: Target, shown: Shown) -> int | None:
+    """The cell of the object that is meant: its own, or the one other cell whose object looks as described.
+
+    "The object in row 2 column 3" stays in its cell, and may be one that nobody can read.
+    """
+
+    def described(code: int) -> bool:
+        said = ((name, getattr(target, name)) for name in NAMES)
+        return code > EMPTY and all(value is None or look(code, name) == value for name, value in said)
+
+    own = shown.cells[target.cell]
+    if described(own):
+        return target.cell
+    if target.placed:
+        wordless = all(getattr(target, name) is None for name in NAMES)
+        return target.cell if wordless and own == UNREAD else None
+    fitting = [cell for cell, code in enumerate(shown.cells) if described(code)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+_STEPS = {"left": ((0, -1),), "right": ((0, 1),), "above": ((-1, 0),), "below": ((1, 0),)}
+_AROUND = ((-1, 0), (0, -1), (0, 1), (1, 0))
+
+
+def free_beside(beside: Beside, shown: Shown) -> tuple[int, ...]:
+    """The empty cells in a relation to another object: all along a row or column, or those next to it."""
+    anchor = where(beside.anchor, shown)
+    if anchor is None:
+        return ()
+    found = []
+    for down, right in _STEPS.get(beside.relation, _AROUND):
+        row, column = anchor // shown.side + down, anchor % shown.side + right
+        while 0 <= row < shown.side and 0 <= column < shown.side:
+            found.append(row * shown.side + column)
+            row, column = row + down, column + right
+            if beside.relation not in _STEPS:
+                break
+    return tuple(cell for cell in found if shown.cells[cell] == EMPTY)
+
+
+def part_of_grid(name: str, side: int) -> frozenset[int]:
+    """The cells of a named part of the grid.
+
+    Raises:
+        ValueError: the name is not known.
+    """
+    ends = {0, side - 1}
+    inside = {
+        "corners": lambda row, column: row in ends and column in ends,
+        "top row": lambda row, column: row == 0,
+        "bottom row": lambda row, column: row == side - 1,
+        "left column": lambda row, column: column == 0,
+        "right column": lambda row, column: column == side - 1,
+    }
+    if name not in inside:
+        raise ValueError(f"part of the grid is {name!r}, expected one of {', '.join(inside)}")
+    return frozenset(cell for cell in range(side * side) if inside[name](cell // side, cell % side))
+
+
+def look(code: int, name: str) -> str | None:
+    """One attribute of an object by its code; None for what is empty or unread, and for a missing text."""
+    return LOOKS[code - 1][NAMES.index(name)] if code > 0 else None
+
+
+@lru_cache(maxsize=4096)
+def codes_of(
+    shape: str | None, colors: frozenset[str], materials: frozenset[str], text: str | None = None
+) -> frozenset[int]:
+    """Codes of the objects of a shape and text (any where None) with one of some colours and materials."""
+    return frozenset(
+        code
+        for code, (its_shape, color, material, its_text) in enumerate(LOOKS, start=1)
+        if shape in (None, its_shape)
+        and color in colors
+        and material in materials
+        and text in (None, its_text)
+    )
+
+
+def _choice(name: str, value: str | None) -> frozenset[str]:
+    """The values that an instruction's word for a colour or material allows: all where none is said."""
+    return WORDS[name] if value is None else frozenset((value,))
