@@ -123,7 +123,7 @@ def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
     user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
     known = {name: getattr(config, name) for name in names}
     if config.policy == "model":
-        known["intent_form"] = config.intent_form.name
+        known["intent_form"] = config.intent_form
     return known | {"user": user, "scorer": scorer, "versions": dict(sessions[0].versions)}
 
 
@@ -150,7 +150,7 @@ def agent_name(config: PlayConfig) -> str:
         return config.policy
     parts = {"intent": config.intent, "image": config.image}
     named = [f"{name}={value}" for name, value in parts.items() if value != "model"]
-    form = config.intent_form.name
+    form = config.intent_form
     return ", ".join([f"model={config.model}", *named, *([f"intent_form={form}"] if form != "free" else [])])
 
 
@@ -201,4 +201,4 @@ def turn_settings(config: PlayConfig) -> TurnSettings:
     from editenv.agents.editor.turns import TurnSettings
 
     values = {field.name: getattr(config, field.name) for field in fields(TurnSettings)}
-    return TurnSettings(**values | {"intent_form": config.intent_form.name})
+    return TurnSettings(**values | {"intent_form": config.intent_form})

@@ -15,7 +15,7 @@ from editenv.agents.play import play
 from editenv.agents.report.suitefigures import SuiteFigures, suite_figures
 from editenv.agents.report.suitepage import suites_page
 from editenv.build import make_vector_env
-from editenv.configs.studies import SuitesConfig
+from editenv.configs.schema import SuitesConfig
 from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.types import Image

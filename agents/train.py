@@ -137,7 +137,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
         ValueError: a setting does not fit the others.
     """
     algorithm = config.algorithm
-    turn = _some(TurnSettings, algorithm, intent_form=config.intent_form.name)
+    turn = _some(TurnSettings, algorithm, intent_form=config.intent_form)
     spending = _some(SpendSettings, algorithm)
     rollout = _some(RolloutSettings, algorithm, turn=turn, rollouts=config.rollouts, spending=spending)
     check_trackers(config.report_to)

@@ -17,7 +17,7 @@ from editenv.agents.report.speaking import Speaking, markdown, speaking
 from editenv.agents.report.statistics import known_mean
 from editenv.agents.report.suitefigures import PARTS
 from editenv.build import make_vector_env
-from editenv.configs.studies import UsersConfig
+from editenv.configs.schema import UsersConfig
 from editenv.registry import load_class
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv

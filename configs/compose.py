@@ -1,18 +1,37 @@
-"""From a command's name and overrides to its settings, as an object of its schema's class."""
+"""From a command's name and overrides to checked settings, through Hydra's API.
+
+Overrides are held to the schema before Hydra merges them, so that a mistake is answered by the setting's
+name, what came and what is expected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_origin
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from editenv.configs.schema import register
+from editenv.configs import schema
+from editenv.registry import unknown
+from editenv.settings import SettingHelp, check_settings, describe
 
 PACKAGE = "editenv.configs"
 """Where the YAML files lie."""
+
+_BY_CLASS = ("user", "scorer")
+"""Groups of which a choice may also be "package.module:Class"."""
 
 
 def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
@@ -24,21 +43,228 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
         values: settings by name, as Python values (a dict for a part's settings), which have the last word.
 
     Raises:
-        HydraException: an override names no setting, or its value is of the wrong kind.
-        OmegaConfBaseException: a setting without a value is left out.
+        ValueError: an override names no setting, or a value is not what is expected.
     """
-    register()
-    # A job that Hydra runs may compose further settings; elsewhere Hydra has to be set up first.
-    if GlobalHydra.instance().is_initialized():
-        config = hydra.compose(command, list(overrides))
-    else:
-        with hydra.initialize_config_module(PACKAGE, version_base="1.3"):
-            config = hydra.compose(command, list(overrides))
-    merged = OmegaConf.merge(config, values)
+    with hydra_app() as app:
+        lines = checked_overrides(app, command, overrides)
+        config = in_words(hydra.compose, command, lines)
+    merged = in_words(OmegaConf.merge, config, values)
     assert isinstance(merged, DictConfig)
     return as_object(merged)
 
 
 def as_object(config: DictConfig) -> Any:
-    """Composed settings as an object of their schema's class, all values resolved."""
-    return OmegaConf.to_object(config)
+    """Composed settings as an object of their schema's class, all values resolved and in their ranges.
+
+    Raises:
+        ValueError: a setting has no value, or one that it may not have.
+    """
+    for name in sorted(OmegaConf.missing_keys(config)):
+        raise ValueError(
+            f"{name} has no value, expected {name}=VALUE: there is none that would suit everybody"
+        )
+    settings = in_words(OmegaConf.to_object, config)
+    for name in vars(settings).keys() - {one.name for one in fields(settings)}:
+        raise ValueError(unknown("setting", name, [one.name for one in fields(settings)]))
+    check_settings(settings)
+    return settings
+
+
+@contextmanager
+def hydra_app(config_dir: str | None = None) -> Iterator[Any]:
+    """Hydra over the package's settings and another folder's; the one that is running where there is one.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    _register()
+    # A job may compose further settings, from the same folders.
+    if GlobalHydra.instance().is_initialized():
+        yield GlobalHydra.instance().hydra
+        return
+    with hydra.initialize_config_module(PACKAGE, job_name="editenv", version_base="1.3"):
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        if config_dir is not None:
+            if not Path(config_dir).is_dir():
+                raise ValueError(f"--config-dir is {config_dir!r}, expected a folder of YAML files")
+            place = f"file://{Path(config_dir).resolve()}"
+            app.config_loader.get_search_path().prepend("command-line", place)
+            app.config_loader.repository.initialize_sources(app.config_loader.get_search_path())
+        yield app
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra reads them.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ValueError(
+            f"{error.override!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
+        ) from error
+
+
+def checked_overrides(app: Any, command: str, overrides: Sequence[str], sweep: bool = False) -> list[str]:
+    """The overrides as Hydra is to have them.
+
+    Args:
+        app: of `hydra_app`.
+        command: a name in `schema.COMMANDS`.
+        overrides: as they were written.
+        sweep: whether one may have several values, "seed=0,1".
+
+    Raises:
+        ValueError: names the setting, what came and what is expected.
+    """
+    settings = {one.name: one for one in describe(schema.COMMANDS[command])}
+    parsed = parse_overrides(overrides)
+    chosen = [one.get_key_element().lstrip("+~") for one in parsed]
+    search_path = [one.input_line for one in parsed if one.key_or_group == "hydra.searchpath"]
+    lines = []
+    for override in parsed:
+        line = override.input_line or ""
+        key = override.key_or_group
+        if key.startswith(("hydra.", "hydra/")):
+            lines.append(line)
+            continue
+        if override.is_sweep_override() and not sweep:
+            raise ValueError(
+                f"{line!r} gives several values, expected one, or -m beside it to play each of them"
+            )
+        choices = app.config_loader.get_group_options(key, overrides=search_path)
+        if choices:
+            _check_choice(override, [one for one in choices if not one.endswith("_schema")])
+        else:
+            line = _check_setting(override, settings, chosen, command)
+        lines.append(line)
+    return lines
+
+
+def in_words(function: Any, *arguments: Any) -> Any:
+    """What a function of Hydra's or OmegaConf's returns, its errors as ValueErrors of one line.
+
+    Raises:
+        ValueError: the function refused; the message leaves out how Hydra was set up.
+    """
+    try:
+        return function(*arguments)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        text = re.sub(r"\w+_schema\b", "", str(error).partition("Config search path")[0] + cause)
+        raise ValueError(" ".join(text.split())) from error
+
+
+def _values(override: Override) -> list[Any]:
+    """The value of an override, or each one of a sweep."""
+    if not override.is_sweep_override() or not override.is_discrete_sweep():
+        return [] if override.is_sweep_override() else [override.value()]
+    return list(override.sweep_iterator())
+
+
+def _check_choice(override: Override, choices: Sequence[str]) -> None:
+    """Holds the choice of a group's file to the files there are; a class from outside becomes one of them.
+
+    Raises:
+        ValueError: there is no such file, or several are asked for at once.
+    """
+    group, package = override.key_or_group, override.package
+    if override.is_delete():
+        return
+    for value in _values(override):
+        key = f"{group}@{package}" if package else group
+        if value is None and package is None:
+            none = ", or nothing: leave it out for none" if group == "experiment" else ""
+            raise ValueError(f"{key} is null, expected one of {', '.join(sorted(choices))}{none}")
+        if isinstance(value, list):
+            names = ",".join(map(str, value))
+            raise ValueError(f"{key} is [{names}], expected one name; -m {key}={names} plays each of them")
+        if group in _BY_CLASS and ":" in str(value):
+            part: Any = schema.GROUPS[group]
+            ConfigStore.instance().store(group=group, name=str(value), node=part(kind=str(value)))
+        elif value is not None and value not in choices:
+            raise ValueError(unknown(group, value, choices))
+
+
+def _check_setting(
+    override: Override, settings: dict[str, SettingHelp], chosen: Sequence[str], command: str
+) -> str:
+    """Holds a setting to the schema; returns the line for Hydra.
+
+    Raises:
+        ValueError: there is no such setting, its part is not chosen, or its value is of another kind.
+    """
+    key, line = override.key_or_group, override.input_line or ""
+    above = next((name for name in settings if key.startswith(f"{name}.") and _is_open(settings[name])), None)
+    known = settings.get(key)
+    if known is None and above is None:
+        near = get_close_matches(key, [*settings, "experiment"], n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{command} has no setting {key!r}, {hint}`editenv {command} --help` names them")
+    part = next((s for n, s in settings.items() if s.group and (key == n or key.startswith(f"{n}."))), None)
+    if part is not None and part.group and part.default is None and f"{part.group}@{part.name}" not in chosen:
+        _check_part_is_chosen(override, part)
+    if known is not None:
+        for value in _values(override):
+            _check_kind(key, value, known)
+    # Settings by name: Hydra asks for a + in front of names that no YAML file has.
+    return line if above is None or line.startswith(("+", "~")) else f"++{line}"
+
+
+def _check_part_is_chosen(override: Override, part: SettingHelp) -> None:
+    """Refuses a setting of a part that is None unless a file of its group is chosen."""
+    if override.key_or_group == part.name and _values(override) == [None]:
+        return
+    came = f"{override.key_or_group} is {override.get_value_element_as_str()!r}"
+    if override.key_or_group != part.name:
+        came = f"{override.key_or_group} is set, but {part.name} is not chosen"
+    raise ValueError(f"{came}; {_choose(part, override)}")
+
+
+def _choose(part: SettingHelp, override: Override) -> str:
+    """How a file of a part's group is chosen."""
+    names = schema.options(part.group or "")
+    name = (get_close_matches(str(override.value()), names, n=1) or ["NAME"])[0]
+    key = part.group if part.group == part.name else f"{part.group}@{part.name}"
+    return f"expected {key}={name}, one of {', '.join(names)}"
+
+
+def _check_kind(key: str, value: Any, known: SettingHelp) -> None:
+    """Refuses a value of another kind than the setting's."""
+    if known.group and isinstance(value, str) and not value.startswith("${"):
+        names = schema.options(known.group)
+        near = (get_close_matches(value, names, n=1) or ["NAME"])[0]
+        raise ValueError(
+            f"{key} is {value!r}, a name where settings belong; expected {known.group}@{key}={near}, one of "
+            f"{', '.join(names)}"
+        )
+    holder = OmegaConf.structured(known.holder())
+    try:
+        OmegaConf.update(holder, "value", value)
+    except OmegaConfBaseException as error:
+        came = "null" if value is None else repr(_as_written(value))
+        raise ValueError(f"{key} is {came}, expected {known.type_in_words(value)}") from error
+
+
+def _as_written(value: Any) -> Any:
+    return str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
+
+
+def _is_open(known: SettingHelp) -> bool:
+    """Whether a setting takes any names: the settings of a class that is chosen by name."""
+    return get_origin(known.kind) is dict or (known.name == "recipe" and not is_dataclass(known.kind))
+
+
+def _register() -> None:
+    """Makes the schemas known to Hydra; calling it again changes nothing."""
+    store = ConfigStore.instance()
+    for name, kind in schema.COMMANDS.items():
+        store.store(name=f"{name}_schema", node=kind)
+    for group, part in schema.GROUPS.items():
+        if part is not None:
+            store.store(group=group, name=f"{group}_schema", node=part)
+    store.store(group="recipe", name="autoencoder_schema", node=schema.AutoencoderRecipe)
+    store.store(group="recipe", name="model_schema", node=schema.ModelRecipe)

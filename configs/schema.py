@@ -1,82 +1,88 @@
-"""What can be set, with types: Hydra refuses any other key or value. The values stand in the YAML files."""
+"""Every setting of every command, declared once.
+
+Hydra's schema, `--help`, docs and checks read these classes. A class's docstring is what
+`editenv COMMAND --help` prints. The YAML files beside this module hold only what differs from the defaults.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from dataclasses import MISSING, dataclass, field
+from importlib.resources import files
+from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
-from editenv.configs.command import CommandConfig
 from editenv.configs.learning import AlgorithmConfig
-from editenv.configs.recipes import AutoencoderRecipe, ModelRecipe
-from editenv.configs.studies import SuitesConfig, UsersConfig
+from editenv.settings import setting
+
+SPLITS = ("train", "validation", "test")
+
+
+def _stems(package: str, folder: str) -> list[str]:
+    """Names of the YAML files in a folder of the package, which is not imported."""
+    place = files("editenv").joinpath(package, folder)
+    return sorted(path.name.removesuffix(".yaml") for path in place.iterdir() if path.name.endswith(".yaml"))
+
+
+def suites() -> list[str]:
+    """Names of the suites that come with the studio world."""
+    return _stems("worlds", "studio/suites")
+
+
+def options(group: str) -> list[str]:
+    """Names of the files of a group of settings."""
+    return _stems("configs", group)
 
 
 @dataclass(kw_only=True)
 class UserConfig:
-    """Who gives the instructions.
+    """Who gives the instructions."""
 
-    Attributes:
-        kind: a name in `editenv.sims.USERS`.
-        settings: that user's, by name.
-    """
-
-    kind: str
-    settings: dict[str, Any]
+    kind: str = setting("replay", "a name in editenv.sims.USERS, or package.module:Class")
+    settings: dict[str, Any] = setting(help="that user's, by name", default_factory=dict)
 
 
 @dataclass(kw_only=True)
 class ScorerConfig:
-    """Who judges turns, and when.
+    """Who judges turns, and when."""
 
-    Attributes:
-        kind: a name in `editenv.rewards.SCORERS`; None leaves turns unscored.
-        settings: that scorer's, by name.
-        scoring: "immediate", or "deferred" to let sessions go on while the scorer works.
-    """
-
-    kind: str | None
-    settings: dict[str, Any]
-    scoring: str
+    kind: str | None = setting(
+        "exact", "a name in editenv.rewards.SCORERS, or package.module:Class; null for none"
+    )
+    settings: dict[str, Any] = setting(help="that scorer's, by name", default_factory=dict)
+    scoring: str = setting(
+        "immediate", "deferred lets sessions go on while the scorer works", choices=("immediate", "deferred")
+    )
 
 
 @dataclass(kw_only=True)
-class IntentFormConfig:
-    """How intents are written.
+class CommandConfig:
+    """What every command has."""
 
-    Attributes:
-        name: one in `editenv.worlds.studio.intents.FORMS`.
-    """
-
-    name: str
+    seed: int = setting(0, "of everything drawn at random", ge=0)
+    out: str = setting(
+        MISSING, "folder for all that is written; below runs/, named for the command, if left out"
+    )
 
 
 @dataclass(kw_only=True)
 class SessionsConfig(CommandConfig):
-    """Which sessions are played.
+    """Which sessions are played."""
 
-    Attributes:
-        suite: name of a suite, such as "mixed", "mice-cm" or "mice-cu".
-        split: "train", "validation" or "test".
-        sessions_file: JSON Lines in MICE-Bench's format, in place of a suite; None for the suite.
-        size: side of a picture in pixels; None for 64, or for the sessions file's own.
-        grid: cells a side.
-        user: who gives the instructions.
-        scorer: who judges turns.
-    """
-
-    suite: str
-    split: str
-    sessions_file: str | None
-    size: int | None
-    grid: int
-    user: UserConfig
-    scorer: ScorerConfig
+    suite: str = setting("mixed", "which sessions; a name or a YAML file", names=suites)
+    split: str = setting("test", "of which split", choices=SPLITS)
+    sessions_file: str | None = setting(None, "JSON Lines in MICE-Bench's format, in place of a suite")
+    size: int | None = setting(
+        None, "side of a picture in pixels; null for 64, or for the sessions file's own", ge=1
+    )
+    grid: int = setting(4, "cells a side", ge=1)
+    user: UserConfig = setting(help="who gives the instructions", group="user", default_factory=UserConfig)
+    scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
+    reward_weights: dict[str, float] | None = setting(
+        None, "weight by score name, such as {instruction_following: 1}; null for 0.3 IF + 0.3 CC + 0.4 GA"
+    )
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
-        names = ("suite", "split", "sessions_file", "size", "grid")
+        names = ("suite", "split", "sessions_file", "size", "grid", "reward_weights")
         named = {name: getattr(self, name) for name in names}
         scorer = self.scorer
         judged = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}
@@ -85,226 +91,353 @@ class SessionsConfig(CommandConfig):
 
 @dataclass(kw_only=True)
 class PlayConfig(SessionsConfig):
-    """Which agent plays, and how.
+    """Which agent plays, and how."""
 
-    Attributes:
-        policy: "model", "oracle", "reader", "clumsy", "noop" or "random".
-        model: a shipped checkpoint, a run's folder or a checkpoint's; for policy=model, like all below.
-        intent: "model" lets it write the intent, "oracle" gives the right one.
-        image: "model" lets it generate the picture, "exact" carries the intent out by rules.
-        intent_form: in which right intents are given and carried out.
-        intent_from_turn: first turn, from 1, at which an intent is written; before it the user's words serve.
-        max_intent_tokens: most tokens of an intent, where its form does not need more.
-        temperature: of the intent's tokens; 0 takes the likeliest.
-        steps: steps of the flow from noise to picture.
-        shift: of the flow's time grid.
-        context: "current", or "interleaved" to read all earlier pictures and intents.
-        text_guidance, image_guidance: scales of the pictures' guidance; 1 is off.
-        threads: of torch; None leaves them as they are, but for no more than there are cores.
-    """
-
-    policy: str
-    model: str
-    intent: str
-    image: str
-    intent_form: IntentFormConfig
-    intent_from_turn: int
-    max_intent_tokens: int
-    temperature: float
-    steps: int
-    shift: float
-    context: str
-    text_guidance: float
-    image_guidance: float
-    threads: int | None
+    policy: str = setting(
+        "model",
+        "who plays; a name or package.module:Class, called with the vector environment",
+        names=lambda: ("model", "oracle", "reader", "clumsy", "noop", "random"),
+    )
+    policy_settings: dict[str, Any] = setting(
+        help="keyword arguments of the policy's class, by name", default_factory=dict
+    )
+    model: str = setting(
+        "practice", "with policy=model: practice, base, a training's or a checkpoint's folder"
+    )
+    intent: str = setting(
+        "model", "who writes the intents; oracle gives the right ones", choices=("model", "oracle")
+    )
+    image: str = setting("model", "who carries them out; exact does so by rules", choices=("model", "exact"))
+    intent_form: str = setting(
+        "free",
+        "in which form right intents are given and carried out",
+        choices=("free", "rules", "structured"),
+    )
+    intent_from_turn: int = setting(
+        1, "first turn, from 1, at which an intent is written; before it the user's words serve", ge=1
+    )
+    max_intent_tokens: int = setting(20, "most tokens of an intent, where its form does not need more", ge=1)
+    temperature: float = setting(0.0, "of the intent's tokens; 0 takes the likeliest", ge=0)
+    steps: int = setting(8, "steps of the flow from noise to picture", ge=1)
+    shift: float = setting(2.0, "of the flow's time grid", gt=0)
+    context: str = setting(
+        "current", "interleaved reads all earlier pictures and intents", choices=("current", "interleaved")
+    )
+    text_guidance: float = setting(1.0, "scale of the pictures' guidance by the text; 1 is off", ge=0)
+    image_guidance: float = setting(1.0, "scale of the pictures' guidance by the source; 1 is off", ge=0)
+    threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
 
 
 @dataclass(kw_only=True)
 class EvaluateConfig(PlayConfig):
-    """Settings of `editenv evaluate`.
+    """Play sessions with a policy and report each turn's scores.
 
-    Attributes:
-        sessions: how many, from session 0 on; None for 256, or for all of a sessions file.
-        num_envs: sessions side by side.
-        filmstrip: sessions that the picture shows.
+    Prints a table of IF, CC, GA, reward and rule_kept a turn with 95% bootstrap intervals.
+    Writes summary.json, scores.jsonl (a line a session, for pairing) and filmstrip.png.
+
+    Examples:
+      editenv evaluate policy=oracle suite=mixed sessions=64
+          what the best agent reaches
+      editenv evaluate model=practice intent=oracle sessions=256
+          the model's pictures, right intents given
+      editenv evaluate policy=noop sessions_file=runs/export/sessions.jsonl
+          sessions from files
     """
 
-    sessions: int | None
-    num_envs: int
-    filmstrip: int
+    sessions: int | None = setting(
+        None, "how many, from session 0 of the seed on; null for 256, or for all of a sessions file", ge=1
+    )
+    num_envs: int = setting(256, "sessions side by side", ge=1)
+    filmstrip: int = setting(4, "sessions that filmstrip.png shows", ge=0)
 
 
 @dataclass(kw_only=True)
 class ShowConfig(PlayConfig):
-    """Settings of `editenv show`.
+    """Play one seeded session and look at it, or look at a rollout of a training.
 
-    Attributes:
-        session: number of the session; with `run`, its place in the iteration, from 0.
-        run: a training's folder, one of whose recorded rollouts is shown; None to play a session now.
-        iteration: of that run.
-        rollout: which of the session's rollouts in that iteration, from 0.
+    Prints what was said, meant and scored in each turn, and writes the session's filmstrip.png.
+    With a training's folder as its first word it shows a rollout of an iteration that was recorded
+    (train record_every=10), with each turn's scores and advantage, and whether the turn trained the model.
+
+    Examples:
+      editenv show policy=oracle session=3
+          session 3 of seed 0, done right
+      editenv show model=practice suite=mice-cu seed=1
+          the model and its pronouns; image=exact carries its intents out
+      editenv show runs/try iteration=20 session=2 rollout=5
+          the third session of iteration 20, its sixth rollout
     """
 
-    session: int
-    run: str | None
-    iteration: int | None
-    rollout: int
+    session: int = setting(0, "which session; with RUN its place in the iteration, from 0", ge=0)
+    run: str | None = setting(None, "a training's folder; may be the first word")
+    iteration: int | None = setting(None, "with RUN: of which iteration", ge=0)
+    rollout: int = setting(0, "with RUN: which of the session's rollouts, from 0", ge=0)
 
 
 @dataclass(kw_only=True)
 class ExportConfig(CommandConfig):
-    """Settings of `editenv export`.
+    """Write sessions to files in MICE-Bench's format.
 
-    Attributes:
-        suite, split, size, grid: of the sessions.
-        sessions: how many, from session 0 on.
+    Writes sessions.jsonl and a folder of PNG pictures, to be played by `sessions_file=` or by other programs.
+    The key "editenv" of each line holds the exact meaning, so that such sessions are scored exactly.
+
+    Examples:
+      editenv export suite=mixed sessions=64 out=runs/export
+          64 test sessions
+      editenv export suite=mice-cm split=train seed=1 sessions=1000
+          training material
+      editenv export size=96 grid=3
+          larger pictures of fewer cells
     """
 
-    suite: str
-    split: str
-    size: int
-    grid: int
-    sessions: int
+    suite: str = setting("mixed", "which sessions; a name or a YAML file", names=suites)
+    split: str = setting("test", "of which split", choices=SPLITS)
+    size: int = setting(64, "side of a picture in pixels", ge=1)
+    grid: int = setting(4, "cells a side", ge=1)
+    sessions: int = setting(64, "how many, from session 0 on", ge=1)
 
 
 @dataclass(kw_only=True)
 class TrainConfig(SessionsConfig):
-    """Settings of `editenv train`; the same command goes on from the last checkpoint in `out`.
+    """Improve a model by reinforcement learning on editing sessions.
 
-    Attributes:
-        model: where to start: a shipped checkpoint, a run's folder or a checkpoint's.
-        intent_form: the one that the model was taught; objectives that imitate teach it.
-        iterations: rollouts and updates.
-        specs: sessions an iteration.
-        rollouts: times each is played, G.
-        save_every: iterations between checkpoints.
-        eval_every: iterations between evaluations on validation sessions; 0 for none.
-        eval_sessions: sessions of such an evaluation.
-        eval_scorer: who judges them; None for `residual`, or `exact` where training uses `residual`, or
-            training's own scorer where that is no studio scorer.
-        image_every: iterations between filmstrips of rollouts; 0 for none.
-        record_every: iterations between records of all rollouts; 0 for none.
-        record_mib: most MiB that a run's records take; the oldest ones go.
-        report_to: trackers, as transformers names them: "tensorboard", "wandb", ...
-        threads: of torch; None leaves them as they are, but for no more than there are cores.
-        algorithm: the update and its rollouts.
+    Plays sessions with the model, scores every turn, and updates intents and images together (Edit-R2).
+    Writes checkpoints, learning curves, image grids, records of rollouts and summary.json; `best` holds the
+    weights that held-out sessions liked best. The same command goes on from the last checkpoint in `out`.
+
+    Examples:
+      editenv train experiment=demo seed=1 out=runs/try
+          what `make demo` trains
+      editenv train model=base algorithm=text_only iterations=30
+          intents alone, from the other checkpoint
+      editenv train experiment=demo -m seed=0,1,2
+          three seeds, each in a folder of its own
     """
 
-    model: str
-    intent_form: IntentFormConfig
-    iterations: int
-    specs: int
-    rollouts: int
-    save_every: int
-    eval_every: int
-    eval_sessions: int
-    eval_scorer: ScorerConfig | None = None
-    image_every: int
-    record_every: int
-    record_mib: int
-    report_to: list[str]
-    threads: int | None
-    algorithm: AlgorithmConfig
+    split: str = setting("train", "of which split", choices=SPLITS)
+    model: str = setting("practice", "where to start: practice, base, a training's or a checkpoint's folder")
+    intent_form: str = setting(
+        "free", "of the intents; what the model was taught", choices=("free", "rules", "structured")
+    )
+    iterations: int = setting(60, "rollouts and updates", ge=1)
+    specs: int = setting(16, "sessions an iteration", ge=1)
+    rollouts: int = setting(6, "times each is played, G", ge=2)
+    save_every: int = setting(20, "iterations between checkpoints", ge=1)
+    eval_every: int = setting(20, "iterations between evaluations on validation sessions; 0 for none", ge=0)
+    eval_sessions: int = setting(256, "sessions of such an evaluation", ge=1)
+    eval_scorer: ScorerConfig | None = setting(
+        None,
+        "who judges held-out sessions; null for residual, or exact where training uses residual, or "
+        "training's own scorer where that is no studio scorer",
+        group="scorer",
+    )
+    image_every: int = setting(20, "iterations between filmstrips of rollouts; 0 for none", ge=0)
+    record_every: int = setting(10, "iterations between records of all rollouts; 0 for none", ge=0)
+    record_mib: int = setting(256, "most MiB that a run's records take; the oldest go", ge=0)
+    report_to: list[str] = setting(help="trackers, such as tensorboard, wandb", default_factory=list)
+    threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
+    algorithm: AlgorithmConfig = setting(help="the update and its rollouts", group="algorithm")
 
 
 @dataclass(kw_only=True)
 class AuditConfig(CommandConfig):
-    """Settings of `editenv audit`.
+    """Check a trainer's mathematics on a policy that is known in closed form.
 
-    Attributes:
-        algorithm: the update and its rollouts that are audited.
-        trainer: "MODULE:FUNCTION" that returns another trainer's `Auditable`; None for this package's own.
-        checks: which ones; None for all.
+    Runs a linear velocity on a Gaussian and a bigram text model through the real rollout, loss and
+    training loop, and compares ratios, densities, marginals, gradients, distances, advantages, filter,
+    seeds and resume with theory. Prints a table, or JSON with --json, writes audit.json; exit status 1
+    where a check fails.
+
+    Examples:
+      editenv audit seed=1
+          this package's trainer, with its default algorithm
+      editenv audit algorithm=flow_only algorithm.sampler=cps algorithm.sigma_t_max=null
+          another algorithm
+      editenv audit 'checks=[window,gradient]' --json
+          two checks, for a script
     """
 
-    algorithm: AlgorithmConfig
-    trainer: str | None
-    checks: list[str] | None
+    out: str = setting("runs/audit", "folder of audit.json")
+    algorithm: AlgorithmConfig = setting(help="the update and its rollouts", group="algorithm")
+    trainer: str | None = setting(
+        None, "somebody else's, package.module:function, through an adapter (docs/audit.md)"
+    )
+    checks: list[str] | None = setting(None, "which ones; null for all")
 
 
 @dataclass(kw_only=True)
 class DemoConfig(CommandConfig):
-    """Settings of `editenv demo`.
+    """Evaluate, train, evaluate again: the whole path in minutes.
 
-    Attributes:
-        model: where training starts.
-        sessions: test sessions, the same ones before and after.
-        exported: test sessions written to files and played from them in the end; 0 for none.
-        num_envs: sessions side by side in evaluations.
-        filmstrip: sessions that `before_after.png` shows.
-        train: those of `editenv train experiment=demo`; seed, model and threads are the demo's.
-        threads: of torch; None leaves them as they are, but for no more than there are cores.
+    Plays held-out sessions with a base checkpoint, trains it, plays the same sessions with the same noise
+    again, prints both tables side by side, and plays sessions from files. Writes summary.json,
+    curves.png, before_after.png.
+
+    Examples:
+      editenv demo out=runs/demo
+          what `make demo` does
+      editenv demo seed=1 out=runs/demo1
+          another seed
+      editenv demo sessions=64 train.iterations=5 out=runs/quick
+          a first look
     """
 
-    model: str
-    sessions: int
-    exported: int
-    num_envs: int
-    filmstrip: int
+    model: str = setting("practice", "where training starts: practice, base or a checkpoint's folder")
+    sessions: int = setting(1024, "held-out sessions, the same before and after", ge=1)
+    exported: int = setting(64, "sessions written to files and played from there; 0 for none", ge=0)
+    num_envs: int = setting(256, "sessions side by side in evaluations", ge=1)
+    filmstrip: int = setting(4, "sessions that before_after.png shows", ge=0)
+    threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
     train: TrainConfig
-    threads: int | None
+
+
+@dataclass(kw_only=True)
+class LessonsConfig:
+    """What is taught."""
+
+    suites: list[str] = setting(help="whose sessions; one named twice counts twice", default_factory=list)
+    whole_session_share: float = setting(1.0, "of the lessons, taken from whole sessions", ge=0, le=1)
+    whole_sessions: int | None = setting(None, "how many different ones; null for no bound", ge=1)
+    keep_rule: float = setting(1.0, "chance that an answer keeps the rules of earlier turns", ge=0, le=1)
+    resolve_reference: float = setting(1.0, 'chance that an answer names what "it" stands for', ge=0, le=1)
+    spoilt: float = setting(0.0, "share of target pictures that are replaced by wrong ones", ge=0, le=1)
+
+
+@dataclass(kw_only=True)
+class PhaseConfig:
+    """A stretch of training."""
+
+    lessons: LessonsConfig = field(default_factory=LessonsConfig)
+    image_steps: int = setting(MISSING, "optimiser steps on pictures (and texts)", ge=0)
+    text_steps: int = setting(MISSING, "optimiser steps on texts alone", ge=0)
+    rate: float = setting(MISSING, "peak learning rate", gt=0)
+    image_batch: int = setting(MISSING, "pictures a step", ge=1)
+    text_batch: int = setting(MISSING, "texts a step", ge=1)
+    changed_weight: float = setting(1.0, "weight of the patches that a turn changes", gt=0)
+
+
+@dataclass(kw_only=True)
+class AutoencoderRecipe:
+    """How the small autoencoder is made."""
+
+    name: str = setting("autoencoder", "of the recipe and of the checkpoint")
+    cell: int = setting(16, "side in pixels of the squares it codes one by one", ge=1)
+    steps: int = setting(6000, "optimiser steps", ge=1)
+    rate: float = setting(2.0e-3, "peak learning rate", gt=0)
+
+
+@dataclass(kw_only=True)
+class ModelRecipe:
+    """How a base checkpoint is made."""
+
+    name: str = setting(MISSING, "of the recipe and of the checkpoint")
+    taught: str = setting(MISSING, "for the card, in words")
+    not_taught: str = setting(MISSING, "for the card, in words")
+    start: str | None = setting(None, "checkpoint whose weights are trained on; null for random ones")
+    autoencoder: str | None = setting(None, "its folder; null for the one that comes with the package")
+    grid: int = setting(4, "cells a side", ge=1)
+    intent_form: str = setting("free", "of the intents taught", choices=("free", "rules", "structured"))
+    hidden_size: int = setting(160, "of a model that starts from random weights", ge=1)
+    intermediate_size: int = setting(480, "of its feed-forward layers", ge=1)
+    layers: int = setting(5, "of that model", ge=1)
+    heads: int = setting(5, "of its attention", ge=1)
+    phases: list[PhaseConfig] = setting(help="stretches of training, in order", default_factory=list)
+    ema: float = setting(0.998, "decay of the weights' moving average", ge=0, lt=1)
+    card_sessions: int = setting(256, "test sessions of `mixed` for the card's scores", ge=1)
+    suite_sessions: int = setting(64, "test sessions of every suite for the scores by suite and task", ge=1)
 
 
 @dataclass(kw_only=True)
 class PretrainConfig(CommandConfig):
-    """Settings of `editenv pretrain`.
+    """Make a base checkpoint or the autoencoder from scratch.
 
-    Attributes:
-        recipe: an AutoencoderRecipe or a ModelRecipe.
-        threads: of torch; None leaves them as they are, but for no more than there are cores.
+    Supervised training by a recipe, seeded; writes weights in safetensors and a card that says what was
+    taught. A base checkpoint needs the autoencoder, which comes with the package.
+
+    Examples:
+      editenv pretrain recipe=practice
+          the checkpoint of the demo, with head room made on purpose
+      editenv pretrain recipe=base seed=1 out=runs/base1
+          another base
+      editenv pretrain recipe=autoencoder recipe.steps=3000
+          the autoencoder, trained for longer
     """
 
-    recipe: Any
-    threads: int | None
+    recipe: Any = setting(
+        MISSING, "what is made; `--cfg job` shows its lessons, steps and rates", group="recipe"
+    )
+    threads: int | None = setting(None, "of torch; null leaves them to torch", ge=1)
+
+
+@dataclass(kw_only=True)
+class UsersConfig(CommandConfig):
+    """Measure the simulated users: how each speaks, and what they say that cannot be understood.
+
+    Plays every persona against an agent that is always right and one that fails in 30% of its turns, and
+    lets an agent that knows nothing but the language and the picture read every suite. Writes users.md
+    and users.json.
+
+    Examples:
+      editenv users sessions=64 out=runs/users
+          all personas, all suites
+      editenv users 'personas=[terse,vague]' 'suites=[persona]'
+          two of them, in one suite
+      editenv users split=train sessions=1000
+          the sentences that training uses
+    """
+
+    split: str = setting("test", "of which split", choices=SPLITS)
+    sessions: int = setting(256, "of each persona and each suite", ge=1)
+    suites: list[str] | None = setting(None, "which suites are read; null for all")
+    personas: list[str] = setting(
+        help="whose speaking is measured",
+        default_factory=lambda: ["plain", "terse", "chatty", "vague", "indecisive"],
+    )
+    num_envs: int = setting(256, "sessions side by side", ge=1)
+
+
+@dataclass(kw_only=True)
+class SuitesConfig(CommandConfig):
+    """Describe the suites: what each asks, how well it can be answered, and what it looks like.
+
+    Lets an agent that is always right, one that knows nothing but the language and the picture, and one
+    that does nothing play every suite. Writes suites.md, the page of docs, and filmstrips below the
+    folder suites.
+
+    Examples:
+      editenv suites out=docs
+          the page as it is in docs
+      editenv suites 'suites=[mixed]' sessions=64
+          one suite
+      editenv suites split=train seed=1
+          what training sees
+    """
+
+    split: str = setting("test", "of which split", choices=SPLITS)
+    sessions: int = setting(1000, "of each suite, for each agent", ge=1)
+    suites: list[str] | None = setting(None, "which suites; null for all")
+    num_envs: int = setting(250, "sessions side by side", ge=1)
+    filmstrip: int = setting(3, "sessions of each suite that are drawn", ge=0)
 
 
 COMMANDS: dict[str, type[CommandConfig]] = {
+    "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "pretrain": PretrainConfig,
     "show": ShowConfig,
-    "export": ExportConfig,
     "users": UsersConfig,
     "suites": SuitesConfig,
-    "train": TrainConfig,
+    "export": ExportConfig,
     "audit": AuditConfig,
     "demo": DemoConfig,
-    "pretrain": PretrainConfig,
 }
 """The settings of each command, by its name, which is also that of its YAML file."""
 
-
-GROUPS: dict[str, type] = {
+GROUPS: dict[str, type | None] = {
     "algorithm": AlgorithmConfig,
     "user": UserConfig,
     "scorer": ScorerConfig,
-    "intent_form": IntentFormConfig,
+    "recipe": None,
+    "experiment": None,
 }
-"""The settings that a file of a group holds."""
-
-
-def register() -> None:
-    """Makes the schemas known to Hydra; calling it again changes nothing."""
-    store = ConfigStore.instance()
-    for name, schema in COMMANDS.items():
-        store.store(name=f"{name}_schema", node=schema)
-    for group, part in GROUPS.items():
-        store.store(group=group, name=f"{group}_schema", node=part)
-    store.store(group="recipe", name="autoencoder_schema", node=AutoencoderRecipe)
-    store.store(group="recipe", name="model_schema", node=ModelRecipe)
-
-
-def setting_names(schema: type[CommandConfig]) -> list[str]:
-    """All that can be set by a command, as it is written on the command line: "seed", "algorithm.steps"."""
-    return _names(schema, "")
-
-
-def _names(schema: Any, prefix: str) -> list[str]:
-    kinds = get_type_hints(schema)
-    names = []
-    for field in fields(schema):
-        name = prefix + field.name
-        names.append(name)
-        # A part that may be left out has None beside its class.
-        for kind in (kinds[field.name], *get_args(kinds[field.name])):
-            if is_dataclass(kind):
-                names += _names(kind, f"{name}.")
-    return names
+"""What a file of a group fills; None where it is one of several classes, or settings of a whole command."""

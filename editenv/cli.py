@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
+from hashlib import blake2b
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editenv import __version__
-from editenv.manual import Command, commands, overview, page
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,31 +25,47 @@ if TYPE_CHECKING:
 TRACEBACK = "EDITENV_TRACEBACK"
 """Set to 1 in the environment, errors of the user show their traceback too."""
 
-_FULL_ERRORS = "HYDRA_FULL_ERROR"
-_HELP = ("-h", "--help")
-_OWN_WORDS = ("records", "audit")
-"""Commands that read their words themselves and return the exit status."""
 _BENCHES = {
     "env": ("editenv.bench", "bench_env", "table"),
     "rollout": ("editenv.agents.bench", "bench_rollout", "rollout_table"),
 }
 """What `bench` measures: a module, its function of settings, and what prints the figures."""
-_SWEEP = ("-m", "--multirun")
-_FLAGS = (*_SWEEP, "-c", "--cfg", "-p", "--package", "-i", "--info", "--resolve", "--hydra-help", "--version")
-"""What Hydra takes beside KEY=VALUE; the word after one is its value."""
-# Everything goes to `out`, and there is no log file. Hydra would write its notes over those of an earlier run
-# before the settings are known to be right, so `_note` writes them.
-_QUIET_HYDRA = (
-    "hydra/job_logging=none",
-    "hydra/hydra_logging=none",
-    "hydra.output_subdir=null",
-    "hydra.run.dir=${out}",
-    "hydra.sweep.dir=${out}",
-    "hydra.sweep.subdir=${hydra.job.override_dirname}",
-    # Names with = or , would have to be quoted in a later model=DIR.
-    "hydra.job.config.override_dirname.kv_sep=-",
-    "hydra.job.config.override_dirname.item_sep=_",
-)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        target: the function it calls, as "module:name": with its settings, or with the words that were
+            typed where `configs.schema.COMMANDS` has no settings for it. An int that it returns is the
+            exit status.
+        first: the setting that a first word without "=" stands for; empty where there is none.
+        usage: what follows the command's name.
+    """
+
+    target: str
+    first: str = ""
+    usage: str = "[KEY=VALUE ...]"
+
+
+COMMANDS = {
+    "train": Command("editenv.agents.train:train"),
+    "evaluate": Command("editenv.agents.evaluate:evaluate"),
+    "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
+    "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
+    "users": Command("editenv.agents.users:users"),
+    "suites": Command("editenv.agents.suites:suites"),
+    "export": Command("editenv.agents.export:export"),
+    "records": Command("editenv.worlds.records.command:records", usage="check PATH [--json]"),
+    "audit": Command("editenv.agents.audit.command:audit", usage="[--json] [KEY=VALUE ...]"),
+    "demo": Command("editenv.agents.demo:demo"),
+    "bench": Command("editenv.cli:_bench", usage="env|rollout [--json] [KEY=VALUE ...]"),
+}
+"""By name; editenv.manual holds what is said about them."""
+
+_OWN_WORDS = ("records", "audit", "bench")
+"""Commands that read their words themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         something, which one line on stderr names.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # `policy=mine:Agent` means mine.py in the current folder.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
@@ -75,81 +96,163 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in _HELP:
+    from editenv.manual import overview, page
+
+    if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0
     if words[0] == "--version":
         print(f"editenv {__version__}")
         return 0
     name, *rest = words
-    if name not in commands():
-        near = get_close_matches(name, commands(), n=1)
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"command {name!r} is not known, {hint}expected one of {', '.join(commands())}")
-    command = commands()[name]
-    if any(word in _HELP for word in rest):
-        print(page(command))
-    elif name == "bench":
-        _bench(command, rest)
-    elif name in _OWN_WORDS:
-        return _function(command)(rest)
-    else:
-        _run_hydra(command, _with_first_named(command, rest))
-    return 0
+        raise ValueError(f"command {name!r} is not known, {hint}expected one of {', '.join(COMMANDS)}")
+    if "-h" in rest or "--help" in rest:
+        print(page(name))
+        return 0
+    if name in _OWN_WORDS:
+        return _status(_function(name)(rest))
+    return _run_hydra(name, _with_first_named(name, rest))
 
 
-def _with_first_named(command: Command, words: list[str]) -> list[str]:
+def _with_first_named(command: str, words: list[str]) -> list[str]:
     """The words, a first one without "=" as the setting it stands for: "runs/a" is "run='runs/a'"."""
-    if not command.first or not words or words[0].startswith(("-", "~", "+")) or "=" in words[0]:
+    first = COMMANDS[command].first
+    if not first or not words or words[0].startswith(("-", "~", "+")) or "=" in words[0]:
         return words
     quoted = words[0].replace("\\", "\\\\").replace("'", "\\'")
-    return [f"{command.first}='{quoted}'", *words[1:]]
+    return [f"{first}='{quoted}'", *words[1:]]
 
 
-def _run_hydra(command: Command, words: list[str]) -> None:
+def _run_hydra(command: str, words: list[str]) -> int:
     """Composes the settings, once or for every job of a sweep, and calls the command."""
-    import hydra
+    from editenv.configs.compose import checked_overrides, hydra_app, in_words
+
+    flags, overrides = _flags(words)
+    with hydra_app(flags.config_dir) as app:
+        sweep = flags.multirun
+        lines = checked_overrides(app, command, overrides, sweep)
+        swept = _swept(lines)
+        if not any(line.startswith("out=") for line in lines):
+            lines.append(f"out={default_out(command, [line for line in lines if _key(line) not in swept])}")
+        _check_out(next(line for line in lines if line.startswith("out=")).partition("=")[2])
+        if flags.cfg:
+            in_words(app.show_cfg, command, lines, flags.cfg, flags.package, flags.resolve)
+            return 0
+        if flags.info:
+            in_words(app.show_info, flags.info, command, lines)
+            return 0
+        job = partial(run_job, command=command, swept=swept if sweep else ())
+        played = in_words(app.multirun if sweep else app.run, command, job, lines)
+        results = [one.return_value for batch in played for one in batch] if sweep else [played.return_value]
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return max(map(_status, results))
+
+
+class _Flags(argparse.ArgumentParser):
+    """Hydra's flags; what cannot be read is a ValueError."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.add_argument("overrides", nargs="*")
+        self.add_argument("-m", "--multirun", action="store_true")
+        self.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+        self.add_argument("-p", "--package")
+        self.add_argument("--resolve", action="store_true")
+        self.add_argument("-cd", "--config-dir")
+        kinds = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+        self.add_argument("-i", "--info", nargs="?", const="all", choices=kinds)
+
+    def error(self, message: str) -> Any:
+        """Raises the message."""
+        raise ValueError(message)
+
+    def names(self) -> str:
+        """All flags, for a message."""
+        return ", ".join(name for action in self._actions for name in action.option_strings)
+
+
+def _flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's flags, and the KEY=VALUE words.
+
+    Raises:
+        ValueError: a word is neither.
+    """
+    parser = _Flags()
+    # KEY=VALUE may begin with ~ and +, but never with a dash.
+    found, left = parser.parse_known_intermixed_args(list(words))
+    for word in left:
+        hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
+        raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {parser.names()}")
+    return found, found.overrides
+
+
+def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
+    """Calls a command with composed settings, here or in a launcher's process.
+
+    Args:
+        config: as Hydra composed it.
+        command: its name.
+        swept: the settings that differ between the jobs of a sweep; empty for a single job.
+
+    Returns:
+        What the command returned if that is an exit status, else None; or the exception it raised: Hydra
+        would print lines of its own about it, and the other jobs of a sweep still run.
+    """
     from hydra.core.hydra_config import HydraConfig
 
-    from editenv.configs.compose import PACKAGE
-    from editenv.configs.mistakes import check_parts
-    from editenv.configs.schema import register
+    from editenv.configs.compose import as_object
 
-    failures: list[Exception] = []
-
-    def job(config: DictConfig) -> None:
-        try:
-            _run_job(command, config)
-        except Exception as error:
-            # Raised again below: Hydra would print lines of its own. The other jobs of a sweep still run.
-            failures.append(error)
-            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
-
-    register()
-    # Hydra's parser wants all overrides in one stretch.
-    overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    check_parts(overrides)
-    others = [word for word in words if word not in overrides]
-    _check_flags(others)
-    sweep = any(word in _SWEEP for word in others)
-    fixed = [override for override in overrides if not (sweep and re.search(r"[,(]", override))]
-    if not any(override.startswith("out=") for override in overrides):
-        overrides.append(f"out={default_out(command.name, fixed)}")
-    _check_out(next(word for word in overrides if word.startswith("out=")).partition("=")[2])
-    names = ",".join(["out", *(override.partition("=")[0].lstrip("+~") for override in fixed)])
-    quiet = [*_QUIET_HYDRA, f"hydra.job.config.override_dirname.exclude_keys=[{names}]"]
-    with _as_hydra_wants(["editenv", *quiet, *overrides, *others]):
-        hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command.name)(job)()
-    if failures:
-        raise failures[0]
+    task = list(HydraConfig.get().overrides.task)
+    try:
+        if swept:
+            name = job_name([line for line in task if _key(line) in swept])
+            config.out = str(Path(config.out, name))
+            print(f"== {command} {name} -> {config.out}", flush=True)
+        result = _function(command)(as_object(config))
+        _note(Path(config.out), config, task)
+    except Exception as error:
+        return error
+    return result if isinstance(result, int) else None
 
 
-def _check_flags(words: list[str]) -> None:
-    """Refuses --KEY=VALUE and what else starts with a dash and Hydra would answer with its usage."""
-    for word in words:
-        if word.startswith("-") and word.partition("=")[0] not in _FLAGS:
-            hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
-            raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {', '.join(_FLAGS)}")
+def _note(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Writes what was set and what was typed into folder/.hydra, as Hydra does.
+
+    Hydra itself would write over the notes of an earlier run before the settings are known to be right.
+    """
+    from omegaconf import OmegaConf
+
+    notes = folder / ".hydra"
+    notes.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, notes / "config.yaml")
+    OmegaConf.save(list(overrides), notes / "overrides.yaml")
+
+
+def _function(command: str) -> Callable[[Any], Any]:
+    module, _, function = COMMANDS[command].target.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _status(result: Any) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _swept(lines: Sequence[str]) -> tuple[str, ...]:
+    """The keys of overrides with several values."""
+    from editenv.configs.compose import parse_overrides
+
+    return tuple(
+        one.get_key_element().lstrip("+~") for one in parse_overrides(lines) if one.is_sweep_override()
+    )
+
+
+def _key(line: str) -> str:
+    return line.partition("=")[0].lstrip("+~")
 
 
 def _check_out(out: str) -> None:
@@ -159,45 +262,33 @@ def _check_out(out: str) -> None:
         raise ValueError(f"out is {out!r}, expected a folder for all that is written, which may be new")
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Takes back the folder that Hydra makes for a command that was then refused."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+_LONGEST_NAME = 100
+"""Characters of a folder's name, where file systems take 255 bytes."""
 
 
-def _note(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Writes what was set and what was typed, as Hydra does, into folder/.hydra."""
-    from omegaconf import OmegaConf
-
-    notes = folder / ".hydra"
-    notes.mkdir(exist_ok=True)
-    OmegaConf.save(config, notes / "config.yaml")
-    OmegaConf.save(list(overrides), notes / "overrides.yaml")
+def default_out(command: str, overrides: Sequence[str]) -> str:
+    """The folder of a command that names none: the same words give the same folder, so that runs resume."""
+    kept = sorted(line for line in overrides if not line.lstrip("+~").startswith("hydra"))
+    return "runs/" + "-".join([command, *([job_name(kept, "-")] if kept else [])])
 
 
-def _run_job(command: Command, config: DictConfig) -> None:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+def job_name(overrides: Sequence[str], separator: str = "_") -> str:
+    """A folder's name for overrides: readable, never a path, and another one for other overrides.
 
-    from editenv.configs.compose import as_object
-    from editenv.configs.mistakes import check_known
-
-    settings, run = as_object(config), HydraConfig.get()
-    check_known(settings)
-    folder = Path(run.runtime.output_dir)
-    settings.out = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
-    if run.mode == RunMode.MULTIRUN:
-        print(f"== {command.name} {run.job.override_dirname} -> {settings.out}", flush=True)
-    _function(command)(settings)
-    _note(folder, config, run.overrides.task)
-
-
-def _function(command: Command) -> Callable[[Any], Any]:
-    module, _, function = command.target.partition(":")
-    return getattr(import_module(module), function)
+    Values that do not fit a name are shortened, and a hash of all overrides stands at the end then.
+    """
+    name = separator.join(
+        re.sub(r"[^\w.-]+", "-", line.replace("=", "-", 1).lstrip("+~")) for line in overrides
+    )
+    plain = separator.join(line.replace("=", "-", 1) for line in overrides)
+    if name == plain and len(name) <= _LONGEST_NAME and name.isascii():
+        return name
+    digest = blake2b("\n".join(overrides).encode(), digest_size=4).hexdigest()
+    ascii_name = name.encode("ascii", "ignore").decode()
+    return f"{ascii_name[: _LONGEST_NAME - len(digest) - 1].rstrip('-')}-{digest}"
 
 
-def _bench(command: Command, words: list[str]) -> None:
+def _bench(words: list[str]) -> None:
     """`editenv bench env|rollout [--json] [KEY=VALUE ...]`, which needs no Hydra."""
     if not words or words[0] not in _BENCHES:
         expected = " or ".join(map(repr, _BENCHES))
@@ -205,71 +296,46 @@ def _bench(command: Command, words: list[str]) -> None:
     place, function, shown = _BENCHES[words[0]]
     module = import_module(place)
     measure = getattr(module, function)
-    known = signature(measure).parameters
+    result = measure(**_bench_settings(words[1:], signature(measure).parameters))
+    print(json.dumps(result) if "--json" in words else getattr(module, shown)(result))
+
+
+def _bench_settings(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """KEY=VALUE words as arguments of the types that their defaults have."""
     settings: dict[str, Any] = {}
-    for word in words[1:]:
+    for word in words:
         key, equals, value = word.partition("=")
         if word == "--json":
             continue
         if not equals or key not in known:
             raise ValueError(f"bench has no setting {word!r}, expected KEY=VALUE of {', '.join(known)}")
-        settings[key] = _converted(key, value, type(known[key].default))
-    result = measure(**settings)
-    if "--json" in words:
-        print(json.dumps(result))
-    else:
-        print(getattr(module, shown)(result))
-
-
-def _converted(key: str, value: str, kind: type) -> Any:
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise ValueError(f"{key} is {value!r}, expected {kind.__name__}") from error
-
-
-def default_out(command: str, overrides: Sequence[str]) -> str:
-    """The folder of a command that names none: the same words give the same folder, so that runs resume."""
-    kept = sorted(override for override in overrides if not override.startswith("hydra"))
-    return "runs/" + re.sub(r"[^\w.]+", "-", "-".join([command, *kept]))
+        kind = type(known[key].default)
+        try:
+            settings[key] = kind(value)
+        except ValueError as error:
+            raise ValueError(f"{key} is {value!r}, expected {kind.__name__}") from error
+    return settings
 
 
 def explain(error: Exception, command: str) -> str | None:
     """One line for what the user can mend; None where the program is to blame."""
-    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
-        return _one_line(str(error))
-    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("editenv"):
-        return f"{error.name} is not installed, which `editenv {command}` needs: pip install 'editenv[train]'"
+    if isinstance(error, ModuleNotFoundError):
+        if "pip install" in str(error):
+            return _one_line(str(error))
+        if str(error.name).startswith("editenv"):
+            return None
+        extra = "cli" if error.name in ("hydra", "omegaconf", "rich", "scipy", "matplotlib") else "train"
+        needs = f"{error.name} is not installed, which `editenv {command}` needs"
+        return f"{needs}: pip install 'editenv[{extra}]'"
     from editenv.agents.stopped import RunStopped
 
     if isinstance(error, RunStopped):
         return _one_line(f"{error} (the traceback is shown with {TRACEBACK}=1)")
-    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
-        from editenv.configs.mistakes import explain_hydra
-
-        return _one_line(explain_hydra(error, command))
-    return (
-        _one_line(str(error)) if isinstance(error, ValueError | FileNotFoundError | ConnectionError) else None
-    )
+    return _one_line(str(error)) if isinstance(error, ValueError | OSError) else None
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-@contextmanager
-def _as_hydra_wants(words: list[str]) -> Iterator[None]:
-    """Hydra reads the process's arguments, and lets errors out only where the environment asks for it."""
-    arguments, full_errors = sys.argv, os.environ.get(_FULL_ERRORS)
-    sys.argv, os.environ[_FULL_ERRORS] = words, "1"
-    try:
-        yield
-    finally:
-        sys.argv = arguments
-        if full_errors is None:
-            del os.environ[_FULL_ERRORS]
-        else:
-            os.environ[_FULL_ERRORS] = full_errors
 
 
 if __name__ == "__main__":

@@ -1,59 +1,84 @@
-"""The pages of the command line's help, from commands.toml."""
+"""The pages of the command line's help, made from the settings' declarations in editenv.configs.schema."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
-from functools import cache
+import textwrap
+from collections.abc import Iterator
+from dataclasses import MISSING
 from importlib.resources import files
+from inspect import cleandoc
+from typing import Any
+
+import yaml
+
+from editenv.cli import COMMANDS
+from editenv.configs import schema
+from editenv.settings import SettingHelp, describe
+
+WIDTH = 100
+
+_OTHERS = {
+    "records": """
+        Look through a file of sessions before it is played.
+
+        Counts sessions and tasks of JSON Lines in MICE-Bench's format, decodes every picture, and lists
+        sentences that follow no known pattern, turns that contradict earlier ones, and records that
+        cannot be used (exit status 1). PATH: a session a line; pictures lie below its folder, or in
+        source_image one folder up. --json prints one JSON object: sessions, tasks, unparsed_sentences,
+        contradictions, errors and more.
+
+        Examples:
+          editenv records check runs/export/sessions.jsonl
+              an exported file, as a table
+          editenv records check mice/cu/test_metadata.jsonl
+              a published file, pictures in mice/source_image
+          editenv records check mice/cm/test_metadata.jsonl --json
+              for a script
+        """,
+    "bench": """
+        Measure the environment's speed, or that of rollouts and training.
+
+        env: plays whole sessions with an agent that is always right and times reset and step, exact
+            scores included,
+        beside MiniGrid's steps at the same size of picture; then measures how the time of a turn grows
+        with turns and pixels, and how much memory many sessions take. Settings: num_envs=64, turns=6144,
+        repeats=5, suite, split, seed, size, grid, noise=0, minigrid_steps=1500, scaling_sessions=32,
+        memory_sessions=1024 (0 leaves one out). rollout: plays an iteration's sessions with a model as
+        training does, beside a plain loop that plays one at a time and keeps nothing between turns, and
+        takes a training iteration apart. Settings: model=practice, specs=16, rollouts=6, repeats=5,
+        threads=0, plain_sessions=4, iterations=3. With --json the last line is one JSON object with
+        medians over the repeats. OMP_NUM_THREADS=1 keeps it on one core.
+
+        Examples:
+          editenv bench env
+              64 sessions side by side
+          editenv bench env --json num_envs=256 turns=20000
+              more of them, for a script
+          editenv bench rollout --json repeats=5
+              turns a second with the shipped checkpoint, an iteration's parts
+        """,
+}
+"""Of the commands without a class of settings."""
+
+_EVERYWHERE = """
+everywhere:
+  -m                 play every combination of values with commas (seed=0,1,2), each in a folder of its own
+  --cfg job          print all settings and do nothing
+  --config-dir DIR   take experiments, users, scorers ... also from YAML files below DIR
+  --info             say where settings come from (defaults, searchpath, plugins ...)"""
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command as the help knows it.
-
-    Attributes:
-        name: what is typed.
-        summary: one line.
-        target: the function it calls, as "module:name".
-        text: what it does and writes.
-        examples: (command line, what it is for).
-        settings: (names, values, what they mean) of the most used ones.
-        first: the setting that a first word without "=" stands for; empty where there is none.
-    """
-
-    name: str
-    summary: str
-    target: str
-    text: str
-    examples: tuple[tuple[str, str], ...]
-    settings: tuple[tuple[str, str, str], ...]
-    first: str = ""
-
-
-@cache
-def commands() -> dict[str, Command]:
-    """All commands by name."""
-    data = tomllib.loads(files("editenv").joinpath("commands.toml").read_text(encoding="utf-8"))
-    return {
-        name: Command(
-            name,
-            page["summary"],
-            page["target"],
-            page["text"].strip(),
-            tuple(map(tuple, page["examples"])),
-            tuple(map(tuple, page["settings"])),
-            page.get("first", ""),
-        )
-        for name, page in data.items()
-    }
+def text_of(command: str) -> str:
+    """What is said about a command: its summary in the first line, then the rest."""
+    kind = schema.COMMANDS.get(command)
+    return cleandoc(_OTHERS[command] if kind is None else kind.__doc__ or "")
 
 
 def overview() -> str:
     """What `editenv --help` prints."""
-    known = commands()
-    width = max(map(len, known))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in known.items()]
+    width = max(map(len, COMMANDS))
+    summaries = {name: text_of(name).partition("\n")[0].rstrip(".") for name in COMMANDS}
+    lines = [f"  {name:<{width}}  {text[0].lower()}{text[1:]}" for name, text in summaries.items()]
     return "\n".join(
         [
             "usage: editenv COMMAND [KEY=VALUE ...]",
@@ -64,47 +89,85 @@ def overview() -> str:
             *lines,
             "",
             "examples:",
-            *(f"  {known[name].examples[0][0]}" for name in ("demo", "evaluate", "show")),
+            "  editenv demo out=runs/demo",
+            "  editenv evaluate policy=oracle suite=mixed sessions=64",
+            "  editenv show policy=oracle session=3",
             "",
-            "`editenv COMMAND --help` names the settings of a command.",
+            *textwrap.wrap(f"suites: {', '.join(schema.suites())}", WIDTH, subsequent_indent="  "),
+            "",
+            "`editenv COMMAND --help` names a command's settings, `editenv --version` the version.",
         ]
     )
 
 
-def page(command: Command) -> str:
+def page(command: str) -> str:
     """What `editenv COMMAND --help` prints."""
-    examples = [f"  {line}\n      {purpose}" for line, purpose in command.examples]
-    width = max(len(names) for names, _, _ in command.settings)
-    settings = [
-        f"  {names:<{width}}  {values}\n  {'':<{width}}    {text}" for names, values, text in command.settings
+    lines = [f"usage: editenv {command} {COMMANDS[command].usage}", "", text_of(command)]
+    if command in schema.COMMANDS:
+        lines += ["", "settings, with their defaults:", *_settings(command)]
+        lines += [] if command == "audit" else [_EVERYWHERE]
+    return "\n".join(lines)
+
+
+def settings_table(command: str) -> list[tuple[str, str, str]]:
+    """The settings of a command: (name, default, meaning), those of a group's file after the group."""
+    chosen = _chosen(command)
+    kinds = schema.COMMANDS[command]
+    rows = [
+        (one.name, _default(one, chosen), _meaning(one))
+        for one in describe(kinds)
+        # What a user or a scorer takes is its own affair, and demo's training is that of `train`.
+        if not one.name.startswith(("user.", "scorer.", "eval_scorer.", "train."))
     ]
-    own = _OWN_USAGE.get(command.name)
-    first = f"[{command.first.upper()}] " if command.first else ""
-    return "\n".join(
-        [
-            f"usage: editenv {command.name} {first}{own or '[KEY=VALUE ...]'}",
-            "",
-            command.text,
-            "",
-            "examples:",
-            *examples,
-            "",
-            "settings, with their values or defaults:",
-            *settings,
-            *([] if own else ["", _EVERYWHERE]),
-        ]
-    )
+    if "experiment" in chosen:
+        names = ", ".join(schema.options("experiment"))
+        rows.append(("experiment", "null", f"a set of settings: {names}, or a file below --config-dir"))
+    if command == "demo":
+        rows.append(("train.*", "", "every setting of `train`; seed, out, model and threads are the demo's"))
+    return rows
 
 
-_OWN_USAGE = {
-    "bench": "env|rollout [--json] [KEY=VALUE ...]",
-    "records": "check PATH [--json]",
-    "audit": "[--json] [KEY=VALUE ...]",
-}
-"""What follows the commands that Hydra does not compose."""
+def _settings(command: str) -> Iterator[str]:
+    rows = settings_table(command)
+    names, defaults = (min(24, max(len(row[column]) for row in rows)) for column in (0, 1))
+    for name, default, meaning in rows:
+        head = f"  {name:<{names}}  {default:<{defaults}}  "
+        indent = " " * (names + defaults + 6)
+        wrapped = textwrap.wrap(meaning, WIDTH - len(indent), break_on_hyphens=False) or [""]
+        # A long name or default has a line of its own.
+        if len(head) > len(indent):
+            yield head.rstrip()
+            yield from (indent + line for line in wrapped)
+        else:
+            yield head + wrapped[0]
+            yield from (indent + line for line in wrapped[1:])
 
-_EVERYWHERE = """everywhere:
-  seed=K       of everything drawn at random (0)
-  out=DIR      where everything is written (below runs/, named for the command)
-  --cfg job    print all settings and do nothing
-  -m           play every combination of values with commas (seed=0,1,2), each in a folder of its own"""
+
+def _meaning(one: SettingHelp) -> str:
+    """The help with the values that are known."""
+    known = one.expected
+    if one.group:
+        others = " or package.module:Class" if one.group in ("user", "scorer") else ""
+        known = f"{', '.join(schema.options(one.group))}{others}"
+        if one.name != one.group:
+            known = f"{one.group}@{one.name}=NAME with {known}"
+    elif one.names:
+        known = ", ".join(one.names)
+    return f"{one.help}: {known}" if known else one.help
+
+
+def _default(one: SettingHelp, chosen: dict[str, Any]) -> str:
+    value = chosen.get(one.name, one.default) if one.group else one.default
+    if value is MISSING:
+        return ""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")
+
+
+def _chosen(command: str) -> dict[str, Any]:
+    """The group files that a command's YAML chooses, by place."""
+    text = files("editenv").joinpath("configs", f"{command}.yaml").read_text(encoding="utf-8")
+    entries = [entry for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, dict)]
+    chosen = {key.rpartition("@")[2]: value for entry in entries for key, value in entry.items()}
+    return {key: value for key, value in chosen.items() if value != "???"}

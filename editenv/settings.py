@@ -10,13 +10,26 @@ Hydra's schema, `--help`, the tables in docs/ and the check before anything runs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from operator import ge as at_least
+from operator import gt as above
+from operator import le as at_most
+from operator import lt as below
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from editenv.registry import unknown
 
-_BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "{} or less"}
+_BOUNDS = {
+    "gt": (above, "above {}"),
+    "ge": (at_least, "{} or more"),
+    "lt": (below, "below {}"),
+    "le": (at_most, "{} or less"),
+}
+"""By keyword of `setting`: when a number is within the bound, and how that is said."""
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "one name or text"}
 
 
 def setting(
@@ -28,6 +41,8 @@ def setting(
     lt: float | None = None,
     le: float | None = None,
     choices: Iterable[str] | None = None,
+    names: Callable[[], Iterable[str]] | None = None,
+    group: str | None = None,
     default_factory: Any = MISSING,
 ) -> Any:
     """A dataclass field that says what it means and which values it takes.
@@ -37,6 +52,9 @@ def setting(
         help: one line, without the field's name.
         gt, ge, lt, le: bounds of numbers (of each number of a list); None values are not held to them.
         choices: names a text may be; left out where any text, or "package.module:Name", will do.
+        names: lists names that are known beforehand, for help alone: a path or "package.module:Name" will
+            do too.
+        group: the folder below configs/ whose files fill this part of the settings.
         default_factory: makes a default that is mutable.
     """
     bounds = {"gt": gt, "ge": ge, "lt": lt, "le": le}
@@ -44,6 +62,8 @@ def setting(
         "help": help,
         "bounds": {name: value for name, value in bounds.items() if value is not None},
         "choices": None if choices is None else tuple(choices),
+        "names": names,
+        "group": group,
     }
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata=metadata)
@@ -56,28 +76,54 @@ class SettingHelp:
 
     Attributes:
         name: as written on the command line, such as "algorithm.text_rate".
+        kind: its type; a dataclass for a part that a group's file fills.
         default: its value where nothing is given; MISSING where one has to be.
         help: one line.
         expected: the values it takes, such as "above 0", "" for any of its type.
+        names: values that are known beforehand.
+        group: the folder below configs/ that fills it; None for a plain value.
     """
 
     name: str
+    kind: Any
     default: Any
     help: str
     expected: str
+    names: tuple[str, ...] = ()
+    group: str | None = None
+
+    def holder(self) -> type:
+        """A dataclass of one field `value` of this setting's type, for a library to check values with."""
+        return make_dataclass("Holder", [("value", self.kind, field(default=MISSING))])
+
+    def type_in_words(self, value: Any = MISSING) -> str:
+        """The kind of value that belongs here, in words; given a wrong value, what is wrong with its kind."""
+        return _kind_in_words(self.kind, value)
 
 
 def describe(kind: type, prefix: str = "") -> Iterator[SettingHelp]:
-    """All settings of a dataclass, those of its parts under "part.name", in the order of declaration."""
+    """All settings of a dataclass, those of a part under "part.name", in the order of declaration.
+
+    A part with neither group nor help is not listed itself.
+    """
     hints = get_type_hints(kind)
     for one in fields(kind):
+        about: Mapping[str, Any] = one.metadata
         part = _part_of(hints[one.name])
+        if part is None or about.get("group") or about.get("help"):
+            default = one.default_factory() if one.default_factory is not MISSING else one.default
+            names = about["names"]() if about.get("names") else ()
+            yield SettingHelp(
+                prefix + one.name,
+                hints[one.name],
+                default,
+                about.get("help", ""),
+                expected(about),
+                tuple(names),
+                about.get("group"),
+            )
         if part is not None:
             yield from describe(part, f"{prefix}{one.name}.")
-            continue
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        metadata = one.metadata
-        yield SettingHelp(prefix + one.name, default, metadata.get("help", ""), expected(metadata))
 
 
 def check_settings(settings: Any, prefix: str = "") -> None:
@@ -95,29 +141,40 @@ def check_settings(settings: Any, prefix: str = "") -> None:
                 _check(name, single, one.metadata)
 
 
-def expected(metadata: Any) -> str:
+def expected(metadata: Mapping[str, Any]) -> str:
     """The values that a field's metadata allow, in words; "" for any."""
     if metadata.get("choices"):
         return f"one of {', '.join(metadata['choices'])}"
-    return " and ".join(
-        _BOUNDS[name].format(f"{value:g}") for name, value in metadata.get("bounds", {}).items()
-    )
+    bounds = metadata.get("bounds", {})
+    return " and ".join(_BOUNDS[name][1].format(f"{value:g}") for name, value in bounds.items())
 
 
-def _check(name: str, value: Any, metadata: Any) -> None:
+def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     choices: Sequence[str] | None = metadata.get("choices")
     if choices is not None and value not in choices:
         raise ValueError(unknown(name, value, choices))
     for bound, limit in metadata.get("bounds", {}).items():
-        # Written so that NaN fails.
-        if (
-            isinstance(value, int | float)
-            and not {"gt": value > limit, "ge": value >= limit, "lt": value < limit, "le": value <= limit}[
-                bound
-            ]
-        ):
+        # NaN is within no bound.
+        if isinstance(value, int | float) and not _BOUNDS[bound][0](value, limit):
             raise ValueError(f"{name} is {value}, expected {expected(metadata)}")
 
 
 def _part_of(hint: Any) -> type | None:
     return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+
+
+def _kind_in_words(hint: Any, value: Any) -> str:
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    if get_origin(hint) in (list, dict) or hint in (list, dict):
+        kinds = [hint]
+    kind = kinds[0] if kinds else hint
+    if value is None:
+        return "a value"
+    if get_origin(kind) is list or kind is list:
+        of = (get_args(kind) or (str,))[0]
+        while get_origin(of) is list:
+            of = get_args(of)[0]
+        if isinstance(value, list):
+            return {int: "whole numbers", float: "numbers"}.get(of, "a list of names")
+        return "a list, such as [a,b]"
+    return _KINDS.get(kind, "settings by name, such as {a: 1}")

@@ -20,7 +20,6 @@ from editenv.agents.audit.run import run_audit
 from editenv.agents.limits import check_limits
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
-from editenv.configs.mistakes import check_known, check_parts
 from editenv.configs.schema import AuditConfig
 
 
@@ -40,9 +39,7 @@ def audit(words: Sequence[str]) -> int:
     wrong = [word for word in overrides if "=" not in word]
     if wrong:
         raise ValueError(f"audit got {wrong[0]!r}, expected `editenv audit [--json] [KEY=VALUE ...]`")
-    check_parts(overrides)
     config = compose("audit", overrides)
-    check_known(config)
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -25,8 +25,7 @@ from editenv.agents.pretrain.unified import Phase, train_phase
 from editenv.agents.threads import use_threads
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from editenv.configs.recipes import AutoencoderRecipe, ModelRecipe, PhaseConfig
-from editenv.configs.schema import PretrainConfig
+from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PhaseConfig, PretrainConfig
 from editenv.worlds.studio.language import vocabulary
 
 

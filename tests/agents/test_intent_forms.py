@@ -47,7 +47,7 @@ def test_the_command_line_chooses_a_form_beside_who_writes() -> None:
     assert evaluation.facts["intent_form"] == "rules"
     assert evaluation.summary["global_awareness"] == [1.0] * len(evaluation.summary["global_awareness"])
     assert any("rule : " in text for session in evaluation.sessions for text in session.intents)
-    assert compose("evaluate", out="none").intent_form.name == "free"
+    assert compose("evaluate", out="none").intent_form == "free"
 
 
 def test_training_gives_a_form_the_tokens_that_it_needs() -> None:
@@ -55,7 +55,7 @@ def test_training_gives_a_form_the_tokens_that_it_needs() -> None:
     for name, tokens in (("free", 20), ("structured", 32), ("rules", 64)):
         turn = training_settings(compose("train", [f"intent_form={name}"], out="none")).rollout.turn
         assert (turn.intent_form, turn.intent_tokens) == (name, tokens)
-    assert compose("demo", out="none").train.intent_form.name == "free"
+    assert compose("demo", out="none").train.intent_form == "free"
     with pytest.raises(ValueError, match="intent_form 'ruled' is not known, did you mean 'rules'"):
         TurnSettings(intent_form="ruled")
 

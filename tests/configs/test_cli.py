@@ -15,16 +15,22 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+from editenv import __version__
 from editenv.agents.bench import bench_rollout
 from editenv.agents.stopped import RunStopped
 from editenv.bench import bench_env
-from editenv.cli import default_out, main
+from editenv.cli import COMMANDS, default_out, job_name, main
+from editenv.configs import schema
 from editenv.configs.compose import compose
-from editenv.configs.mistakes import options
-from editenv.configs.schema import COMMANDS, TrainConfig, setting_names
-from editenv.manual import commands
+from editenv.configs.schema import TrainConfig
+from editenv.manual import overview, page, settings_table, text_of
 
-EXAMPLES = [(name, line) for name, command in commands().items() for line, _ in command.examples]
+EXAMPLES = [
+    (name, line.strip())
+    for name in COMMANDS
+    for line in text_of(name).splitlines()
+    if line.startswith("  editenv ")
+]
 
 
 @pytest.fixture
@@ -50,14 +56,20 @@ def test_help_comes_without_heavy_imports():
         "sys.exit(sum(name in sys.modules for name in ('torch', 'hydra', 'rich', 'editenv.agents')))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert all(name in run.stdout for name in commands())
+    assert all(name in run.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_teaches_by_three_examples(name, capsys):
     assert main([name, "--help"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count(f"  editenv {name} ") == 3 and commands()[name].text in printed
+    assert printed.count(f"\n  editenv {name} ") == 3 and text_of(name) in printed
+
+
+def test_version_and_suites_are_named(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"editenv {__version__}\n"
+    assert all(suite in overview() for suite in ("mice-cm", "long-16", "unseen"))
 
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES)
@@ -72,52 +84,32 @@ def test_examples_of_the_help_are_right(name, line):
     elif name == "records":
         assert words[0] == "check" and set(words[2:]) <= {"--json"}
     elif "-m" not in words:
-        assert isinstance(compose(name, ["out=x", *settings]), COMMANDS[name])
+        assert isinstance(compose(name, ["out=x", *settings]), schema.COMMANDS[name])
 
 
-@pytest.mark.parametrize("name", commands())
-def test_settings_in_the_help_exist(name):
-    if name == "bench":
-        known = [*signature(bench_env).parameters, *signature(bench_rollout).parameters]
-    elif name == "records":
-        known = ["PATH", "--json"]
-    else:
-        known = [*setting_names(COMMANDS[name]), "experiment", "recipe.phases"]
-    for names, _, _ in commands()[name].settings:
-        prefix = names.partition(".")[0] if "." in names else ""
-        for key in names.split(", "):
-            assert (prefix + key if key.startswith(".") else key) in known, key
+@pytest.mark.parametrize("name", schema.COMMANDS)
+def test_every_setting_is_in_the_help_with_its_default(name):
+    """Fails where a setting has no line of help, or where a YAML file gives another default."""
+    config = OmegaConf.create(asdict(compose(name, ["recipe=base"] if name == "pretrain" else [], out="x")))
+    for key, default, meaning in settings_table(name):
+        assert meaning or key.startswith("algorithm."), key
+        node = OmegaConf.select(config, key)
+        if not key.startswith(("out", "experiment", "train.", "algorithm.")) and not OmegaConf.is_dict(node):
+            said = str(node).replace("'", "") if not isinstance(node, bool) else str(node).lower()
+            assert default == ("null" if node is None else said), key
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", ["train", "evaluate", "pretrain"])
 def test_the_help_names_every_choice_of_a_group(name):
-    """Fails where a choice is added or taken away and the help does not hear of it."""
-    groups = ("experiment", "algorithm", "user", "scorer", "intent_form", "recipe")
-    for key, values, _ in commands()[name].settings:
-        if key in groups:
-            # Nothing learns where nobody judges.
-            missing = {"none"} if (name, key) == ("train", "scorer") else set()
-            assert {*values.split(", "), *missing} == set(options(key)), (name, key)
+    printed = " ".join(page(name).split())
+    groups = {"train": ("experiment", "algorithm", "user", "scorer"), "evaluate": ("user", "scorer")}
+    for group in groups.get(name, ("recipe",)):
+        assert ", ".join(schema.options(group)) in printed
 
 
-def test_every_default_that_the_help_names_is_the_settings():
-    """Fails where a default changes and the help goes on with the old one."""
-    for name in set(commands()) & set(COMMANDS):
-        config = OmegaConf.create(
-            asdict(compose(name, ["recipe=base"] if name == "pretrain" else [], out="x"))
-        )
-        for names, values, _ in commands()[name].settings:
-            keys, said = names.split(", "), values.split(", ")
-            prefix = keys[0].partition(".")[0]
-            for key, value in zip(keys, said, strict=False):
-                default = OmegaConf.select(config, prefix + key if key.startswith(".") else key)
-                if len(keys) == len(said) and isinstance(default, int | float):
-                    assert float(value) == default, (name, key)
-
-
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_calls_a_function_that_is_there(name):
-    module, _, function = commands()[name].target.partition(":")
+    module, _, function = COMMANDS[name].target.partition(":")
     assert callable(getattr(import_module(module), function))
 
 
@@ -156,7 +148,20 @@ def test_the_same_words_give_the_same_folder(calls):
         "runs/train-experiment-demo-seed-1",
         "runs/train-seed-2",
     ]
-    assert default_out("evaluate", ["model=runs/a"]) == "runs/evaluate-model-runs-a"
+
+
+def test_no_value_becomes_a_path():
+    """Fails where a sweep over folders writes below or above the folder that it was given."""
+    places = ("runs/a", "runs-a", "../../x", "/etc", "~", "..", "中")
+    names = [job_name([f"model={place}"]) for place in places]
+    assert len(set(names)) == len(names) and not any("/" in name or name.startswith(".") for name in names)
+    assert job_name(["model=runs/a"]).startswith("model-runs-a-") and job_name(["seed=1"]) == "seed-1"
+
+
+def test_many_settings_make_a_short_name():
+    words = [f"algorithm.setting_{number}={number}" for number in range(60)]
+    name = default_out("train", words)
+    assert len(name) < 120 and name != default_out("train", words[1:])
 
 
 @pytest.mark.parametrize(
@@ -171,14 +176,29 @@ def test_the_same_words_give_the_same_folder(calls):
         (["train", "eval_scorer=exact"], ["eval_scorer is 'exact'", "scorer@eval_scorer=exact,"]),
         (["train", "eval_scorer=exat"], ["eval_scorer is 'exat'", "scorer@eval_scorer=exact,"]),
         (["train", "eval_scorer={kind: exact}"], ["eval_scorer is", "expected scorer@eval_scorer="]),
-        (["train", "eval_scorer.kind=exact"], ["eval_scorer.kind is set", "scorer@eval_scorer=NAME"]),
+        (["train", "eval_scorer.kind=exact"], ["eval_scorer.kind is set", "scorer@eval_scorer=exact"]),
         (["demo", "train.algorithm=nft"], ["train.algorithm is 'nft'", "algorithm@train.algorithm=nft"]),
         (["train", "scorer@eval_scorer=imperfect", "eval_scorer.setings=1"], ["'eval_scorer.settings'"]),
-        (["train", "+recrd_every=3"], ["setting 'recrd_every' is not known, did you mean 'record_every'?"]),
+        (["train", "+recrd_every=3"], ["no setting 'recrd_every', did you mean 'record_every'?"]),
         (["train", "specs=many"], ["specs is 'many', expected a whole number"]),
+        (["train", "seed=0,1"], ["'seed=0,1' gives several values", "-m"]),
+        (
+            ["train", "user=[terse,chatty]"],
+            ["user is [terse,chatty], expected one name; -m user=terse,chatty"],
+        ),
+        (["train", "-m", "user=[terse,chatty],goal"], ["user is [terse,chatty], expected one name"]),
+        (
+            ["evaluate", "policy=noop", "user=nowhere:Class"],
+            ["user is 'nowhere:Class'", "package.module:Name"],
+        ),
+        (["evaluate", "policy=noop", "user=terse", "user.settings.pers=1"], ["no setting 'pers'", "persona"]),
+        (["evaluate", "--config-dir", "nowhere"], ["--config-dir is 'nowhere', expected a folder"]),
+        (["evaluate", "intent=orcle"], ["intent 'orcle' is not known, did you mean 'oracle'?"]),
+        (["evaluate", "eval_scorer=1"], ["no setting 'eval_scorer'"]),
         (["train", "report_to=wandb"], ["report_to is 'wandb', expected a list"]),
         (["train", "algorithm.recompute=maybe"], ["algorithm.recompute is 'maybe', expected true or"]),
-        (["train", "model=null"], ["model is 'null', expected a value"]),
+        (["train", "model=null"], ["model is null, expected a value"]),
+        (["train", "seed=null"], ["seed is null, expected a value"]),
         (["train", "user=null"], ["user is null, expected one of chatty", "replay"]),
         (["train", "experiment=null"], ["experiment is null, expected one of", "demo", "leave it out"]),
         (["train", "user=llm"], ["user.settings.endpoint.model has no value"]),
@@ -190,7 +210,7 @@ def test_the_same_words_give_the_same_folder(calls):
         (["audit", "trainer=json:dump"], ["trainer is 'json:dump'", "missing a required argument"]),
         (["audit", "algorithm.text_weight=0", "algorithm.flow_weight=0"], ["are both 0"]),
         (["evaluate", "steps=0"], ["steps is 0, expected 1 or more"]),
-        (["audit", "+sed=1"], ["setting 'sed' is not known, did you mean 'seed'?"]),
+        (["audit", "+sed=1"], ["no setting 'sed', did you mean 'seed'?"]),
         (["pretrain"], ["'recipe'", "practice"]),
         (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
         (["evaluate", "policy=orcle"], ["policy 'orcle'", "'oracle'"]),
@@ -301,6 +321,59 @@ def test_every_group_and_recipe_composes():
 
 def test_no_schema_field_lacks_a_value():
     """Fails where a YAML file leaves a setting out; `recipe` has to be chosen and `out` is filled in."""
-    for name, schema in COMMANDS.items():
+    for name, kind in schema.COMMANDS.items():
         config = compose(name, ["recipe=base"] if name == "pretrain" else [], out="x")
-        assert {field.name for field in fields(schema)} == vars(config).keys()
+        assert {field.name for field in fields(kind)} == vars(config).keys()
+
+
+@pytest.fixture
+def own_code(monkeypatch, tmp_path):
+    """A folder with a policy, a user, a scorer and settings of one's own, from which the command is run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("mine.py").write_text(
+        "from editenv.rewards.exact import ExactScorer as Judge\n"
+        "from editenv.sims.replay import ReplayUser\n"
+        "class Asker(ReplayUser):\n"
+        "    version = 'asker'\n"
+    )
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/short.yaml").write_text("# @package _global_\nseed: 7\nalgorithm:\n  steps: 3\n")
+    yield
+    sys.modules.pop("mine", None)
+
+
+def test_classes_from_the_current_folder_are_chosen_by_name(own_code, capsys):
+    words = [
+        "evaluate",
+        "policy=noop",
+        "user=mine:Asker",
+        "scorer=mine:Judge",
+        "sessions=2",
+        "filmstrip=0",
+        "out=o",
+    ]
+    assert main(words) == 0
+    assert json.loads(Path("o/summary.json").read_text())["versions"]["user"] == "asker"
+
+
+def test_experiments_of_ones_own_folder(own_code, calls):
+    Path("conf/experiment").mkdir(parents=True, exist_ok=True)
+    Path("conf/experiment/short.yaml").write_text("# @package _global_\nseed: 7\nalgorithm:\n  steps: 3\n")
+    for words in (["--config-dir", "conf"], ["hydra.searchpath=[file://conf]"]):
+        assert main(["train", *words, "experiment=short", "out=x"]) == 0
+    assert [(config.seed, config.algorithm.steps) for config in calls] == [(7, 3), (7, 3)]
+
+
+def test_hydra_says_where_settings_come_from(own_code, capsys):
+    assert main(["train", "--config-dir", "conf", "--info", "searchpath"]) == 0
+    assert "conf" in capsys.readouterr().out
+    assert main(["train", "--cfg", "job", "--package", "algorithm", "--resolve"]) == 0
+    assert "# @package algorithm\n" in capsys.readouterr().out
+
+
+def test_a_sweep_of_paths_stays_below_its_folder(calls, tmp_path):
+    assert main(["train", "-m", "model=../a,/etc/b", "out=there"]) == 0
+    folders = [Path(config.out).resolve() for config in calls]
+    assert len(set(folders)) == 2 and all(folder.parent == tmp_path / "there" for folder in folders)
+    assert [config.model for config in calls] == ["../a", "/etc/b"]
