@@ -5,6 +5,6 @@ from __future__ import annotations
 USERS = {
     "replay": "editenv.sims.replay:ReplayUser",
     "goal": "editenv.sims.goal:GoalUser",
-    "llm": "editenv.sims.llm:SpokenUser",
+    "llm": "editenv.sims.llm:LLMUser",
 }
 """User by name, as "module:class"; the class is called with the user's settings, JSON values by name."""

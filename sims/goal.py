@@ -1,23 +1,49 @@
-"""The user who wants a scene: works out what to say next from what the picture shows, until it is there."""
+"""The user who wants a scene (an agenda-based user): asks for what the picture lacks.
+
+From top to bottom: the user; their goal and state, updated from what pictures show; the scene diff, which says
+what is left to do; the agenda, which picks the next act. Words for an act are found in nlg.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
 from typing import Any
 
-from editenv.sims.choice import MOST_CHANGES, change_mind, choose
-from editenv.sims.mind import GoalTurn, Mind, look
-from editenv.sims.persona import Persona, load_persona, persona_from_table
-from editenv.sims.voice import Voice
-from editenv.sims.wish import wish_of
+from editenv.sims.nlg import Act, Verbalizer, is_pointed_at, is_the_same
+from editenv.sims.persona import Persona, load_persona, persona_from_table, persona_names
 from editenv.types import SPLITS, Stop, TurnResult, UserMessage
 from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.generator import scene_is_held_out
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.rules import AttributeRule, Rule, check_edit, in_force, right_result
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.tasks import (
+    BACKGROUND,
+    BackgroundChange,
+    ColorAlter,
+    Edit,
+    MaterialAlter,
+    PositionChange,
+    SubjectAdd,
+    SubjectRemove,
+    SubjectReplace,
+    Target,
+    TextChange,
+)
 
-_SALT = 20_605  # keeps a user's draws apart from those that made the session
+MOST_CHANGES = 3
+"""Changes of mind a session; a user who never stops changing theirs would never be done."""
+WORTH_A_RULE = 2
+"""Edits that a rule must make shorter to be stated."""
+
+_SALT = 20_605  # keeps a user's random draws apart from those that made the session
+_LOOKS = tuple(field.name for field in fields(SceneObject) if field.compare)
+_ABSENT = len(_LOOKS) + 1
+"""Distance between an object and no object: more than that between any two objects."""
 
 
 class GoalUser:
@@ -25,11 +51,12 @@ class GoalUser:
 
     They ask again when an edit failed, have damage repaired, point back, state rules that spare them words
     and drop those that stand in the way, change their mind if that is their persona, and give up when their
-    patience is out. They never see the agent's intent or its scores. They remember nothing themselves: their
-    state of mind is part of what they meant last, and what they draw at random follows from session and turn.
+    patience is out. They never see the agent's intent or its scores. The object holds no memory: the user's
+    state is part of the meaning of what they said last, and what is drawn at random follows from session and
+    turn.
 
     Args:
-        persona: a name in `personas/`, or a persona's whole table as JSON values.
+        persona: a name in `personas/`, the path of a YAML file, or a persona's whole table as JSON values.
         patience: in place of the persona's.
 
     Raises:
@@ -41,68 +68,367 @@ class GoalUser:
     def __init__(self, persona: str | Mapping[str, Any] = "plain", patience: int | None = None) -> None:
         given = load_persona(persona) if isinstance(persona, str) else persona_from_table(persona)
         self.persona: Persona = given if patience is None else replace(given, patience=patience)
-        self.version = f"goal 2 {given.name}" + (f" patience {patience}" if patience is not None else "")
+        name = given.name
+        if not isinstance(persona, str) or persona not in persona_names():
+            name += f":{blake2b(repr(given).encode(), digest_size=4).hexdigest()}"
+        self.version = f"goal 2 {name}" + (f" patience {patience}" if patience is not None else "")
 
     def begin(self, spec: StudioSpec) -> UserMessage:
-        """The first wish.
+        """The first request.
 
         Raises:
             ValueError: the session is of another world.
         """
-        return self.said(self.first_wish(spec), spec, 0)
+        return self.message(self.first_turn(spec), spec, 0)
 
     def reply(self, outcome: TurnResult) -> UserMessage | Stop:
-        """What is still to be done, "done" where there is nothing, "gave_up" where patience is out."""
-        wish = self.next_wish(outcome)
-        return wish if isinstance(wish, Stop) else self.said(wish, outcome.spec, outcome.turn + 1)
+        """What is still to be done, "done" where nothing is, "gave_up" where patience is out."""
+        turn = self.next_turn(outcome)
+        return turn if isinstance(turn, Stop) else self.message(turn, outcome.spec, outcome.turn + 1)
 
-    def first_wish(self, spec: StudioSpec) -> GoalTurn:
-        """What `begin` says, meant and in the template's words; raises what it raises."""
+    def first_turn(self, spec: StudioSpec) -> GoalTurn:
+        """What `begin` says, with its meaning, in the template's words; raises what `begin` raises."""
         if not isinstance(spec, StudioSpec):
             raise ValueError(
                 f"session {spec.id} has no scene to wish for, which this user needs: expected one of a suite"
             )
-        wish = wish_of(spec)
-        mind = Mind(DialogueState(spec.scene, spec.scene.grid), wish.target, wish.rules)
-        first = self._decide(spec, 0, mind)
-        assert first is not None, "a wish always differs from the start scene"
+        goal = goal_of(spec)
+        state = UserState(DialogueState(spec.scene, spec.scene.grid), goal.target, goal.rules)
+        first = self._decide(spec, 0, state)
+        assert first is not None, "a goal always differs from the start scene"
         return first
 
-    def next_wish(self, outcome: TurnResult) -> GoalTurn | Stop:
-        """What `reply` says, meant and in the template's words."""
-        spec, turn = outcome.spec, outcome.turn + 1
-        meant: GoalTurn = outcome.message.meaning
-        (shown,) = parse([outcome.after], spec.scene.grid)
-        mind = look(meant, shown)
-        if mind.annoyance > self.persona.patience:
+    def next_turn(self, outcome: TurnResult) -> GoalTurn | Stop:
+        """What `reply` says, with its meaning, in the template's words."""
+        said: GoalTurn = outcome.message.meaning
+        (shown,) = parse([outcome.after], outcome.spec.scene.grid)
+        state = update_state(said, shown)
+        if state.frustration > self.persona.patience:
             return Stop("gave_up")
-        return self._decide(spec, turn, mind, meant) or Stop("done")
+        return self._decide(outcome.spec, outcome.turn + 1, state, said) or Stop("done")
 
-    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> UserMessage:
-        """What is meant, in the words of its template; other kinds of user find others."""
-        return UserMessage(meant.text, meant, kept(meant))
+    def message(self, turn: GoalTurn, spec: StudioSpec, number: int) -> UserMessage:
+        """A turn in the words of its template; other kinds of user find other words."""
+        return UserMessage(turn.text, turn, turn.detail())
 
     def _decide(
-        self, spec: StudioSpec, turn: int, mind: Mind, last: GoalTurn | None = None
+        self, spec: StudioSpec, number: int, state: UserState, last: GoalTurn | None = None
     ) -> GoalTurn | None:
         """What to ask for in a turn, None where the picture shows all that is wanted."""
-        draws = Rng((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, turn))
-        mood, persona = "ask", self.persona
-        went_well = mind.failed is None and not mind.damaged
-        if last and went_well and mind.changes < MOST_CHANGES and draws.chance(persona.changes):
-            changed = change_mind(mind, last.edit, draws)
-            mood, mind = ("mind" if changed is not mind else "ask"), changed
-        if mind.situation.scene == mind.target:
+        rng = Rng((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, number))
+        dialogue_act = "ask"
+        went_well = state.failed is None and not state.damaged
+        if last and went_well and state.changes < MOST_CHANGES and rng.chance(self.persona.changes):
+            changed = change_goal(state, last.edit, rng)
+            dialogue_act, state = ("mind" if changed is not state else "ask"), changed
+        if state.dialogue.scene == state.target:
             return None
-        choice = choose(mind, persona, draws, mood)
-        return Voice(persona, spec.split, draws).realize(choice)
+        state, act = next_act(state, self.persona, rng, dialogue_act)
+        said, sentence, frame = Verbalizer(self.persona, spec.split, rng).verbalize(act)
+        return GoalTurn(
+            **said,
+            state=state,
+            sentence=sentence,
+            frame=frame,
+            dialogue_act=act.dialogue_act,
+            states=act.states is not None,
+            drops=bool(act.drops),
+        )
 
 
-def kept(meant: GoalTurn) -> dict[str, Any]:
-    """What infos and records keep about an instruction: why and how it was said."""
-    return {
-        "mood": meant.mood,
-        "reference": meant.reference,
-        "states_rule": meant.states,
-        "drops_rule": meant.drops,
+# Goal and state.
+
+
+@dataclass(frozen=True, slots=True)
+class UserGoal:
+    """What a user wants of a session, apart from how they speak.
+
+    Attributes:
+        target: what the picture should show in the end.
+        rules: rules that the user would state, where they spare them words.
+    """
+
+    target: Scene
+    rules: tuple[AttributeRule, ...] = ()
+
+
+def goal_of(spec: StudioSpec) -> UserGoal:
+    """The goal that a session's script leads to: its last right scene, and the attribute rules it states.
+
+    Where the script ends as it began, another background is wanted instead. So every session with a script
+    gives a goal too; suite `persona` leaves room for more turns than its scripts have.
+    """
+    scene = spec.scene
+    rules: dict[AttributeRule, None] = {}
+    for turn in spec.turns:
+        scene = right_result(turn.edit, turn.rules, scene)
+        rules |= {rule: None for rule in turn.rules if isinstance(rule, AttributeRule)}
+    if scene == spec.scene:
+        others = [name for name in BACKGROUNDS if name != scene.background]
+        scene = replace(scene, background=others[spec.index % len(others)])
+    return UserGoal(scene, tuple(rules))
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """What a user knows and wants when they speak.
+
+    Attributes:
+        dialogue: what the picture shows, the rules in force, and what can be pointed back to.
+        target: what the picture should show in the end.
+        unstated: attribute rules they have not stated yet.
+        frustration: failed or damaging turns, less the good ones, never below 0.
+        changes: how often they have changed their mind.
+        failed: the last edit, where the picture does not show it done.
+        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are
+            wrong.
+    """
+
+    dialogue: DialogueState
+    target: Scene
+    unstated: tuple[AttributeRule, ...] = ()
+    frustration: int = 0
+    changes: int = 0
+    failed: Edit | None = None
+    damaged: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalTurn(StudioTurn):
+    """An instruction of a goal user, with their state when they said it.
+
+    Attributes:
+        state: once they had decided what to say.
+        sentence: the request alone, without rules and pleasantries.
+        frame: all of the text but the sentence, whose place is "{edit}".
+        dialogue_act: why they said it, one of `persona.DIALOGUE_ACTS`.
+        states, drops: whether a rule is stated or dropped along with the instruction.
+    """
+
+    state: UserState
+    sentence: str = ""
+    frame: str = "{edit}"
+    dialogue_act: str = "ask"
+    states: bool = False
+    drops: bool = False
+
+    def detail(self) -> dict[str, Any]:
+        """What infos and records keep about an instruction: why and how it was said."""
+        return {
+            "mood": self.dialogue_act,
+            "reference": self.reference,
+            "states_rule": self.states,
+            "drops_rule": self.drops,
+        }
+
+
+def update_state(said: GoalTurn, shown: Scene) -> UserState:
+    """The state after a turn, from what the picture shows now and nothing else."""
+    state, edit = said.state, said.edit
+    before = state.dialogue.scene
+    check = check_edit(edit, said.rules, before, shown)
+    good = check.followed and not check.broken
+    damaged = _damage(before, shown, state.target) - edited_elements(edit)
+    # What an agent was free to choose is seen now.
+    dialogue = replace(state.dialogue.after(edit), scene=shown, loose=frozenset(), vague=())
+    if not good:
+        dialogue = replace(dialogue, last=None, focus=None, vacated=None)
+    return replace(
+        state,
+        dialogue=dialogue,
+        frustration=state.frustration + 1 if damaged or not good else max(0, state.frustration - 1),
+        failed=None if good else edit,
+        damaged=damaged,
+    )
+
+
+def _damage(before: Scene, shown: Scene, target: Scene) -> frozenset[int]:
+    """Elements that were as wanted and are no longer."""
+    triples = enumerate(zip(before.cells, shown.cells, target.cells, strict=True))
+    cells = {cell for cell, (old, new, wanted) in triples if old == wanted != new}
+    if before.background == target.background != shown.background:
+        cells.add(BACKGROUND)
+    return frozenset(cells)
+
+
+def change_goal(state: UserState, edit: Edit, rng: Rng) -> UserState:
+    """The state with another look wanted for the object just edited; the same where nothing can be changed.
+
+    Who wanted nothing that is held out of training goes on without it.
+    """
+    cell = edit.edited_cell(state.dialogue.scene)
+    thing = None if cell is None else state.dialogue.scene.cells[cell]
+    if cell is None or thing is None or thing != state.target.cells[cell]:
+        return state
+    looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
+    for attribute, values in looks.items():
+        if state.dialogue.ruled(attribute) is None:
+            old = thing.attributes()[attribute]
+            others: list[dict[str, Any]] = [{attribute: value} for value in values if value != old]
+            targets = [state.target.put(cell, replace(thing, **other)) for other in others]
+            if not scene_is_held_out(state.target):
+                targets = [target for target in targets if not scene_is_held_out(target)]
+            target = rng.pick(targets)
+            return replace(state, target=target, changes=state.changes + 1, damaged=frozenset((cell,)))
+    return state
+
+
+# Scene diff: the edits that lead from what a picture shows to what somebody wants.
+
+
+def distance(scene: Scene, target: Scene) -> int:
+    """How far a scene is from another one: attributes that differ, a missing object counted as _ABSENT."""
+    pairs = zip(scene.cells, target.cells, strict=True)
+    return int(scene.background != target.background) + sum(_object_distance(a, b) for a, b in pairs)
+
+
+def _object_distance(old: SceneObject | None, new: SceneObject | None) -> int:
+    """Number of attributes in which two objects differ."""
+    if old is None or new is None:
+        return 0 if old is new else _ABSENT
+    return sum(getattr(old, name) != getattr(new, name) for name in _LOOKS)
+
+
+def scene_diff(shown: Scene, target: Scene) -> list[Edit]:
+    """Edits that each bring the scene nearer to the target, in a fixed order; empty where they are equal.
+
+    Objects are meant by their cells (`Target(cell)`); words for them are found later. Every edit can be
+    carried out at once, so that they may come in any order.
+    """
+    edits: list[Edit] = []
+    if shown.background != target.background:
+        edits.append(BackgroundChange(target.background))
+    gone = _moves(shown, target)
+    edits += [PositionChange(Target(start), end) for start, end in gone.items()]
+    for cell, (old, new) in enumerate(zip(shown.cells, target.cells, strict=True)):
+        if old != new and cell not in gone and cell not in gone.values():
+            edits += _cell_edits(cell, old, new)
+    return edits
+
+
+def _moves(shown: Scene, target: Scene) -> dict[int, int]:
+    """Where misplaced objects could go: to an empty cell that wants an object nearly like them."""
+    free = {
+        cell: thing
+        for cell, thing in enumerate(target.cells)
+        if thing is not None and shown.cells[cell] is None
     }
+    moves: dict[int, int] = {}
+    for cell, thing in enumerate(shown.cells):
+        if thing is None or thing is UNREADABLE or target.cells[cell] is not None:
+            continue
+        ends = [
+            (_object_distance(thing, wanted), end)
+            for end, wanted in free.items()
+            if wanted.shape == thing.shape and _object_distance(thing, wanted) < 2
+        ]
+        if ends:
+            moves[cell] = min(ends)[1]
+            del free[moves[cell]]
+    return moves
+
+
+def _cell_edits(cell: int, old: SceneObject | None, new: SceneObject | None) -> list[Edit]:
+    """What could be done in one cell; one edit a look that differs."""
+    target = Target(cell)
+    if new is None:
+        # All that can be said of what nobody can read is where it is.
+        return [SubjectRemove(target)]
+    # An object as it is asked for; of a sign nobody says that it is plain.
+    wanted: dict[str, Any] = dict(new.attributes()) | ({} if new.text is None else {"material": None})
+    if old is None or old is UNREADABLE:
+        return [SubjectAdd(cell, **wanted)]
+    if old.shape != new.shape:
+        return [SubjectReplace(target, **wanted)]
+    edits: list[Edit] = []
+    if old.color != new.color:
+        edits.append(ColorAlter(target, new.color))
+    if old.material != new.material:
+        edits.append(MaterialAlter(target, new.material))
+    if new.text is not None and old.text != new.text:
+        edits.append(TextChange(target, new.text))
+    return edits
+
+
+def conforming(edits: list[Edit], rules: tuple[Rule, ...], shown: Scene, target: Scene) -> list[Edit]:
+    """Those of the edits that bring the scene nearer to the target under the rules in force."""
+    now = distance(shown, target)
+    return [edit for edit in edits if distance(right_result(edit, rules, shown), target) < now]
+
+
+def edited_elements(edit: Edit) -> frozenset[int]:
+    """Cells, or BACKGROUND, that an edit is about, whatever the picture shows there."""
+    if isinstance(edit, BackgroundChange):
+        return frozenset((BACKGROUND,))
+    target, cell = getattr(edit, "target", None), getattr(edit, "cell", None)
+    return frozenset(place for place in (cell, target and target.cell) if place is not None)
+
+
+# Agenda: what failed, what broke, what can be pointed at, then the rest.
+
+
+def next_act(
+    state: UserState, persona: Persona, rng: Rng, dialogue_act: str = "ask"
+) -> tuple[UserState, Act]:
+    """The state after the next request, and that request; the picture must not show the target already."""
+    edits = scene_diff(state.dialogue.scene, state.target)
+    kept, possible = _drop_rules(state, edits)
+    drops = state.dialogue.rules[len(kept) :]
+    stated = None if drops else _rule_worth_stating(state, edits)
+    if stated:
+        kept = in_force(kept, stated)
+        possible = _shortened(edits, stated, state)
+    refer = rng.chance(persona.references)
+    dialogue_act, wanted = _most_urgent(state, possible, refer, dialogue_act)
+    dialogue = replace(state.dialogue, rules=kept)
+    unstated = tuple(rule for rule in state.unstated if rule != stated)
+    act = Act(dialogue, rng.pick(wanted), dialogue_act, refer, stated, drops)
+    return replace(state, dialogue=dialogue, unstated=unstated), act
+
+
+def _drop_rules(state: UserState, edits: list[Edit]) -> tuple[tuple[Rule, ...], list[Edit]]:
+    """The rules in force less those, from the last one on, that leave nothing to do; what can be done."""
+    rules, scene = state.dialogue.rules, state.dialogue.scene
+    for count in range(len(rules), -1, -1):
+        possible = conforming(edits, rules[:count], scene, state.target)
+        if possible:
+            return rules[:count], possible
+    raise ValueError("the picture shows the target already, expected something to be left to ask for")
+
+
+def _rule_worth_stating(state: UserState, edits: list[Edit]) -> AttributeRule | None:
+    """A rule of the goal that makes some of the edits shorter to say."""
+    return next((r for r in state.unstated if len(_shortened(edits, r, state)) >= WORTH_A_RULE), None)
+
+
+def _shortened(edits: list[Edit], rule: AttributeRule, state: UserState) -> list[Edit]:
+    """The edits that need not name an attribute once the rule is in force."""
+    dialogue = state.dialogue
+    possible = conforming(edits, in_force(dialogue.rules, rule), dialogue.scene, state.target)
+    return [
+        edit
+        for edit in possible
+        if isinstance(edit, SubjectAdd | SubjectReplace) or getattr(edit, "attribute", None) == rule.attribute
+    ]
+
+
+def _most_urgent(
+    state: UserState, edits: list[Edit], refer: bool, dialogue_act: str
+) -> tuple[str, list[Edit]]:
+    """The dialogue act and the edits to speak of."""
+    failed = state.failed
+    asked = edited_elements(failed) if failed else frozenset()
+
+    def among(wanted: Callable[[Edit], bool]) -> list[Edit]:
+        return [edit for edit in edits if wanted(edit)]
+
+    again = among(lambda edit: type(edit) is type(failed) and bool(edited_elements(edit) & asked))
+    again = again or among(lambda edit: bool(edited_elements(edit) & asked))
+    if again:
+        return "again", again
+    urgent = among(lambda edit: bool(edited_elements(edit) & state.damaged))
+    if urgent:
+        return (dialogue_act if dialogue_act == "mind" else "repair"), urgent
+    pointed = refer and among(lambda edit: is_pointed_at(edit, state.dialogue))
+    same = refer and among(lambda edit: is_the_same(edit, state.dialogue))
+    return "ask", pointed or same or edits

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from editenv.endpoint import Answer, ChatEndpoint, endpoint_settings
-from editenv.sims.goal import GoalUser, kept
-from editenv.sims.mind import GoalTurn
+from editenv.sims.goal import GoalTurn, GoalUser
 from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
 from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.session import StudioSpec
 
-Meant = tuple[GoalTurn, StudioSpec, int]
+_Wanted = tuple[GoalTurn, StudioSpec, int]
 """What is meant, in which session and turn."""
 
 
@@ -36,21 +35,21 @@ class Prompt:
 @lru_cache(maxsize=1)
 def load_prompt() -> Prompt:
     """The prompt file: its version in the first line, then the text."""
-    content = files(__package__).joinpath("prompts", "wording.md").read_text(encoding="utf-8")
+    content = (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8")
     head, _, text = content.partition("\n")
     return Prompt(head.removeprefix("version:").strip(), text.strip())
 
 
-class SpokenUser(GoalUser):
+class LLMUser(GoalUser):
     """A goal user whose instructions are worded by a model behind an OpenAI-compatible endpoint.
 
     What is wanted, when it is asked for again and when it is enough is the goal user's. The model gets the
     template's sentence and the persona; its words are taken where `wording_problem` finds nothing wrong with
-    them, else the template speaks. Rules are always stated and dropped in the template's words, for one that
-    is stated wrongly would spoil all turns after it. Each speech says under `detail` who worded it, and why
-    it was not the model. A sentence that was worded once in a turn is said the same when that turn is
-    asked for again, so that sessions can be continued from a state; for other processes `endpoint.cache`
-    keeps answers.
+    them, else the template's are. Rules are always stated and dropped in the template's words, for one that
+    is stated wrongly would spoil all turns after it. Each message says under `detail` who worded it, and why
+    it was not the model. A sentence that was worded once in a turn is said the same when that turn is asked
+    for again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps
+    answers.
 
     Args:
         endpoint: fields of `EndpointSettings`, JSON values by name.
@@ -83,39 +82,40 @@ class SpokenUser(GoalUser):
         }
 
     def beginnings(self, specs: Sequence[StudioSpec]) -> list[UserMessage]:
-        """The first wishes of sessions, asked for together."""
-        return self._all_said([(self.first_wish(spec), spec, 0) for spec in specs])
+        """The first requests of sessions, worded together."""
+        return self._messages([(self.first_turn(spec), spec, 0) for spec in specs])
 
     def replies(self, outcomes: Sequence[TurnResult]) -> list[UserMessage | Stop]:
-        """The replies to turns, asked for together."""
-        wishes = [self.next_wish(outcome) for outcome in outcomes]
-        meant = [
-            (wish, outcome.spec, outcome.turn + 1)
-            for wish, outcome in zip(wishes, outcomes, strict=True)
-            if not isinstance(wish, Stop)
+        """The replies to turns, worded together."""
+        turns = [self.next_turn(outcome) for outcome in outcomes]
+        wanted = [
+            (turn, outcome.spec, outcome.turn + 1)
+            for turn, outcome in zip(turns, outcomes, strict=True)
+            if not isinstance(turn, Stop)
         ]
-        said = iter(self._all_said(meant))
-        return [wish if isinstance(wish, Stop) else next(said) for wish in wishes]
+        messages = iter(self._messages(wanted))
+        return [turn if isinstance(turn, Stop) else next(messages) for turn in turns]
 
-    def said(self, meant: GoalTurn, spec: StudioSpec, turn: int) -> UserMessage:
-        """What is meant in the model's words, or in the template's where those will not do."""
-        return self._all_said([(meant, spec, turn)])[0]
+    def message(self, turn: GoalTurn, spec: StudioSpec, number: int) -> UserMessage:
+        """A turn in the model's words, or in the template's where those will not do."""
+        return self._messages([(turn, spec, number)])[0]
 
-    def _all_said(self, meant: Sequence[Meant]) -> list[UserMessage]:
-        """What is meant in some turns, worded in one call where it was not yet."""
-        new = {_key(*one): one for one in meant if _key(*one) not in self._worded}
-        talks = [conversation(self.prompt, self.persona, wish.sentence) for wish, _, _ in new.values()]
-        seeds = [spec.index * 1000 + turn for _, spec, turn in new.values()]
+    def _messages(self, wanted: Sequence[_Wanted]) -> list[UserMessage]:
+        """What is meant in some turns; all that was not worded before is asked for in one call."""
+        keys = [(spec.id, number, turn.text) for turn, spec, number in wanted]
+        new = {key: one for key, one in zip(keys, wanted, strict=True) if key not in self._worded}
+        talks = [conversation(self.prompt, self.persona, turn.sentence) for turn, _, _ in new.values()]
+        seeds = [spec.index * 1000 + number for _, spec, number in new.values()]
         answers = self.endpoint.ask(talks, self.prompt.version, seeds)
-        for (key, (wish, _, _)), answer in zip(new.items(), answers, strict=True):
-            self._worded[key] = self._checked(wish, answer)
-        known = [self._worded[_key(*one)] for one in meant]
+        for (key, (turn, _, _)), answer in zip(new.items(), answers, strict=True):
+            self._worded[key] = self._checked(turn, answer)
+        known = [self._worded[key] for key in keys]
         return [
-            replace(speech, meaning=replace(wish, text=speech.text))
-            for speech, (wish, _, _) in zip(known, meant, strict=True)
+            replace(message, meaning=replace(turn, text=message.text))
+            for message, (turn, _, _) in zip(known, wanted, strict=True)
         ]
 
-    def _checked(self, meant: GoalTurn, answer: Answer) -> UserMessage:
+    def _checked(self, turn: GoalTurn, answer: Answer) -> UserMessage:
         """The model's words, or the template's where there is something wrong with those."""
         self._wordings += 1
         words, problem = "", answer.error
@@ -123,16 +123,12 @@ class SpokenUser(GoalUser):
             self._failures += 1
         else:
             words = cleaned(answer.text)
-            problem = wording_problem(words, meant.sentence, meant.edit.task, meant.reference)
+            problem = wording_problem(words, turn.sentence, turn.edit.task, turn.reference)
         self._fallbacks += problem is not None
-        text = meant.text if problem else meant.frame.replace("{edit}", words)
+        text = turn.text if problem else turn.frame.replace("{edit}", words)
         worded_by = "template" if problem else self.endpoint.settings.model
-        found = {"worded_by": worded_by, "template": meant.text, "refused": problem}
-        return UserMessage(text, detail=kept(meant) | found)
-
-
-def _key(meant: GoalTurn, spec: StudioSpec, turn: int) -> tuple[str, int, str]:
-    return spec.id, turn, meant.text
+        found = {"worded_by": worded_by, "template": turn.text, "refused": problem}
+        return UserMessage(text, detail=turn.detail() | found)
 
 
 def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[str, Any]]:

@@ -1,25 +1,27 @@
-"""Personas: how somebody speaks, apart from what they want. One YAML file each."""
+"""Personas: how somebody speaks, apart from what they want. One YAML file each, in personas/ or anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from editenv.registry import unknown
 from editenv.yamlread import read_yaml
 
-MOODS = ("ask", "again", "repair", "mind")
-"""Why something is said: a wish, once more what failed, damage to be put right, a change of mind."""
+FOLDER = Path(__file__).parent / "personas"
+
+DIALOGUE_ACTS = ("ask", "again", "repair", "mind")
+"""Why something is said: a request, once more what failed, damage to be put right, a change of mind."""
 
 _SHARES = ("politeness", "chattiness", "fullness", "vagueness", "references", "changes")
 
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """How somebody speaks. Every share is a chance in [0, 1].
+    """How somebody speaks. Every share is a probability in [0, 1].
 
     Attributes:
         name: the file's name.
@@ -32,8 +34,8 @@ class Persona:
         references: that something is pointed back to ("it", "there", "the same") where it can be understood.
         changes: after a turn that went well, that the user wants the object other than they wanted it before.
         patience: failed or damaging turns, less the good ones, that are borne before giving up.
-        before: words in front of a sentence, by mood; "ask" is used with the chance of `chattiness`, the
-            others whenever there are any.
+        before: words in front of a sentence, by dialogue act; "ask" is used with the probability
+            `chattiness`, the others whenever there are any.
         after: words behind a sentence.
     """
 
@@ -55,24 +57,29 @@ class Persona:
 
 
 def persona_names() -> list[str]:
-    """Names of all personas."""
-    found = files(__package__).joinpath("personas").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in found if file.name.endswith(".yaml"))
+    """Names of the personas that come with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
 @lru_cache(maxsize=32)
 def load_persona(name: str) -> Persona:
-    """A persona by name.
+    """A persona by name, or from the path of a YAML file.
 
     Raises:
-        ValueError: no such persona; the message names the nearest one.
+        ValueError: no such persona or file (the message names the nearest one), or the file is not one.
     """
+    path = FOLDER / f"{name}.yaml"
     if name not in persona_names():
-        near = get_close_matches(name, persona_names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"persona {name!r} is not known, {hint}expected one of {', '.join(persona_names())}")
-    text = files(__package__).joinpath("personas", f"{name}.yaml").read_text(encoding="utf-8")
-    return persona_from_table(read_yaml(text) | {"name": name})
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            raise ValueError(f"{unknown('persona', name, persona_names())} or the path of a YAML file")
+        if not path.is_file():
+            raise ValueError(f"persona {name!r} is no file, expected a YAML file like those in {FOLDER}")
+    try:
+        table = read_yaml(path.read_text(encoding="utf-8"))
+        return persona_from_table(table | {"name": path.stem})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def persona_from_table(table: Mapping[str, Any]) -> Persona:
@@ -85,14 +92,23 @@ def persona_from_table(table: Mapping[str, Any]) -> Persona:
     expected = {field.name for field in fields(Persona)}
     if set(table) != expected:
         raise ValueError(f"{who} has the keys {sorted(table)}, expected {sorted(expected)}")
-    for share in _SHARES:
-        if not isinstance(table[share], int | float) or not 0 <= table[share] <= 1:
-            raise ValueError(f"{who}: {share} is {table[share]!r}, expected a chance from 0 to 1")
+    for name in _SHARES:
+        share = table[name]
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"{who}: {name} is {share!r}, expected a probability from 0 to 1")
     if table["length"] not in ("short", "any", "long"):
         raise ValueError(f"{who}: length is {table['length']!r}, expected 'short', 'any' or 'long'")
     if type(table["patience"]) is not int or table["patience"] < 0:
         raise ValueError(f"{who}: patience is {table['patience']!r}, expected a whole number of 0 or more")
-    if set(table["before"]) - set(MOODS):
-        raise ValueError(f"{who}: before has {sorted(table['before'])}, expected some of {', '.join(MOODS)}")
-    before = {mood: tuple(words) for mood, words in table["before"].items()}
-    return Persona(**{**table, "before": before, "after": tuple(table["after"])})
+    before = table["before"]
+    if not isinstance(before, Mapping) or set(before) - set(DIALOGUE_ACTS):
+        came = sorted(before) if isinstance(before, Mapping) else repr(before)
+        raise ValueError(f"{who}: before has {came}, expected lists under some of {', '.join(DIALOGUE_ACTS)}")
+    before = {act: _texts(f"{who}: before.{act}", words) for act, words in before.items()}
+    return Persona(**{**table, "before": before, "after": _texts(f"{who}: after", table["after"])})
+
+
+def _texts(place: str, words: Any) -> tuple[str, ...]:
+    if not isinstance(words, list | tuple) or not all(isinstance(text, str) for text in words):
+        raise ValueError(f"{place} is {words!r}, expected a list of texts")
+    return tuple(words)

@@ -1,4 +1,4 @@
-"""Checks that other words for an instruction still ask for the same thing, by rules that know no mercy.
+"""Paraphrase check: do other words for an instruction still ask for the same thing?
 
 A wording passes only where nothing that could be said wrongly is said otherwise: objects are named by the
 same looks in the same order, places and numbers are the same, the verb is one of the task's, nothing is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from editenv.sims.mind import GoalTurn
+from editenv.sims.goal import GoalTurn
 from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result

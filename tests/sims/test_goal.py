@@ -7,10 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from editenv.sims.goal import GoalUser
+from editenv.sims.goal import GoalUser, conforming, distance, goal_of, scene_diff
 from editenv.sims.persona import load_persona
-from editenv.sims.plan import conforming, distance, remaining
-from editenv.sims.wish import wish_of
 from editenv.types import Stop, TurnResult
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import AttributeRule
@@ -50,13 +48,13 @@ def wanting(*edits, rules=(), start=START):
 
 def test_the_wish_is_where_the_script_leads() -> None:
     spec = wanting(ColorAlter(Target(0), "green"), SubjectAdd(7, "cross"), rules=(RED,))
-    wish = wish_of(spec)
-    assert wish.target == scene(c0=STAR, c5=CIRCLE, c7=SceneObject("cross", "red"))
-    assert wish.rules == (RED,)
+    goal = goal_of(spec)
+    assert goal.target == scene(c0=STAR, c5=CIRCLE, c7=SceneObject("cross", "red"))
+    assert goal.rules == (RED,)
 
 
 def test_a_script_that_ends_where_it_began_leaves_another_background_to_wish_for() -> None:
-    target = wish_of(wanting(PositionChange(Target(0), 1), PositionChange(Target(1), 0))).target
+    target = goal_of(wanting(PositionChange(Target(0), 1), PositionChange(Target(1), 0))).target
     assert target.cells == START.cells and target.background != START.background
 
 
@@ -79,12 +77,12 @@ def test_a_script_that_ends_where_it_began_leaves_another_background_to_wish_for
     ],
 )
 def test_what_is_left_to_do_by_hand(target: Scene, expected: list) -> None:
-    assert remaining(START, target) == expected
+    assert scene_diff(START, target) == expected
 
 
 def test_what_cannot_be_read_is_painted_over_or_removed() -> None:
     shown = scene(c0=UNREADABLE, c5=CIRCLE, c6=UNREADABLE)
-    assert remaining(shown, START) == [SubjectAdd(0, "star", "red", "plain"), SubjectRemove(Target(6))]
+    assert scene_diff(shown, START) == [SubjectAdd(0, "star", "red", "plain"), SubjectRemove(Target(6))]
 
 
 def test_an_agent_can_clear_away_what_nobody_can_read() -> None:
@@ -101,11 +99,11 @@ def test_every_edit_that_is_left_leads_nearer(seed: int) -> None:
     world = StudioWorld("persona")
     for index in range(40):
         start, other = (world.session("test", seed, i).scene for i in (index, index + 500))
-        edits = remaining(start, other)
+        edits = scene_diff(start, other)
         assert edits and conforming(edits, (), start, other) == edits
         while edits:
             start = edits[0].apply(start)
-            edits = remaining(start, other)
+            edits = scene_diff(start, other)
         assert distance(start, other) == 0
 
 
@@ -116,7 +114,7 @@ def test_an_agent_that_is_always_right_leads_to_done(persona: str) -> None:
         said, reason, shown = converse(user, world.session("test", 1, index), rightly)
         assert reason == "done", [speech.text for speech in said]
         if persona not in ("indecisive", "chatty"):
-            assert shown == wish_of(world.session("test", 1, index)).target
+            assert shown == goal_of(world.session("test", 1, index)).target
 
 
 def test_a_failed_edit_is_asked_for_again() -> None:
@@ -124,7 +122,7 @@ def test_a_failed_edit_is_asked_for_again() -> None:
     said, reason, _ = converse(
         GoalUser("plain"), spec, lambda turn, said, before: rightly(turn, said, before) if turn else before
     )
-    assert [speech.meaning.mood for speech in said] == ["ask", "again"] and reason == "done"
+    assert [speech.meaning.dialogue_act for speech in said] == ["ask", "again"] and reason == "done"
     assert said[0].meaning.edit.value == said[1].meaning.edit.value == "green"
 
 
@@ -135,7 +133,7 @@ def test_a_wrong_colour_is_asked_to_be_put_right() -> None:
         GoalUser("plain"), spec, lambda turn, said, before: rightly(turn, said, before) if turn else wrong
     )
     assert isinstance(said[1].meaning.edit, ColorAlter) and said[1].meaning.edit.value == "green"
-    assert said[1].meaning.mood == "again" and reason == "done"
+    assert said[1].meaning.dialogue_act == "again" and reason == "done"
 
 
 def test_damage_that_nobody_asked_for_is_repaired_before_all_else() -> None:
@@ -146,7 +144,7 @@ def test_damage_that_nobody_asked_for_is_repaired_before_all_else() -> None:
         return right.put(5, replace(CIRCLE, color="orange")) if turn == 0 else right
 
     said, reason, _ = converse(GoalUser("plain"), spec, clumsily)
-    assert [speech.meaning.mood for speech in said] == ["ask", "repair", "ask"] and reason == "done"
+    assert [speech.meaning.dialogue_act for speech in said] == ["ask", "repair", "ask"] and reason == "done"
     assert said[1].meaning.edit.target.cell == 5 and said[1].meaning.edit.value == "blue"
 
 
@@ -179,7 +177,7 @@ def test_a_rule_that_spares_words_is_stated_kept_and_dropped_when_it_stands_in_t
     for index in range(8):
         said, reason, shown = converse(GoalUser("plain"), replace(spec, index=index), rightly)
         meant = [speech.meaning for speech in said]
-        assert reason == "done" and shown == wish_of(spec).target
+        assert reason == "done" and shown == goal_of(spec).target
         assert [turn.states for turn in meant].count(True) == 1 and meant[0].states
         assert "red" in said[0].text and meant[0].edit.color is None
         assert [turn.drops for turn in meant].count(True) == 1 and meant[-1].drops and meant[-1].rules == ()

@@ -112,7 +112,7 @@ def test_what_is_held_out_of_training_never_comes_to_mind(persona: str) -> None:
     for index in range(60):
         said, _, last = converse(user, world.session("train", 5, index), rightly)
         moods += [speech.detail["mood"] for speech in said]
-        assert not any(scene_is_held_out(speech.meaning.mind.situation.scene) for speech in said)
+        assert not any(scene_is_held_out(speech.meaning.state.dialogue.scene) for speech in said)
         assert not scene_is_held_out(last)
         assert not [speech.text for speech in said if re.search(r"[{}]|  |None", speech.text)]
     assert moods.count("mind") > 30 or persona != "indecisive"

@@ -10,7 +10,7 @@ import pytest
 from editenv.build import make_env, make_vector_env
 from editenv.record import read_records
 from editenv.sims.goal import GoalUser
-from editenv.sims.llm import SpokenUser, cleaned
+from editenv.sims.llm import LLMUser, cleaned
 from editenv.sims.wording import wording_problem
 from editenv.worlds.studio.world import StudioWorld
 from tests.chat_server import ChatServer, cuts_the_line, says, sends, words
@@ -32,7 +32,7 @@ def politely(handler, request):
 
 def test_the_model_words_what_the_goal_user_means() -> None:
     with ChatServer(politely) as server:
-        user = SpokenUser(endpoint(server))
+        user = LLMUser(endpoint(server))
         said, reason, shown = converse(user, SPEC, rightly)
     plain, plain_reason, plain_shown = converse(GoalUser(), SPEC, rightly)
     assert (reason, shown) == (plain_reason, plain_shown)
@@ -49,7 +49,7 @@ def test_the_model_words_what_the_goal_user_means() -> None:
 
 def test_rules_and_the_words_around_stay_the_templates() -> None:
     with ChatServer(politely) as server:
-        user, world = SpokenUser(endpoint(server)), StudioWorld("persona")
+        user, world = LLMUser(endpoint(server)), StudioWorld("persona")
         for index in range(10):
             for speech in converse(user, world.session("test", 0, index), rightly)[0]:
                 before, _, after = speech.meaning.frame.partition("{edit}")
@@ -71,7 +71,7 @@ def test_rules_and_the_words_around_stay_the_templates() -> None:
 def test_what_is_wrong_or_missing_falls_back_to_the_template(behaviour, refused) -> None:
     """A session never stops for a model: the user says what the goal user would have said."""
     with ChatServer(behaviour) as server:
-        user = SpokenUser(endpoint(server))
+        user = LLMUser(endpoint(server))
         said, reason, _ = converse(user, SPEC, rightly)
     plain, _, _ = converse(GoalUser(), SPEC, rightly)
     assert [speech.text for speech in said] == [speech.text for speech in plain] and reason == "done"
@@ -82,7 +82,7 @@ def test_what_is_wrong_or_missing_falls_back_to_the_template(behaviour, refused)
 
 
 def test_a_server_that_is_not_there_costs_nothing_but_variety() -> None:
-    user = SpokenUser({"base_url": "http://127.0.0.1:9/v1", "model": "m", "retries": 0, "timeout": 1.0})
+    user = LLMUser({"base_url": "http://127.0.0.1:9/v1", "model": "m", "retries": 0, "timeout": 1.0})
     assert user.begin(SPEC).detail["worded_by"] == "template"
 
 
@@ -140,7 +140,7 @@ def test_sessions_side_by_side_ask_together_and_hear_what_they_would_alone() -> 
 
 def test_settings_are_checked_by_name() -> None:
     with pytest.raises(ValueError, match="'model' is missing"):
-        SpokenUser({"base_url": "http://127.0.0.1:9/v1"})
+        LLMUser({"base_url": "http://127.0.0.1:9/v1"})
     with pytest.raises(ValueError, match="no setting 'colour'"):
         make_env(user="llm", user_settings={"colour": 1})
     with pytest.raises(ValueError, match="endpoint"):
@@ -161,7 +161,7 @@ def test_a_real_model_behind_a_real_server() -> None:
     pytest.importorskip("gguf")
     settings = {"model": "smollm2", "retries": 0, "timeout": 60.0, "max_tokens": 32}
     with smollm2_served() as url:
-        user = SpokenUser({"base_url": url, **settings}, persona="terse")
+        user = LLMUser({"base_url": url, **settings}, persona="terse")
         user.endpoint.health()
         said, reason, _ = converse(user, SPEC, rightly)
     counts = user.counts()
