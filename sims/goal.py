@@ -1,6 +1,6 @@
 """The user who wants a scene (an agenda-based user): asks for what the picture lacks.
 
-From top to bottom: the user; their goal and state, updated from what pictures show; the scene diff, which says
+From top to bottom: the user; their goal and state, updated from what pictures show; the scene diff, that is
 what is left to do; the agenda, which picks the next act. Words for an act are found in nlg.py.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,6 @@ def persona_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
-@lru_cache(maxsize=32)
 def load_persona(name: str) -> Persona:
     """A persona by name, or from the path of a YAML file.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -34,6 +36,37 @@ def test_own_policy(tmp_path, monkeypatch):
     out = tmp_path / "red"
     assert main(["evaluate", "policy=own_policy:PaintItRed", "sessions=4", f"out={out}"]) == 0
     assert (out / "scores.jsonl").exists()
+
+
+def test_own_scorer(tmp_path, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    scorer = ["scorer=own_scorer:SmallChanges", "scorer.settings.most=0.2"]
+    out = tmp_path / "own"
+    assert main(["evaluate", "policy=noop", *scorer, "suite=mice-cm", "sessions=4", f"out={out}"]) == 0
+    sessions = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert [session["content_consistency"] for session in sessions] == [[1.0, 1.0, 1.0]] * 4
+    env = gym.make("MICEEdit-v0", scorer="own_scorer:SmallChanges", scorer_settings={"most": 0.5})
+    seen, info = env.reset(seed=0)
+    scores = env.step({"image": 255 - seen["image"], "intent": ""})[4]["scores"]
+    assert (scores.content_consistency, scores.reward) == (0.0, 0.0)
+    assert info["versions"]["scorer"] == "small changes 1 most 0.5"
+    with pytest.raises(ValueError, match="most is 2"):
+        gym.make("MICEEdit-v0", scorer="own_scorer:SmallChanges", scorer_settings={"most": 2})
+
+
+def test_own_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    user, out = ["user=own_user:Insistent", "user.settings.tries=2"], tmp_path / "own"
+    assert main(["evaluate", "policy=noop", *user, "suite=mice-cm", "sessions=4", f"out={out}"]) == 0
+    env = gym.make("MICEEdit-v0", suite="mice-cm", user="own_user:Insistent", user_settings={"tries": 2})
+    first, _ = env.reset(seed=0)
+    second, _, terminated, _, info = env.step({"image": first["image"], "intent": ""})
+    assert second["instruction"] == f"once more: {first['instruction']}" and not terminated
+    assert info["speech"] == {"line": 0, "try": 2}
+    *_, terminated, _, info = env.step({"image": first["image"], "intent": ""})
+    assert terminated and info["end_reason"] == "gave_up"
 
 
 def test_own_algorithm_learns():

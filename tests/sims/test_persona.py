@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from editenv.build import make_vector_env
-from editenv.sims.persona import load_persona, persona_from_table, persona_names
+from editenv.build import make_env, make_vector_env
+from editenv.sims.persona import FOLDER, load_persona, persona_from_table, persona_names
 
 TABLE = asdict(load_persona("plain"))
 
@@ -46,3 +46,24 @@ def test_a_whole_table_may_stand_in_place_of_a_name() -> None:
     )
     observations, _ = envs.reset(seed=0)
     assert all(text.endswith(". now !") for text in observations["instruction"])
+
+
+def test_a_persona_is_read_from_a_file_anywhere(tmp_path) -> None:
+    path = tmp_path / "loud.yaml"
+    text = (FOLDER / "plain.yaml").read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("after: []", 'after: [". now !"]').replace("chattiness: 0.0", "chattiness: 1.0")
+    )
+    env = make_env(suite="persona", user="goal", user_settings={"persona": str(path)})
+    seen, info = env.reset(seed=0)
+    assert seen["instruction"].endswith(". now !") and info["versions"]["user"].startswith("goal 2 loud:")
+    with pytest.raises(ValueError, match=r"nowhere.yaml' is no file, expected a YAML file"):
+        load_persona(str(tmp_path / "nowhere.yaml"))
+    path.write_text("after: thanks")
+    with pytest.raises(ValueError, match=r"loud.yaml: persona 'loud' has the keys \['after', 'name'\]"):
+        make_env(suite="persona", user="goal", user_settings={"persona": str(path)})
+
+
+def test_words_that_are_no_list_are_refused() -> None:
+    with pytest.raises(ValueError, match="after is 'thanks', expected a list of texts"):
+        persona_from_table(TABLE | {"after": "thanks"})
