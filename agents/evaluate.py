@@ -160,7 +160,7 @@ def session_count(config: EvaluateConfig) -> int:
         return config.sessions
     if config.sessions_file is None:
         return SESSIONS
-    from editenv.worlds.records.lines import read_sessions_file
+    from editenv.records import read_sessions_file
 
     return len(read_sessions_file(config.sessions_file).lines)
 

@@ -44,8 +44,7 @@ def _played(config: ShowConfig) -> Session:
 
 
 def _recorded(config: ShowConfig, run: str) -> Shown:
-    from editenv.agents.watching.record import recorded_iterations
-    from editenv.agents.watching.recorded import read_rollout, rollout_table
+    from editenv.agents.training_records import read_rollout, recorded_iterations, rollout_table
 
     if config.iteration is None:
         known = ", ".join(map(str, recorded_iterations(Path(run)))) or "none"

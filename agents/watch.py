@@ -21,6 +21,7 @@ from editenv.agents.editor.checkpoint import Checkpoint, save_checkpoint
 from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.play import play
+from editenv.agents.training_records import write_rollouts
 from editenv.agents.unified import UnifiedModel
 from editenv.agents.watching.best import FOLDER, read_best, write_best
 from editenv.agents.watching.drift import drifting
@@ -32,7 +33,6 @@ from editenv.agents.watching.heldout import (
     series,
     write_evaluations,
 )
-from editenv.agents.watching.record import write_rollouts
 from editenv.agents.watching.trackers import Trackers
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig

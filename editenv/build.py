@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
@@ -90,7 +91,7 @@ def make_env(
         split=split,
         history=history,
         max_length=max_length,
-        on_end=_recorder(record_to),
+        on_end=_recorder(record_to, place),
         render_mode=render_mode,
         scoring=scoring,
     )
@@ -149,8 +150,7 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
 
 def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:
     """A sessions file's world, the scorer that fits it, and the length of its longest instruction."""
-    from editenv.worlds.records.open import open_sessions
-    from editenv.worlds.records.world import RecordsWorld
+    from editenv.worlds.records.world import RecordsWorld, open_sessions
 
     world = open_sessions(path, size)
     if scorer == "exact" and isinstance(world, RecordsWorld):
@@ -164,10 +164,11 @@ def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, 
     return world, scorer, world.longest_instruction
 
 
-def _recorder(folder: str | None) -> Callable[..., None] | None:
+def _recorder(folder: str | None, world: World) -> Callable[..., None] | None:
     """What writes finished sessions into a folder, or None."""
     if folder is None:
         return None
-    from editenv.record import Recorder
+    from editenv.records import Recorder
+    from editenv.worlds.records.export import published_keys
 
-    return Recorder(folder)
+    return Recorder(folder, partial(published_keys, world))

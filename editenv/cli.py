@@ -57,7 +57,7 @@ COMMANDS = {
     "users": Command("editenv.agents.users:users"),
     "suites": Command("editenv.agents.suites:suites"),
     "export": Command("editenv.agents.export:export"),
-    "records": Command("editenv.worlds.records.command:records", usage="check PATH [--json]"),
+    "records": Command("editenv.worlds.records.check:records", usage="check PATH [--json]"),
     "audit": Command("editenv.agents.audit.command:audit", usage="[--json] [KEY=VALUE ...]"),
     "demo": Command("editenv.agents.demo:demo"),
     "bench": Command("editenv.cli:_bench", usage="env|rollout [--json] [KEY=VALUE ...]"),

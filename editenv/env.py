@@ -38,7 +38,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         split: "train", "validation" or "test".
         history: whether observations hold all earlier pictures as `images`.
         max_length: characters an instruction or an intent may have.
-        on_end: called with each `Session` when it ends; a `editenv.record.Recorder` fits.
+        on_end: called with each `Session` when it ends; a `editenv.records.Recorder` fits.
         render_mode: "rgb_array" lets `render` draw the session's filmstrip, else None.
         scoring: "immediate" scores each turn in its step. "deferred", for users who read no scores, lets
             sessions go on while the scorer works: until the last step scores are None and rewards 0.0; that

@@ -1,15 +1,24 @@
-"""PNG files of pictures: named for their content, and read with care."""
+"""Picture files: named for their content, and opened with limits on all that others can make large."""
 
 from __future__ import annotations
 
 import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from editenv.types import Image
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
 
 MAX_PIXELS = 4096 * 4096
 """Height times width above which a picture is not decoded, where nothing else is asked for."""
@@ -17,7 +26,27 @@ MAX_PIXELS = 4096 * 4096
 MAX_BYTES = 64 << 20
 """Length above which a picture's file is not read: more than MAX_PIXELS uncompressed in RGB."""
 
+MAX_FRAMES = 100
+"""Frames above which an animation is refused; the first one is shown."""
+
+MAX_SCANS = 32
+"""Scans of a progressive JPEG that are decoded: each takes time for all pixels, and encoders write ten."""
+
 FOLDER = "pictures"
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file beside its place and renames it when it is whole; an error leaves nothing behind."""
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            write(file)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def write_png(folder: Path, picture: Image) -> str:
@@ -38,11 +67,8 @@ def write_png(folder: Path, picture: Image) -> str:
     path = folder / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        # Renamed into place, so that a reader or a second writer never meets half a file.
-        with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            PILImage.fromarray(picture).save(file, format="PNG", compress_level=6)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        image = PILImage.fromarray(picture)
+        write_whole(path, lambda file: image.save(file, format="PNG", compress_level=6))
     return name
 
 
@@ -56,19 +82,11 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
         ValueError: the path leaves the folder or names no file; the file is no RGB PNG, is damaged, or has
             more than max_pixels pixels.
     """
-    from PIL import Image as PILImage
-
     path = file_inside(folder, name)
-    try:
-        with PILImage.open(path, formats=["PNG"]) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ValueError(f"{name!r} has {width} x {height} pixels, expected {max_pixels} at most")
-            if image.mode != "RGB":
-                raise ValueError(f"{name!r} has mode {image.mode}, expected RGB of 8 bits a channel")
-            return np.array(image)
-    except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
-        raise ValueError(f"{name!r} is no readable PNG picture: {error}") from error
+    with opened(path, repr(name), ("PNG",), max_pixels) as image:
+        if image.mode != "RGB":
+            raise ValueError(f"it has mode {image.mode}, expected RGB of 8 bits a channel")
+        return np.array(image)
 
 
 def file_inside(folder: Path, name: str) -> Path:
@@ -89,3 +107,78 @@ def file_inside(folder: Path, name: str) -> Path:
         # RuntimeError is what pathlib makes of a link that leads to itself.
         raise ValueError(f"{name!r} is no usable path: {error}") from error
     return path
+
+
+@contextmanager
+def opened(
+    source: Path | BytesIO,
+    name: str,
+    formats: Sequence[str],
+    max_pixels: int = MAX_PIXELS,
+    head_only: bool = False,
+) -> Iterator[PILImage.Image]:
+    """A picture, opened but not yet decoded; what Pillow raises until it is closed becomes a ValueError.
+
+    Args:
+        source: the file, or its bytes.
+        name: how errors call it.
+        formats: Pillow's names of the formats that may be met.
+        max_pixels: largest height times width.
+        head_only: nothing is going to be decoded, so the file need not be read.
+
+    Raises:
+        ValueError: it is damaged, of another format, has more than 8 bits a channel, MAX_FRAMES frames or
+            max_pixels pixels.
+    """
+    from PIL import Image as PILImage
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PILImage.DecompressionBombWarning)
+            file = source if head_only or "JPEG" not in formats else _few_scans(source)
+            image = PILImage.open(file, formats=formats)
+        with image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ValueError(f"it has {width} x {height} pixels, expected {max_pixels} at most")
+            if image.mode not in _MODES:
+                raise ValueError(f"it has mode {image.mode}, expected 8 bits a channel")
+            if image.format == "PNG" and _png_depth(source) > 8:
+                raise ValueError("it has 16 bits a channel, expected 8")
+            if (frames := getattr(image, "n_frames", 1)) > MAX_FRAMES:
+                raise ValueError(f"it has {frames} frames, expected {MAX_FRAMES} at most")
+            yield image
+    except Exception as error:  # Pillow's readers raise all kinds of errors over damaged files.
+        raise ValueError(f"{name} is no picture that can be used: {error}") from error
+
+
+def _png_depth(source: Path | BytesIO) -> int:
+    """Bits a channel, which stand in the 25th byte of a PNG; Pillow's mode does not tell of RGB with 16."""
+    if isinstance(source, BytesIO):
+        return source.getvalue()[24]
+    with open(source, "rb") as file:
+        return file.read(25)[24]
+
+
+# What begins a segment or scan within the data of a scan: no stuffed byte, restart mark or filling.
+_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def _few_scans(source: Path | BytesIO) -> Path | BytesIO:
+    """A JPEG's bytes without the scans after MAX_SCANS, where it has more; anything else as it is."""
+    data = source.getvalue() if isinstance(source, BytesIO) else None
+    if data is None:
+        with open(source, "rb") as file:
+            if file.read(2) != b"\xff\xd8":
+                return source
+            data = b"\xff\xd8" + file.read(MAX_BYTES)
+    place, scans = 2, 0
+    while data[:2] == b"\xff\xd8" and (mark := _MARK.search(data, place)):
+        place, kind = mark.end(), data[mark.end() - 1]
+        if kind == 0xD9:
+            break
+        scans += kind == 0xDA
+        if scans > MAX_SCANS:
+            return BytesIO(data[: mark.start()] + b"\xff\xd9")
+        place += int.from_bytes(data[place : place + 2], "big")
+    return source

@@ -9,15 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from editenv.jsonread import check_keys, read_list, read_object, read_value, scores_from_json
+from editenv.records import ScoresLine, scores_of
 from editenv.session import Session, SessionEngine, frozen
 from editenv.spaces import text_problem
+from editenv.strict import Strict, check, check_length, read_object
 from editenv.termination import Termination
 from editenv.types import SPLITS, Image, Stop
 
 MAGIC = b"editenv state 1\n"
 _DIGEST = 16
-_KEYS = ("versions", "shape", "split", "seed", "index", "spec", "transcript", "intents", "scores", "ending")
+
+
+class _End(Strict):
+    reason: str
+    truncated: bool
+
+
+class _Head(Strict):
+    """What a state holds beside its pictures."""
+
+    versions: dict[str, str | None]
+    shape: list[int]
+    split: str
+    seed: int
+    index: int
+    spec: dict[str, Any]
+    transcript: list[str]
+    intents: list[str]
+    scores: list[ScoresLine]
+    ending: _End | None
 
 
 def dump_session(session: Session) -> bytes:
@@ -54,11 +74,11 @@ def load_session(state: bytes, engine: SessionEngine) -> Session:
         ValueError: the bytes are damaged, or come from other versions of world, user or scorer.
     """
     try:
-        head, raw = _unpack(state)
-        check_keys(head, _KEYS)
+        data, raw = _unpack(state)
+        head = check(_Head, data)
         for name, here in (("versions", engine.versions()), ("shape", list(engine.world.image_shape))):
-            if head[name] != here:
-                raise ValueError(f"its {name} is {head[name]}, this environment has {here}")
+            if data[name] != here:
+                raise ValueError(f"its {name} is {data[name]}, this environment has {here}")
         pictures = _pictures(raw, engine.world.image_shape)
         return _retrace(_last_known(head, pictures, engine), engine, len(pictures) - 1)
     except ValueError as error:
@@ -84,28 +104,25 @@ def _pictures(raw: bytes, shape: tuple[int, ...]) -> list[Image]:
     return [frozen(picture.copy()) for picture in np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)]
 
 
-def _last_known(head: dict[str, Any], pictures: list[Image], engine: SessionEngine) -> Session:
+def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Session:
     """The session with everything but what the user meant: its speech is still the first one."""
-    split = read_value(head, "split", str)
-    if split not in SPLITS:
-        raise ValueError(f"key 'split' is {split!r}, expected one of {', '.join(SPLITS)}")
-    end = head["ending"] and read_value(head, "ending", dict)
-    spec = engine.world.spec_from_json(read_value(head, "spec", dict))
-    turns = len(pictures) - 1
+    if head.split not in SPLITS:
+        raise ValueError(f"key 'split' is {head.split!r}, expected one of {', '.join(SPLITS)}")
+    for name in ("intents", "scores"):
+        check_length(name, getattr(head, name), len(pictures) - 1)
+    spec = engine.world.spec_from_json(head.spec)
     return Session(
         spec=spec,
-        split=split,
-        seed=read_value(head, "seed", int),
-        index=read_value(head, "index", int),
+        split=head.split,
+        seed=head.seed,
+        index=head.index,
         versions=engine.versions(),
         message=engine.user.begin(spec),
         pictures=pictures,
-        transcript=tuple(read_list(head, "transcript", str)),
-        intents=read_list(head, "intents", str, turns),
-        scores=[scores_from_json(data) for data in read_list(head, "scores", dict, turns)],
-        ending=Termination(read_value(end, "reason", str), read_value(end, "truncated", bool))
-        if end
-        else None,
+        transcript=tuple(head.transcript),
+        intents=head.intents,
+        scores=[scores_of(line) for line in head.scores],
+        ending=Termination(head.ending.reason, head.ending.truncated) if head.ending else None,
         tickets=None if engine.queue is None else [],
     )
 

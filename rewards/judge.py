@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from editenv.endpoint import ChatEndpoint, endpoint_settings
+from editenv.records import TASKS
 from editenv.rewards.judge_context import JudgeContext, judge_context
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
-from editenv.worlds.records.session import TASKS
 
 FOLDER = Path(__file__).parent / "prompts"
 AWARENESS = ("auto", "cm", "cu")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from editenv.records import RecordTurn
 from editenv.types import TurnResult
 from editenv.worlds.records.export import in_brackets, record_from_studio
-from editenv.worlds.records.session import RecordTurn
-from editenv.worlds.records.spoken import stated_rule
+from editenv.worlds.records.sentences import stated_rule
 from editenv.worlds.studio.language import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
 

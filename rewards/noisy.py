@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from editenv.records import TASKS
 from editenv.registry import build
 from editenv.rewards import SCORERS
 from editenv.rewards.weights import RewardWeights, with_reward
+from editenv.strict import read_yaml
 from editenv.types import SCORE_NAMES, Image, Scores, TurnResult
-from editenv.worlds.records.session import TASKS
-from editenv.yamlread import read_yaml
 
 FOLDER = Path(__file__).parent / "error_models"
 _NORMAL = NormalDist()

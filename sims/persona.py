@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from editenv.registry import unknown
-from editenv.yamlread import read_yaml
+from editenv.strict import read_yaml
 
 FOLDER = Path(__file__).parent / "personas"
 

@@ -12,9 +12,9 @@ from editenv.agents import train as training
 from editenv.agents import watch
 from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
 from editenv.agents.stopped import RunStopped
+from editenv.agents.training_records import recorded_iterations
 from editenv.agents.watching.best import read_best
 from editenv.agents.watching.heldout import read_evaluations
-from editenv.agents.watching.record import recorded_iterations
 from tests.tiny_editor import DarknessScorer, logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 3

@@ -18,14 +18,13 @@ from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings, generate, write_intents
 from editenv.agents.play import play
 from editenv.agents.train import train
+from editenv.agents.training_records import read_rollout, recorded_iterations
 from editenv.agents.watching import trackers
 from editenv.agents.watching.best import read_best
 from editenv.agents.watching.heldout import read_evaluations
-from editenv.agents.watching.record import recorded_iterations
-from editenv.agents.watching.recorded import read_rollout
 from editenv.configs.schema import ScorerConfig
+from editenv.records import EXTRA
 from editenv.worlds.records.export import export_sessions
-from editenv.worlds.records.lines import EXTRA
 from editenv.worlds.studio.world import StudioWorld
 from tests.tiny_editor import brightness_envs, tiny_config, train_for_brightness
 

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
-from editenv.record import Recorder, read_records
+from editenv.records import Recorder, read_records
 from editenv.sims.replay import ReplayUser
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv

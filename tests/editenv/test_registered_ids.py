@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
 from editenv.ids import IDS
-from editenv.record import read_records, replay
+from editenv.records import read_records, replay
 from editenv.vector import MICEEditVectorEnv
 
 ID = "MICEEdit-v0"

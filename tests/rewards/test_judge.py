@@ -15,7 +15,7 @@ pytest.importorskip("diskcache")
 
 from editenv.build import make_env, make_vector_env
 from editenv.endpoint import EndpointSettings
-from editenv.record import read_records
+from editenv.records import read_records
 from editenv.rewards.judge import JudgeScorer, majority, mean
 from tests.chat_server import (
     ChatServer,

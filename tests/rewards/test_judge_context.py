@@ -7,10 +7,10 @@ from itertools import count
 import numpy as np
 import pytest
 
+from editenv.records import record_from_json
 from editenv.rewards.judge_context import judge_context
 from editenv.types import TurnResult, UserMessage
 from editenv.worlds.records.export import in_brackets
-from editenv.worlds.records.session import record_from_json
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import MEMORY, SINGLE, UNDERSTANDING
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editenv.records import TASKS
 from editenv.rewards.judge import FOLDER, data_url, judge_questions, read_answers, read_prompts
 from editenv.rewards.judge_context import JudgeContext
 from editenv.types import TurnResult, UserMessage
-from editenv.worlds.records.session import TASKS
 
 PICTURES = [np.full((4, 6, 3), grey, np.uint8) for grey in range(4)]
 PROMPTS = read_prompts("mice-1")

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from editenv.build import make_env
+from editenv.records import RecordSpec, RecordTurn
 from editenv.rewards.ocr import OcrScorer, says, wanted_texts
 from editenv.types import Scores, TurnResult, UserMessage
-from editenv.worlds.records.session import RecordSpec, RecordTurn
 from tests.worlds.records.handmade import UNDERSTANDING
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from editenv.build import make_env
+from editenv.records import RecordSpec, RecordTurn
 from editenv.rewards.similarity import GREY, SimilarityScorer
 from editenv.types import Scores, TurnResult
-from editenv.worlds.records.session import RecordSpec, RecordTurn
 
 COLORS = {"cup": (200, 0, 0), "pen": (0, 200, 0), "cat": (0, 0, 200)}
 FLOOR = (90, 90, 90)

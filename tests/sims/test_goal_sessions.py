@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from editenv.build import make_env, make_vector_env
-from editenv.record import read_records, replay
+from editenv.records import read_records, replay
 from editenv.sims.goal import GoalUser
 from editenv.sims.persona import persona_names
 from editenv.worlds.studio.generator import scene_is_held_out

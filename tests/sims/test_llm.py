@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from editenv.build import make_env, make_vector_env
-from editenv.record import read_records
+from editenv.records import read_records
 from editenv.sims.goal import GoalUser
 from editenv.sims.llm import LLMUser, cleaned
 from editenv.sims.wording import wording_problem

@@ -1,21 +1,19 @@
-"""Looks through a sessions file: what can be played, what is not understood, what contradicts itself."""
+"""`editenv records check PATH [--json]`: what a sessions file holds, and what of it cannot be used."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editenv.worlds.records.contradictions import contradictions
-from editenv.worlds.records.lines import Line, SessionsFile, at_line, pictures_folder, scan_lines
-from editenv.worlds.records.meaning import read_spec, size_and_grid, turn_limit
-from editenv.worlds.records.open import open_sessions
+from editenv.records import TASKS, Line, SessionsFile, at_line, pictures_folder, scan_lines
 from editenv.worlds.records.pictures import load_picture
-from editenv.worlds.records.sentences import take_apart
-from editenv.worlds.records.session import TASKS
-from editenv.worlds.records.spoken import pronouns, stated_rule
+from editenv.worlds.records.scenes import read_spec, size_and_grid, turn_limit
+from editenv.worlds.records.sentences import contradictions, pronouns, stated_rule, take_apart
+from editenv.worlds.records.world import open_sessions
 
 
 @dataclass(slots=True)
@@ -163,3 +161,30 @@ def _row(finding: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     text = " ".join(text.split())
     cut = text if len(text) <= _WIDEST or "error" in columns else f"{text[: _WIDEST - 3]}..."
     return f"{where}: {cut}"
+
+
+USAGE = "records check PATH [--json]"
+
+
+def records(words: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        words: what is typed after `editenv records`.
+
+    Returns:
+        The exit status: 0, or 1 where a record cannot be used.
+
+    Raises:
+        ValueError: the words are no such command, or PATH is no file.
+    """
+    options = [word for word in words if word.startswith("-")]
+    action, *paths = [word for word in words if word not in options] or [""]
+    if action != "check":
+        raise ValueError(f"records is asked for {action!r}, expected `editenv {USAGE}`")
+    if set(options) - {"--json"} or len(paths) != 1:
+        raise ValueError(f"records check got {' '.join(words[1:])!r}, expected `editenv {USAGE}`")
+    report = check_sessions_file(paths[0])
+    found = report.to_json()
+    print(json.dumps(found) if options else table(found))
+    return 0 if report.usable else 1

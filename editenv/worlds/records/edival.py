@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 import json
-import os
+import tokenize
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from editenv.worlds.records.lines import at_line
-from editenv.worlds.records.session import RecordSpec, record_from_json
+from editenv.picturefile import write_whole
+from editenv.records import RecordSpec, at_line, record_from_json
 
 PICTURES = "input_images_resize_512/{}_input_raw.jpg"
 """Where the published pictures lie, by `image_index`."""
@@ -48,7 +48,7 @@ def read_edival(path: str | Path, pictures: str = PICTURES) -> list[RecordSpec]:
     if not path.is_file():
         raise ValueError(f"table is {str(path)!r}, which is no file, expected EdiVal-Bench's CSV")
     sessions: dict[str, dict[str, Any]] = {}
-    with open(path, encoding="utf-8", newline="") as file, _readable(path):
+    with open(path, encoding="utf-8-sig", newline="") as file, _readable(path):
         rows = csv.DictReader(file, strict=True)
         for column in COLUMNS:
             if column not in (rows.fieldnames or ()):
@@ -63,10 +63,7 @@ def write_records(records: Iterable[RecordSpec], path: str | Path) -> None:
     """Writes records as JSON Lines; renamed into place, so that no reader meets half a file."""
     path = Path(path)
     lines = [json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records]
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
-        file.writelines(lines)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    write_whole(path, lambda file: file.write("".join(lines).encode()))
 
 
 def _add_row(sessions: dict[str, dict[str, Any]], row: dict[str, str]) -> None:
@@ -92,9 +89,23 @@ def _literal(row: dict[str, str], column: str) -> Any:
     if len(text) > _LONGEST_VALUE:
         raise ValueError(f"column {column!r} has {len(text)} characters, expected {_LONGEST_VALUE} at most")
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        return ast.literal_eval(_with_commas(text))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError(f"column {column!r} is {text:.80}, expected a list, True or False") from error
+
+
+def _with_commas(text: str) -> str:
+    """A list with a comma between its entries, which arrays of NumPy are written without.
+
+    Python would take ['red car' 'tree'] for one text.
+    """
+    found: list[str] = []
+    for token in tokenize.generate_tokens(io.StringIO(f"({text})").readline):
+        if token.string.strip():
+            if found and found[-1] not in ("(", "[", ",", "-") and token.string not in (")", "]", ","):
+                found.append(",")
+            found.append(token.string)
+    return " ".join(found)
 
 
 def _record(path: Path, index: str, session: dict[str, Any], pictures: str) -> RecordSpec:

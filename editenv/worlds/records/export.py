@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
+from editenv.picturefile import write_whole
+from editenv.protocols import World
+from editenv.records import EXTRA, PUBLISHED, RecordSpec, RecordTurn
+from editenv.session import Session
 from editenv.types import Image
-from editenv.worlds.records.lines import EXTRA
-from editenv.worlds.records.meaning import MAX_TURNS, WROTE, task_type
 from editenv.worlds.records.pictures import load_picture
-from editenv.worlds.records.session import RecordSpec, RecordTurn
+from editenv.worlds.records.scenes import WROTE, StudioRecordsWorld, task_type
 from editenv.worlds.studio.noun_phrases import NUMBERS, known_object
 from editenv.worlds.studio.rules import check_edit, right_result
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, Scene
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.tasks import BACKGROUND
 from editenv.worlds.studio.world import StudioWorld
-
-PICTURES = "source_image"
 
 _LOOKS = "".join(f"(?:(?:{'|'.join(words)}) )?" for words in (MATERIALS, COLORS))
 _SHAPES = "|".join((*SHAPES, SIGN, "object"))
@@ -61,19 +58,38 @@ def export_sessions(
     if not re.fullmatch(r"[\w-][\w.-]*", name):
         raise ValueError(f"name is {name!r}, expected letters, digits, '-', '_' and '.'")
     place = Path(folder)
-    (place / PICTURES).mkdir(parents=True, exist_ok=True)
+    (place / PUBLISHED).mkdir(parents=True, exist_ok=True)
     lines = []
     for index in range(count):
         spec = world.session(split, seed, index)
-        record = record_from_studio(spec)
-        _write_picture(place, record.image, world.picture(spec))
-        extra = {"world": WROTE, "size": world.size, "grid": world.grid, "spec": spec.to_json()}
-        if world.max_turns > spec.turn_count:
-            extra[MAX_TURNS] = world.max_turns
-        lines.append(json.dumps(record.to_json() | {EXTRA: extra}, ensure_ascii=False) + "\n")
+        line = _studio_line(world, spec)
+        _write_picture(place, line["image"], world.picture(spec))
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     path = place / f"{name}.jsonl"
-    _write(path, "".join(lines).encode())
+    write_whole(path, lambda file: file.write("".join(lines).encode()))
     return path
+
+
+def published_keys(world: World, session: Session) -> dict[str, Any]:
+    """The published keys of a session that was played; none where its user did not follow a script.
+
+    A studio session's exact meaning comes with them, so that the record can be played again.
+    """
+    spec, turns = session.spec, len(session.scores)
+    if isinstance(spec, RecordSpec) and session.transcript[:turns] == spec.instruction[:turns]:
+        return RecordSpec(spec.image, spec.instruction[:turns], spec.turns[:turns]).to_json()
+    if isinstance(spec, StudioSpec) and isinstance(world, StudioWorld | StudioRecordsWorld):
+        if session.transcript[:turns] == tuple(turn.text for turn in spec.turns):
+            return _studio_line(world, spec)
+    return {}
+
+
+def _studio_line(world: StudioWorld | StudioRecordsWorld, spec: StudioSpec) -> dict[str, Any]:
+    """A studio session's line."""
+    extra = {"world": WROTE, "size": world.size, "grid": world.grid, "spec": spec.to_json()}
+    if world.max_turns > spec.turn_count:
+        extra["max_turns"] = world.max_turns
+    return record_from_studio(spec).to_json() | {EXTRA: extra}
 
 
 def record_from_studio(spec: StudioSpec) -> RecordSpec:
@@ -99,7 +115,7 @@ def record_from_studio(spec: StudioSpec) -> RecordSpec:
                 all_objects=seen,
             )
         )
-    return RecordSpec(f"{PICTURES}/{spec.id}.png", tuple(turn.text for turn in spec.turns), tuple(turns))
+    return RecordSpec(f"{PUBLISHED}/{spec.id}.png", tuple(turn.text for turn in spec.turns), tuple(turns))
 
 
 def phrases(things: Iterable[Any]) -> tuple[str, ...]:
@@ -126,14 +142,5 @@ def _write_picture(folder: Path, name: str, picture: Image) -> None:
         if not np.array_equal(load_picture(folder, name), picture):
             raise ValueError(f"{folder / name} shows another picture, expected none")
         return
-    data = BytesIO()
-    PILImage.fromarray(picture).save(data, format="PNG", compress_level=6)
-    _write(folder / name, data.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file under another name and renames it when it is whole."""
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    image = PILImage.fromarray(picture)
+    write_whole(folder / name, lambda file: image.save(file, format="PNG", compress_level=6))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from editenv.picturefile import MAX_PIXELS, file_inside
+from editenv.picturefile import MAX_PIXELS, file_inside, opened
 from editenv.types import Image
 
 if TYPE_CHECKING:
@@ -21,9 +18,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MARGIN = (128, 128, 128)
 """Colour beside a picture that does not fill its canvas."""
 
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112
-_ON_THEIR_SIDE = (5, 6, 7, 8)
 
 
 def picture_size(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -32,9 +27,10 @@ def picture_size(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> tuple
     Raises:
         ValueError: as `load_picture`, as far as the head tells.
     """
-    with _opened(folder, name, max_pixels) as image:
+    path = file_inside(folder, name)
+    with opened(path, repr(name), FORMATS, max_pixels, head_only=True) as image:
         width, height = image.size
-        return (width, height) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (height, width)
+        return (width, height) if _orientation(path, image) >= 5 else (height, width)
 
 
 def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
@@ -53,14 +49,22 @@ def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image
             8 bits a channel or more than max_pixels pixels.
     """
     from PIL import Image as PILImage
-    from PIL import ImageOps
 
-    with _opened(folder, name, max_pixels) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            clear = upright.convert("RGBA")
-            upright = PILImage.alpha_composite(PILImage.new("RGBA", clear.size, "white"), clear)
-        return np.array(upright.convert("RGB"))
+    turns = PILImage.Transpose
+    upright = (
+        None, turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM,
+        turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90,
+    )  # fmt: skip
+    path = file_inside(folder, name)
+    with opened(path, repr(name), FORMATS, max_pixels) as image:
+        how = upright[_orientation(path, image) - 1]
+        if image.has_transparency_data:
+            clear = image.convert("RGBA")
+            white = PILImage.new("RGBA", clear.size, "white")
+            shown = PILImage.alpha_composite(white, clear).convert("RGB")
+        else:
+            shown = image.convert("RGB")
+        return np.array(shown if how is None else shown.transpose(how))
 
 
 def fit_picture(picture: Image, size: int) -> Image:
@@ -88,29 +92,29 @@ def fit_picture(picture: Image, size: int) -> Image:
     return canvas
 
 
-@contextmanager
-def _opened(folder: Path, name: str, max_pixels: int) -> Iterator[PILImage.Image]:
-    """The image, not yet decoded; what Pillow raises over a damaged file becomes a ValueError."""
-    path = file_inside(folder, name)
-    try:
-        with _open(path) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ValueError(f"it has {width} x {height} pixels, expected {max_pixels} at most")
-            if image.mode not in _MODES:
-                raise ValueError(f"it has mode {image.mode}, expected 8 bits a channel")
-            yield image
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise ValueError(f"{name!r} is no picture that can be used: {error}") from error
-
-
-def _open(path: Path) -> PILImage.Image:
-    """Opens a picture; what Pillow says of one that is far too large becomes a ValueError."""
+def _orientation(path: Path, image: PILImage.Image) -> int:
+    """The orientation, 1 (upright) to 8, in a picture's EXIF; 1 where that is missing or unreadable."""
     from PIL import Image as PILImage
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PILImage.DecompressionBombWarning)
-        try:
-            return PILImage.open(path, formats=FORMATS)
-        except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning) as error:
-            raise ValueError(str(error)) from error
+    try:
+        if image.format == "PNG":  # Pillow decodes a PNG whole to look for EXIF behind the pixels
+            exif = PILImage.Exif()
+            with open(path, "rb") as file:
+                exif.load(_png_chunk(file, b"eXIf"))
+        else:
+            exif = image.getexif()
+        found = exif.get(_ORIENTATION, 1)
+        return found if found in range(1, 9) else 1
+    except Exception:  # Pillow raises all kinds of errors over EXIF that is damaged
+        return 1
+
+
+def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes:
+    """What a PNG's chunk of a name holds, empty where it has none."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == wanted:
+            return file.read(length)
+        file.seek(length + 4, 1)
+    return b""

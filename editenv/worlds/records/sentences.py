@@ -1,9 +1,13 @@
-"""Takes the sentences of `formatted_instruction` apart: which task, which object, which value, where."""
+"""What the sentences of records mean: resolved instructions, rules, pronouns, and what contradicts itself."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from editenv.records import RecordSpec
 
 LONGEST_SENTENCE = 1000
 """Characters above which a sentence is not taken apart; what is longer holds notes, not an instruction."""
@@ -69,40 +73,321 @@ def _sentence(task: str, parts: dict[str, str | None]) -> Sentence:
 _OPENS, _CLOSES = "'\"\u2018\u201c", "'\"\u2019\u201d"
 _SAME = {"top": "above", "over": "above", "bottom": "below", "under": "below", "beneath": "below"}
 _WHERE = "|".join((*POSITIONS, *_SAME))
+_AIM = r"(?:on |to |at )?(?:the )?\[?"
+
+
+def _phrase(name: str) -> str:
+    """A slot for a phrase, in brackets or not; in brackets it may hold words of the pattern."""
+    return rf"(?:the |an? )?\[?(?P<{name}>(?<=\[)[^\[\]]+(?=\])|[^\[\]]+?)\]?"
+
+
+_SLOTS = {
+    "object": _phrase("object"),
+    "value": _phrase("value"),
+    "beside": _phrase("beside"),
+    "where": rf"{_AIM}(?P<position>{_WHERE})\]?(?: (?:side )?of)?",
+    "to where": rf"to (?={_AIM}(?:{_WHERE}))",
+    "new": rf"[{_OPENS}]\[?(?P<value>.*?)\]?[{_CLOSES}]",
+    "to new": rf"(?:with|to) (?=[{_OPENS}])",
+    "old": rf"[{_OPENS}]\[?(?P<old_text>.*?)\]?[{_CLOSES}]",
+    "kept": "(?P<kept>.+?)",
+}
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A pattern whose capitals stand for parts: OBJ an object, VAL a value, BESIDE, WHERE, 'OLD', 'NEW'."""
-    article = r"(?:the |an? )?"
-    slots = {
-        "OBJ": rf"{article}\[?(?P<object>[^\[\]]+?)\]?",
-        "VAL": rf"{article}\[?(?P<value>[^\[\]]+?)\]?",
-        "BESIDE": rf"{article}\[?(?P<beside>[^\[\]]+?)\]?",
-        "WHERE": rf"(?:on |to |at )?(?:the )?\[?(?P<position>{_WHERE})\]?(?: (?:side )?of)?",
-        "NEW": rf"[{_OPENS}]\[?(?P<value>.*?)\]?[{_CLOSES}]",
-        "OLD": rf"[{_OPENS}]\[?(?P<old_text>.*?)\]?[{_CLOSES}]",
-    }
-    return re.compile(re.sub("|".join(slots), lambda slot: slots[slot[0]], text), re.IGNORECASE | re.DOTALL)
+    """A sentence pattern as a regular expression that takes time linear in a sentence's length.
+
+    What stands in front of each bar is matched at its first place and never again (an atomic group), so that
+    a slot and the words behind it are not tried in every combination with the slots that follow.
+    """
+    *parts, last = re.sub(r"\{([\w ]+)\}", lambda slot: _SLOTS[slot[1]], text).split("¦")
+    return re.compile("".join(f"(?>{part})" for part in parts) + last, re.IGNORECASE | re.DOTALL)
 
 
 # In this order: a longer form before the shorter one that would take its words for part of a phrase.
 _PATTERNS = tuple(
     (task, _pattern(text))
     for task, text in (
-        ("text_change", r"(?:replace|change) the text OLD on OBJ (?:with|to) NEW"),
-        ("text_change", r"(?:replace|change) the text OLD (?:with|to) NEW"),
-        ("text_change", r"(?:add|write) (?:the )?text NEW(?: (?:on|to) (?:(?:the )?\[?image\]?|OBJ))?"),
-        ("color_alter", r"change the colou?r of OBJ to VAL"),
-        ("material_alter", r"change the material of OBJ to VAL"),
-        ("count_change", r"change the (?:count|number) of OBJ to VAL"),
-        ("position_change", r"(?:change the position of|move) OBJ to WHERE BESIDE"),
+        ("text_change", r"(?:replace|change) the text {old} on ¦{object} {to new}¦{new}"),
+        ("text_change", r"(?:replace|change) the text {old} {to new}¦{new}"),
+        ("text_change", r"(?:add|write) (?:the )?text {new} (?:on|to) (?:(?:the )?\[?image\]?|{object})"),
+        ("text_change", r"(?:add|write) (?:the )?text {new}"),
+        ("color_alter", r"change the colou?r of {object} to ¦{value}"),
+        ("material_alter", r"change the material of {object} to ¦{value}"),
+        ("count_change", r"change the (?:count|number) of {object} to ¦{value}"),
+        ("position_change", r"(?:change the position of|move) {object} {to where}¦{where} ¦{beside}"),
         (
             "background_change",
-            r"change the background to VAL(?:,? (?:remain|keep)(?:ing)? (?:the )?(?P<kept>.+?) unchanged)?",
+            r"change the background to {value},? (?:remain|keep)(?:ing)? (?:the )?¦{kept} unchanged",
         ),
-        ("subject_replace", r"replace OBJ (?:with|by) VAL"),
-        ("subject_remove", r"(?:remove|delete) OBJ"),
-        ("subject_add", r"add OBJ WHERE BESIDE"),
-        ("subject_add", r"add OBJ"),
+        ("background_change", r"change the background to {value}"),
+        ("subject_replace", r"replace {object} (?:with|by) ¦{value}"),
+        ("subject_remove", r"(?:remove|delete) {object}"),
+        ("subject_add", r"add {object} {where} ¦{beside}"),
+        ("subject_add", r"add {object}"),
     )
 )
+
+
+# Rules and pronouns of what the user says.
+
+
+@dataclass(frozen=True, slots=True)
+class StatedRule:
+    """A rule that stays in force over later turns, as the sessions of MICE-Bench's CM part state one.
+
+    Attributes:
+        attribute: "color" or "material".
+        value: the colour or material.
+    """
+
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One turn of a record taken apart.
+
+    Attributes:
+        sentence: the parts of `formatted_instruction`.
+        rule: what the user's words state for this and all later turns, None where they state nothing.
+        pronouns: words that point at something said before, such as "its", in order.
+        referent: the phrase that they stand for, as the resolved instruction tells; None where it does not.
+    """
+
+    sentence: Sentence
+    rule: StatedRule | None = None
+    pronouns: tuple[str, ...] = ()
+    referent: str | None = None
+
+
+def turn_meaning(record: RecordSpec, turn: int) -> Meaning | None:
+    """A turn taken apart; None where its resolved instruction follows no known pattern."""
+    sentence = take_apart(record.turns[turn].formatted_instruction)
+    if sentence is None:
+        return None
+    said = record.instruction[turn]
+    pointing = pronouns(said)
+    return Meaning(sentence, stated_rule(said), pointing, _referent(sentence, said) if pointing else None)
+
+
+def stated_rule(instruction: str) -> StatedRule | None:
+    """The rule that an instruction states for all later edits, None where it states none."""
+    beginning = instruction[:LONGEST_INSTRUCTION]
+    if not _LASTING.search(beginning):
+        return None
+    for pattern in _RULES:
+        if found := pattern.search(beginning):
+            value = found["value"].lower()
+            named = found.groupdict().get("attribute")
+            if named:
+                return StatedRule("material" if named.lower() == "material" else "color", value)
+            return StatedRule("color" if value in _COLORS else "material", value)
+    return None
+
+
+def pronouns(instruction: str) -> tuple[str, ...]:
+    """The words of an instruction that point back, those of a rule and of quoted texts left out."""
+    edit = _AFTER_RULE.split(_QUOTED.sub("", instruction[:LONGEST_INSTRUCTION]), maxsplit=1)[-1]
+    return tuple(word.lower() for word in _PRONOUNS.findall(edit))
+
+
+def plain(phrase: str) -> str:
+    """A phrase as it is compared: one form of each character, no capitals, single blanks."""
+    return " ".join(unicodedata.normalize("NFC", phrase).casefold().split())
+
+
+LONGEST_INSTRUCTION = 4000
+"""Characters of an instruction in which rules and pronouns are looked for."""
+
+_LASTING = re.compile(
+    r"\b(?:rule|constraint|from now on|all (?:following|subsequent|later) edits|every edit|in this session"
+    r"|always)\b",
+    re.IGNORECASE,
+)
+_MUST = r"(?:must|has to|have to|should|shall|is to)"
+_NOUN = r"(?P<attribute>colou?r|material)\b"
+# Words and quotations have a longest length, so that no text makes the search go back and forth for long.
+_WORD = rf"(?P<value>[\w-]{{1,40}}(?: [\w-]{{1,40}})?) {_NOUN}"
+_RULES = tuple(
+    re.compile(text, re.IGNORECASE)
+    for text in (
+        rf"\b{_NOUN} {_MUST} (?:always )?be (?!applied|used|given)(?P<value>[\w-]{{1,40}})",
+        rf"(?:: |\b(?:apply|given|give|receive|use|using|only|in|of) )(?:the |an? )?{_WORD}",
+        rf"\b{_WORD} {_MUST}\b",
+        rf"\b(?:added|modified|changed|edited|add|modify|change|edit) {_MUST} be (?P<value>[\w-]{{1,40}})",
+    )
+)
+_AFTER_RULE = re.compile(r"with this rule active,?", re.IGNORECASE)
+_QUOTED = re.compile(r"(?<!\w)(['\"]).{0,200}?\1(?!\w)", re.DOTALL)
+_PRONOUNS = re.compile(r"(?<![\w-])(it|its|them|their|there)(?![\w-])", re.IGNORECASE)
+_COLORS = frozenset(
+    "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver".split()
+)
+
+
+def _referent(sentence: Sentence, said: str) -> str | None:
+    """The one object of the resolved instruction that the user's words leave out."""
+    words = plain(said)
+    left_out = [phrase for phrase in sentence.mentioned if plain(phrase) not in words]
+    return left_out[0] if len(left_out) == 1 else None
+
+
+# Contradictions.
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """One finding.
+
+    Attributes:
+        turn: number of the turn, from 0.
+        kind: a word of KINDS.
+        text: what contradicts what.
+    """
+
+    turn: int
+    kind: str
+    text: str
+
+
+KINDS = {
+    "removed_object": "an edit of or beside an object that an earlier turn removed",
+    "replaced_object": "an object called by the name it had before an earlier turn replaced it",
+    "old_name": "an object called by the colour or material it had before an earlier turn changed it",
+    "already_there": "an object is added or put in place though one of that name is there, and named later",
+    "no_change": "a turn asks for what is there already",
+    "empty_text": "a turn asks for a text without a character",
+    "two_rules": "a later turn states another rule for the same attribute",
+    "against_rule": "a turn asks for another value than the rule in force",
+    "other_task": "the sentence is one of another task than `task_type` says",
+    "kept_but_edited": "`unchanged_objects` names what the same turn removes or replaces",
+    "kept_background": "`bg_consistency` is true where the background is changed",
+}
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the turns so far did to the objects, by plain phrase.
+
+    Attributes:
+        removed, replaced: turn that removed or replaced the object of a phrase.
+        renamed: turn that changed the looks of the object of a phrase.
+        rules: turn and rule in force, by attribute.
+    """
+
+    removed: dict[str, int] = field(default_factory=dict)
+    replaced: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, int] = field(default_factory=dict)
+    rules: dict[str, tuple[int, StatedRule]] = field(default_factory=dict)
+
+    def tell(self, turn: int, sentence: Sentence) -> None:
+        """Goes on by one turn."""
+        new = sentence.new_object
+        for fates in (self.removed, self.replaced, self.renamed):
+            fates.pop(plain(new or ""), None)
+        lost = {
+            "subject_remove": self.removed,
+            "subject_replace": self.replaced,
+            "color_alter": self.renamed,
+            "material_alter": self.renamed,
+        }
+        if sentence.task in lost and sentence.object:
+            lost[sentence.task][plain(sentence.object)] = turn
+
+
+def contradictions(record: RecordSpec) -> list[Contradiction]:
+    """What in a record cannot be meant as it stands, in the order of its turns.
+
+    Turns whose sentence follows no known pattern are passed over.
+    """
+    meanings = [turn_meaning(record, turn) for turn in range(record.turn_count)]
+    story, found = _Story(), list[Contradiction]()
+    for turn, meaning in enumerate(meanings):
+        if meaning is None:
+            continue
+        found += _of_names(record, turn, meaning.sentence, story)
+        found += _of_rules(turn, meaning, story)
+        found += _of_keys(record, turn, meaning.sentence)
+        found += _of_additions(record, turn, meanings)
+        story.tell(turn, meaning.sentence)
+    return found
+
+
+def _of_names(record: RecordSpec, turn: int, sentence: Sentence, story: _Story) -> Iterator[Contradiction]:
+    """Objects that are gone, or have another name by now."""
+    listed = set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
+    for phrase in sentence.mentioned:
+        name = plain(phrase)
+        if name in story.removed:
+            yield Contradiction(
+                turn, "removed_object", f"[{phrase}] was removed in turn {story.removed[name]}"
+            )
+        elif name in story.replaced:
+            what = f"[{phrase}] was replaced in turn {story.replaced[name]}"
+            yield Contradiction(turn, "replaced_object", what)
+        elif name in story.renamed and listed and name not in listed:
+            what = f"[{phrase}] has looked different since turn {story.renamed[name]}"
+            yield Contradiction(turn, "old_name", what)
+
+
+def _of_rules(turn: int, meaning: Meaning, story: _Story) -> Iterator[Contradiction]:
+    """Rules stated twice differently, and values asked for that are not the rule's."""
+    rule, sentence = meaning.rule, meaning.sentence
+    if rule is not None:
+        first = story.rules.setdefault(rule.attribute, (turn, rule))
+        if first[1] != rule:
+            what = f"{rule.attribute} {rule.value!r}, but {first[1].value!r} since turn {first[0]}"
+            yield Contradiction(turn, "two_rules", what)
+    asked = {"color_alter": "color", "material_alter": "material"}.get(sentence.task, "")
+    if asked in story.rules and plain(sentence.value or "") != plain(story.rules[asked][1].value):
+        stated, value = story.rules[asked][0], story.rules[asked][1].value
+        what = f"{asked} {sentence.value!r} is asked for, the rule of turn {stated} says {value!r}"
+        yield Contradiction(turn, "against_rule", what)
+
+
+def _of_keys(record: RecordSpec, turn: int, sentence: Sentence) -> Iterator[Contradiction]:
+    """Sentences that do not fit the other keys of their turn, or ask for nothing."""
+    said = record.turns[turn]
+    if sentence.task != said.task_type:
+        what = f"the sentence is one of {sentence.task}, task_type is {said.task_type}"
+        yield Contradiction(turn, "other_task", what)
+    if sentence.task == "background_change" and said.bg_consistency:
+        yield Contradiction(turn, "kept_background", "the background is changed, bg_consistency is true")
+    kept = set(map(plain, said.unchanged_objects))
+    if sentence.task in ("subject_remove", "subject_replace") and plain(sentence.object or "") in kept:
+        what = f"[{sentence.object}] is edited and stands in unchanged_objects"
+        yield Contradiction(turn, "kept_but_edited", what)
+    if sentence.task == "text_change" and not sentence.value:
+        yield Contradiction(turn, "empty_text", "the new text is empty")
+    elif _asks_nothing(sentence):
+        yield Contradiction(turn, "no_change", f"[{sentence.object or sentence.old_text}] is so already")
+
+
+def _asks_nothing(sentence: Sentence) -> bool:
+    """Whether the value asked for is what the sentence says is there."""
+    value = plain(sentence.value or "")
+    if sentence.task == "text_change":
+        return sentence.old_text is not None and sentence.old_text == sentence.value
+    if sentence.task == "subject_replace":
+        return plain(sentence.object or "") == value
+    if sentence.task in ("color_alter", "material_alter"):
+        # The last word names the thing: "petrified wood" need not be made of wood.
+        looks = plain(sentence.object or "").split()[:-1]
+        return value in looks and "and" not in looks
+    return False
+
+
+def _of_additions(record: RecordSpec, turn: int, meanings: list[Meaning | None]) -> Iterator[Contradiction]:
+    """Additions that make a later turn's words fit two objects."""
+    sentences = [meaning.sentence if meaning else Sentence("") for meaning in meanings]
+    this, new = sentences[turn], plain(sentences[turn].new_object or "")
+    there = set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
+    if this.task == "subject_replace":
+        there.discard(plain(this.object or ""))
+    for later in range(turn + 1, len(sentences)):
+        if new in there and new in map(plain, sentences[later].mentioned):
+            what = f"[{this.new_object}] is there already, and turn {later} speaks of it"
+            yield Contradiction(turn, "already_there", what)
+            return

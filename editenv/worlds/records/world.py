@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from editenv.picturefile import MAX_PIXELS
+from editenv.records import EXTRA, RecordSpec, SessionsFile, at_line, read_sessions_file, record_from_json
 from editenv.types import Image
-from editenv.worlds.records.lines import SessionsFile, at_line
 from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
-from editenv.worlds.records.session import RecordSpec, record_from_json
+from editenv.worlds.records.scenes import StudioRecordsWorld
 
 LARGEST_CANVAS = 1024
 """Side in pixels above which a canvas is not chosen unless asked for."""
+
+
+def open_sessions(path: str | Path, size: int | None = None) -> RecordsWorld | StudioRecordsWorld:
+    """The world of a sessions file: studio scenes where its lines have the key "editenv", else any pictures.
+
+    Args:
+        path: JSON Lines in the format of Edit-R2's MICE-Bench; pictures lie below its folder.
+        size: side of the pictures shown, in pixels; None for the files' own.
+
+    Raises:
+        ValueError: a line or a picture cannot be used, or only some lines have the key; names line and key.
+    """
+    file = read_sessions_file(path)
+    first = file.lines[0]
+    for line in file.lines:
+        if (line.extra is None) != (first.extra is None):
+            has = "is missing" if line.extra is None else "stands here"
+            with at_line(file.path, line.number, EXTRA):
+                raise ValueError(f"it {has} unlike in line {first.number}, expected all lines alike")
+    return RecordsWorld(file, size) if first.extra is None else StudioRecordsWorld(file, size)
 
 
 class RecordsWorld:

@@ -8,11 +8,11 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from editenv.strict import read_yaml
 from editenv.worlds.studio.noun_phrases import EXTREMES, NUMBERS, ORDINALS, REGIONS, new_object, plural
 from editenv.worlds.studio.rules import Rule, choose_open, demanded_looks, is_impossible
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
 from editenv.worlds.studio.tasks import RELATIONS, Edit, MultiEdit, Undo
-from editenv.yamlread import read_yaml
 
 LARGEST_GRID = 5
 LEAVE_ALONE = "leave the image as it is"

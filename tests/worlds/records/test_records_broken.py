@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from editenv.cli import main
-from editenv.worlds.records.open import open_sessions
+from editenv.worlds.records.world import open_sessions
 from tests.worlds.records.broken import FILES, GOOD
 
 SECONDS = 5

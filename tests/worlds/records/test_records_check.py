@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from editenv.cli import main
+from editenv.records import TASKS
 from editenv.worlds.records.export import export_sessions
-from editenv.worlds.records.session import TASKS
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import draw_pictures, records, write_lines
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from editenv.worlds.records.contradictions import KINDS, contradictions
-from editenv.worlds.records.session import record_from_json
+from editenv.records import record_from_json
+from editenv.worlds.records.sentences import KINDS, contradictions
 from tests.worlds.records.handmade import records
 
 TASK = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editenv.records import read_sessions_file
 from editenv.worlds.records.edival import COLUMNS, read_edival, write_records
-from editenv.worlds.records.lines import read_sessions_file
 
 TASKS = ["subject_remove", "text_change"]
 SAID = ["Remove tin boat", "\"Add text '茶馆' on the image\""]

@@ -8,12 +8,12 @@ import re
 import numpy as np
 import pytest
 
+from editenv.records import record_from_json
 from editenv.rewards.exact import ExactScorer
 from editenv.types import TurnResult
 from editenv.worlds.records.export import export_sessions, in_brackets, record_from_studio
-from editenv.worlds.records.open import open_sessions
 from editenv.worlds.records.scenes import StudioRecordsWorld
-from editenv.worlds.records.session import record_from_json
+from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import AttributeRule, right_result

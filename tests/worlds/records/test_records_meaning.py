@@ -13,7 +13,7 @@ from PIL import Image
 from editenv.build import make_env
 from editenv.types import Scores
 from editenv.worlds.records.export import export_sessions
-from editenv.worlds.records.open import open_sessions
+from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
@@ -60,8 +60,8 @@ BAD_VALUES = [
     ((*SPEC, "scene", 0), 77, "key 'editenv': background code is 77"),
     ((*SPEC, "scene", 3), 1.0, "key 'editenv': key 'scene[3]' is 1.0, expected a whole number"),
     ((*SPEC, "turns", 0, "text"), "dance", "key 'instruction' is ["),
-    ((*SPEC, "turns", 0, "text"), 4, "key 'editenv': key 'text' is 4, expected a text"),
-    ((*SPEC, "turns", 0, "reference"), 4, "key 'editenv': key 'reference' is 4, expected a text"),
+    ((*SPEC, "turns", 0, "text"), 4, "key 'editenv': key 'turns[0].text' is 4, expected a text"),
+    ((*SPEC, "turns", 0, "reference"), 4, "key 'editenv': key 'turns[0].reference' is 4, expected a text"),
     ((*SPEC, "turns", 1, "edit", "task"), "dance", "key 'editenv': task is 'dance', expected one of"),
     ((*SPEC, "turns", 1, "edit"), {"task": "background_change"}, "key 'editenv': background_change has"),
     (

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from editenv.worlds.records.lines import read_sessions_file
-from editenv.worlds.records.open import open_sessions
+from editenv.records import read_sessions_file
 from editenv.worlds.records.pictures import MARGIN, fit_picture, load_picture, picture_size
-from editenv.worlds.records.world import LARGEST_CANVAS, RecordsWorld
+from editenv.worlds.records.world import LARGEST_CANVAS, RecordsWorld, open_sessions
 from tests.worlds.records.handmade import SINGLE, SIZES, draw_pictures, records, write_lines
 
 NAME = SINGLE["image"]

@@ -10,9 +10,8 @@ import pytest
 
 import editenv  # noqa: F401
 from editenv.build import make_env
-from editenv.record import read_records, replay
+from editenv.records import RecordTurn, read_records, record_from_json, replay
 from editenv.worlds.records.export import export_sessions
-from editenv.worlds.records.session import RecordTurn, record_from_json
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.world import StudioWorld

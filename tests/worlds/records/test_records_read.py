@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.worlds.records.lines import read_sessions_file
-from editenv.worlds.records.session import RecordSpec, RecordTurn, record_from_json
+from editenv.records import RecordSpec, RecordTurn, read_sessions_file, record_from_json
 from tests.worlds.records.handmade import MEMORY, SINGLE, UNDERSTANDING, records, write_lines
 
 

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.worlds.records.sentences import LONGEST_SENTENCE, POSITIONS, Sentence, take_apart
-from editenv.worlds.records.session import TASKS, record_from_json
-from editenv.worlds.records.spoken import StatedRule, pronouns, stated_rule, turn_meaning
+from editenv.records import TASKS, record_from_json
+from editenv.worlds.records.sentences import (
+    LONGEST_SENTENCE,
+    POSITIONS,
+    Sentence,
+    StatedRule,
+    pronouns,
+    stated_rule,
+    take_apart,
+    turn_meaning,
+)
 from tests.worlds.records.handmade import MEMORY, SINGLE, UNDERSTANDING, records
 
 PATTERNS = [

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.build import make_env
+from editenv.records import read_sessions_file
 from editenv.worlds.records.check import check_sessions_file
-from editenv.worlds.records.lines import read_sessions_file
 from tests.worlds.records.handmade import SINGLE, draw_pictures, write_lines
 
 TEXTS = {

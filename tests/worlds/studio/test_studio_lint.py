@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from editenv.strict import read_yaml
 from editenv.types import SPLITS
 from editenv.worlds.studio.generator import PAIRS, RULED
 from editenv.worlds.studio.language import phrasings, speech_acts, tokens
@@ -17,7 +18,6 @@ from editenv.worlds.studio.references import REFERENCES
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite, suite_names
 from editenv.worlds.studio.world import StudioWorld
-from editenv.yamlread import read_yaml
 from tests.studio_play import right_scenes
 
 TRAINED = [name for name in suite_names() if load_suite(name).held_out != "allow"]

@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from editenv.strict import read_yaml
 from editenv.worlds.studio.language import PHRASINGS
 from editenv.worlds.studio.proposals import PROPOSALS
 from editenv.worlds.studio.proposals.references import POINTING
 from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites.reading import HELD_OUT, RuleEntry, SuiteReader
-from editenv.yamlread import read_yaml
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from editenv.yamlread import read_yaml
+from editenv.strict import read_yaml
 
 
 def test_values_are_plain_and_keep_their_order():

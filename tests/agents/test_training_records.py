@@ -15,9 +15,13 @@ from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.agents.edit_r2.places import Place
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.play import play
-from editenv.agents.watching import record as module
-from editenv.agents.watching.record import recorded_iterations, too_old, write_rollouts
-from editenv.agents.watching.recorded import read_rollout
+from editenv.agents.training_records import (
+    read_rollout,
+    record_folder,
+    recorded_iterations,
+    too_old,
+    write_rollouts,
+)
 from editenv.build import make_vector_env
 from editenv.cli import main
 from editenv.types import Scores
@@ -55,8 +59,12 @@ def test_a_rollout_is_read_as_it_was_played(out, rollout):
     for session in (0, 1):
         for number in (0, 1):
             played, found = rollout.sessions[2 * session + number], read_rollout(out, 20, session, number)
-            assert (found.iteration, found.index, found.rollout) == (20, NUMBERS[2 * session], number)
-            assert found.noise == (0, 20, NUMBERS[2 * session], number)
+            assert (found.training.iteration, found.index, found.training.rollout) == (
+                20,
+                NUMBERS[2 * session],
+                number,
+            )
+            assert found.training.noise == [0, 20, NUMBERS[2 * session], number]
             assert (found.split, found.seed, found.session) == ("train", 0, played.spec.id)
             assert found.spec == json.loads(json.dumps(played.spec.to_json()))
             assert found.transcript == played.transcript and found.intents == tuple(played.intents)
@@ -66,10 +74,10 @@ def test_a_rollout_is_read_as_it_was_played(out, rollout):
 
 
 def test_advantages_and_what_became_of_each_turn(out):
-    assert read_rollout(out, 0, 0, 0).advantages == (0.5, -1.25, 0.0)
-    assert read_rollout(out, 0, 0, 0).turns == ("trains", "trains", "filtered")
-    assert read_rollout(out, 0, 0, 1).turns == ("trains", "trains", "unscored")
-    assert read_rollout(out, 0, 1, 0).advantages[2] is None
+    assert read_rollout(out, 0, 0, 0).training.advantages == [0.5, -1.25, 0.0]
+    assert read_rollout(out, 0, 0, 0).training.turns == ["trains", "trains", "filtered"]
+    assert read_rollout(out, 0, 0, 1).training.turns == ["trains", "trains", "unscored"]
+    assert read_rollout(out, 0, 1, 0).training.advantages[2] is None
 
 
 def test_further_attempts_of_a_row_are_left_out(tmp_path, rollout, paid):
@@ -83,9 +91,9 @@ def test_further_attempts_of_a_row_are_left_out(tmp_path, rollout, paid):
     branched = replace(rollout, sessions=(short, *rollout.sessions[1:]), places=places)
     write_rollouts(tmp_path, 0, branched, paid, MANY)
     found = read_rollout(tmp_path, 0, 0, 0)
-    assert found.advantages == (0.5,) and found.turns == ("trains",) and found.reason is None
+    assert found.training.advantages == [0.5] and found.training.turns == ["trains"] and found.reason is None
     assert found.transcript == first.transcript[:1] and len(found.pictures) == 2
-    assert read_rollout(tmp_path, 0, 0, 1).turns == ("trains", "trains", "unscored")
+    assert read_rollout(tmp_path, 0, 0, 1).training.turns == ["trains", "trains", "unscored"]
 
 
 def test_the_command_shows_it(out, rollout, monkeypatch, capsys):
@@ -128,26 +136,26 @@ def test_a_folder_without_records_and_an_iteration_without_a_run(tmp_path, monke
 def test_records_of_later_iterations_go_and_the_oldest_make_room(out, rollout, paid):
     write_rollouts(out, 10, rollout, paid, MANY)
     assert recorded_iterations(out) == [0, 10]
-    assert {path.name for path in (out / "records").iterdir()} == {
-        f"iteration_000{n}0.{kind}" for n in (0, 1) for kind in ("jsonl", "png")
-    }
-    each = sum(path.stat().st_size for path in (out / "records").glob("iteration_00000*"))
-    assert too_old(out, 2 * each) == [] and too_old(out, 2 * each - 1) == [0]
+    assert {path.name for path in (out / "records").iterdir()} == {"iteration_00000", "iteration_00010"}
+    both = sum(path.stat().st_size for path in (out / "records").rglob("*") if path.is_file())
+    assert too_old(out, both) == [] and too_old(out, both - 1) == [0]
     write_rollouts(out, 30, rollout, paid, 0)
     assert recorded_iterations(out) == [30]
 
 
-def test_only_as_many_rollouts_as_one_picture_may_hold(tmp_path, rollout, paid, monkeypatch):
-    pixels = 64 * 64 * max(len(session.pictures) for session in rollout.sessions)
-    monkeypatch.setattr(module, "MAX_PIXELS", 3 * pixels + 1)
-    assert write_rollouts(tmp_path, 0, rollout, paid, MANY) == 3
-    assert len(module.record_paths(tmp_path, 0)[0].read_text().splitlines()) == 3
-    monkeypatch.setattr(module, "MAX_PIXELS", pixels - 1)
-    assert write_rollouts(tmp_path, 1, rollout, paid, MANY) == 0 and recorded_iterations(tmp_path) == [0]
+def test_an_iteration_that_cannot_be_written_whole_leaves_nothing(out, rollout, paid, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_rollouts(out, 30, rollout, paid, MANY)
+    assert recorded_iterations(out) == [0, 20]
+    assert sorted(path.name for path in (out / "records").iterdir()) == ["iteration_00000", "iteration_00020"]
 
 
 def test_a_judge_that_failed_and_a_reward_that_is_no_number(tmp_path, rollout, paid):
-    """Both are read back as what nobody was paid."""
+    """Both are read back as a reward of 0."""
     first = rollout.sessions[0]
     scores = [Scores(error="judge: timed out"), Scores(1.0, reward=float("nan")), *first.scores[2:]]
     broken = Rollout((replace(first, scores=scores), *rollout.sessions[1:]), rollout.tensors, 0.0)
@@ -159,20 +167,23 @@ def test_a_judge_that_failed_and_a_reward_that_is_no_number(tmp_path, rollout, p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"row": 4}, "key 'row' is 4 with 4 pictures of 64 x 64, which iteration_00020.png"),
-        ({"row": -1}, "key 'row' is -1"),
-        ({"size": [0, 64]}, "of 0 x 64"),
-        ({"format": "pickle"}, "line 1: key 'format' is 'pickle'"),
-        ({"advantages": [0.1]}, "key 'advantages' has 1 entries, expected 3"),
-        ({"advantages": [0.1, "x", 0.2]}, "key 'advantages' holds 'x'"),
-        ({"turns": ["trains"]}, "key 'turns' has 1 entries"),
-        ({"pictures": ["../../etc/passwd"]}, "key 'pictures' is not known"),
+        ({"format": "pickle"}, "line 1: key 'played.format' is 'pickle'"),
+        ({"training": {"advantages": [0.1]}}, "key 'played.training.advantages' has 1 entries, expected 3"),
+        ({"training": {"advantages": [0.1, "x", 0.2]}}, "key 'played.training.advantages[1]' is 'x'"),
+        ({"training": {"turns": ["trains"]}}, "key 'played.training.turns' has 1 entries"),
+        ({"training": {"turns": ["lost"] * 3}}, "key 'played.training.turns[0]' is 'lost'"),
+        ({"pictures": ["../../etc/passwd"] * 4}, "lies outside of the records' folder"),
+        ({"row": 1}, "key 'played.row' is not known"),
     ],
 )
 def test_lines_that_others_wrote_are_read_with_care(out, change, message):
-    lines, _ = module.record_paths(out, 20)
+    lines = record_folder(out, 20) / "sessions.jsonl"
     first, *rest = lines.read_text().splitlines()
-    lines.write_text("\n".join([json.dumps(json.loads(first) | change), *rest]) + "\n")
+    data = json.loads(first)
+    if "training" in change:
+        change = {"training": data["played"]["training"] | change["training"]}
+    data["played"] |= change
+    lines.write_text("\n".join([json.dumps(data), *rest]) + "\n")
     with pytest.raises(ValueError) as caught:
         read_rollout(out, 20, 0, 0)
     assert message in str(caught.value) and "iteration_00020" in str(caught.value)
@@ -180,8 +191,8 @@ def test_lines_that_others_wrote_are_read_with_care(out, change, message):
 
 def test_a_link_out_of_the_folder_is_not_followed(out, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.png"
-    _, pictures = module.record_paths(out, 20)
-    Path(pictures).rename(elsewhere)
-    Path(pictures).symlink_to(elsewhere)
+    picture = next((record_folder(out, 20) / "pictures").iterdir())
+    picture.rename(elsewhere)
+    picture.symlink_to(elsewhere)
     with pytest.raises(ValueError, match="lies outside of the records' folder"):
         read_rollout(out, 20, 0, 0)

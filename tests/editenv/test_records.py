@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from PIL import Image
 
 from editenv.env import MICEEditEnv
-from editenv.record import Recorder, SessionRecord, read_records, replay
+from editenv.records import Recorder, SessionRecord, read_records, replay
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FailingScorer, FakeWorld, FlatScorer, ScriptUser, answer
@@ -96,8 +96,10 @@ def test_equal_pictures_are_stored_once(tmp_path: Path) -> None:
 def rewrite(folder: Path, **changes: Any) -> None:
     """Changes keys of the second line; a value of KeyError drops the key."""
     lines = (folder / "sessions.jsonl").read_text().splitlines()
-    data = json.loads(lines[1]) | changes
-    data = {key: value for key, value in data.items() if value is not KeyError}
+    data = json.loads(lines[1])
+    for key, value in changes.items():
+        (data if key == "instruction" else data["played"])[key] = value
+    data["played"] = {key: value for key, value in data["played"].items() if value is not KeyError}
     lines[1] = json.dumps(data)
     (folder / "sessions.jsonl").write_text("\n".join(lines) + "\n")
 
@@ -109,28 +111,28 @@ PICTURES = ["a.png"] * 4
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": KeyError}, "key 'seed' is missing"),
-        ({"extra": 1}, "key 'extra' is not known"),
-        ({"format": "editenv session 9"}, "key 'format' is 'editenv session 9'"),
-        ({"seed": "2"}, "key 'seed' is '2', expected a whole number"),
-        ({"seed": True}, "key 'seed' is True"),
-        ({"spec": []}, "key 'spec' is \\[\\], expected an object"),
-        ({"transcript": ["a", "b", 3]}, r"key 'transcript\[2\]' is 3, expected a text"),
-        ({"intents": ["a"]}, "key 'intents' has 1 entries, expected 3"),
-        ({"scores": [SCORE, SCORE, SCORE | {"reward": "1"}]}, r"key 'scores\[2\]': key 'reward' is '1'"),
+        ({"seed": KeyError}, "key 'played.seed' is missing"),
+        ({"extra": 1}, "key 'played.extra' is not known"),
+        ({"format": "editenv session 9"}, "key 'played.format' is 'editenv session 9'"),
+        ({"seed": "2"}, "key 'played.seed' is '2', expected a whole number"),
+        ({"seed": True}, "key 'played.seed' is True"),
+        ({"spec": []}, "key 'played.spec' is \\[\\], expected an object"),
+        ({"instruction": ["a", "b", 3]}, r"key 'instruction\[2\]' is 3, expected a text"),
+        ({"intents": ["a"]}, "key 'played.intents' has 1 entries, expected 3"),
+        ({"scores": [SCORE, SCORE, SCORE | {"reward": "1"}]}, r"key 'played.scores\[2\].reward' is '1'"),
         (
             {"scores": [SCORE, SCORE | {"rule_kept": 1.5}, SCORE]},
-            r"key 'scores\[1\]': key 'rule_kept' is 1.5",
+            r"key 'played.scores\[1\].rule_kept' is 1.5",
         ),
-        ({"scores": [{}, SCORE, SCORE]}, r"key 'scores\[0\]': key 'instruction_following' is missing"),
-        ({"pictures": ["a.png"]}, "key 'pictures' has 1 entries"),
-        ({"pictures": ["../a.png", *PICTURES[1:]]}, r"key 'pictures\[0\]': '../a.png' lies outside"),
+        ({"scores": [{}, SCORE, SCORE]}, r"key 'played.scores\[0\].instruction_following' is missing"),
+        ({"pictures": ["a.png"]}, "key 'played.pictures' has 1 entries"),
+        ({"pictures": ["../a.png", *PICTURES[1:]]}, r"key 'played.pictures\[0\]': '../a.png' lies outside"),
         ({"pictures": ["/etc/passwd", *PICTURES[1:]]}, "lies outside of the records' folder"),
-        ({"pictures": ["a\0.png", *PICTURES[1:]]}, r"key 'pictures\[0\]'"),
+        ({"pictures": ["a\0.png", *PICTURES[1:]]}, r"key 'played.pictures\[0\]'"),
         ({"pictures": ["none.png", *PICTURES[1:]]}, "is no file in the records' folder"),
         ({"pictures": ["pictures", *PICTURES[1:]]}, "is no file in the records' folder"),
-        ({"pictures": ["x" * 5000, *PICTURES[1:]]}, r"key 'pictures\[0\]'"),
-        ({"ending": None}, "key 'ending' is None, expected a text"),
+        ({"pictures": ["x" * 5000, *PICTURES[1:]]}, r"key 'played.pictures\[0\]'"),
+        ({"ending": 5}, "key 'played.ending' is 5, expected a text"),
     ],
 )
 def test_a_bad_line_is_named_with_its_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -163,9 +165,9 @@ def bomb(width: int, height: int) -> bytes:
 
 def picture_error(folder: Path, content: bytes, **limits: Any) -> str:
     play(folder)
-    name = json.loads((folder / "sessions.jsonl").read_text().splitlines()[1])["pictures"][1]
+    name = json.loads((folder / "sessions.jsonl").read_text().splitlines()[1])["played"]["pictures"][1]
     (folder / name).write_bytes(content)
-    with pytest.raises(ValueError, match=r"line 2: key 'pictures\[1\]'") as caught:
+    with pytest.raises(ValueError, match=r"line 2: key 'played.pictures\[1\]'") as caught:
         list(read_records(folder, **limits))
     return str(caught.value)
 
@@ -173,19 +175,19 @@ def picture_error(folder: Path, content: bytes, **limits: Any) -> str:
 def test_broken_and_foreign_pictures_are_refused(tmp_path: Path) -> None:
     play(tmp_path / "x")
     png = next((tmp_path / "x" / "pictures").iterdir()).read_bytes()
-    assert "no readable PNG" in picture_error(tmp_path / "a", b"GIF89a")
-    assert "no readable PNG" in picture_error(tmp_path / "b", b"")
-    assert "no readable PNG" in picture_error(tmp_path / "c", png[: len(png) // 2])
+    assert "is no picture that can be used" in picture_error(tmp_path / "a", b"GIF89a")
+    assert "is no picture that can be used" in picture_error(tmp_path / "b", b"")
+    assert "is no picture that can be used" in picture_error(tmp_path / "c", png[: len(png) // 2])
     grey = tmp_path / "grey.png"
     Image.new("L", (8, 8)).save(grey)
-    assert "has mode L, expected RGB" in picture_error(tmp_path / "d", grey.read_bytes())
+    assert "it has mode L, expected RGB" in picture_error(tmp_path / "d", grey.read_bytes())
     Image.new("RGB", (4, 8)).save(grey)
     assert "has shape (8, 4, 3), expected" in picture_error(tmp_path / "e", grey.read_bytes())
 
 
 def test_big_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
     assert "has 5000 x 5000 pixels" in picture_error(tmp_path / "a", bomb(5000, 5000))
-    assert "no readable PNG" in picture_error(tmp_path / "b", bomb(60000, 60000))
+    assert "is no picture that can be used" in picture_error(tmp_path / "b", bomb(60000, 60000))
     assert "has 8 x 9 pixels, expected 64 at most" in picture_error(tmp_path / "c", bomb(8, 9), max_pixels=64)
 
 

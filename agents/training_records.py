@@ -1,0 +1,184 @@
+"""Rollouts of a training kept for looking at: a folder of records (`editenv.records`) an iteration."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from editenv.agents.edit_r2.rollout import Rollout
+from editenv.records import FILE, SessionRecord, Training, played_line, read_records
+
+FOLDER = "records"
+"""Below a run's folder."""
+
+_SHOWN = {
+    "instruction_following": "IF",
+    "content_consistency": "CC",
+    "global_awareness": "GA",
+    "reward": "reward",
+}
+
+
+def record_folder(out: Path, iteration: int) -> Path:
+    """Where the records of an iteration lie."""
+    return out / FOLDER / f"iteration_{iteration:05d}"
+
+
+def recorded_iterations(out: Path) -> list[int]:
+    """Iterations with records, in order."""
+    names = (
+        path.parent.name.removeprefix("iteration_") for path in (out / FOLDER).glob(f"iteration_*/{FILE}")
+    )
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def write_rollouts(
+    out: Path, iteration: int, rollout: Rollout, paid: Mapping[str, Tensor], most_bytes: int
+) -> int:
+    """Writes the records of an iteration; all of them are there, or none.
+
+    Records of later iterations go, since a run that was killed makes them again; then the oldest ones go
+    until all records together have at most `most_bytes`, but for this one.
+
+    Args:
+        out: the run's folder.
+        iteration: its number.
+        rollout: what was played.
+        paid: `advantage`, `keep` and `valid`, each [S, K].
+        most_bytes: of all records of a run.
+
+    Returns:
+        How many rollouts were written.
+    """
+    place = record_folder(out, iteration)
+    unfinished = place.with_suffix(".part")
+    for left in (out / FOLDER).glob("*.part"):
+        shutil.rmtree(left)
+    unfinished.mkdir(parents=True)
+    _drop(out, [late for late in recorded_iterations(out) if late > iteration])
+    noise = rollout.tensors["names"].tolist()
+    try:
+        lines = []
+        for row, session in enumerate(rollout.sessions):
+            training = _training(iteration, noise[row], _own(rollout, row, paid))
+            lines.append(played_line(unfinished, session, training=training))
+        (unfinished / FILE).write_bytes(b"".join(lines))
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(place, ignore_errors=True)
+    unfinished.rename(place)
+    _drop(out, too_old(out, most_bytes))
+    return len(rollout.sessions)
+
+
+def too_old(out: Path, most_bytes: int) -> list[int]:
+    """The oldest iterations without which the records are small enough; never the newest."""
+    sizes = {
+        iteration: sum(
+            path.stat().st_size for path in record_folder(out, iteration).rglob("*") if path.is_file()
+        )
+        for iteration in recorded_iterations(out)
+    }
+    total, old = sum(sizes.values()), []
+    for iteration, size in list(sizes.items())[:-1]:
+        if total <= most_bytes:
+            break
+        old.append(iteration)
+        total -= size
+    return old
+
+
+def _drop(out: Path, iterations: Sequence[int]) -> None:
+    """Removes records, the lines first: pictures without lines are no record."""
+    for iteration in iterations:
+        place = record_folder(out, iteration)
+        (place / FILE).unlink(missing_ok=True)
+        shutil.rmtree(place)
+
+
+def _own(rollout: Rollout, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the row's session was paid, [turns] each: further attempts that the row holds are left out."""
+    if rollout.places is None:
+        columns = list(range(len(rollout.sessions[row].scores)))
+    else:
+        own = [
+            (place.turn, column)
+            for (at, column), place in rollout.places.items()
+            if at == row and place.attempt == 0 and not place.again
+        ]
+        columns = [column for _, column in sorted(own)]
+    return {name: value[row, columns] for name, value in paid.items()}
+
+
+def _training(iteration: int, noise: Sequence[int], paid: Mapping[str, Tensor]) -> Training:
+    fates = zip(paid["valid"].tolist(), paid["keep"].tolist(), strict=True)
+    return Training(
+        iteration=iteration,
+        rollout=noise[-1],
+        noise=list(noise),
+        advantages=[value if math.isfinite(value) else None for value in paid["advantage"].tolist()],
+        turns=["unscored" if not valid else "trains" if keep else "filtered" for valid, keep in fates],
+    )
+
+
+def read_rollout(out: Path, iteration: int, session: int, rollout: int) -> SessionRecord:
+    """A rollout of a run.
+
+    Args:
+        out: the run's folder.
+        iteration: one that was recorded.
+        session: place of the script in the iteration, from 0.
+        rollout: which of its rollouts, from 0.
+
+    Raises:
+        ValueError: the iteration, session or rollout has no record, or a record cannot be used.
+    """
+    known = recorded_iterations(out)
+    if iteration not in known:
+        there = f"expected one of {', '.join(map(str, known))}" if known else "which has no records at all"
+        raise ValueError(f"iteration is {iteration}, of which {out} has no record, {there}")
+    place = record_folder(out, iteration)
+    scripts: dict[int, list[SessionRecord]] = {}
+    for record in read_records(place):
+        scripts.setdefault(record.index, []).append(record)
+    found = list(scripts.values())
+    played = found[_within("session", session, len(found), place)]
+    record = played[_within("rollout", rollout, len(played), place)]
+    if record.training is None:
+        raise ValueError(
+            f"{place} holds a session without the key 'training', expected rollouts of a training"
+        )
+    return record
+
+
+def _within(name: str, value: int, count: int, place: Path) -> int:
+    if not 0 <= value < count:
+        raise ValueError(f"{name} is {value}, expected 0 to {count - 1}, which {place} has")
+    return value
+
+
+def rollout_table(record: SessionRecord) -> Table:
+    """A row a turn: instruction, intent, scores, advantage, and whether the turn trained the model."""
+    assert record.training is not None
+    ended = f"end: {record.reason or 'none'}; judged by {record.versions['scorer']}"
+    table = Table(title=record.title, title_justify="left", caption=ended, caption_justify="left")
+    table.add_column("turn", justify="right")
+    for heading in ("user", "intent"):
+        table.add_column(heading, overflow="fold")
+    for heading in (*_SHOWN.values(), "advantage"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("update", no_wrap=True)
+    for turn, (scores, advantage) in enumerate(zip(record.scores, record.training.advantages, strict=True)):
+        judged = [getattr(scores, name) if scores.scored else None for name in _SHOWN]
+        numbers = ["-" if value is None else f"{value:.2f}" for value in judged]
+        paid = "-" if advantage is None else f"{advantage:+.2f}"
+        said = (Text(record.transcript[turn]), Text(record.intents[turn] or "-"))
+        table.add_row(str(turn + 1), *said, *numbers, paid, record.training.turns[turn])
+    return table
