@@ -59,7 +59,7 @@ def write_rollouts(
     place = record_folder(out, iteration)
     unfinished = place.with_suffix(".part")
     for left in (out / FOLDER).glob("*.part"):
-        shutil.rmtree(left)
+        left.unlink() if left.is_symlink() else shutil.rmtree(left)
     unfinished.mkdir(parents=True)
     _drop(out, [late for late in recorded_iterations(out) if late > iteration])
     noise = rollout.tensors["names"].tolist()
