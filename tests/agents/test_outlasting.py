@@ -48,7 +48,7 @@ def same_weights(one: Path, other: Path) -> bool:
 def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_else(
     unbroken, start, tmp_path, monkeypatch
 ):
-    """Files being written lead to /dev/full, which refuses all bytes; records and best weights are refused."""
+    """Files in the making lead to /dev/full, which takes no byte; records and best weights are refused."""
     for name in ("logs.jsonl", "held_out.jsonl", "images/iteration_00001.png"):
         part = tmp_path / f"{name}.part"
         part.parent.mkdir(exist_ok=True)
