@@ -1,14 +1,14 @@
-"""The audit: a policy known in closed form goes through a trainer's own code, and every number is checked."""
+"""The audit: a policy known in closed form runs through a trainer's own code, and every number is checked."""
 
-from editenv.agents.audit.finding import Finding, table
 from editenv.agents.audit.known import KnownPolicy
 from editenv.agents.audit.protocol import Auditable, Facts, Loss, NotOffered, Turns
+from editenv.agents.audit.results import CheckResult, table
 from editenv.agents.audit.run import run_audit
 
 __all__ = [
     "Auditable",
+    "CheckResult",
     "Facts",
-    "Finding",
     "KnownPolicy",
     "Loss",
     "NotOffered",

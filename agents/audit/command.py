@@ -1,4 +1,4 @@
-"""`editenv audit [--json] [KEY=VALUE ...]`: what holds of a trainer, exit status 1 where not all does."""
+"""`editenv audit [--json] [KEY=VALUE ...]`: checks a trainer, exit status 1 where not all does."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
-from inspect import signature
 from pathlib import Path
 
 import torch
 import transformers
 
+from editenv import registry
 from editenv.agents.audit.edit_r2 import EditR2Audit
-from editenv.agents.audit.finding import Finding, table
 from editenv.agents.audit.protocol import Auditable
+from editenv.agents.audit.results import table
 from editenv.agents.audit.run import run_audit
 from editenv.agents.limits import check_limits
 from editenv.agents.train import training_settings
@@ -44,12 +43,13 @@ def audit(words: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         transformers.utils.logging.disable_progress_bar()
-        findings = run_audit(_trainer(config), config.checks, config.seed)
-    report = _report(findings)
+        results = run_audit(_trainer(config), config.checks, config.seed)
+    passed = all(result.passed for result in results)
+    report = {"passed": passed, "results": [result.to_json() for result in results]}
     Path(config.out).mkdir(parents=True, exist_ok=True)
     Path(config.out, "audit.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report) if "--json" in words else table(findings))
-    return 0 if report["passed"] else 1
+    print(json.dumps(report) if "--json" in words else table(results))
+    return 0 if passed else 1
 
 
 def _trainer(config: AuditConfig) -> Auditable:
@@ -57,18 +57,5 @@ def _trainer(config: AuditConfig) -> Auditable:
         train = replace(compose("train", out=config.out), algorithm=config.algorithm, seed=config.seed)
         check_limits(train)
         return EditR2Audit(training_settings(train))
-    module, _, name = config.trainer.partition(":")
-    try:
-        make = getattr(import_module(module), name)
-        signature(make).bind()
-    except (ModuleNotFoundError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"trainer is {config.trainer!r}, expected MODULE:FUNCTION that returns an Auditable ({error})"
-        ) from error
-    made: Auditable = make()
-    return made
-
-
-def _report(findings: Sequence[Finding]) -> dict[str, object]:
-    passed = all(finding.passed for finding in findings)
-    return {"passed": passed, "findings": [finding.to_json() for finding in findings]}
+    trainer: Auditable = registry.build("trainer", config.trainer, {}, None)
+    return trainer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from editenv.agents.audit.closed_form import Bools, Floats
 from editenv.agents.audit.protocol import Facts
-from editenv.agents.audit.theory import Bools, Floats
 
 
 def expected_advantage(facts: Facts, reward: Floats, following: Floats) -> Floats:

@@ -22,7 +22,7 @@ class KnownPolicy(nn.Module):
     with k(t) = (t - (1 - t) SPREAD^2) / (t^2 + (1 - t)^2 SPREAD^2); gain and shift start at zero
 
     The velocity is linear in x, so each step of a sampler is an affine Gaussian map whose moments, densities
-    and gradients follow in closed form (`theory`).
+    and gradients follow in closed form (`closed_form`).
 
     Args:
         dimensions: of the shift, the size of the last dimension of latents.

@@ -207,7 +207,7 @@ def test_many_settings_make_a_short_name():
         (["train", "out="], ["out is '', expected a folder"]),
         (["train", "out=file/run"], ["out is 'file/run', expected a folder"]),
         (["audit", "algorithm=null"], ["algorithm is null", "edit_r2"]),
-        (["audit", "trainer=json:dump"], ["trainer is 'json:dump'", "missing a required argument"]),
+        (["audit", "trainer=json:dump"], ["trainer 'json:dump' lacks the setting 'obj'"]),
         (["audit", "algorithm.text_weight=0", "algorithm.flow_weight=0"], ["are both 0"]),
         (["evaluate", "steps=0"], ["steps is 0, expected 1 or more"]),
         (["audit", "+sed=1"], ["no setting 'sed', did you mean 'seed'?"]),

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from editenv.agents.audit import Finding, NotOffered, run_audit, table
-from editenv.agents.audit.checks import CHECKS
+from editenv.agents.audit import CheckResult, NotOffered, run_audit, table
 from editenv.agents.audit.edit_r2 import EditR2Audit
+from editenv.agents.audit.run import CHECKS
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.train import training_settings
 from editenv.cli import main
@@ -24,20 +24,20 @@ def trainer(tmp_path) -> EditR2Audit:
 
 
 def failures(trainer, check) -> list[str]:
-    return [finding.what for finding in run_audit(trainer, [check]) if not finding.passed]
+    return [result.what for result in run_audit(trainer, [check]) if not result.passed]
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_this_packages_trainer_passes(trainer, check):
-    findings = run_audit(trainer, [check])
-    assert findings and not [f for f in findings if not f.passed or f.skipped], table(findings)
+    results = run_audit(trainer, [check])
+    assert results and not [r for r in results if not r.passed or r.skipped], table(results)
 
 
 def test_the_published_algorithm_passes_everything(tmp_path):
     """Fourteen steps, windows at six of them, a distance to the reference in the loss."""
     config = compose("train", ["algorithm=edit_r2_published"], out=str(tmp_path))
-    findings = run_audit(EditR2Audit(training_settings(config)))
-    assert len(findings) > 80 and all(f.passed for f in findings), table(findings)
+    results = run_audit(EditR2Audit(training_settings(config)))
+    assert len(results) > 80 and all(r.passed for r in results), table(results)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_the_published_algorithm_passes_everything(tmp_path):
 def test_variants_pass(tmp_path, words):
     """Everything but the resume, which does not depend on them and takes longest."""
     config = compose("train", words, out=str(tmp_path))
-    findings = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
-    assert all(f.passed for f in findings), table(findings)
+    results = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
+    assert all(r.passed for r in results), table(results)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_variants_pass(tmp_path, words):
 def test_what_can_be_trained_can_be_audited(tmp_path, words):
     """Pictures without stochastic steps leave the text."""
     config = compose("train", words, out=str(tmp_path))
-    findings = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
-    assert all(f.passed for f in findings), table(findings)
+    results = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
+    assert all(r.passed for r in results), table(results)
     without_window = training_settings(config).rollout.window == 0
-    assert [f.check for f in findings if f.skipped] == ["window"] * without_window
+    assert [r.check for r in results if r.skipped] == ["window"] * without_window
 
 
 def test_an_objective_without_ratios_is_refused_by_name(tmp_path):
@@ -110,8 +110,8 @@ def test_a_trainer_that_raises_fails_and_one_that_has_no_such_part_does_not(trai
 
 
 def test_a_value_that_is_no_number_never_passes():
-    assert not Finding("x", "y", float("nan"), 0.0, 1.0).passed
-    assert Finding("x", "y", 1.0, 2.0, 1.0).passed and not Finding("x", "y", 3.1, 2.0, 1.0).passed
+    assert not CheckResult("y", float("nan"), 0.0, 1.0).passed
+    assert CheckResult("y", 1.0, 2.0, 1.0).passed and not CheckResult("y", 3.1, 2.0, 1.0).passed
 
 
 def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_is_well(
@@ -126,15 +126,15 @@ def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_i
     assert main([*words, "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert not report["passed"] and report == json.loads((tmp_path / "runs/audit/audit.json").read_text())
-    failed = [finding["what"] for finding in report["findings"] if not finding["passed"]]
+    failed = [result["what"] for result in report["results"] if not result["passed"]]
     assert failed[0] == "share of windows that start at step 0"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["checks=[windw]"], "checks holds 'windw', expected window"),
-        (["trainer=nowhere:it"], "trainer is 'nowhere:it', expected MODULE:FUNCTION"),
+        (["checks=[windw]"], "check 'windw' is not known, did you mean 'window'?"),
+        (["trainer=nowhere:it"], "trainer is 'nowhere:it', expected package.module:Name"),
         (["--jsn"], "audit got '--jsn'"),
         (["algorithm.filtre=none"], "did you mean 'algorithm.filter'"),
     ],
