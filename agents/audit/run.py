@@ -18,11 +18,11 @@ from editenv.agents.audit.sampling_checks import (
 from editenv.agents.audit.subject import Subject
 from editenv.agents.audit.update_checks import (
     check_advantage,
+    check_branching,
     check_filter,
     check_gradient,
     check_kl,
     check_resume,
-    check_spending,
 )
 from editenv.registry import lookup
 
@@ -35,7 +35,7 @@ CHECKS: dict[str, Callable[[Subject], list[CheckResult]]] = {
     "kl": check_kl,
     "advantage": check_advantage,
     "filter": check_filter,
-    "spending": check_spending,
+    "branching": check_branching,
     "seeds": check_seeds,
     "resume": check_resume,
 }

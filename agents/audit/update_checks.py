@@ -185,8 +185,8 @@ def check_filter(subject: Subject) -> list[CheckResult]:
     return [*found, CheckResult("share of the gradient from filtered turns", share, 0.0, 1e-9)]
 
 
-def check_spending(subject: Subject) -> list[CheckResult]:
-    """For each way to spend the turns of failed sessions that the trainer has.
+def check_branching(subject: Subject) -> list[CheckResult]:
+    """Further attempts at turns in place of turns after a failure, for each way that the trainer has.
 
     No turn that trains may follow a failure, each has to start from the picture that its past ends with, and
     a further attempt at a turn is compared with turns from the same state until then, whatever else was
@@ -194,12 +194,12 @@ def check_spending(subject: Subject) -> list[CheckResult]:
     """
     offered = getattr(subject.trainer, "spent", None)
     if offered is None:
-        raise NotOffered("turns of failed sessions are not spent elsewhere")
+        raise NotOffered("branching from a sibling's state")
     ways: dict[str, Spent] = offered(subject.policy, subject.seed)
-    return [result for way, spent in ways.items() for result in _spending_results(way, spent)]
+    return [result for way, spent in ways.items() for result in _branching_results(way, spent)]
 
 
-def _spending_results(way: str, spent: Spent) -> list[CheckResult]:
+def _branching_results(way: str, spent: Spent) -> list[CheckResult]:
     following, trains = to_numpy(spent.following), spent.keep.cpu().numpy().astype(bool)
     after = np.array([any(following[before] == 0 for before in past) for past in spent.past])
     source, image = (to_numpy(value).reshape(len(after), -1) for value in (spent.source, spent.image))
@@ -223,7 +223,7 @@ def _spending_results(way: str, spent: Spent) -> list[CheckResult]:
     value, expected = to_numpy(spent.advantage)[tries], expected[tries]
     scale = float(value @ expected / max(expected @ expected, 1e-30))
     error = float(np.abs(value - scale * expected).max())
-    return [*found, CheckResult(f"{way}: error of tries' advantages, up to a scale", error, 0.0, 1e-6)]
+    return [*found, CheckResult(f"{way}: error of attempts' advantages, up to a scale", error, 0.0, 1e-6)]
 
 
 def check_resume(subject: Subject) -> list[CheckResult]:
