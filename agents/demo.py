@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+from editenv.agents.episodes import write_filmstrip
 from editenv.agents.evaluate import Evaluation, print_evaluation, run_evaluation, write_evaluation
 from editenv.agents.export import export
-from editenv.agents.played import write_filmstrip
-from editenv.agents.report.curves import learning_curves
-from editenv.agents.report.summary import Summary, summarise_difference
-from editenv.agents.report.table import comparison
+from editenv.agents.plots import learning_curves
+from editenv.agents.stats import Summary, summarise_difference
+from editenv.agents.tables import comparison
 from editenv.agents.train import train
 from editenv.configs.compose import compose
 from editenv.configs.schema import DemoConfig, EvaluateConfig, ExportConfig

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from editenv.agents.baselines import POLICIES
-from editenv.agents.play import Counting, play
-from editenv.agents.played import is_scored, turn_scores, write_filmstrip, write_lines
-from editenv.agents.report.summary import Summary, TurnScores, summarise
-from editenv.agents.report.table import turn_table
-from editenv.agents.threads import use_threads
+from editenv.agents.episodes import (
+    Counting,
+    is_scored,
+    run_episodes,
+    turn_scores,
+    write_filmstrip,
+    write_lines,
+)
+from editenv.agents.stats import Summary, TurnScores, summarise
+from editenv.agents.tables import turn_table
 from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
 from editenv.protocols import Policy
@@ -94,7 +99,7 @@ def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evalu
     envs = build_envs(config, -(-count // waves))
     policy = build_policy(config, envs)
     start = perf_counter()
-    sessions = play(envs, policy, range(count), config.seed, progress)
+    sessions = run_episodes(envs, policy, range(count), config.seed, progress)
     seconds = perf_counter() - start
     scores = turn_scores(sessions)
     facts = described(config, sessions) | {"seconds": seconds}
@@ -188,6 +193,8 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
         policy: Policy[Any] = make(envs)
         return policy
     from transformers.utils import logging
+
+    from editenv.agents.distributed import use_threads
 
     use_threads(config.threads)
     # Loading a small model is no work worth a progress bar.

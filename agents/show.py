@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from editenv.agents.episodes import as_text, is_scored, run_episodes, write_filmstrip
 from editenv.agents.evaluate import NO_JUDGE, agent_name, build_envs, build_policy
-from editenv.agents.play import play
-from editenv.agents.played import as_text, is_scored, write_filmstrip
 from editenv.configs.schema import ShowConfig
 from editenv.session import Session
 from editenv.viewer import Shown
@@ -35,7 +34,7 @@ def show(config: ShowConfig) -> Shown:
 
 def _played(config: ShowConfig) -> Session:
     envs = build_envs(config, 1)
-    (session,) = play(envs, build_policy(config, envs), [config.session], config.seed)
+    (session,) = run_episodes(envs, build_policy(config, envs), [config.session], config.seed)
     print(f"{agent_name(config)} plays {as_text(session)}")
     if not is_scored([session]):
         print(NO_JUDGE)

@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,34 +15,48 @@ from typing import Any
 import datasets
 import transformers
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from editenv.agents.atomic import write_text_atomically
+from editenv.agents.callbacks import (
+    Candidate,
+    Filmstrips,
+    HeldOutEvaluation,
+    Journal,
+    ProgressReport,
+    RolloutRecorder,
+    Trackers,
+    check_trackers,
+    held_out_envs,
+)
+from editenv.agents.distributed import local_rows, process, use_threads
 from editenv.agents.edit_r2.credit import CreditSettings
-from editenv.agents.edit_r2.faults import SAVE_ERRORS
-from editenv.agents.edit_r2.metrics import nested, with_last_evaluation
-from editenv.agents.edit_r2.ranks import own_rows, process
-from editenv.agents.edit_r2.resume import check_not_lost, drop_half_written, newest_checkpoint
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.room import check_room
 from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.failures import SAVE_ERRORS
+from editenv.agents.heldout import BEST, recover_best
 from editenv.agents.limits import check_limits
-from editenv.agents.report.curves import learning_curves
-from editenv.agents.stopped import RunStopped
-from editenv.agents.threads import use_threads
-from editenv.agents.watch import Watcher, candidate, held_out_envs
-from editenv.agents.watching.best import FOLDER as BEST
-from editenv.agents.watching.best import recover
-from editenv.agents.watching.trackers import Trackers, check_trackers
+from editenv.agents.metrics import group_by_turn, with_last_evaluation
+from editenv.agents.plots import learning_curves
+from editenv.agents.resume import (
+    TrainingAborted,
+    atomic_write_text,
+    check_no_strangers,
+    check_not_lost,
+    drop_half_written,
+    newest_checkpoint,
+    run_lock,
+)
+from editenv.agents.trainer import EditR2Trainer
+from editenv.agents.unified import UnifiedModel
 from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
+from editenv.vector import MICEEditVectorEnv
 
 _FREE_TO_CHANGE = (
     "out",
@@ -98,7 +112,7 @@ def train(config: TrainConfig) -> TrainResult:
     settings = training_settings(config)
     if config.scorer.kind is None:
         raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
-    rows = own_rows(config.specs * config.rollouts)
+    rows = local_rows(config.specs * config.rollouts)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.engine.scorer is None:
         raise ValueError(
@@ -108,26 +122,53 @@ def train(config: TrainConfig) -> TrainResult:
     _check_written(config.algorithm, envs.engine.world.max_turns)
     checkpoint = load_checkpoint(config.model)
     check_room(checkpoint, envs, settings.rollout.turn)
-    with process().main_process_first():
-        resumed = _checkpoint_of(config)
-    watcher = Watcher(config, partial(candidate, checkpoint, settings.rollout.turn), held_out)
-    trainer = EditR2Trainer(checkpoint, envs, settings, watcher)
-    trainer.remove_callback(PrinterCallback)
-    updates = settings.update.updates_per_iteration
-    watcher.trackers = Trackers(trainer.callback_handler.callbacks, updates)
-    if process().is_main_process:
-        trainer.add_callback(_Bar(config.iterations, updates))
-        trainer.add_callback(_Journal(out / JOURNAL, updates))
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    checkpoint.model = trainer.merged_model()
-    logs = nested(trainer.state.log_history, updates)
-    result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
-    if process().is_main_process:
-        with _told_if_full(out):
-            save_checkpoint(checkpoint, out / "model")
-            _write(config, result, watcher.summary())
-    process().wait_for_everyone()
+    with _only_training(out):
+        with process().main_process_first():
+            resumed = _checkpoint_of(config)
+        trainer = EditR2Trainer(checkpoint, envs, settings)
+        evaluation = _add_callbacks(trainer, config, held_out)
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        checkpoint.model = trainer.merged_model()
+        logs = group_by_turn(trainer.state.log_history, settings.update.updates_per_iteration)
+        result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
+        if process().is_main_process:
+            with _told_if_full(out):
+                save_checkpoint(checkpoint, out / "model")
+                _write(config, result, evaluation)
+        process().wait_for_everyone()
     return result
+
+
+def _only_training(out: Path) -> AbstractContextManager[None]:
+    """Holds the run's folder; where several processes train together, the first one does."""
+    return run_lock(out) if process().is_main_process else nullcontext()
+
+
+def _add_callbacks(
+    trainer: EditR2Trainer, config: TrainConfig, held_out: MICEEditVectorEnv | None
+) -> HeldOutEvaluation | None:
+    """Everything that happens beside the training; returns what evaluates, None where nothing does."""
+    out, updates = Path(config.out), trainer.settings.update.updates_per_iteration
+    trackers, evaluation = Trackers(trainer), None
+    trainer.remove_callback(PrinterCallback)
+    if process().is_main_process:
+        trainer.add_callback(Filmstrips(config, trackers))
+        trainer.add_callback(RolloutRecorder(config))
+    if held_out is not None:
+        turn = replace(trainer.settings.rollout.turn, temperature=0.0)
+        candidate_of = partial(_candidate, trainer.checkpoint, turn)
+        evaluation = HeldOutEvaluation(trainer, config, held_out, candidate_of, trackers)
+        trainer.add_callback(evaluation)
+    if process().is_main_process:
+        trainer.add_callback(ProgressReport(config.iterations, updates))
+        trainer.add_callback(Journal(out / JOURNAL, updates))
+    return evaluation
+
+
+def _candidate(checkpoint: Checkpoint, turn: TurnSettings, model: UnifiedModel) -> Candidate:
+    """A checkpoint with other weights, as held-out sessions see it."""
+    trained = replace(checkpoint, model=model)
+    return Candidate(model_policy(trained, turn), partial(save_checkpoint, trained))
 
 
 def training_settings(config: TrainConfig) -> TrainingSettings:
@@ -185,7 +226,10 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
                 f"same settings ({kept}) or another folder"
             )
     check_not_lost(out)
-    recover(out)
+    updates = config.algorithm.updates_per_iteration
+    after = 0 if newest is None else int(newest.name.rpartition("-")[2])
+    check_no_strangers(out, after, config.iterations * updates)
+    recover_best(out)
     for folder in drop_half_written(out):
         Console().print(f"passing over {folder}, which was not finished")
     if newest:
@@ -193,7 +237,7 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     elif (out / JOURNAL).is_file():
         Console().print(f"{out} has logs of a run but no whole checkpoint: it starts from the beginning")
     out.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(kept, json.dumps(mine, indent=2) + "\n")
+    atomic_write_text(kept, json.dumps(mine, indent=2) + "\n")
     return newest
 
 
@@ -203,15 +247,17 @@ def _told_if_full(out: Path) -> Iterator[None]:
     try:
         yield
     except SAVE_ERRORS as error:
-        raise RunStopped(
+        raise TrainingAborted(
             f"the last iteration is made, but {out} could not take its weights and summary "
             f"({type(error).__name__}: {error}); the same command writes them from {newest_checkpoint(out)}"
         ) from error
 
 
-def _write(config: TrainConfig, result: TrainResult, watched: dict[str, Any]) -> None:
+def _write(config: TrainConfig, result: TrainResult, evaluation: HeldOutEvaluation | None) -> None:
     """curves.png and summary.json; warnings are said once more."""
     out = Path(config.out)
+    nothing = {"eval_scorer": None, "best": None, "warnings": []}
+    held_out = nothing if evaluation is None else evaluation.summary()
     logs = with_last_evaluation(result.logs)
     learning_curves(logs, out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {
@@ -221,13 +267,13 @@ def _write(config: TrainConfig, result: TrainResult, watched: dict[str, Any]) ->
         "seconds": result.seconds,
         "last": result.logs[-1],
         "model": str(result.model_folder),
-        **watched,
+        **held_out,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    for warning in watched["warnings"]:
+    for warning in held_out["warnings"]:
         Console().print(f"warning: {warning}")
-    if watched["best"]:
-        best = watched["best"]["iteration"]
+    if held_out["best"]:
+        best = held_out["best"]["iteration"]
         Console().print(f"best held-out evaluation: after {best} iterations, kept in {out / BEST}")
 
 
@@ -239,55 +285,3 @@ def _quiet() -> None:
     # TRL still speaks transformers' old names.
     old = ".*gradient_checkpointing.* is deprecated"
     warnings.filterwarnings("ignore", message=old, category=FutureWarning)
-
-
-class _Bar(TrainerCallback):
-    """A progress bar over iterations, with the rewards of the last one."""
-
-    def __init__(self, iterations: int, updates: int) -> None:
-        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        self.bar = Progress(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
-        )
-        self.task = self.bar.add_task("", total=iterations)
-        self.updates = updates
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Starts the bar where a resumed run starts."""
-        self.bar.update(self.task, completed=state.global_step // self.updates)
-        self.bar.start()
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
-        """Moves the bar on."""
-        known = [(logs or {}).get(f"reward/{turn}") for turn in range(1, 4)]
-        rewards = [f"{reward:.2f}" for reward in known if reward is not None]
-        # The last log of a training is of its speed and has no rewards.
-        said = "reward " + " ".join(rewards) if rewards else None
-        self.bar.update(self.task, completed=state.global_step // self.updates, description=said)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leaves the terminal."""
-        self.bar.stop()
-
-
-class _Journal(TrainerCallback):
-    """Keeps the file of logs, a line an iteration, up to date while the run goes on."""
-
-    def __init__(self, path: Path, updates: int) -> None:
-        self.path = path
-        self.updates = updates
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Writes all lines anew, since a resumed run may have to take some back."""
-        lines = [json.dumps(log) + "\n" for log in nested(state.log_history, self.updates)]
-        try:
-            write_text_atomically(self.path, "".join(lines))
-        except OSError as error:
-            # The next iteration writes these lines again.
-            warnings.warn(f"{self.path} could not be written: {error}", stacklevel=2)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Once more, where the disk was full in the last iteration."""
-        self.on_log(args, state, control)

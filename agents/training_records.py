@@ -6,13 +6,17 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from editenv.agents.edit_r2.rollout import Rollout
 from editenv.records import FILE, SessionRecord, Training, played_line, read_records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editenv.agents.edit_r2.rollout import Rollout
 
 FOLDER = "records"
 """Below a run's folder."""

@@ -30,7 +30,7 @@ class AlgorithmConfig:
         nft_weight: for objective=nft, how noisy pictures count beside each other, a name in
             `edit_r2.picture_error.PICTURE_ERRORS`; the paper's is "adaptive".
         nft_decay, nft_decay_rise: for objective=nft, most of the slow average that plays in place of what
-            learns, and its growth an iteration, see `edit_r2.slow_average`; 0 for none. The paper's code has
+            learns, and its growth an iteration, see `agents.ema`; 0 for none. The paper's code has
             0.5 and 0.001.
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether old log-probs are worked out anew by the training forward.
@@ -54,7 +54,7 @@ class AlgorithmConfig:
         max_intent_tokens: most tokens of an intent.
         context_gradient: whether gradients flow through what precedes intent and picture too.
         text_scope: weights that text updates reach, a name in `edit_r2.experts.TEXT_SCOPES`.
-        precision: of the network's arithmetic, a name in `edit_r2.precision.PRECISIONS`.
+        precision: of the network's arithmetic, a name in `agents.distributed.PRECISIONS`.
         gradient_checkpointing: whether layers run again on the way back, to keep less of them in memory.
         chunk_sessions: most sessions whose gradients are worked out at a time; None for all of an update's.
     """

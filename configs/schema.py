@@ -369,64 +369,11 @@ class PretrainConfig(CommandConfig):
     threads: int | None = setting(None, "of torch; null leaves them to torch", ge=1)
 
 
-@dataclass(kw_only=True)
-class UsersConfig(CommandConfig):
-    """Measure the simulated users: how each speaks, and what they say that cannot be understood.
-
-    Plays every persona against an agent that is always right and one that fails in 30% of its turns, and
-    lets an agent that knows nothing but the language and the picture read every suite. Writes users.md
-    and users.json.
-
-    Examples:
-      editenv users sessions=64 out=runs/users
-          all personas, all suites
-      editenv users 'personas=[terse,vague]' 'suites=[persona]'
-          two of them, in one suite
-      editenv users split=train sessions=1000
-          the sentences that training uses
-    """
-
-    split: str = setting("test", "of which split", choices=SPLITS)
-    sessions: int = setting(256, "of each persona and each suite", ge=1)
-    suites: list[str] | None = setting(None, "which suites are read; null for all")
-    personas: list[str] = setting(
-        help="whose speaking is measured",
-        default_factory=lambda: ["plain", "terse", "chatty", "vague", "indecisive"],
-    )
-    num_envs: int = setting(256, "sessions side by side", ge=1)
-
-
-@dataclass(kw_only=True)
-class SuitesConfig(CommandConfig):
-    """Describe the suites: what each asks, how well it can be answered, and what it looks like.
-
-    Lets an agent that is always right, one that knows nothing but the language and the picture, and one
-    that does nothing play every suite. Writes suites.md, the page of docs, and filmstrips below the
-    folder suites.
-
-    Examples:
-      editenv suites out=docs
-          the page as it is in docs
-      editenv suites 'suites=[mixed]' sessions=64
-          one suite
-      editenv suites split=train seed=1
-          what training sees
-    """
-
-    split: str = setting("test", "of which split", choices=SPLITS)
-    sessions: int = setting(1000, "of each suite, for each agent", ge=1)
-    suites: list[str] | None = setting(None, "which suites; null for all")
-    num_envs: int = setting(250, "sessions side by side", ge=1)
-    filmstrip: int = setting(3, "sessions of each suite that are drawn", ge=0)
-
-
 COMMANDS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "pretrain": PretrainConfig,
     "show": ShowConfig,
-    "users": UsersConfig,
-    "suites": SuitesConfig,
     "export": ExportConfig,
     "audit": AuditConfig,
     "demo": DemoConfig,

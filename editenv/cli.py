@@ -54,8 +54,6 @@ COMMANDS = {
     "evaluate": Command("editenv.agents.evaluate:evaluate"),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
     "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
-    "users": Command("editenv.agents.users:users"),
-    "suites": Command("editenv.agents.suites:suites"),
     "export": Command("editenv.agents.export:export"),
     "records": Command("editenv.worlds.records.check:records", usage="check PATH [--json]"),
     "audit": Command("editenv.agents.audit.command:audit", usage="[--json] [KEY=VALUE ...]"),
@@ -327,9 +325,9 @@ def explain(error: Exception, command: str) -> str | None:
         extra = "cli" if error.name in ("hydra", "omegaconf", "rich", "scipy", "matplotlib") else "train"
         needs = f"{error.name} is not installed, which `editenv {command}` needs"
         return f"{needs}: pip install 'editenv[{extra}]'"
-    from editenv.agents.stopped import RunStopped
+    from editenv.agents.resume import TrainingAborted
 
-    if isinstance(error, RunStopped):
+    if isinstance(error, TrainingAborted):
         return _one_line(f"{error} (the traceback is shown with {TRACEBACK}=1)")
     return _one_line(str(error)) if isinstance(error, ValueError | OSError) else None
 

@@ -36,7 +36,7 @@ FOLDER = "pictures"
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file beside its place and renames it when it is whole; an error leaves nothing behind."""
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
@@ -68,7 +68,7 @@ def write_png(folder: Path, picture: Image) -> str:
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         image = PILImage.fromarray(picture)
-        write_whole(path, lambda file: image.save(file, format="PNG", compress_level=6))
+        atomic_write(path, lambda file: image.save(file, format="PNG", compress_level=6))
     return name
 
 

@@ -12,9 +12,9 @@ from editenv.agents.edit_r2 import course, credit, loss, sampling, update
 from editenv.agents.edit_r2.advantage import ADVANTAGES
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
 from editenv.agents.edit_r2.kl import FLOW_KLS
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.trainer import EditR2Trainer
 from editenv.vector import MICEEditVectorEnv
 
 

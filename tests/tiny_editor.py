@@ -12,16 +12,16 @@ from unittest.mock import patch
 import torch
 from gymnasium.vector import AutoresetMode
 
+from editenv.agents import callbacks
 from editenv.agents import train as training
-from editenv.agents import watch
 from editenv.agents.edit_r2.credit import CreditSettings
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import SHIPPED, Checkpoint, load_autoencoder
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.train import TrainResult
+from editenv.agents.trainer import EditR2Trainer
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.compose import compose
@@ -157,7 +157,7 @@ def train_for_brightness(config: TrainConfig) -> TrainResult:
     def make(num_envs: int, **_: Any) -> MICEEditVectorEnv:
         return brightness_envs(num_envs)
 
-    with patch.object(training, "make_vector_env", make), patch.object(watch, "make_vector_env", make):
+    with patch.object(training, "make_vector_env", make), patch.object(callbacks, "make_vector_env", make):
         return training.train(config)
 
 
@@ -191,6 +191,6 @@ def train_judged_apart(config: TrainConfig, paying: Any = None, held_out: Any = 
 
     with (
         patch.object(training, "make_vector_env", make(paying)),
-        patch.object(watch, "make_vector_env", make(held_out or DarknessScorer())),
+        patch.object(callbacks, "make_vector_env", make(held_out or DarknessScorer())),
     ):
         return training.train(config)

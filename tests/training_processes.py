@@ -2,8 +2,7 @@
 
     training_processes.py OUT LORA_RANK [dies]
 
-accelerate gives FSDP to accelerators alone, and DeepSpeed compiles what it sends between CPUs with: both are
-talked out of it here. Everything else that they do is theirs.
+accelerate gives FSDP to accelerators alone: it is talked out of it here. All else that it does is its own.
 """
 
 from __future__ import annotations
@@ -19,34 +18,28 @@ import torch.distributed.fsdp
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-from editenv.agents.edit_r2.ranks import process
-from editenv.agents.edit_r2.resume import newest_checkpoint
-from editenv.agents.edit_r2.trainer import EditR2Trainer
-from editenv.agents.watching.heldout import training_reward
+from editenv.agents.distributed import process
+from editenv.agents.heldout import training_reward
+from editenv.agents.resume import newest_checkpoint
+from editenv.agents.trainer import EditR2Trainer, RolloutCallback
 from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_settings, weights
 
 SPECS, ROLLOUTS, ITERATIONS = 3, 2, 2
 """Of six sessions each of two processes plays three: the second group is divided between them."""
 
 
-class Rewards:
+class Rewards(RolloutCallback):
     """Keeps the training reward of an iteration, of all processes and of this one's own sessions."""
 
     def __init__(self) -> None:
         self.everyones: list[float] = []
         self.own: list[float] = []
 
-    def __call__(
-        self, iteration: int, rollout: Any, paid: Any, trained: Any, everyones: Any
-    ) -> dict[str, float]:
-        for found, sessions in ((self.everyones, everyones), (self.own, rollout.sessions)):
-            paid_out = training_reward(sessions)
+    def on_rollout(self, iteration: int, rollout: Any, advantages: Any, sessions: Any) -> None:
+        for found, played in ((self.everyones, sessions), (self.own, rollout.sessions)):
+            paid_out = training_reward(played)
             assert paid_out is not None
             found += [paid_out.mean, paid_out.error]
-        return {}
-
-    def last(self, iteration: int, trained: Any) -> dict[str, float]:
-        return {}
 
 
 class Kept(EditR2Trainer):
@@ -84,8 +77,8 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
     envs = brightness_envs(SPECS * ROLLOUTS // process().num_processes)
     # Adapters begin at random.
     torch.manual_seed(0)
-    watch = Rewards()
-    trainer = Kept(tiny_checkpoint(), envs, settings, watch)
+    rewards = Rewards()
+    trainer = Kept(tiny_checkpoint(), envs, settings, [rewards])
     trainer.kept, trainer.dies = [], dies
     found = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(found) if found else None)
@@ -96,8 +89,8 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
         "weights": weights(trainer.merged_model()),
         "norms": norms,
         "kind": kind,
-        "rewards": watch.everyones,
-        "own_rewards": watch.own,
+        "rewards": rewards.everyones,
+        "own_rewards": rewards.own,
     }
 
 
@@ -122,10 +115,6 @@ def _shard_without_a_gpu() -> None:
 def main(out: Path, lora_rank: int, dies: bool) -> None:
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         _shard_without_a_gpu()
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        import deepspeed.ops
-
-        deepspeed.ops.__compatible_ops__ = {}
     # Halves of three sessions: gradients of the first are kept apart from the other process's.
     changes = {"max_grad_norm": 0.05, "schedule": "linear", "chunk_sessions": 2, "lora_rank": lora_rank}
     found = train_and_keep(out, dies, **changes)

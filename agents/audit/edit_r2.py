@@ -20,14 +20,14 @@ from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2.advantage import ADVANTAGES
 from editenv.agents.edit_r2.credit import CreditSettings, credit
 from editenv.agents.edit_r2.filter import FILTERS, Filtered
-from editenv.agents.edit_r2.resume import newest_checkpoint
 from editenv.agents.edit_r2.rollout import collect
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.edit_r2.update import judge, policy_loss
 from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.metrics import Timer
+from editenv.agents.resume import newest_checkpoint
+from editenv.agents.trainer import EditR2Trainer
 from editenv.vector import MICEEditVectorEnv
 
 _SPECS, _ROLLOUTS = 12, 4
@@ -93,7 +93,7 @@ class EditR2Audit:
             seed,
             iteration,
             _SPECS,
-            Stopwatch(),
+            Timer(),
         )
         native = rollout.tensors
         shaped = {
@@ -122,7 +122,7 @@ class EditR2Audit:
     def _spent(self, policy: KnownPolicy, seed: int, way: SpendSettings) -> Spent:
         settings, count = replace(self.settings.rollout, spending=way), _SPECS * _ROLLOUTS
         checkpoint = known_checkpoint(policy)
-        rollout = collect(checkpoint, _envs(count), settings, seed, 0, _SPECS, Stopwatch())
+        rollout = collect(checkpoint, _envs(count), settings, seed, 0, _SPECS, Timer())
         paying = CreditSettings("turn", math.inf, filter=way.filter)
         paid, _ = credit(rollout, _ROLLOUTS, paying, {})
         tensors, places = rollout.tensors, rollout.places or {}

@@ -18,9 +18,9 @@ from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.bench.arithmetic import operations
 from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.stopwatch import Stopwatch
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.metrics import Timer
+from editenv.agents.trainer import EditR2Trainer
 from editenv.vector import MICEEditVectorEnv
 
 PARTS = ("intent", "image", "scoring", "update", "other")
@@ -48,7 +48,7 @@ def iteration_split(
     """
     with tempfile.TemporaryDirectory() as folder:
         whole = replace(settings, out=Path(folder), iterations=iterations + 2, save_every=iterations + 3)
-        trainer = _Timed(checkpoint, _timed_envs(envs, clock := Stopwatch()), whole, clock)
+        trainer = _Timed(checkpoint, _timed_envs(envs, clock := Timer()), whole, clock)
         trainer.train()
     seconds = trainer.seconds[1:-1]
     middle = sorted(seconds, key=lambda parts: sum(parts.values()))[len(seconds) // 2]
@@ -72,7 +72,7 @@ class _Timed(EditR2Trainer):
         checkpoint: Checkpoint,
         envs: MICEEditVectorEnv,
         settings: TrainingSettings,
-        clock: Stopwatch,
+        clock: Timer,
     ) -> None:
         self.clock, self.seconds, self.counted = clock, list[dict[str, float]](), 0
         self._began = perf_counter()
@@ -82,7 +82,7 @@ class _Timed(EditR2Trainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         self._began = perf_counter()
-        self.clock.take()
+        self.clock.flush()
         with self.clock.phase("rollout"):
             return super()._generate_and_score_completions(inputs)
 
@@ -103,7 +103,7 @@ class _Timed(EditR2Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Closes an iteration before TRL takes its own notes."""
         if "loss" in logs:
-            noted, total = self.clock.take(), perf_counter() - self._began
+            noted, total = self.clock.flush(), perf_counter() - self._began
             own = {name: noted.get(f"seconds/{name}", 0.0) for name in ("rollout", "step", "optimiser")}
             # The steps of the environments are timed by the trainer's own watch too, as "scoring".
             phases = self.stopwatch.peek()
@@ -129,7 +129,7 @@ class _Steps(TrainerCallback):
         self.open.close()
 
 
-def _timed_envs(envs: MICEEditVectorEnv, clock: Stopwatch) -> MICEEditVectorEnv:
+def _timed_envs(envs: MICEEditVectorEnv, clock: Timer) -> MICEEditVectorEnv:
     """The same environments, which note the time of resets and steps."""
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,10 +11,10 @@ import torch
 from editenv.agents.bench.arithmetic import operations, peak
 from editenv.agents.bench.iteration import iteration_split
 from editenv.agents.bench.sides import Side, Work, agreement, batched, plain
+from editenv.agents.distributed import use_threads
 from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.stopwatch import peak_memory_mib
 from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
-from editenv.agents.threads import use_threads
+from editenv.agents.metrics import peak_memory_mib
 from editenv.agents.train import training_settings
 from editenv.build import make_vector_env
 from editenv.configs.compose import compose

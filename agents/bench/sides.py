@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.growing import growing, rereading
+from editenv.agents.metrics import Timer
 from editenv.vector import MICEEditVectorEnv
 
 
@@ -68,9 +68,7 @@ def _timed(work: Work, envs: MICEEditVectorEnv, parts: Sequence[slice]) -> Side:
     reader = growing if envs.num_envs > 1 else rereading
     started, begun = perf_counter(), process_time()
     rollouts = tuple(
-        collect(
-            work.checkpoint, envs, work.settings, work.seed, 0, work.specs, Stopwatch(), part, reader=reader
-        )
+        collect(work.checkpoint, envs, work.settings, work.seed, 0, work.specs, Timer(), part, reader=reader)
         for part in parts
     )
     seconds, processor = perf_counter() - started, process_time() - begun

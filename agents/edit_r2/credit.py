@@ -12,9 +12,9 @@ from torch import Tensor
 from editenv.agents.edit_r2.advantage import ADVANTAGES, SPREADS, Parts, constant_groups
 from editenv.agents.edit_r2.advantage.again import same_state
 from editenv.agents.edit_r2.filter import FILTERS
-from editenv.agents.edit_r2.metrics import rollout_metrics
 from editenv.agents.edit_r2.places import Lines, Places, attempts_of, whole_sessions
 from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings
+from editenv.agents.metrics import rollout_metrics
 from editenv.registry import lookup
 from editenv.vector import MICEEditVectorEnv
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from editenv.agents.edit_r2.sharding import whole
+from editenv.agents.distributed import full_tensor
 from editenv.registry import lookup
 
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
@@ -84,6 +84,6 @@ def parameter_groups(
 def clip_gradients(groups: Iterable[dict[str, object]], max_norm: float) -> dict[str, float]:
     """Bounds each group's gradient norm and returns the norms before."""
     return {
-        str(group["name"]): float(whole(torch.nn.utils.clip_grad_norm_(group["params"], max_norm)))  # type: ignore[arg-type]
+        str(group["name"]): float(full_tensor(torch.nn.utils.clip_grad_norm_(group["params"], max_norm)))  # type: ignore[arg-type]
         for group in groups
     }

@@ -17,10 +17,10 @@ from editenv.agents.edit_r2.padding import stack_turns, with_past
 from editenv.agents.edit_r2.places import Places, past_index
 from editenv.agents.edit_r2.played import Played, judged_turns
 from editenv.agents.edit_r2.sampling import RolloutSettings, sampled_turn
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import taught_turn
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.growing import Reader, growing
+from editenv.agents.metrics import Timer
 from editenv.protocols import Observations
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
@@ -51,7 +51,7 @@ def collect(
     seed: int,
     iteration: int,
     specs: int,
-    watch: Stopwatch,
+    watch: Timer,
     rows: slice = slice(None),
     reader: Reader = growing,
 ) -> Rollout:
@@ -92,7 +92,7 @@ def _play(
     numbers: Sequence[int],
     names: Sequence[tuple[int, ...]],
     rows: Sequence[int],
-    watch: Stopwatch,
+    watch: Timer,
     reader: Reader,
 ) -> Played:
     """All turns of the rows that have these numbers and names; there are as many environments."""

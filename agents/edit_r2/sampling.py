@@ -14,7 +14,6 @@ from torch import Tensor
 from editenv.agents.edit_r2.course import Course
 from editenv.agents.edit_r2.padding import past_blocks, past_of, real, stack_turns
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.teacher import exact_pictures, right_intents
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.growing import Reading
@@ -31,6 +30,7 @@ from editenv.agents.editor.turns import (
 from editenv.agents.flow.sample import check_steps, sample_ode, sample_window
 from editenv.agents.flow.schedule import PLACEMENTS
 from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.metrics import Timer
 from editenv.agents.unified import Block
 from editenv.protocols import Observations
 from editenv.registry import lookup
@@ -112,7 +112,7 @@ def sampled_turn(
     course: Course,
     earlier: Sequence[dict[str, Tensor]],
     reading: Reading,
-    watch: Stopwatch,
+    watch: Timer,
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[bool | None]]:
     """One turn of all rows: its tensors, the actions and which intents fell back, None where none is."""
     column = len(earlier)

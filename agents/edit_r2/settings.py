@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from editenv.agents.edit_r2.arguments import SCHEDULES
+from editenv.agents.distributed import check_precision
 from editenv.agents.edit_r2.credit import CreditSettings, check_spending
 from editenv.agents.edit_r2.objective import OBJECTIVES, check_behaviour
-from editenv.agents.edit_r2.precision import check_precision
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.registry import lookup
+
+SCHEDULES = dict.fromkeys(("constant", "linear", "cosine"))
+"""Learning rates over a run, as transformers calls them; all but the first fall to zero."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorMemory, OracleWriter, exact_painter
 from editenv.agents.editor.prompts import answer_block, intent_block, transcript_block
 from editenv.agents.editor.turns import TurnSettings, encode
-from editenv.agents.play import rows_of
+from editenv.agents.episodes import rows_of
 from editenv.protocols import Observations
 from editenv.vector import MICEEditVectorEnv
 

@@ -41,7 +41,7 @@ class UpdateSettings:
         nft_range: for objective=nft, the advantage that counts as certainly better.
         nft_weight: for objective=nft, how noisy pictures count beside each other, a name in PICTURE_ERRORS.
         nft_decay: for objective=nft, most of the slow average that plays, below 1; 0: what learns plays.
-        nft_decay_rise: its growth an iteration, see `slow_average.slow_decay`.
+        nft_decay_rise: its growth an iteration, see `slow_average.ema_decay`.
         times: for objectives other than policy, at how many times of the flow a picture is learnt.
         recompute: whether the ratios' old log-probs are worked out anew by the training forward, where
             rollout and training differ by more than a tight clip bears.

@@ -14,7 +14,7 @@ import torch
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
 from editenv.agents.editor.turns import TurnSettings
-from editenv.agents.play import play
+from editenv.agents.episodes import run_episodes
 from editenv.agents.pretrain.suitescores import rounded_mean
 from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.build import make_vector_env
@@ -48,14 +48,18 @@ def card_scores(
     plain = EditorPolicy(ModelWriter(checkpoint, greedy), painter)
     given = EditorPolicy(OracleWriter(envs, form), painter)
     sampling = EditorPolicy(ModelWriter(checkpoint, warm), painter)
-    attempts = [play(envs, sampling, numbers, seed, f"attempt {k + 1}", attempt=k) for k in range(ATTEMPTS)]
-    guided = [play(envs, given, numbers, seed, f"right intents {k + 1}", attempt=k) for k in range(ATTEMPTS)]
+    attempts = [
+        run_episodes(envs, sampling, numbers, seed, f"attempt {k + 1}", attempt=k) for k in range(ATTEMPTS)
+    ]
+    guided = [
+        run_episodes(envs, given, numbers, seed, f"right intents {k + 1}", attempt=k) for k in range(ATTEMPTS)
+    ]
     return {
         "suite": "mixed",
         "split": "test",
         "sessions": sessions,
         "seed": seed,
-        "greedy": _means(play(envs, plain, numbers, seed, "greedy")),
+        "greedy": _means(run_episodes(envs, plain, numbers, seed, "greedy")),
         "right_intents": _means(guided[0]),
         f"pass@{ATTEMPTS}": _best(attempts),
         f"right_intents_pass@{ATTEMPTS}": _best(guided),

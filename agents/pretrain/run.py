@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from editenv.agents.distributed import use_threads
 from editenv.agents.editor.checkpoint import (
     SHIPPED,
     Checkpoint,
@@ -22,7 +23,6 @@ from editenv.agents.pretrain.card import card_scores, round_trip, write_card
 from editenv.agents.pretrain.data import LatentTable, Lessons
 from editenv.agents.pretrain.suitescores import scores_everywhere
 from editenv.agents.pretrain.unified import Phase, train_phase
-from editenv.agents.threads import use_threads
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PhaseConfig, PretrainConfig

@@ -9,8 +9,8 @@ from typing import Any
 from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter, Writer
 from editenv.agents.editor.turns import TurnSettings
-from editenv.agents.play import play
-from editenv.agents.report.statistics import known_mean
+from editenv.agents.episodes import run_episodes
+from editenv.agents.stats import known_mean
 from editenv.build import make_vector_env
 from editenv.session import Session
 from editenv.worlds.studio.suites import suite_names
@@ -49,7 +49,9 @@ def scores_everywhere(
         }
         suites[suite] = {}
         for name, writer in writers.items():
-            played = play(envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}")
+            played = run_episodes(
+                envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}"
+            )
             suites[suite][name] = _of_suite(played)
             for session in played:
                 for turn, score in zip(session.spec.turns, session.scores, strict=True):

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.policy import editor_policy
 from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.agents.evaluate import agent_name, run_evaluation
-from editenv.agents.play import play
-from editenv.agents.played import turn_scores
+from editenv.agents.metrics import Timer
 from editenv.agents.pretrain import run as pretraining
 from editenv.agents.pretrain.data import Lessons, image_lessons, text_lessons
 from editenv.agents.pretrain.flaws import forget
@@ -33,7 +32,7 @@ def test_right_intents_carried_out_exactly_score_one_in_every_form(suite: str) -
     envs = make_vector_env(num_envs=6, suite=suite, autoreset_mode="Disabled", split="test")
     for form in FORMS:
         policy = editor_policy(envs, "none", "oracle", "exact", TurnSettings(intent_form=form))
-        scores = turn_scores(play(envs, policy, range(6), seed=1))
+        scores = turn_scores(run_episodes(envs, policy, range(6), seed=1))
         assert {v for session in scores["global_awareness"] for v in session} == {1.0}, form
         assert policy.counts() == {"left_alone_share": 0.0}, form
 
@@ -66,7 +65,7 @@ def test_imitation_teaches_the_form(form: str) -> None:
     turn = replace(ROLLOUT.turn, intent_form=form)
     settings = replace(ROLLOUT, turn=turn, behaviour="oracle", rollouts=1)
     checkpoint, envs = tiny_checkpoint(), brightness_envs(2)
-    rollout = collect(checkpoint, envs, settings, 0, 0, 2, Stopwatch())
+    rollout = collect(checkpoint, envs, settings, 0, 0, 2, Timer())
     for row, session in enumerate(rollout.sessions):
         for number, turn in enumerate(session.spec.turns):
             ids = rollout.tensors["intent_ids"][row, number][rollout.tensors["intent_mask"][row, number]]

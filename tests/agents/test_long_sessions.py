@@ -17,7 +17,7 @@ from rich.console import Console
 from editenv.agents import train as training
 from editenv.agents.editor.checkpoint import load_checkpoint
 from editenv.agents.evaluate import evaluate
-from editenv.agents.report.table import turn_table
+from editenv.agents.tables import turn_table
 from editenv.configs.compose import compose
 from editenv.sims.replay import ReplayUser
 from editenv.vector import MICEEditVectorEnv

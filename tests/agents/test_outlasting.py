@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from editenv.agents import callbacks, training_records
 from editenv.agents import train as training
-from editenv.agents import training_records, watch
-from editenv.agents.edit_r2.resume import COMPLETE, FIRST, whole_checkpoints
-from editenv.agents.stopped import RunStopped
+from editenv.agents.heldout import read_best, read_evaluations
+from editenv.agents.resume import COMPLETE, FIRST, TrainingAborted, whole_checkpoints
 from editenv.agents.training_records import recorded_iterations
-from editenv.agents.watching.best import read_best
-from editenv.agents.watching.heldout import read_evaluations
 from tests.tiny_editor import DarknessScorer, logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 3
@@ -53,7 +51,7 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
         part = tmp_path / f"{name}.part"
         part.parent.mkdir(exist_ok=True)
         part.symlink_to("/dev/full")
-    true, true_line, refused = watch.save_checkpoint, training_records.played_line, []
+    true, true_line, refused = training.save_checkpoint, training_records.played_line, []
 
     def full_later(folder, session, **kept):
         if not folder.name.startswith("iteration_00000"):
@@ -63,12 +61,12 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
     monkeypatch.setattr(training_records, "played_line", full_later)
 
     def full_once(checkpoint, folder):
-        if not refused:
+        if folder.name.startswith("best") and not refused:
             refused.append(folder)
             raise OSError(errno.ENOSPC, "No space left on device")
         true(checkpoint, folder)
 
-    monkeypatch.setattr(watch, "save_checkpoint", full_once)
+    monkeypatch.setattr(training, "save_checkpoint", full_once)
     said = run(config_of(tmp_path, start))
     words = [text for text in said if "No space left" in text]
     for what in ("logs.jsonl", "held-out evaluations", "the filmstrip", "the best weights"):
@@ -85,10 +83,14 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
 
 
 def test_a_disk_too_full_for_the_last_weights_says_where_they_are(unbroken, start, tmp_path, monkeypatch):
-    def full(checkpoint, folder):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    true = training.save_checkpoint
 
-    with monkeypatch.context() as patch, pytest.raises(RunStopped, match=r"No space left.*checkpoint-6"):
+    def full(checkpoint, folder):
+        if folder.name == "model":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        true(checkpoint, folder)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingAborted, match=r"No space left.*checkpoint-6"):
         patch.setattr(training, "save_checkpoint", full)
         run(config_of(tmp_path, start))
     run(config_of(tmp_path, start))
@@ -126,7 +128,7 @@ def test_a_held_out_evaluation_that_fails_is_said_and_the_run_goes_on(unbroken, 
 
 def test_a_held_out_user_that_raises_costs_that_evaluation(start, tmp_path, monkeypatch):
     """It raises when the first evaluation's sessions begin."""
-    true, calls = watch.play, []
+    true, calls = callbacks.run_episodes, []
 
     def raises(envs, *arguments):
         calls.append(envs)
@@ -139,7 +141,7 @@ def test_a_held_out_user_that_raises_costs_that_evaluation(start, tmp_path, monk
     def gone(self, spec):
         raise RuntimeError("the user is gone")
 
-    monkeypatch.setattr(watch, "play", raises)
+    monkeypatch.setattr(callbacks, "run_episodes", raises)
     said = run(config_of(tmp_path, start, iterations=1))
     assert any("iteration 0: held-out" in text and "the user is gone" in text for text in said)
     assert [look.error is None for look in read_evaluations(tmp_path)] == [False, True]

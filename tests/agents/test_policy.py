@@ -18,8 +18,7 @@ from editenv.agents.editor.policy import (
     model_policy,
 )
 from editenv.agents.editor.turns import TurnSettings
-from editenv.agents.play import play
-from editenv.agents.played import turn_scores
+from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.build import make_vector_env
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
@@ -51,13 +50,13 @@ def test_right_intents_carried_out_exactly_score_one():
     """Fails where a canonical intent loses anything of the turn, or the exact editor misreads one."""
     envs = envs_of(16)
     policy = EditorPolicy(OracleWriter(envs), ExactPainter(64, 4))
-    scores = turn_scores(play(envs, policy, range(40), seed=0))
+    scores = turn_scores(run_episodes(envs, policy, range(40), seed=0))
     assert {value for session in scores["global_awareness"] for value in session} == {1.0}
     assert policy.counts() == {"left_alone_share": 0.0}
 
 
 def test_the_batch_changes_nothing(checkpoint):
-    one, many = (play(envs_of(n), model_policy(checkpoint, WARM), range(4), seed=3) for n in (1, 4))
+    one, many = (run_episodes(envs_of(n), model_policy(checkpoint, WARM), range(4), seed=3) for n in (1, 4))
     for first, second in zip(one, many, strict=True):
         assert first.intents == second.intents
         # Sums in another order round differently, by a level of 255 at most.

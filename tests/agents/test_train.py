@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from transformers import TrainerCallback
 
+from editenv.agents import callbacks
 from editenv.agents import train as training
+from editenv.agents.callbacks import ProgressReport
 from editenv.agents.editor.checkpoint import load_checkpoint
 from editenv.agents.editor.policy import model_policy
 from editenv.agents.editor.turns import TurnSettings, generate, write_intents
-from editenv.agents.play import play
+from editenv.agents.episodes import run_episodes
+from editenv.agents.heldout import read_best, read_evaluations
 from editenv.agents.train import train
 from editenv.agents.training_records import read_rollout, recorded_iterations
-from editenv.agents.watching import trackers
-from editenv.agents.watching.best import read_best
-from editenv.agents.watching.heldout import read_evaluations
 from editenv.configs.schema import ScorerConfig
 from editenv.records import EXTRA
 from editenv.worlds.records.export import export_sessions
@@ -56,13 +56,14 @@ def run(tmp_path_factory, start):
     true = training.save_checkpoint
 
     def keep(checkpoint, folder):
-        kept.append(checkpoint)
+        if folder.name == "model":
+            kept.append(checkpoint)
         true(checkpoint, folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "save_checkpoint", keep)
-        patch.setitem(trackers.INTEGRATION_TO_CALLBACK, "stub", Tracker)
-        patch.setattr(trackers, "get_available_reporting_integrations", lambda: ["stub"])
+        patch.setitem(callbacks.INTEGRATION_TO_CALLBACK, "stub", Tracker)
+        patch.setattr(callbacks, "get_available_reporting_integrations", lambda: ["stub"])
         result = train_for_brightness(config)
     return out, config, result, kept[0]
 
@@ -128,7 +129,7 @@ def test_the_best_weights_and_the_last_ones_are_those_that_were_evaluated(run):
     turn = replace(training.training_settings(replace(config, report_to=[])).rollout.turn, temperature=0.0)
     for folder, iteration in ((out / "best", best["iteration"]), (result.model_folder, 3)):
         envs = brightness_envs(5)
-        played = play(envs, model_policy(load_checkpoint(folder), turn), range(5), config.seed)
+        played = run_episodes(envs, model_policy(load_checkpoint(folder), turn), range(5), config.seed)
         for name in ("reward", "global_awareness", "instruction_following"):
             scores = [np.mean([getattr(s.scores[k], name) for s in played]) for k in range(3)]
             assert scores == pytest.approx(looks[iteration].scores[name], abs=1e-12), (folder, name)
@@ -240,11 +241,25 @@ def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monke
 
 def test_the_bar_keeps_the_last_rewards_and_shows_zeros():
     """Fails where a turn that earned nothing is left out, or the closing log of the speed clears the line."""
-    bar = training._Bar(iterations=2, updates=1)
+    bar = ProgressReport(iterations=2, updates=1)
     state = SimpleNamespace(global_step=2)
     bar.on_log(None, state, None, {"reward/1": 0.5, "reward/2": 0.0})
     bar.on_log(None, state, None, {"train_runtime": 3.0})
     assert bar.bar.tasks[0].description == "reward 0.50 0.00"
+
+
+def test_into_a_pipe_iterations_are_printed_as_lines(capsys):
+    """Fails where nothing is seen before a run ends, or a bar's control characters go into a log file."""
+    report = ProgressReport(iterations=2, updates=3)
+    report.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    for step in (3, 6):
+        report.on_log(None, SimpleNamespace(global_step=step), None, {"reward/1": 0.5, "reward/2": 0.25})
+    report.on_train_end(None, None, None)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "iteration 1/2: reward 0.50 0.25",
+        "iteration 2/2: reward 0.50 0.25",
+    ]
 
 
 def test_an_unknown_model_is_refused_and_leaves_nothing(tmp_path):

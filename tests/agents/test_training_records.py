@@ -14,7 +14,7 @@ from PIL import Image
 from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.agents.edit_r2.places import Place
 from editenv.agents.edit_r2.rollout import Rollout
-from editenv.agents.play import play
+from editenv.agents.episodes import run_episodes
 from editenv.agents.training_records import (
     read_rollout,
     record_folder,
@@ -35,7 +35,7 @@ MANY = 1 << 30
 @pytest.fixture(scope="module")
 def rollout():
     envs = make_vector_env(num_envs=4, suite="mixed", autoreset_mode="Disabled")
-    sessions = play(envs, OraclePolicy(envs), NUMBERS, 0)
+    sessions = run_episodes(envs, OraclePolicy(envs), NUMBERS, 0)
     names = torch.tensor([(0, 20, number, row % 2) for row, number in enumerate(NUMBERS)])
     return Rollout(tuple(sessions), {"names": names}, 0.0)
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from editenv import __version__
 from editenv.agents.bench import bench_rollout
-from editenv.agents.stopped import RunStopped
+from editenv.agents.resume import TrainingAborted
 from editenv.bench import bench_env
 from editenv.cli import COMMANDS, default_out, job_name, main
 from editenv.configs import schema
@@ -279,7 +279,9 @@ def test_a_run_that_stopped_says_why_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
 
     def stops(config):
-        raise RunStopped("iteration 3 stopped: the user is gone; checkpoint-6 holds everything before it")
+        raise TrainingAborted(
+            "iteration 3 stopped: the user is gone; checkpoint-6 holds everything before it"
+        )
 
     monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=stops))
     error = error_of(capsys, "train")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from editenv.picturefile import write_whole
+from editenv.picturefile import atomic_write
 from editenv.records import RecordSpec, at_line, record_from_json
 
 PICTURES = "input_images_resize_512/{}_input_raw.jpg"
@@ -63,7 +63,7 @@ def write_records(records: Iterable[RecordSpec], path: str | Path) -> None:
     """Writes records as JSON Lines; renamed into place, so that no reader meets half a file."""
     path = Path(path)
     lines = [json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records]
-    write_whole(path, lambda file: file.write("".join(lines).encode()))
+    atomic_write(path, lambda file: file.write("".join(lines).encode()))
 
 
 def _add_row(sessions: dict[str, dict[str, Any]], row: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from editenv.picturefile import write_whole
+from editenv.picturefile import atomic_write
 from editenv.protocols import World
 from editenv.records import EXTRA, PUBLISHED, RecordSpec, RecordTurn
 from editenv.session import Session
@@ -66,7 +66,7 @@ def export_sessions(
         _write_picture(place, line["image"], world.picture(spec))
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     path = place / f"{name}.jsonl"
-    write_whole(path, lambda file: file.write("".join(lines).encode()))
+    atomic_write(path, lambda file: file.write("".join(lines).encode()))
     return path
 
 
@@ -143,4 +143,4 @@ def _write_picture(folder: Path, name: str, picture: Image) -> None:
             raise ValueError(f"{folder / name} shows another picture, expected none")
         return
     image = PILImage.fromarray(picture)
-    write_whole(folder / name, lambda file: image.save(file, format="PNG", compress_level=6))
+    atomic_write(folder / name, lambda file: image.save(file, format="PNG", compress_level=6))

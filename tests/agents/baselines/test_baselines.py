@@ -8,8 +8,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents.baselines import POLICIES
 from editenv.agents.baselines.oracle import OraclePolicy
-from editenv.agents.play import play
-from editenv.agents.played import turn_scores
+from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.build import make_vector_env
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
@@ -23,7 +22,7 @@ NO_RULES = ("mice-cu", "tasks")
 
 def played(name, suite, **settings):
     envs = make_vector_env(num_envs=32, autoreset_mode="Disabled", suite=suite, split="test", **settings)
-    return play(envs, load_class("policy", name, POLICIES)(envs), range(SESSIONS), seed=0)
+    return run_episodes(envs, load_class("policy", name, POLICIES)(envs), range(SESSIONS), seed=0)
 
 
 def mean(column):
@@ -60,4 +59,4 @@ def test_the_oracle_refuses_what_it_cannot_understand():
         1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED
     )
     with pytest.raises(ValueError, match="no studio meaning"):
-        play(envs, OraclePolicy(envs), [0], seed=0)
+        run_episodes(envs, OraclePolicy(envs), [0], seed=0)

@@ -6,7 +6,7 @@ import pytest
 
 from editenv.agents.baselines.oracle import NoisyOracle
 from editenv.agents.baselines.reader import ReaderPolicy
-from editenv.agents.play import play
+from editenv.agents.episodes import run_episodes
 from editenv.build import make_vector_env
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.nlu import meanings, readings
@@ -32,7 +32,7 @@ def test_nothing_is_unclear_and_the_ceiling_is_one(suite: str, split: str) -> No
     """Fails where a user says what words and pictures alone do not tell, or means something else by it."""
     envs = make_vector_env(num_envs=40, suite=suite, split=split, autoreset_mode="Disabled")
     reader = ReaderPolicy(envs)
-    sessions = play(envs, reader, range(40), 7)
+    sessions = run_episodes(envs, reader, range(40), 7)
     assert reader.unclear == [] and reader.counts()["instructions"] == sum(s.turn for s in sessions)
     scores = [score for session in sessions for score in session.scores]
     assert {score.global_awareness for score in scores} == {1.0}
@@ -50,7 +50,7 @@ def test_personas_are_understood_even_while_the_agent_fails(persona: str) -> Non
         autoreset_mode="Disabled",
     )
     reader = ReaderPolicy(envs)
-    sessions = play(envs, NoisyOracle(envs, other=reader), range(48), 3)
+    sessions = run_episodes(envs, NoisyOracle(envs, other=reader), range(48), 3)
     assert reader.unclear == []
     assert any(detail["mood"] == "repair" for session in sessions for detail in session.details)
 

@@ -13,9 +13,9 @@ from editenv.agents.bench.arithmetic import operations, peak
 from editenv.agents.bench.iteration import PARTS, iteration_split
 from editenv.agents.bench.sides import Work, agreement, batched, plain
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.editor.growing import growing, rereading
+from editenv.agents.metrics import Timer
 from editenv.agents.unified import UnifiedModel
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint, tiny_settings
 
@@ -67,7 +67,7 @@ def test_a_context_that_grows_reads_nothing_twice_and_holds_the_same_to_the_last
             return true(model, context, block)
 
         monkeypatch.setattr(UnifiedModel, "append", counting)
-        rollout = collect(checkpoint, brightness_envs(6), PAST, 0, 0, 2, Stopwatch(), reader=reader)
+        rollout = collect(checkpoint, brightness_envs(6), PAST, 0, 0, 2, Timer(), reader=reader)
         found[reader] = rollout.tensors
     for name, value in found[growing].items():
         assert torch.equal(value.nan_to_num(), found[rereading][name].nan_to_num()), name

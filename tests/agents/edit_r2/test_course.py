@@ -8,19 +8,19 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from editenv.agents import distributed
 from editenv.agents.audit.known import KnownPolicy
 from editenv.agents.audit.model import CHANNELS, known_checkpoint
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
-from editenv.agents.edit_r2 import ranks
+from editenv.agents.distributed import gather_rollout
 from editenv.agents.edit_r2.credit import CreditSettings, credit
 from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Policies
-from editenv.agents.edit_r2.ranks import gathered
 from editenv.agents.edit_r2.rollout import RolloutSettings, collect
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.metrics import Timer
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
@@ -53,7 +53,7 @@ def played(way, rows=slice(None), seed=0, **changes):
     settings = RolloutSettings(turn=TURN, rollouts=ROLLOUTS, spending=WAYS[way], **changes)
     count = len(range(SPECS * ROLLOUTS)[rows])
     checkpoint = known_checkpoint(KnownPolicy(CHANNELS))
-    return collect(checkpoint, envs(count), settings, seed, 0, SPECS, Stopwatch(), rows)
+    return collect(checkpoint, envs(count), settings, seed, 0, SPECS, Timer(), rows)
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +147,14 @@ def test_processes_pay_what_one_pays(rollouts, monkeypatch, way, std):
     half = SPECS * ROLLOUTS // 2
     parts = [played(way, slice(0, half)), played(way, slice(half, None))]
     pieces = []
-    monkeypatch.setattr(ranks, "process", lambda: type("Two", (), {"num_processes": 2}))
-    monkeypatch.setattr(ranks, "gather_object", pieces.extend)
+    monkeypatch.setattr(distributed, "process", lambda: type("Two", (), {"num_processes": 2}))
+    monkeypatch.setattr(distributed, "gather_object", pieces.extend)
     for part in parts:
         with pytest.raises(TypeError):  # nobody has answered yet
-            gathered(part)
-    monkeypatch.setattr(ranks, "gather_object", lambda _: pieces)
+            gather_rollout(part)
+    monkeypatch.setattr(distributed, "gather_object", lambda _: pieces)
     paying = CreditSettings(filter=WAYS[way].filter, advantage="turn", advantage_std=std)
-    mine, _ = credit(gathered(parts[0]), ROLLOUTS, paying, {})
+    mine, _ = credit(gather_rollout(parts[0]), ROLLOUTS, paying, {})
     alone, _ = credit(rollouts[way], ROLLOUTS, paying, {})
     torch.testing.assert_close(mine["advantage"], alone["advantage"], atol=1e-6, rtol=0)
     assert torch.equal(mine["keep"], alone["keep"])
@@ -182,7 +182,7 @@ def test_training_reads_the_past_that_a_rollout_read(way):
         Scores(float(int(t.after.sum()) % 2), None, 0.0, reward=float(t.after.mean() / 255)) for t in turns
     ]
     sessions = MICEEditVectorEnv(4, made.world, made.user, judge, autoreset_mode=AutoresetMode.DISABLED)
-    rollout = collect(checkpoint, sessions, settings, 2, 0, 1, Stopwatch())
+    rollout = collect(checkpoint, sessions, settings, 2, 0, 1, Timer())
     strange = [
         p for at, p in rollout.places.items() if p.past and p.past != tuple((at[0], c) for c in range(at[1]))
     ]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from editenv.agents.edit_r2.credit import CreditSettings, credit
-from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.objective import OBJECTIVES
 from editenv.agents.edit_r2.places import Place
 from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.edit_r2.spending import SpendSettings
 from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.agents.metrics import group_by_turn
 from editenv.types import Scores
 from tests.tiny_editor import tiny_trainer
 
@@ -90,7 +90,7 @@ def test_a_trainer_learns_from_what_is_played_in_place_of_lost_turns(tmp_path):
         tmp_path, rollouts=4, spending=spending, filter=spending.filter, advantage="turn", iterations=2
     )
     trainer.train()
-    logs = nested(trainer.state.log_history, 2)
+    logs = group_by_turn(trainer.state.log_history, 2)
     assert [log["iteration"] for log in logs] == [0, 1]
     for log in logs:
         assert log["filtered_share"] == 0.0 and log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0

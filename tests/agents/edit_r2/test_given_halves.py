@@ -11,9 +11,9 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents.edit_r2.experts import is_generation
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.editor.policy import exact_painter
 from editenv.agents.editor.turns import TurnSettings, encode
+from editenv.agents.metrics import Timer
 from editenv.rewards.exact import ExactScorer
 from editenv.sims.replay import ReplayUser
 from editenv.vector import MICEEditVectorEnv
@@ -28,7 +28,7 @@ def played(behaviour: str):
     )
     checkpoint = tiny_checkpoint()
     settings = replace(ROLLOUT, behaviour=behaviour)
-    return envs, checkpoint, collect(checkpoint, envs, settings, 0, 0, 2, Stopwatch())
+    return envs, checkpoint, collect(checkpoint, envs, settings, 0, 0, 2, Timer())
 
 
 def test_right_intents_are_given_and_pictures_are_tried():

@@ -12,9 +12,9 @@ from editenv.agents.edit_r2.objective.policy import policy_gradient
 from editenv.agents.edit_r2.objective.protocol import Policies
 from editenv.agents.edit_r2.rollout import collect
 from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.growing import growing, rereading
+from editenv.agents.metrics import Timer
 from editenv.agents.unified import ImageBlock, UnifiedModel
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
@@ -68,7 +68,7 @@ def played():
         for way in WAYS:
             for reader in (growing, rereading):
                 read.pictures = read.texts = read.tokens = 0
-                rollout = collect(checkpoint, envs(), settings(way), 0, 0, SPECS, Stopwatch(), reader=reader)
+                rollout = collect(checkpoint, envs(), settings(way), 0, 0, SPECS, Timer(), reader=reader)
                 found[way, reader] = rollout, SimpleNamespace(**vars(read))
     return found
 
@@ -102,7 +102,7 @@ def test_later_turns_follow_intents_whose_pictures_rules_drew():
     """The ratio is 1 only if both read the intents of turns in which the model itself drew nothing."""
     sampled = replace(settings("plain"), behaviour="exact_pictures", spending=SpendSettings(filter="none"))
     checkpoint = tiny_checkpoint()
-    rollout = collect(checkpoint, envs(), sampled, 0, 0, SPECS, Stopwatch())
+    rollout = collect(checkpoint, envs(), sampled, 0, 0, SPECS, Timer())
     paid, _ = credit(rollout, ROLLOUTS, CreditSettings(filter="none"), {})
     turns = {
         name: value

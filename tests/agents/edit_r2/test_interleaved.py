@@ -8,9 +8,9 @@ import torch
 
 from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings, judge, ratio_errors
 from editenv.agents.editor.policy import EditorMemory, ModelPainter, ModelWriter
+from editenv.agents.metrics import Timer
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
 
 UPDATE = UpdateSettings()
@@ -27,7 +27,7 @@ def checkpoint():
 def played(checkpoint):
     """Rollouts by name, as single turns."""
     return {
-        name: single_turns(collect(checkpoint, brightness_envs(4), settings, 0, 0, 2, Stopwatch()).tensors)
+        name: single_turns(collect(checkpoint, brightness_envs(4), settings, 0, 0, 2, Timer()).tensors)
         for name, settings in (
             ("past", replace(PAST, rollouts=2)),
             ("guided", replace(GUIDED, rollouts=2)),

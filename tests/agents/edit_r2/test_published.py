@@ -7,9 +7,9 @@ import torch
 
 from editenv.agents.edit_r2.objective import policy as objective
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
 from editenv.agents.editor.checkpoint import load_checkpoint, save_checkpoint
+from editenv.agents.metrics import Timer
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint, tiny_trainer, train_for_brightness
@@ -70,7 +70,7 @@ def test_a_window_may_start_anywhere_on_the_published_grid(tmp_path, high):
 
 def test_recomputing_replaces_rounding_and_refuses_another_policy():
     checkpoint = tiny_checkpoint()
-    sessions = collect(checkpoint, brightness_envs(6), ROLLOUT, 0, 0, 2, Stopwatch()).tensors
+    sessions = collect(checkpoint, brightness_envs(6), ROLLOUT, 0, 0, 2, Timer()).tensors
     every = torch.ones(6, 3)
     sessions |= {"advantage": every, "keep": every.bool(), "valid": every.bool()}
     update = UpdateSettings()

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents.edit_r2.padding import trimmed
 from editenv.agents.edit_r2.rollout import RolloutSettings, collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
+from editenv.agents.metrics import Timer
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import ROLLOUT, BrightnessScorer, brightness_envs, tiny_checkpoint
 
@@ -28,7 +28,7 @@ def played(checkpoint):
 
 def played_of(checkpoint, settings=ROLLOUT, specs=2, iteration=0, seed=0, scorer=None):
     envs = brightness_envs(specs * settings.rollouts, scorer)
-    return collect(checkpoint, envs, settings, seed, iteration, specs, Stopwatch())
+    return collect(checkpoint, envs, settings, seed, iteration, specs, Timer())
 
 
 def same(one, other) -> bool:
@@ -52,10 +52,10 @@ def test_later_iterations_play_the_sessions_that_follow(checkpoint):
 
 def test_seed_and_iteration_say_everything_whatever_ran_before(checkpoint):
     envs = brightness_envs(6)
-    first = collect(checkpoint, envs, ROLLOUT, 0, 1, 2, Stopwatch()).tensors
-    other = collect(checkpoint, envs, ROLLOUT, 0, 2, 2, Stopwatch()).tensors
+    first = collect(checkpoint, envs, ROLLOUT, 0, 1, 2, Timer()).tensors
+    other = collect(checkpoint, envs, ROLLOUT, 0, 2, 2, Timer()).tensors
     torch.manual_seed(99)
-    again = collect(checkpoint, envs, ROLLOUT, 0, 1, 2, Stopwatch()).tensors
+    again = collect(checkpoint, envs, ROLLOUT, 0, 1, 2, Timer()).tensors
     assert same(first, again)
     assert not torch.equal(first["latents"], other["latents"])
     assert not torch.equal(first["latents"], played_of(checkpoint, iteration=1, seed=1).tensors["latents"])
@@ -167,7 +167,7 @@ def test_deferred_scores_train_the_same(checkpoint, played):
         scoring="deferred",
         autoreset_mode=AutoresetMode.DISABLED,
     )
-    later = collect(checkpoint, envs, ROLLOUT, 0, 0, 2, Stopwatch())
+    later = collect(checkpoint, envs, ROLLOUT, 0, 0, 2, Timer())
     assert same(later.tensors, played.tensors) and not later.tensors["reward"].isnan().any()
 
 

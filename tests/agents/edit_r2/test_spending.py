@@ -8,8 +8,8 @@ from editenv.agents.edit_r2.credit import CreditSettings, check_spending
 from editenv.agents.edit_r2.rollout import RolloutSettings
 from editenv.agents.edit_r2.settings import TrainingSettings
 from editenv.agents.edit_r2.spending import SpendSettings, check_surroundings
-from editenv.agents.edit_r2.trainer import EditR2Trainer
 from editenv.agents.train import training_settings
+from editenv.agents.trainer import EditR2Trainer
 from editenv.configs.compose import compose
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import brightness_envs, tiny_checkpoint

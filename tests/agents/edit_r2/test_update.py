@@ -7,7 +7,6 @@ import torch
 
 from editenv.agents.edit_r2.padding import single_turns
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import (
     Judgement,
     UpdateSettings,
@@ -18,6 +17,7 @@ from editenv.agents.edit_r2.update import (
     ratio_errors,
     trained_turns,
 )
+from editenv.agents.metrics import Timer
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
 
 UPDATE = UpdateSettings()
@@ -32,7 +32,7 @@ def checkpoint():
 def turns(checkpoint):
     """Turns of a rollout, one a row, with advantages that differ."""
     late = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
-    tensors = collect(checkpoint, brightness_envs(6), late, 0, 0, 2, Stopwatch()).tensors
+    tensors = collect(checkpoint, brightness_envs(6), late, 0, 0, 2, Timer()).tensors
     batch = single_turns(tensors)
     count = len(batch["valid"])
     return batch | {"advantage": torch.linspace(-1, 1, count), "keep": torch.ones(count).bool()}

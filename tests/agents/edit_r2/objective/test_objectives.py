@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from editenv.agents.edit_r2.experts import is_generation
-from editenv.agents.edit_r2.metrics import nested
 from editenv.agents.edit_r2.objective.forward import with_forward_noise, with_noise, with_old_velocity
 from editenv.agents.edit_r2.objective.imitation import imitation_loss
 from editenv.agents.edit_r2.objective.nft import better_share, nft_error
 from editenv.agents.edit_r2.picture_error import PICTURE_ERRORS, adaptive_error, image_error
 from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.stopwatch import Stopwatch
 from editenv.agents.edit_r2.update import UpdateSettings
+from editenv.agents.metrics import Timer, group_by_turn
 from editenv.rewards.exact import ExactScorer
 from editenv.worlds.studio.world import StudioWorld
 from tests.tiny_editor import (
@@ -72,7 +71,7 @@ def test_the_weight_that_is_set_is_the_losss(tmp_path):
             tmp_path / name, objective="nft", window=0, filter="none", nft_weight=name, text_weight=0.0
         )
         trainer.train()
-        (log,) = nested(trainer.state.log_history, 2)
+        (log,) = group_by_turn(trainer.state.log_history, 2)
         logged[name] = log["flow_loss"]
     assert logged["adaptive"] > 0 and abs(logged["adaptive"] / logged["bounded"] - 1) > 0.2
 
@@ -126,7 +125,7 @@ def test_the_imitation_loss_by_hand():
 def test_noise_of_the_forward_process_is_a_function_of_names_alone():
     checkpoint = tiny_checkpoint()
     plain = replace(ROLLOUT, window=0)
-    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Stopwatch()).tensors
+    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Timer()).tensors
     both = with_noise(checkpoint.model, sessions, plain, UPDATE)
     half = with_noise(checkpoint.model, {n: v[3:] for n, v in sessions.items()}, plain, UPDATE)
     assert torch.equal(both["noised"][3:], half["noised"])
@@ -139,7 +138,7 @@ def test_noise_of_the_forward_process_is_a_function_of_names_alone():
 def test_old_velocities_are_worked_out_where_a_loss_uses_them():
     checkpoint = tiny_checkpoint()
     plain = replace(ROLLOUT, window=0)
-    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Stopwatch()).tensors
+    sessions = collect(checkpoint, brightness_envs(6), plain, 0, 0, 2, Timer()).tensors
     trains = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)) < 0.5
     kept = {"keep": torch.ones(6, 3, dtype=torch.bool), "valid": torch.ones(6, 3, dtype=torch.bool)}
     full = with_old_velocity(
@@ -162,7 +161,7 @@ def test_training_moves_both_experts(tmp_path, objective):
     trainer = tiny_trainer(tmp_path, checkpoint, objective=objective, window=0)
     trainer.train()
     assert far_moved(before, checkpoint.model) == set(before) - {"latent_pos_embed.pos_embed"}
-    (log,) = nested(trainer.state.log_history, 2)
+    (log,) = group_by_turn(trainer.state.log_history, 2)
     assert log["flow_loss"] > 0 and "flow_clip_fraction" not in log
     assert ("text_clip_fraction" in log) is (objective == "nft")
     if objective == "nft":
@@ -200,7 +199,7 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
         iterations=4,
     )
     trainer.train()
-    logs = nested(trainer.state.log_history, 2)
+    logs = group_by_turn(trainer.state.log_history, 2)
     for log in logs:
         assert log["reward"] == pytest.approx([1.0] * 3) and log["fallback_share"] == 0.0
     assert logs[-1]["text_loss"] < logs[0]["text_loss"] - 0.1

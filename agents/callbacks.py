@@ -1,0 +1,392 @@
+"""What happens beside a training: held-out evaluations, filmstrips, records, trackers, journal, progress.
+
+They are transformers' callbacks. The run learns what it would learn without them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+
+from editenv.agents.edit_r2.rollout import Rollout
+from editenv.agents.episodes import run_episodes
+from editenv.agents.failures import skip_if_full, warn_of_unscored
+from editenv.agents.heldout import (
+    BEST,
+    Evaluation,
+    Judged,
+    evaluation,
+    failed_evaluation,
+    read_best,
+    read_evaluations,
+    reward_hacking,
+    series,
+    write_best,
+    write_evaluations,
+)
+from editenv.agents.metrics import group_by_turn, turn_means
+from editenv.agents.resume import atomic_write, atomic_write_text
+from editenv.agents.trainer import Batch, EditR2Trainer, RolloutCallback
+from editenv.agents.training_records import write_rollouts
+from editenv.build import make_vector_env
+from editenv.configs.schema import ScorerConfig, TrainConfig
+from editenv.protocols import Policy
+from editenv.registry import unknown
+from editenv.types import Image as Picture
+from editenv.vector import MICEEditVectorEnv
+from editenv.viewer import filmstrip
+
+_SECOND = {"exact": "residual", "residual": "exact", "imperfect": "residual"}
+"""Who judges held-out sessions where nothing else is asked for, by training's scorer."""
+_STRIPS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is evaluated, and kept if it is the best so far.
+
+    Attributes:
+        policy: plays held-out sessions.
+        save: writes the weights that the policy plays with into a folder.
+    """
+
+    policy: Policy[Any]
+    save: Callable[[Path], None]
+
+
+class HeldOutEvaluation(RolloutCallback):
+    """Evaluates on held-out sessions, keeps the best weights and warns of reward hacking.
+
+    The means are logged under "held_out/NAME/K", those after the last update under "last_held_out/NAME/K";
+    `held_out_failed` is 1.0 where the sessions could not be played.
+
+    Args:
+        trainer: whose model is evaluated.
+        config: says how often, and on how many sessions.
+        envs: of the held-out sessions, from `held_out_envs`.
+        candidate_of: the candidate that a model as it is now makes.
+        trackers: are told warnings.
+    """
+
+    def __init__(
+        self,
+        trainer: EditR2Trainer,
+        config: TrainConfig,
+        envs: MICEEditVectorEnv,
+        candidate_of: Callable[[Any], Candidate],
+        trackers: Trackers,
+    ) -> None:
+        self.trainer, self.config, self.envs = trainer, config, envs
+        self.candidate_of, self.trackers = candidate_of, trackers
+        self.out = Path(config.out)
+        self._past: list[Evaluation] | None = None
+
+    def on_rollout(
+        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+    ) -> None:
+        """Evaluates the weights before an iteration's update, where that is due."""
+        if _due(iteration, self.config.eval_every):
+            self._look(iteration, sessions, "held_out/")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Evaluates what the last update left."""
+        if state.global_step == state.max_steps:
+            self._look(self.trainer.iteration, (), "last_held_out/")
+            # TRL logs other numbers while the model is not in training.
+            self.trainer.checkpoint.model.train()
+
+    def summary(self) -> dict[str, Any]:
+        """What a run's summary says: who judged, the best weights' facts and all warnings."""
+        past = self._evaluations()
+        if self._past:
+            # Once more, where the disk was full at the last evaluation.
+            skip_if_full("held-out evaluations", partial(write_evaluations, past, self.out))
+        return {
+            "eval_scorer": past[-1].scorer if past else None,
+            "best": read_best(self.out) if past else None,
+            "warnings": [look.warning for look in past if look.warning],
+        }
+
+    def _look(self, iteration: int, sessions: Sequence[Judged], prefix: str) -> None:
+        with self.trainer.timer.phase("held_out"):
+            model = self.trainer.merged_model()
+            if self.trainer.accelerator.is_main_process:
+                self.trainer.record(self.evaluate(iteration, sessions, model, prefix))
+
+    def evaluate(
+        self, iteration: int, sessions: Sequence[Judged], model: Any, prefix: str
+    ) -> dict[str, float]:
+        """Plays the held-out sessions with a model, and keeps what came out; returns numbers for the log."""
+        # A run that was killed evaluates again what it had evaluated after its last checkpoint.
+        past = [look for look in self._evaluations() if look.iteration < iteration]
+        try:
+            candidate = self.candidate_of(model)
+            numbers = range(self.config.eval_sessions)
+            played = run_episodes(self.envs, candidate.policy, numbers, self.config.seed)
+        except Exception as error:
+            look, logged = self._failed(iteration, sessions, error), {"held_out_failed": 1.0}
+        else:
+            warn_of_unscored(iteration, played, "held-out ")
+            look, logged = evaluation(iteration, played, sessions), turn_means(played, prefix)
+            look = replace(look, warning=self._warned(past, look))
+            rivals = [other for other in past if other.comparable(look)]
+            if look.global_awareness and all(look.rank > other.rank for other in rivals):
+                facts = asdict(look) | {"trained_with": self.config.scorer.kind, "seed": self.config.seed}
+                skip_if_full("the best weights", partial(write_best, candidate.save, facts, self.out))
+        self._past = [*past, look]
+        skip_if_full("held-out evaluations", partial(write_evaluations, self._past, self.out))
+        return logged
+
+    def _evaluations(self) -> list[Evaluation]:
+        """All evaluations so far, which a full disk may have kept from the file."""
+        return read_evaluations(self.out) if self._past is None else self._past
+
+    def _failed(self, iteration: int, sessions: Sequence[Judged], error: Exception) -> Evaluation:
+        """Says that there are no held-out scores this time; the run goes on."""
+        judge = str(self.envs.engine.versions()["scorer"])
+        look = failed_evaluation(iteration, judge, self.config.eval_sessions, sessions, error)
+        self._say(
+            f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); "
+            "the run goes on",
+            iteration,
+        )
+        return look
+
+    def _warned(self, past: list[Evaluation], look: Evaluation) -> str | None:
+        """Warns in words, once a run, where reward rises and held-out scores fall."""
+        rivals = [other for other in past if other.comparable(look)]
+        trends = reward_hacking(*series([*rivals, look]))
+        if trends is None or any(other.warning for other in past):
+            return None
+        rising, falling = trends
+        text = (
+            f"iteration {look.iteration}: the reward that training's scorer ({self.config.scorer.kind}) pays "
+            f"rose by {rising.change:.2f} (standard error {rising.error:.2f}) over the last evaluations, "
+            f"while held-out GA of the last turn, judged by {look.scorer}, fell by {-falling.change:.2f} "
+            f"({falling.error:.2f}): the model may be learning to please its scorer; the best weights so far "
+            f"are in {self.out / BEST}"
+        )
+        self._say(text, look.iteration)
+        return text
+
+    def _say(self, text: str, iteration: int) -> None:
+        warnings.warn(text, stacklevel=4)
+        self.trackers.say("warning", text, iteration)
+
+
+class Filmstrips(RolloutCallback):
+    """Draws the first rollouts of an iteration into `images/` every so many iterations.
+
+    Args:
+        config: says how often.
+        trackers: are shown the pictures.
+    """
+
+    def __init__(self, config: TrainConfig, trackers: Trackers) -> None:
+        self.config, self.trackers = config, trackers
+
+    def on_rollout(
+        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+    ) -> None:
+        """Draws, where that is due."""
+        if _due(iteration, self.config.image_every):
+            skip_if_full("the filmstrip", partial(self._draw, iteration, rollout))
+
+    def _draw(self, iteration: int, rollout: Rollout) -> None:
+        folder = Path(self.config.out, "images")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = filmstrip(rollout.sessions[:: self.config.rollouts][:_STRIPS])
+        atomic_write(
+            folder / f"iteration_{iteration:05d}.png",
+            lambda path: Image.fromarray(picture).save(path, format="PNG"),
+        )
+        self.trackers.show("sessions", picture, iteration)
+
+
+class RolloutRecorder(RolloutCallback):
+    """Keeps all rollouts of an iteration in `records/` every so many iterations; `config` says how often."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def on_rollout(
+        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+    ) -> None:
+        """Writes, where that is due."""
+        if _due(iteration, self.config.record_every):
+            where, most = Path(self.config.out), self.config.record_mib << 20
+            skip_if_full("the record", partial(write_rollouts, where, iteration, rollout, advantages, most))
+
+
+class Journal(TrainerCallback):
+    """Keeps a run's file of logs, a line an iteration, up to date while the run goes on.
+
+    Args:
+        path: of the file.
+        updates: optimiser steps an iteration.
+    """
+
+    def __init__(self, path: Path, updates: int) -> None:
+        self.path, self.updates = path, updates
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Writes all lines anew, since a resumed run may have to take some back."""
+        lines = [json.dumps(log) + "\n" for log in group_by_turn(state.log_history, self.updates)]
+        try:
+            atomic_write_text(self.path, "".join(lines))
+        except OSError as error:
+            # The next iteration writes these lines again.
+            warnings.warn(f"{self.path} could not be written: {error}", stacklevel=2)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Once more, where the disk was full in the last iteration."""
+        self.on_log(args, state, control)
+
+
+class ProgressReport(TrainerCallback):
+    """Iterations with the rewards of the last one: a bar on a terminal, a line each anywhere else.
+
+    Args:
+        iterations: of the run.
+        updates: optimiser steps an iteration.
+        console: where it is shown; None for standard output.
+    """
+
+    def __init__(self, iterations: int, updates: int, console: Console | None = None) -> None:
+        self.console = console or Console()
+        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, *times, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("", total=iterations)
+        self.iterations, self.updates, self.since = iterations, updates, time.perf_counter()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts where a resumed run starts."""
+        self.since = time.perf_counter()
+        self.bar.update(self.task, completed=state.global_step // self.updates)
+        self.bar.start()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Moves on by an iteration."""
+        known = [(logs or {}).get(f"reward/{turn}") for turn in range(1, 4)]
+        rewards = " ".join(f"{reward:.2f}" for reward in known if reward is not None)
+        if not rewards:
+            return  # the last log of a training is of its speed
+        done, now = state.global_step // self.updates, time.perf_counter()
+        self.bar.update(self.task, completed=done, description=f"reward {rewards}")
+        if self.bar.disable:
+            # Flushed, so that a pipe or a log file shows it as it happens.
+            line = f"iteration {done}/{self.iterations}: reward {rewards}, {now - self.since:.1f} s"
+            print(line, file=self.console.file, flush=True)
+        self.since = now
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leaves the terminal."""
+        self.bar.stop()
+
+
+class Trackers:
+    """Gives trackers the pictures and words that numbers do not say; numbers reach them as TRL's logs.
+
+    A tracker takes pictures and words where its callback has a `tb_writer`, as TensorBoard's has; the others
+    get neither.
+
+    Args:
+        trainer: whose callbacks the trackers are.
+    """
+
+    def __init__(self, trainer: Any = None) -> None:
+        self.trainer = trainer
+
+    def show(self, name: str, picture: Picture, iteration: int) -> None:
+        """Shows a picture, uint8 [H, W, 3]."""
+        for writer, step in self._writers(iteration):
+            writer.add_image(name, picture, step, dataformats="HWC")
+
+    def say(self, name: str, text: str, iteration: int) -> None:
+        """Says something in words."""
+        for writer, step in self._writers(iteration):
+            writer.add_text(name, text, step)
+
+    def _writers(self, iteration: int) -> list[tuple[Any, int]]:
+        """Each writer, and the optimiser step of the iteration, which trackers count."""
+        if self.trainer is None:
+            return []
+        step = iteration * self.trainer.settings.update.updates_per_iteration
+        writers = [
+            getattr(callback, "tb_writer", None) for callback in self.trainer.callback_handler.callbacks
+        ]
+        return [(writer, step) for writer in writers if writer is not None]
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuses trackers that cannot be used, before anything heavy starts.
+
+    Raises:
+        ValueError: transformers knows none of that name, or its package is not installed.
+    """
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ValueError(unknown("report_to", name, INTEGRATION_TO_CALLBACK))
+        if name not in get_available_reporting_integrations():
+            installed = ", ".join(get_available_reporting_integrations()) or "none"
+            raise ValueError(f"report_to names {name!r}, whose package is missing; installed: {installed}")
+
+
+def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
+    """Validation sessions, or those of the file, judged by `held_out_scorer`; None without evaluations.
+
+    Raises:
+        ValueError: the held-out scorer cannot judge these sessions.
+    """
+    if not config.eval_every:
+        return None
+    scorer = held_out_scorer(config)
+    judge = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}
+    settings = config.env() | judge | ({} if config.sessions_file else {"split": "validation"})
+    count = min(config.eval_sessions, 256)
+    envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", **settings)
+    if envs.engine.scorer is None:
+        raise ValueError(
+            f"eval_scorer is {scorer.kind!r}, which judges no held-out session: expected another"
+        )
+    return envs
+
+
+def held_out_scorer(config: TrainConfig) -> ScorerConfig:
+    """The scorer of `eval_scorer`, else the second exact one where training uses an exact one.
+
+    A scorer that training itself uses is warned of: it cannot see what training learns to hide from it.
+    """
+    own, asked = config.scorer, config.eval_scorer
+    if asked is None and own.kind in _SECOND:
+        return ScorerConfig(kind=_SECOND[own.kind], settings={}, scoring="immediate")
+    judge = own if asked is None else asked
+    if (judge.kind, judge.settings) == (own.kind, own.settings):
+        warnings.warn(
+            f"held-out sessions are judged by training's own scorer ({own.kind}), which does not see what "
+            "training learns to hide from it; scorer@eval_scorer=NAME chooses another",
+            stacklevel=2,
+        )
+    return judge
+
+
+def _due(iteration: int, every: int) -> bool:
+    return bool(every) and iteration % every == 0

@@ -1,0 +1,300 @@
+"""Several processes: who plays which sessions, what all of them know, sharded weights; threads and precision.
+
+FSDP2 gathers a module's weights when `forward` is called, and all processes have to call it equally often and
+in one order. Contexts are built by other methods, and how often depends on what a process's own sessions are
+like: during a rollout and its update, every process holds all weights (`full_weights`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.nn.functional import pad
+
+from editenv.registry import lookup
+from editenv.types import Scores
+
+if TYPE_CHECKING:
+    from editenv.agents.edit_r2.places import At, Place, Places
+    from editenv.agents.edit_r2.rollout import Rollout
+
+T = TypeVar("T")
+Plain = TypeVar("Plain", bound=nn.Module)
+
+_SCORES = ("reward", "instruction_following", "valid", "intent_mask")
+
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
+"""Names, and what matrix products are cast to; None leaves them as the weights are."""
+
+
+# Processes
+
+
+def process() -> PartialState:
+    """Which process this is and of how many; the first call joins them, over gloo where there is no GPU."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def local_rows(sessions: int) -> slice:
+    """Which of an iteration's sessions this process plays: the same number in each, a group may be divided.
+
+    Raises:
+        ValueError: they cannot be shared out evenly.
+    """
+    state = process()
+    count, rest = divmod(sessions, state.num_processes)
+    if rest:
+        raise ValueError(
+            f"specs * rollouts is {sessions}, expected a multiple of the {state.num_processes} processes"
+        )
+    return slice(state.process_index * count, (state.process_index + 1) * count)
+
+
+def all_gather(part: T) -> list[T]:
+    """What each process has of something, in their order; every process has to ask."""
+    if process().num_processes == 1:
+        return [part]
+    found: list[T] = gather_object([part])
+    return found
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What a process has in place of what it was to play; `said` is kind and words of the error."""
+
+    said: str
+
+
+class ProcessFailed(RuntimeError):
+    """Another process could not play its sessions."""
+
+
+def all_gather_or_fail(part: T) -> list[T]:
+    """`all_gather` where every process has its part; else all of them learn why not, and none waits for it.
+
+    Raises:
+        ProcessFailed: a process had `Failed`.
+    """
+    found = all_gather(part)
+    for number, one in enumerate(found):
+        if isinstance(one, Failed):
+            raise ProcessFailed(f"process {number}: {one.said}")
+    return found
+
+
+# Rollouts of all processes
+
+
+@dataclass(frozen=True)
+class RemoteSession:
+    """What is known of a session that another process played.
+
+    Attributes:
+        scores: of its turns, without details.
+        index: of its script, as `Session.index`.
+    """
+
+    scores: tuple[Scores, ...]
+    index: int
+
+
+def gather_rollout(rollout: Rollout) -> Rollout:
+    """The rollout of all processes as far as advantages read it: scores and which tokens were written.
+
+    A process may have played fewer turns than others; what it did not play is not valid, with a reward of 0
+    as after a session's end.
+    """
+    if process().num_processes == 1:
+        return rollout
+    own = {name: value.cpu() for name, value in rollout.tensors.items() if name in _SCORES}
+    sessions = [
+        RemoteSession(tuple(replace(scores, detail={}) for scores in session.scores), session.index)
+        for session in rollout.sessions
+    ]
+    part = {"tensors": own, "sessions": sessions, "fallbacks": rollout.fallbacks, "places": rollout.places}
+    pieces: list[dict[str, Any]] = all_gather(part)
+    return type(rollout)(
+        tuple(session for piece in pieces for session in piece["sessions"]),
+        _joined([piece["tensors"] for piece in pieces]),
+        sum(piece["fallbacks"] for piece in pieces) / len(pieces),
+        _joined_places(pieces),
+    )
+
+
+def local_slice(everyones: dict[str, Tensor], rows: slice, turns: int) -> tuple[dict[str, Tensor], float]:
+    """This process's rows [S, K] of values of all sessions, and by how much its mean over turns counts.
+
+    The loss is a mean over all sessions' turns, and gradients are averaged over processes. One that played
+    `turns` of the K turns that others did has to weigh less, by turns / K.
+    """
+    longest = next(iter(everyones.values())).shape[1]
+    return {name: value[rows, :turns] for name, value in everyones.items()}, turns / longest
+
+
+def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors [S, K, ...] of all processes in one, padded to the most turns and the longest intent."""
+    turns = max(piece["reward"].shape[1] for piece in pieces)
+    found = {}
+    for name in _SCORES:
+        filler = float("nan") if name == "instruction_following" else 0
+        rows = [_with_turns(piece[name], turns, filler) for piece in pieces]
+        longest = max(row.shape[-1] for row in rows)
+        found[name] = torch.cat([pad(row, (0, longest - row.shape[-1])) for row in rows])
+    return found
+
+
+def _with_turns(value: Tensor, turns: int, filler: float) -> Tensor:
+    missing = turns - value.shape[1]
+    return torch.cat([value, value.new_full((len(value), missing, *value.shape[2:]), filler)], dim=1)
+
+
+def _joined_places(pieces: list[dict[str, Any]]) -> Places | None:
+    """The places of all processes, whose rows follow one another."""
+    found: dict[At, Place] = {}
+    rows = 0
+    for piece in pieces:
+        if piece["places"] is None:
+            return None
+        found |= {(row + rows, column): place.moved(rows) for (row, column), place in piece["places"].items()}
+        rows += len(piece["tensors"]["reward"])
+    return found
+
+
+# Weights split by FSDP2
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a model's weights are split over processes."""
+    return isinstance(model, FSDPModule)
+
+
+def check_sharding(grows_with_gradient: bool, ema: bool = False) -> None:
+    """Refuses what has no place in a training whose weights are split.
+
+    Args:
+        grows_with_gradient: whether gradients reach through as many blocks as a session happens to have, so
+            that processes would go back through the layers a different number of times.
+        ema: whether other weights than those that learn play.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    if grows_with_gradient:
+        raise ValueError(
+            "context_gradient is true with context 'interleaved' and weights split by FSDP2, expected false"
+        )
+    if ema:
+        raise ValueError("nft_decay is above 0 with weights split by FSDP2, expected 0")
+
+
+@contextmanager
+def full_weights(model: nn.Module) -> Iterator[None]:
+    """Every process has all weights inside, at its own pace; all enter together. Changes nothing for others.
+
+    The start gathers; inside, only gradients are shared, which each layer does when it has gone backward. The
+    weights that were gathered are stale after an optimiser's step, which therefore belongs outside.
+    """
+    gather_weights(model)
+    try:
+        yield
+    finally:
+        for part in _sharded_parts(model):
+            part.reshard()
+
+
+def gather_weights(model: nn.Module) -> None:
+    """Gives every process all weights, until they are split again; does nothing where they are whole."""
+    if not isinstance(model, FSDPModule):
+        return
+    model.set_reshard_after_forward(False)
+    model.set_reshard_after_backward(False)
+    with torch.no_grad():
+        # Asked for nothing, the model computes nothing; but FSDP2 then knows which module is the outermost
+        # one, and layers may be called by other methods of the model.
+        model()
+    for part in _sharded_parts(model):
+        part.unshard()
+
+
+def full_tensor(value: Tensor) -> Tensor:
+    """A tensor of which each process may hold a piece; all of them have to ask."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def full_copy(model: nn.Module, empty: Plain) -> Plain:
+    """The weights of a sharded model in a plain one, `empty`, which it returns; all processes have to ask.
+
+    The model is split afterwards.
+    """
+    found: dict[str, Any] = {name: full_tensor(value).detach() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        empty.load_state_dict(found)
+    return empty
+
+
+def _sharded_parts(model: nn.Module) -> list[FSDPModule]:
+    return [part for part in model.modules() if isinstance(part, FSDPModule)]
+
+
+# Arithmetic
+
+
+def use_threads(count: int | None) -> None:
+    """Sets torch's threads for work inside of operations.
+
+    Args:
+        count: how many; None leaves them as they are, but for no more than the cores this process may use:
+            in containers torch counts the whole machine's.
+
+    Raises:
+        ValueError: count is below 1.
+    """
+    if count is not None and count < 1:
+        raise ValueError(f"threads is {count}, expected 1 or more")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(count or min(torch.get_num_threads(), cores))
+
+
+def check_precision(name: str, cuda: bool | None = None) -> None:
+    """Refuses a precision that this machine cannot run.
+
+    Args:
+        name: in PRECISIONS.
+        cuda: whether there is a CUDA device; None looks.
+
+    Raises:
+        ValueError: the name is not known, or wants a device that is not there.
+    """
+    if lookup("precision", name, PRECISIONS) is None:
+        return
+    if not (torch.cuda.is_available() if cuda is None else cuda):
+        raise ValueError(f"precision is {name!r}, expected 'float32' where there is no CUDA device")
+
+
+def autocast(name: str) -> AbstractContextManager[Any]:
+    """Runs the network inside in a precision, in rollouts as in updates, so that log-probs agree.
+
+    Log-probs, densities, advantages and losses are float32 in any.
+    """
+    dtype = PRECISIONS[name]
+    return nullcontext() if dtype is None else torch.autocast("cuda", dtype=dtype)
+
+
+def masters_in_float32(model: nn.Module) -> None:
+    """Holds whatever trains in float32, be the frozen weights beside it as small as they may.
+
+    An update is often below a half-precision weight's rounding: 1 + 1e-3 is 1 in bfloat16.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()

@@ -1,0 +1,127 @@
+"""What a training logs: scores a turn, shares of turns, seconds and peak memory of an iteration's phases."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from editenv.session import Session
+from editenv.types import SCORE_NAMES
+
+if TYPE_CHECKING:
+    from editenv.agents.edit_r2.rollout import Rollout
+
+_SCORES = ("reward", *SCORE_NAMES)
+_TRAINERS_OWN = ("epoch", "step")
+_APART = ("held_out", "last_held_out")
+
+
+def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, float]:
+    """Flat numbers for a log.
+
+    Args:
+        rollout: what was played.
+        keep: which turns the filter lets train, bool [S, K].
+        valid: which turns were scored, bool [S, K].
+
+    Returns:
+        "NAME/K" the mean of a score at turn K from 1 over the sessions where it applies; `filtered_share`,
+        `unscored_share`, `fallback_share` and `intent_tokens`, the mean length of an intent.
+    """
+    mask = rollout.tensors["intent_mask"]
+    return {
+        **turn_means(rollout.sessions),
+        "filtered_share": float((~keep & valid).double().mean()),
+        "unscored_share": float((~valid).double().mean()),
+        "fallback_share": rollout.fallbacks,
+        "intent_tokens": float(mask.sum(-1).double().mean()),
+    }
+
+
+def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float]:
+    """Means of each score at each turn under "{prefix}NAME/K"; NaN where it applied to no session.
+
+    Scores that are no numbers are left out.
+    """
+    turns = max(len(session.scores) for session in sessions)
+    means = {}
+    for name in _SCORES:
+        for turn in range(turns):
+            played = [session.scores[turn] for session in sessions if len(session.scores) > turn]
+            values = [getattr(scores, name) for scores in played if scores.scored]
+            known = [value for value in values if value is not None and math.isfinite(value)]
+            means[f"{prefix}{name}/{turn + 1}"] = sum(known) / len(known) if known else math.nan
+    return means
+
+
+def group_by_turn(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str, Any]]:
+    """TRL's flat logs as one dict an iteration, scores as a list a turn.
+
+    Held-out scores stand in a dict of their own under "held_out", those after the last update under
+    "last_held_out"; both are left out where there are none.
+    """
+    found = []
+    for log in logs:
+        if "reward/1" not in log:
+            continue
+        entry: dict[str, Any] = {"iteration": int(log["step"]) // updates - 1}
+        for name, value in log.items():
+            if name in _TRAINERS_OWN:
+                continue
+            head, _, turn = name.rpartition("/")
+            if not turn.isdigit():
+                entry[name] = value
+                continue
+            group, _, score = head.rpartition("/")
+            place = entry.setdefault(group, {}) if group in _APART else entry
+            place.setdefault(score if group in _APART else head, []).append(value)
+        found.append(entry)
+    return found
+
+
+def with_last_evaluation(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The logs of `group_by_turn`, and one more entry for what was evaluated after the last update."""
+    last = logs[-1].get("last_held_out") if logs else None
+    extra = [{"iteration": logs[-1]["iteration"] + 1, "held_out": last}] if last else []
+    return [*logs, *extra]
+
+
+class Timer:
+    """Adds up the seconds of named phases until they are flushed."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the time spent inside for a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - start
+
+    def peek(self) -> dict[str, float]:
+        """Seconds of each phase so far, by name."""
+        return dict(self._seconds)
+
+    def flush(self) -> dict[str, float]:
+        """Seconds of each phase since the last call, under "seconds/NAME", and the peak memory in MiB."""
+        taken = {f"seconds/{name}": seconds for name, seconds in self._seconds.items()}
+        self._seconds.clear()
+        return taken | {"peak_memory_mib": peak_memory_mib()}
+
+
+def peak_memory_mib() -> float:
+    """The most memory used so far: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,1 +1,0 @@
-"""Reporting without torch: means with bootstrap intervals, tables, and learning curves."""

@@ -1,0 +1,261 @@
+"""Checkpoints of a run that may be killed at any moment: which are whole, which are ours, which go.
+
+A folder `checkpoint-STEP` is ours where it holds one of two marks: WRITING, made before anything else is
+written and left until all else is removed, or COMPLETE, which lists every file with its size and checksum and
+is written last. Folders without a mark, and links, belong to others: they are neither changed nor removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+COMPLETE = "complete.json"
+"""The mark of a whole checkpoint: {"iteration": ..., "files": {name: {"size": bytes, "sha256": hex}}}."""
+WRITING = "writing.json"
+"""The mark of a checkpoint that is being written or removed."""
+FIRST = "saved.json"
+"""In a run's folder: which checkpoint was its first whole one; a run without it may begin at zero again."""
+LOCK = "training.lock"
+"""In a run's folder while a training writes there: which process that is."""
+
+_NAME = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})")
+
+
+class TrainingAborted(RuntimeError):
+    """A run cannot go on; the message says why and where it goes on from when it is started again."""
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file beside its place and moves it there in one step.
+
+    What cannot be written whole leaves the old file as it was, and nothing beside it.
+
+    Args:
+        path: of the file; its folder exists.
+        write: writes the file that it is given.
+
+    Raises:
+        OSError: or whatever else `write` raises.
+    """
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write` of a text in UTF-8."""
+    atomic_write(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def run_lock(out: Path) -> Iterator[None]:
+    """Holds a run's folder for this process alone; a lock whose process has died is taken over.
+
+    Raises:
+        ValueError: another process trains in this folder; the message names it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / LOCK
+    file = _locked(path)
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+        file.flush()
+        yield
+    finally:
+        # Removed while it is held: whoever waits for this file finds that it is no longer the path's.
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _locked(path: Path) -> Any:
+    """The lock's file, opened and locked; the kernel unlocks it when its process ends, however that is."""
+    while True:
+        file = open(path, "a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "which has just begun"
+            file.close()
+            raise ValueError(
+                f"out is {str(path.parent)!r}, in which another process is training ({holder}), expected "
+                "another folder, or the same command when that one has ended"
+            ) from error
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def begin_checkpoint(folder: Path) -> None:
+    """Marks a checkpoint that is about to be written as ours and not whole.
+
+    Raises:
+        OSError: it cannot be written, or the folder is somebody else's.
+    """
+    if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
+        raise FileExistsError(f"{folder} is there already and no checkpoint of this run")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WRITING).touch()
+    (folder / COMPLETE).unlink(missing_ok=True)
+
+
+def mark_complete(folder: Path, values: dict[str, Any]) -> None:
+    """Marks a checkpoint as whole, in one step.
+
+    Args:
+        folder: of the checkpoint, in which everything else is written.
+        values: JSON values that the mark keeps beside the files' sizes and checksums.
+    """
+    (folder / f"{COMPLETE}.part").unlink(missing_ok=True)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WRITING]
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path)}
+        for path in paths
+    }
+    atomic_write_text(folder / COMPLETE, json.dumps(values | {"files": files}))
+    (folder / WRITING).unlink(missing_ok=True)
+
+
+def note_first(folder: Path) -> None:
+    """Notes that a run has had a whole checkpoint, once; on a full disk the next one is noted."""
+    note = folder.parent / FIRST
+    if not note.exists():
+        with suppress(OSError):
+            atomic_write_text(note, json.dumps({"checkpoint": folder.name}) + "\n")
+
+
+def check_not_lost(out: Path) -> None:
+    """Refuses to begin at zero again where there has been a whole checkpoint that is whole no longer.
+
+    Where the first one was never finished, nothing but time is lost, and the same command begins anew.
+
+    Raises:
+        ValueError: the run's folder has no whole checkpoint but had one; nothing was removed or changed.
+    """
+    marked = any((folder / COMPLETE).is_file() for folder in _checkpoints(out))
+    if newest_checkpoint(out) or not (marked or (out / FIRST).is_file()):
+        return
+    found = ", ".join(sorted(folder.name for folder in out.glob("checkpoint-*"))) or "none"
+    raise ValueError(
+        f"out is {str(out)!r}, a run whose checkpoints are gone or damaged (found: {found}), expected a "
+        "whole one: put it back, or remove the folder or name another to begin at zero"
+    )
+
+
+def check_no_strangers(out: Path, after: int, last: int) -> None:
+    """Refuses a run that would write a checkpoint where somebody else's folder, file or link is.
+
+    Args:
+        out: the run's folder.
+        after: the optimiser step that the run goes on from.
+        last: its last one.
+
+    Raises:
+        ValueError: names the first such place; nothing was changed.
+    """
+    for path in sorted(out.glob("checkpoint-*")):
+        step = _step(path)
+        if step is not None and after < step <= last and (path.is_symlink() or not _is_ours(path)):
+            raise ValueError(
+                f"out is {str(out)!r}, where {path.name} is no checkpoint of this command's, expected it out "
+                "of the way or another folder"
+            )
+
+
+def whole_checkpoints(out: Path) -> list[Path]:
+    """The checkpoints of a run's folder whose files are all there in full size, oldest first."""
+    return [folder for folder in _checkpoints(out) if _is_whole(folder, checksums=False)]
+
+
+def newest_checkpoint(out: Path) -> Path | None:
+    """The newest checkpoint of a run's folder whose files have the checksums that they were written with."""
+    return next((folder for folder in reversed(_checkpoints(out)) if _is_whole(folder, checksums=True)), None)
+
+
+def keep_newest(out: Path, count: int) -> None:
+    """Removes all whole checkpoints of ours but the newest ones."""
+    for folder in whole_checkpoints(out)[:-count]:
+        if not folder.is_symlink():
+            remove_checkpoint(folder)
+
+
+def drop_half_written(out: Path) -> list[Path]:
+    """Removes what of ours a killed run left half written or a disk has damaged; says which folders."""
+    ours = [folder for folder in _checkpoints(out) if not folder.is_symlink() and _is_ours(folder)]
+    found = [folder for folder in ours if not _is_whole(folder, checksums=True)]
+    for folder in found:
+        remove_checkpoint(folder)
+    return found
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Removes a checkpoint of ours; killed on the way, it leaves one that is ours and not whole."""
+    with suppress(FileNotFoundError):
+        (folder / COMPLETE).replace(folder / WRITING)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != WRITING:
+            path.unlink()
+    (folder / WRITING).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """Folders and links to folders that have a checkpoint's name, oldest first."""
+    found = [(step, path) for path in out.glob("checkpoint-*") if (step := _step(path)) is not None]
+    return [path for _, path in sorted(found) if path.is_dir()]
+
+
+def _step(folder: Path) -> int | None:
+    """The optimiser step that a checkpoint's name gives; None for any other name."""
+    matched = _NAME.fullmatch(folder.name)
+    return None if matched is None else int(matched[1])
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder has a mark, or nothing at all in it, as a killed removal may leave it."""
+    if not folder.is_dir():
+        return False
+    return any((folder / mark).is_file() for mark in (COMPLETE, WRITING)) or not any(folder.iterdir())
+
+
+def _is_whole(folder: Path, checksums: bool) -> bool:
+    """Whether every file that was there when the mark was made still is, in its size and with its content."""
+    try:
+        files = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))["files"]
+        return all(
+            (path := folder / name).is_file()
+            and path.stat().st_size == said["size"]
+            and not (checksums and _checksum(path) != said["sha256"])
+            for name, said in files.items()
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # No mark, or none that this program wrote: a machine that lost power may keep a file's name and not
+        # what was in it.
+        return False
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,94 @@
+"""Who judges held-out sessions, what is refused before a training starts, and what trackers are given."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from editenv.agents import callbacks as module
+from editenv.agents.callbacks import Trackers, check_trackers, held_out_envs, held_out_scorer
+from editenv.configs.compose import compose
+
+JUDGE = ["scorer=judge", "scorer.settings.endpoint.model=x"]
+
+
+def train_config(*words: str, **values: object):
+    return compose("train", [*words], out="x", eval_sessions=2, **values)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ([], "residual"),
+        (["scorer=residual"], "exact"),
+        (["scorer=imperfect"], "residual"),
+        (["scorer@eval_scorer=imperfect"], "imperfect"),
+        (["scorer=imperfect", "scorer@eval_scorer=imperfect", "eval_scorer.settings.seed=1"], "imperfect"),
+        ([*JUDGE, "scorer@eval_scorer=exact"], "exact"),
+    ],
+)
+def test_another_scorer_judges_what_is_held_out_and_nothing_is_said(words, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert held_out_scorer(train_config(*words)).kind == kind
+
+
+@pytest.mark.parametrize(
+    "words", [["scorer@eval_scorer=exact"], JUDGE, ["scorer=imperfect", "scorer@eval_scorer=imperfect"]]
+)
+def test_trainings_own_scorer_is_warned_of(words):
+    with pytest.warns(UserWarning, match="judged by training's own scorer .*scorer@eval_scorer=NAME"):
+        held_out_scorer(train_config(*words))
+
+
+def test_held_out_sessions_are_of_the_validation_split_and_have_that_judge():
+    envs = held_out_envs(train_config("scorer=residual"))
+    assert envs is not None and envs.engine.split == "validation" and envs.num_envs == 2
+    assert envs.engine.versions()["scorer"].startswith("exact")
+    assert held_out_envs(train_config(eval_every=0)) is None
+
+
+def test_a_scorer_that_judges_nothing_is_refused():
+    with pytest.warns(UserWarning, match="no scorer"), pytest.raises(ValueError, match="eval_scorer is None"):
+        held_out_envs(train_config("scorer@eval_scorer=none"))
+
+
+class Writer:
+    def __init__(self):
+        self.calls = []
+
+    def add_image(self, name, picture, step, dataformats):
+        self.calls.append((name, picture.shape, step, dataformats))
+
+    def add_text(self, name, text, step):
+        self.calls.append((name, text, step))
+
+
+class Callback:
+    def __init__(self, writer):
+        self.tb_writer = writer
+
+
+def test_only_trackers_with_a_writer_get_what_numbers_do_not_say():
+    writer = Writer()
+    handler = SimpleNamespace(callbacks=[object(), Callback(None), Callback(writer)])
+    settings = SimpleNamespace(update=SimpleNamespace(updates_per_iteration=4))
+    trackers = Trackers(SimpleNamespace(callback_handler=handler, settings=settings))
+    trackers.show("sessions", np.zeros((2, 3, 3), np.uint8), 5)
+    trackers.say("warning", "look", 6)
+    assert writer.calls == [("sessions", (2, 3, 3), 20, "HWC"), ("warning", "look", 24)]
+
+
+def test_a_tracker_has_to_be_known_and_installed(monkeypatch):
+    check_trackers([])
+    with pytest.raises(ValueError, match="report_to 'tensorbord' is not known, did you mean 'tensorboard'"):
+        check_trackers(["tensorbord"])
+    monkeypatch.setattr(module, "get_available_reporting_integrations", lambda: ["wandb"])
+    check_trackers(["wandb"])
+    with pytest.raises(
+        ValueError, match="report_to names 'mlflow', whose package is missing; installed: wandb"
+    ):
+        check_trackers(["wandb", "mlflow"])
