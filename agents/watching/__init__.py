@@ -1,1 +1,0 @@
-"""What a training is watched by: held-out scores, the best weights, a warning, records and trackers."""
