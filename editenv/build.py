@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
@@ -41,17 +42,18 @@ def make_env(
     max_length: int = MAX_LENGTH,
     record_to: str | None = None,
     render_mode: str | None = None,
+    **unknown_settings: Any,
 ) -> MICEEditEnv:
     """What `gym.make("MICEEdit-v0", ...)` calls; every argument is a JSON value.
 
     Args:
-        world: a name in `WORLDS`.
-        suite: which sessions the world generates.
+        world: a name in `WORLDS`, or package.module:Class.
+        suite: which sessions the world generates; for the studio a suite's name or a YAML file.
         split: "train", "validation" or "test".
-        user: a name in `USERS`.
+        user: a name in `USERS`, package.module:Class, or a persona of the goal user (a name or a YAML file).
         user_settings: of that user, JSON values by name, such as {"persona": "terse"}.
-        scorer: a name in `SCORERS`; None leaves turns unscored. "exact" scores a sessions file where its
-            pictures are studio scenes, elsewhere it warns and leaves turns unscored.
+        scorer: a name in `SCORERS`, or package.module:Class; None leaves turns unscored. "exact" scores a
+            sessions file where its pictures are studio scenes, elsewhere it warns and leaves turns unscored.
         scorer_settings: keyword arguments of the scorer's class, as docs/scorers.md lists them.
         scoring: "immediate", or "deferred" to let sessions go on while the scorer works; see `MICEEditEnv`.
         size: height and width of pictures, in pixels; None for 64, or for a sessions file's own.
@@ -63,11 +65,16 @@ def make_env(
         history: whether observations hold all earlier pictures.
         max_length: characters an instruction or an intent may have; more where a sessions file needs more.
         record_to: folder that gets a record of every finished session; None writes none.
-        render_mode: "rgb_array" or None.
+        render_mode: "rgb_array" (the session's filmstrip), "ansi" (its text) or None; `gym.make` also takes
+            "human" and "rgb_array_list".
+        unknown_settings: refused, with the nearest name.
 
     Raises:
         ValueError: a name or a setting is not known, or the sessions file cannot be used.
     """
+    for name in unknown_settings:
+        known = [key for key in signature(make_env).parameters if key != "unknown_settings"]
+        raise ValueError(unknown("setting", name, known))
     weights = weights_from_json(reward_weights)
     place: World
     if sessions_file is None:
@@ -83,7 +90,7 @@ def make_env(
     judge: Scorer | None = None
     if scorer is not None:
         judge = build("scorer", scorer, SCORERS, scorer_settings, place, weights)
-    speaker: User = build("user", user, USERS, user_settings)
+    speaker = _user(user, user_settings or {})
     return MICEEditEnv(
         place,
         speaker,
@@ -97,14 +104,23 @@ def make_env(
     )
 
 
+# Gymnasium reads an entry point's metadata to make "human" and "rgb_array_list" of "rgb_array".
+make_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]
+
+
 def make_vector_env(
-    *, num_envs: int, autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP, **settings: Any
+    *,
+    num_envs: int,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+    max_episode_steps: int | None = None,
+    **settings: Any,
 ) -> MICEEditVectorEnv:
     """What `gym.make_vec("MICEEdit-v0", num_envs=N, vectorization_mode="vector_entry_point", ...)` calls.
 
     Args:
         num_envs: N.
         autoreset_mode: "SameStep", "NextStep" or "Disabled", as Gymnasium spells them, or its enumeration.
+        max_episode_steps: turns after which a session is truncated; None for the world's most.
         settings: as in `make_env`.
 
     Raises:
@@ -128,6 +144,7 @@ def make_vector_env(
         render_mode=single.render_mode,
         autoreset_mode=modes[wanted],
         scoring=settings.get("scoring", "immediate"),
+        max_episode_steps=max_episode_steps,
     )
 
 
@@ -146,6 +163,21 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     if "history" in settings:
         raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
+
+
+make_tools_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]
+
+
+def _user(name: str, settings: Mapping[str, Any]) -> User:
+    """The user of that name; the name of a persona, or the path of its file, stands for the goal user in it."""
+    if name not in USERS and ":" not in name:
+        from editenv.sims.persona import persona_names
+
+        if name not in persona_names() and not name.endswith((".yaml", ".yml")):
+            raise ValueError(unknown("user", name, [*USERS, *persona_names()]))
+        name, settings = "goal", {"persona": name} | dict(settings)
+    user: User = build("user", name, USERS, settings)
+    return user
 
 
 def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:

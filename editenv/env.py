@@ -11,11 +11,17 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from editenv.actions import read_action
-from editenv.deferred import ScoringQueue
 from editenv.observations import observation, session_info, turn_info
 from editenv.protocols import Scorer, User, World
-from editenv.seeding import check_options, check_seed, check_session
-from editenv.session import Session, SessionEngine, frozen
+from editenv.session import (
+    ScoringQueue,
+    Session,
+    SessionEngine,
+    check_options,
+    check_seed,
+    check_session,
+    readonly,
+)
 from editenv.spaces import MAX_LENGTH, action_space, observation_space
 from editenv.state import dump_session, load_session
 
@@ -23,11 +29,29 @@ from editenv.state import dump_session, load_session
 class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """A user asks for edits, the agent answers each with a picture; what was asked earlier stays in force.
 
-    Observations and actions are described in `editenv.spaces`. The reward is the turn's `Scores.reward`.
-    `info` holds `session` (id), `split`, `seed`, `index`, `versions`; after a step also `scores` (a
-    `Scores`), `scored` (False when a judge failed: the session is truncated, the reward 0.0) and `end_reason`
-    (None while the session goes on). After `reset(seed=K)` session 0 of seed K is played, and each further
-    `reset()` plays the next one; `reset(options={"session": i})` plays i, and counting goes on from there.
+    **Observation** (`editenv.spaces.observation_space`): `Dict` of `image`, the current picture, and
+    `source`, the session's first, uint8 [H, W, 3]; `instruction`, this turn's text, empty once the
+    session is over; `transcript`, all the user said, this turn's instruction last; `turn`, 0 to
+    max_turns. With `history` also `images`, uint8 [max_turns + 1, H, W, 3]: source, then the picture
+    after each turn, zero where not reached.
+
+    **Action**: `Dict` of `image`, the edited picture, uint8 [H, W, 3], and `intent`, what the agent took the
+    session to ask of it, in words; it may be empty, is recorded and never scored. An action outside of the
+    space raises ValueError, naming the field, what came and what is expected; the session stays as it was.
+
+    **Reward**: the turn's `Scores.reward`, 0.3 IF + 0.3 CC + 0.4 GA unless weighted otherwise.
+
+    **Episode**: one session. Terminated when the user ends it ("done", "gave_up"), truncated after
+    max_turns or when the scorer gave no answer ("unscored").
+
+    **Info**: `session` (id), `split`, `seed`, `index`, `versions` (of world, user, scorer), `speech`
+    where the user keeps something about what they said; after a step also `scores` (a `Scores`), `scored`
+    (False when a judge failed), `end_reason` (None while the session goes on) and `is_success` (over, and
+    every turn right).
+
+    **Seeds**: after `reset(seed=K)` session 0 of seed K is played, each further `reset()` plays the next one,
+    and `reset(options={"session": i})` plays i; counting goes on from there. The same session is the same bit
+    for bit alone, in a vector environment of any size, and after `get_state` / `set_state`.
 
     Texts have no fixed size, so Gymnasium's `AsyncVectorEnv` needs `shared_memory=False`.
 
@@ -38,8 +62,10 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         split: "train", "validation" or "test".
         history: whether observations hold all earlier pictures as `images`.
         max_length: characters an instruction or an intent may have.
-        on_end: called with each `Session` when it ends; a `editenv.records.Recorder` fits.
-        render_mode: "rgb_array" lets `render` draw the session's filmstrip, else None.
+        on_end: called with each `Session` when it ends; an `editenv.records.Recorder` fits. When it
+            raises, the turn counts as not played.
+        render_mode: what `render` gives: "rgb_array" the session's filmstrip, "ansi" the session as text;
+            None nothing. `gym.make` adds "human" (a window, by pygame) and "rgb_array_list".
         scoring: "immediate" scores each turn in its step. "deferred", for users who read no scores, lets
             sessions go on while the scorer works: until the last step scores are None and rewards 0.0; that
             step waits, pays the sum of all turns' rewards, and its `info["session_scores"]` holds the scores
@@ -48,7 +74,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
     # Gymnasium reads it from the class as well as from its objects.
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
-        "render_modes": ["rgb_array"],
+        "render_modes": ["rgb_array", "ansi"],
         "render_fps": 1,
     }
 
@@ -107,7 +133,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if seed is None:
             seed = last.seed if last else int(self.np_random.integers(2**31))
         self._session = self.engine.open(int(seed), index)
-        return self._seen(), self._known()
+        return self._obs(), self._info()
 
     def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carries out one turn.
@@ -120,19 +146,15 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if session.ending:
             raise ResetNeeded(f"the session is over ({session.ending.reason}), call reset first")
         answer = read_action(action, self.engine.world.image_shape, self.engine.max_length)
-        self.engine.advance([session], [frozen(answer.image)], [answer.intent])
+        self.engine.advance([session], [readonly(answer.image)], [answer.intent])
         end = session.ending
-        info = self._known() | turn_info(session)
+        info = self._info() | turn_info(session)
         terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
-        return self._seen(), float(session.reward), terminated, truncated, info
+        return self._obs(), float(session.reward), terminated, truncated, info
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """The session's filmstrip, uint8 [H, W, 3], always of one size; None without a render mode."""
-        if self.render_mode is None:
-            return None
-        from editenv.viewer import filmstrip
-
-        return filmstrip([self.session], max_turns=self.engine.world.max_turns)
+    def render(self) -> NDArray[np.uint8] | str | None:
+        """The session's filmstrip, uint8 [H, W, 3], always of one size, its text, or None (`render_mode`)."""
+        return rendered(self.session, self.render_mode, self.engine.world.max_turns)
 
     def get_state(self) -> bytes:
         """The session and its place in the count, to be continued by `set_state` as often as wished.
@@ -151,13 +173,19 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         Raises:
             ValueError: these bytes are no state of such an environment; nothing has changed then.
         """
-        self._session = load_session(state, self.engine)
-        return self._seen(), self._known()
+        session = load_session(state, self.engine)
+        shown = observation(session, self._images), session_info(session)
+        self._session = session
+        return shown
 
-    def _seen(self) -> dict[str, Any]:
+    def close(self) -> None:
+        """Gives back the threads and connections of scorer and user."""
+        self.engine.close()
+
+    def _obs(self) -> dict[str, Any]:
         return observation(self.session, self._images)
 
-    def _known(self) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
         return session_info(self.session)
 
 
@@ -173,6 +201,23 @@ def scoring_queue(scoring: str, scorer: Scorer | None) -> ScoringQueue | None:
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Refuses render modes other than None and "rgb_array" with a ValueError."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(f"render_mode is {render_mode!r}, expected None or 'rgb_array'")
+    """Refuses render modes other than those of `MICEEditEnv.metadata` and None with a ValueError."""
+    modes = MICEEditEnv.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        more = ", or by gym.make 'human' and 'rgb_array_list'" if render_mode in _BY_WRAPPERS else ""
+        raise ValueError(
+            f"render_mode is {render_mode!r}, expected None, {' or '.join(map(repr, modes))}{more}"
+        )
+
+
+_BY_WRAPPERS = ("human", "rgb_array_list")
+"""Render modes that `gym.make` makes of "rgb_array"."""
+
+
+def rendered(session: Session, render_mode: str | None, max_turns: int) -> NDArray[np.uint8] | str | None:
+    """A session in a render mode."""
+    from editenv.viewer import as_text, filmstrip
+
+    if render_mode == "ansi":
+        return as_text(session)
+    return None if render_mode is None else filmstrip([session], max_turns=max_turns)

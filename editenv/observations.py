@@ -60,7 +60,7 @@ def session_info(session: Session) -> dict[str, Any]:
 
 
 def turn_info(session: Session) -> dict[str, Any]:
-    """How the last turn went: scores, whether it was scored, why the session ended (None: it goes on).
+    """How the last turn went: scores, whether scored, why the session ended (None: it goes on), success.
 
     With deferred scoring `scores` is empty until the session ends; then `session_scores` holds those of all
     turns, and `scored` says whether each of them was scored.
@@ -70,8 +70,9 @@ def turn_info(session: Session) -> dict[str, Any]:
         "scores": scores,
         "scored": scores.scored,
         "end_reason": session.ending.reason if session.ending else None,
+        "is_success": session.is_success,
     }
-    if session.tickets is not None:
+    if session.pending is not None:
         info["session_scores"] = tuple(session.scores) if session.ending else None
         info["scored"] = all(scores.scored for scores in info["session_scores"] or ())
     return info

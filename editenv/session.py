@@ -1,18 +1,60 @@
-"""One session's state, and the engine who opens sessions and carries out their turns."""
+"""One session's state, and the engine that opens sessions and carries out their turns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from editenv.deferred import ScoringQueue, Ticket, score_all, settled
+import numpy as np
+
 from editenv.protocols import Scorer, User, World
 from editenv.spaces import MAX_LENGTH, text_problem
-from editenv.termination import UNSCORED, Termination, ending
 from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
 
 NO_SCORES = Scores()
+
+_NUMBER_LIMIT = 2**63
+"""Seeds and session numbers stand in int64 arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a session ended.
+
+    Attributes:
+        reason: "done" or "gave_up" (the user's word), "max_turns", or "unscored" where a judge failed.
+        truncated: True where the session was cut off; False where the user ended it.
+    """
+
+    reason: str
+    truncated: bool
+
+    @property
+    def terminated(self) -> bool:
+        """The opposite of truncated."""
+        return not self.truncated
+
+
+UNSCORED = Termination("unscored", truncated=True)
+OUT_OF_TURNS = Termination("max_turns", truncated=True)
+
+
+def termination(reply: UserMessage | Stop | None, turns: int, max_turns: int) -> Termination | None:
+    """The end that a user's reply after `turns` turns means, or None while the session goes on.
+
+    A reply of None says that a judge failed, after which no user is asked.
+    """
+    if reply is None:
+        return UNSCORED
+    if isinstance(reply, Stop):
+        return (
+            OUT_OF_TURNS
+            if reply.reason == OUT_OF_TURNS.reason
+            else Termination(reply.reason, truncated=False)
+        )
+    return OUT_OF_TURNS if turns >= max_turns else None
 
 
 @dataclass(slots=True)
@@ -28,10 +70,12 @@ class Session:
         transcript: what the user said so far, in order.
         details: what the user wanted kept about each of these.
         intents, scores: one entry a finished turn.
-        reward: what the last step pays.
-        tickets: with deferred scoring the claims for which the last of `scores` are placeholders, empty once
+        reward: of the last step.
+        pending: with deferred scoring the futures for which the last of `scores` are placeholders, empty once
             the session is over; None where turns are scored at once.
         ending: how the session ended, None while it goes on.
+        recorded: this session with its last turn, once `on_end` has taken it and before that turn is
+            committed.
     """
 
     spec: Any
@@ -46,8 +90,9 @@ class Session:
     intents: list[str] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
     reward: float = 0.0
-    tickets: list[Ticket] | None = None
+    pending: list[Future[Scores]] | None = None
     ending: Termination | None = None
+    recorded: Session | None = field(default=None, repr=False, compare=False)
 
     @property
     def turn(self) -> int:
@@ -60,11 +105,16 @@ class Session:
         return "" if self.ending else self.message.text
 
     @property
+    def is_success(self) -> bool:
+        """Whether the session is over and every turn was right: the last global_awareness is 1."""
+        return self.ending is not None and bool(self.scores) and self.scores[-1].global_awareness == 1.0
+
+    @property
     def title(self) -> str:
         """The session's name for a reader."""
         return f"{self.split} {self.seed}:{self.index}  {self.spec.id}"
 
-    def outcome(self, after: Image) -> TurnResult:
+    def turn_result(self, after: Image) -> TurnResult:
         """This turn as users and scorers see it, once it has led to the picture `after`."""
         return TurnResult(
             spec=self.spec,
@@ -78,21 +128,82 @@ class Session:
             transcript=self.transcript,
         )
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Waits for all scores that are still to come."""
-        if self.tickets:
-            self.scores[:] = settled(self.scores, self.tickets)
-            self.tickets = []
+        if self.pending:
+            self.scores[:] = resolve(self.scores, self.pending)
+            self.pending = []
+
+    def become(self, other: Session) -> None:
+        """Takes over another session's values."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
 
 
-class _Verdict(NamedTuple):
-    """What a finished turn means for its session; scores and tickets are those of all its turns."""
+@dataclass(frozen=True, slots=True)
+class ScoringQueue:
+    """Hands turns to a scorer in the order they were played, one batch at a time, in a thread of its own.
 
-    scores: Sequence[Scores]
-    tickets: list[Ticket] | None
-    reward: float
-    reply: UserMessage | Stop | None
-    end: Termination | None
+    In that order the scores of a session's earlier turns are known when a turn is scored, so that a scorer
+    sees the same history as without a queue. Scorers that ask servers ask side by side within a batch.
+    """
+
+    scorer: Scorer
+    _thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
+    )
+
+    def put(
+        self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Future[Scores]]]
+    ) -> list[Future[Scores]]:
+        """Queues a batch.
+
+        Args:
+            turns: one a session; the last of their history are placeholders.
+            earlier: the futures that these placeholders stand for, in order, for each turn.
+
+        Returns:
+            A future a turn; it raises what the scorer raised.
+        """
+        futures: list[Future[Scores]] = [Future() for _ in turns]
+        self._thread.submit(self._score, list(turns), [list(pending) for pending in earlier], futures)
+        return futures
+
+    def close(self) -> None:
+        """Ends the thread; turns that wait are not scored."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _score(
+        self, turns: list[TurnResult], earlier: list[list[Future[Scores]]], futures: list[Future[Scores]]
+    ) -> None:
+        try:
+            known = [
+                replace(turn, history=resolve(turn.history, pending))
+                for turn, pending in zip(turns, earlier, strict=True)
+            ]
+            for future, scores in zip(futures, score_all(self.scorer, known), strict=True):
+                future.set_result(scores)
+        except BaseException as error:
+            for future in futures:
+                future.set_exception(error)
+
+
+def resolve(scores: Sequence[Scores], pending: Sequence[Future[Scores]]) -> tuple[Scores, ...]:
+    """The scores with those of the futures, the last ones, in their places; waits for them."""
+    known = len(scores) - len(pending)
+    return (*scores[:known], *[future.result() for future in pending])
+
+
+def score_all(scorer: Scorer, turns: Sequence[TurnResult]) -> list[Scores]:
+    """The scorer's scores.
+
+    Raises:
+        RuntimeError: it returned another number of scores than it was asked for.
+    """
+    scores = scorer.score(turns)
+    if len(scores) != len(turns):
+        raise RuntimeError(f"scorer returned {len(scores)} scores for {len(turns)} turns, expected as many")
+    return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +215,9 @@ class SessionEngine:
         scorer: who judges turns; None leaves every score None.
         split: "train", "validation" or "test".
         max_length: characters an instruction may have.
-        on_end: called with each session when it ends.
+        on_end: called with each session when it ends, before its last turn counts as played.
         queue: where turns wait for `scorer` while their sessions go on; None scores them at once.
+        max_turns: turns after which a session is cut off; None for the world's.
 
     Raises:
         ValueError: the split is none of SPLITS, or turns shall wait and the user wants to know their scores.
@@ -118,6 +230,7 @@ class SessionEngine:
     max_length: int = MAX_LENGTH
     on_end: Callable[[Session], None] | None = None
     queue: ScoringQueue | None = None
+    max_turns: int | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -141,112 +254,204 @@ class SessionEngine:
         return self.open_all([(seed, index)])[0]
 
     def open_all(self, places: Sequence[tuple[int, int]]) -> list[Session]:
-        """The sessions of seeds and numbers; a user who can is asked once for all of them."""
+        """The sessions of seeds and numbers; a user with `beginnings` is asked once for all of them."""
+        for _, index in places:
+            check_session(index, "the session's number")
         specs = [self.world.session(self.split, seed, index) for seed, index in places]
-        together = getattr(self.user, "beginnings", None)
-        messages = [self.user.begin(spec) for spec in specs] if together is None else together(specs)
-        return [
-            self._opened(spec, *place, message)
-            for spec, place, message in zip(specs, places, messages, strict=True)
-        ]
-
-    def _opened(self, spec: Any, seed: int, index: int, message: UserMessage) -> Session:
-        source = frozen(self.world.picture(spec))
-        message = self._heard(message)
-        return Session(
-            spec,
-            self.split,
-            seed,
-            index,
-            self.versions(),
-            message,
-            [source],
-            (message.text,),
-            details=(message.detail,),
-            tickets=None if self.queue is None else [],
-        )
+        beginnings = getattr(self.user, "beginnings", None)
+        messages = [self.user.begin(spec) for spec in specs] if beginnings is None else beginnings(specs)
+        versions, opened = self.versions(), []
+        for spec, (seed, index), message in zip(specs, places, messages, strict=True):
+            self._check_message(message)
+            opened.append(
+                Session(
+                    spec,
+                    self.split,
+                    seed,
+                    index,
+                    versions,
+                    message,
+                    [readonly(self.world.picture(spec))],
+                    (message.text,),
+                    details=(message.detail,),
+                    pending=None if self.queue is None else [],
+                )
+            )
+        return opened
 
     def advance(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> None:
-        """Carries out one turn in each session; the scorer is asked once for all of them.
+        """Carries out one turn in each session: plays it, hands ended sessions to `on_end`, then commits it.
 
-        Every session is left as it was when the scorer or a user raises.
+        Every session is left as it was when the scorer, a user or `on_end` raises.
+        """
+        played = self.play(sessions, after, intents)
+        self.record(sessions, played)
+        for session, one in zip(sessions, played, strict=True):
+            session.become(one)
+
+    def play(
+        self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]
+    ) -> list[Session]:
+        """The sessions with one more turn, as new objects; the scorer is asked once for all of them.
 
         Args:
-            sessions: sessions that are not over.
+            sessions: sessions that are not over; they stay as they are.
             after: the picture each agent answered, read-only uint8 [H, W, 3].
             intents: the intent each agent wrote.
 
         Raises:
             RuntimeError: the scorer returned another number of scores than it was asked for.
         """
-        outcomes = [session.outcome(picture) for session, picture in zip(sessions, after, strict=True)]
+        results = [session.turn_result(picture) for session, picture in zip(sessions, after, strict=True)]
         if self.queue is None:
-            verdicts = self._score_now(sessions, outcomes)
-        else:
-            verdicts = self._score_later(self.queue, sessions, outcomes)
-        for session, outcome, intent, verdict in zip(sessions, outcomes, intents, verdicts, strict=True):
-            self._commit(session, outcome, intent, verdict)
+            return self._score_now(sessions, results, intents)
+        return self._score_later(self.queue, sessions, results, intents)
 
-    def _score_now(self, sessions: Sequence[Session], outcomes: Sequence[TurnResult]) -> list[_Verdict]:
-        """Asks the scorer, then the users; after a judge that failed nobody is asked."""
-        scores = score_all(self.scorer, outcomes) if self.scorer else [NO_SCORES] * len(outcomes)
-        asked = [outcome for outcome, score in zip(outcomes, scores, strict=True) if score.scored]
-        replies = iter(self.replies(asked))
-        verdicts = []
-        for session, outcome, score in zip(sessions, outcomes, scores, strict=True):
+    def record(self, sessions: Sequence[Session], played: Sequence[Session]) -> None:
+        """Hands those that have just ended to `on_end`, once each where the same turn is played again."""
+        if self.on_end is None:
+            return
+        for session, one in zip(sessions, played, strict=True):
+            last = session.recorded
+            if one.ending is None or (last is not None and _same_turn(last, one)):
+                continue
+            self.on_end(one)
+            session.recorded = one
+
+    def replies(self, results: Sequence[TurnResult]) -> list[UserMessage | Stop]:
+        """What the user says after each of some turns; one with `replies` is asked once for all."""
+        together = getattr(self.user, "replies", None)
+        said = [self.user.reply(one) for one in results] if together is None else together(results)
+        for reply in said:
+            if not isinstance(reply, Stop):
+                self._check_message(reply)
+        return said
+
+    def close(self) -> None:
+        """Gives back the threads and connections of queue, scorer and user, where they have any."""
+        for part in (self.queue, self.scorer, self.user):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+
+    def _score_now(
+        self, sessions: Sequence[Session], results: Sequence[TurnResult], intents: Sequence[str]
+    ) -> list[Session]:
+        """Asks the scorer, then the users; after a judge that failed no user is asked."""
+        scores = score_all(self.scorer, results) if self.scorer else [NO_SCORES] * len(results)
+        scored = [result for result, score in zip(results, scores, strict=True) if score.scored]
+        replies = iter(self.replies(scored))
+        played = []
+        for session, result, intent, score in zip(sessions, results, intents, scores, strict=True):
             reply = next(replies) if score.scored else None
-            end = ending(reply, outcome.turn + 1, self.world.max_turns)
-            verdicts.append(_Verdict([*session.scores, score], None, score.reward, reply, end))
-        return verdicts
+            end = self._termination(reply, result)
+            now = [*session.scores, score]
+            played.append(_with_turn(session, result, intent, now, None, score.reward, reply, end))
+        return played
 
     def _score_later(
-        self, queue: ScoringQueue, sessions: Sequence[Session], outcomes: Sequence[TurnResult]
-    ) -> list[_Verdict]:
-        """Asks the users and hands the turns in; a session that ends now waits for all of its scores."""
-        replies = self.replies(outcomes)
-        earlier = [session.tickets or [] for session in sessions]
-        verdicts = []
-        for session, outcome, reply, old, new in zip(
-            sessions, outcomes, replies, earlier, queue.put(outcomes, earlier), strict=True
-        ):
-            scores, tickets, reward = (*session.scores, NO_SCORES), [*old, new], 0.0
-            end = ending(reply, outcome.turn + 1, self.world.max_turns)
+        self,
+        queue: ScoringQueue,
+        sessions: Sequence[Session],
+        results: Sequence[TurnResult],
+        intents: Sequence[str],
+    ) -> list[Session]:
+        """Asks the users and queues the turns; a session that ends now waits for all of its scores."""
+        replies = self.replies(results)
+        earlier = [session.pending or [] for session in sessions]
+        futures, played = queue.put(results, earlier), []
+        for row, (session, result, reply) in enumerate(zip(sessions, results, replies, strict=True)):
+            scores, pending, reward = [*session.scores, NO_SCORES], [*earlier[row], futures[row]], 0.0
+            end = self._termination(reply, result)
             if end is not None:
-                scores, tickets = settled(scores, tickets), []
+                scores, pending = list(resolve(scores, pending)), []
                 reward = sum(score.reward for score in scores)
                 end = end if all(score.scored for score in scores) else UNSCORED
-            verdicts.append(_Verdict(scores, tickets, reward, reply, end))
-        return verdicts
+            played.append(_with_turn(session, result, intents[row], scores, pending, reward, reply, end))
+        return played
 
-    def replies(self, outcomes: Sequence[TurnResult]) -> list[UserMessage | Stop]:
-        """What the user says after each of some turns; a user who can is asked once for all of them."""
-        together = getattr(self.user, "replies", None)
-        said = [self.user.reply(one) for one in outcomes] if together is None else together(outcomes)
-        return [reply if isinstance(reply, Stop) else self._heard(reply) for reply in said]
+    def _termination(self, reply: UserMessage | Stop | None, result: TurnResult) -> Termination | None:
+        most = self.world.max_turns if self.max_turns is None else min(self.max_turns, self.world.max_turns)
+        return termination(reply, result.turn + 1, most)
 
-    def _commit(self, session: Session, outcome: TurnResult, intent: str, verdict: _Verdict) -> None:
-        """Writes a finished turn into its session."""
-        session.pictures.append(outcome.after)
-        session.intents.append(intent)
-        session.scores[:] = verdict.scores
-        session.tickets, session.reward, session.ending = verdict.tickets, verdict.reward, verdict.end
-        if verdict.end is not None:
-            if self.on_end:
-                self.on_end(session)
-        elif isinstance(verdict.reply, UserMessage):
-            session.message = verdict.reply
-            session.transcript = (*session.transcript, verdict.reply.text)
-            session.details = (*session.details, verdict.reply.detail)
-
-    def _heard(self, message: UserMessage) -> UserMessage:
-        """The message, once its text is known to fit the observation space."""
+    def _check_message(self, message: UserMessage) -> None:
+        """Refuses a message whose text does not fit the observation space."""
         problem = text_problem(message.text, self.max_length)
         if problem:
             raise ValueError(f"the user's instruction is {problem}")
-        return message
 
 
-def frozen(picture: Image) -> Image:
+def _with_turn(
+    session: Session,
+    result: TurnResult,
+    intent: str,
+    scores: list[Scores],
+    pending: list[Future[Scores]] | None,
+    reward: float,
+    reply: UserMessage | Stop | None,
+    end: Termination | None,
+) -> Session:
+    """The session with a finished turn; scores and pending are those of all its turns."""
+    message, transcript, details = session.message, session.transcript, session.details
+    if end is None and isinstance(reply, UserMessage):
+        message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
+    return Session(
+        session.spec,
+        session.split,
+        session.seed,
+        session.index,
+        session.versions,
+        message,
+        [*session.pictures, result.after],
+        transcript,
+        details,
+        [*session.intents, intent],
+        scores,
+        reward,
+        pending,
+        end,
+    )
+
+
+def _same_turn(one: Session, other: Session) -> bool:
+    return one.intents == other.intents and np.array_equal(one.pictures[-1], other.pictures[-1])
+
+
+def readonly(picture: Image) -> Image:
     """The picture, read-only from now on: users and scorers share it and must not write into it."""
     picture.flags.writeable = False
     return picture
+
+
+def check_seed(seed: Any) -> None:
+    """Refuses seeds that no int64 array holds; what is no whole number Gymnasium refuses in its own words.
+
+    Raises:
+        ValueError: the seed is 2**63 or more.
+    """
+    if isinstance(seed, int) and seed >= _NUMBER_LIMIT:
+        raise ValueError(f"seed is {seed}, expected less than 2**63")
+
+
+def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """The options, empty for None.
+
+    Raises:
+        ValueError: a key is not known.
+    """
+    for name in options or {}:
+        if name not in known:
+            raise ValueError(f"reset option {name!r} is not known, expected {' or '.join(known)}")
+    return options or {}
+
+
+def check_session(number: Any, name: str) -> int:
+    """The number of a session, as a plain int.
+
+    Raises:
+        ValueError: it is no whole number from 0 to 2**63 - 1.
+    """
+    whole = not isinstance(number, bool) and isinstance(number, int | np.integer)
+    if not whole or not 0 <= number < _NUMBER_LIMIT:
+        raise ValueError(f"{name} is {number!r}, expected a whole number of 0 or more, less than 2**63")
+    return int(number)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from editenv.records import ScoresLine, scores_of
-from editenv.session import Session, SessionEngine, frozen
+from editenv.session import Session, SessionEngine, Termination, readonly
 from editenv.spaces import text_problem
 from editenv.strict import Strict, check, check_length, read_object
-from editenv.termination import Termination
 from editenv.types import SPLITS, Image, Stop
 
 MAGIC = b"editenv state 1\n"
@@ -45,7 +44,7 @@ def dump_session(session: Session) -> bytes:
 
     Deferred scores are waited for, so that a state never lacks any.
     """
-    session.settle()
+    session.resolve()
     end = session.ending
     head = {
         "versions": dict(session.versions),
@@ -101,7 +100,7 @@ def _pictures(raw: bytes, shape: tuple[int, ...]) -> list[Image]:
     size = int(np.prod(shape))
     if not raw or len(raw) % size:
         raise ValueError(f"it holds {len(raw)} bytes of pictures, expected a multiple of {size}")
-    return [frozen(picture.copy()) for picture in np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)]
+    return [readonly(picture.copy()) for picture in np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)]
 
 
 def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Session:
@@ -123,7 +122,7 @@ def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Se
         intents=head.intents,
         scores=[scores_of(line) for line in head.scores],
         ending=Termination(head.ending.reason, head.ending.truncated) if head.ending else None,
-        tickets=None if engine.queue is None else [],
+        pending=None if engine.queue is None else [],
     )
 
 
@@ -133,7 +132,7 @@ def _retrace(session: Session, engine: SessionEngine, turns: int) -> Session:
     spoken, details = [session.message.text], [session.message.detail]
     walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
     for turn in range(turns if session.ending is None else len(said) - 1):
-        (reply,) = engine.replies([walked.outcome(pictures[turn + 1])])
+        (reply,) = engine.replies([walked.turn_result(pictures[turn + 1])])
         if isinstance(reply, Stop):
             raise ValueError(f"after turn {turn} the user now says goodbye, the state goes on")
         walked.pictures.append(pictures[turn + 1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.error import ResetNeeded
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import Error, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from editenv.actions import read_actions
-from editenv.env import MICEEditEnv, check_render_mode, scoring_queue
+from editenv.env import MICEEditEnv, check_render_mode, rendered, scoring_queue
 from editenv.observations import (
     batch_infos,
     observation,
@@ -21,8 +23,7 @@ from editenv.observations import (
     turn_info,
 )
 from editenv.protocols import Scorer, User, World
-from editenv.seeding import check_options, check_seed, check_session
-from editenv.session import Session, SessionEngine, frozen
+from editenv.session import Session, SessionEngine, check_options, check_seed, check_session, readonly
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space
 from editenv.state import dump_session, load_session
 
@@ -36,8 +37,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
 
     Actions are a dict of `image`, uint8 [N, H, W, 3], and `intent`, a tuple or list of N texts; observations
     are batched as Gymnasium batches their spaces (texts and transcripts are tuples of N). Infos are arrays
-    [N] with masks under `_key`; `scores`, `scored` and `end_reason` belong to the step just made, like the
-    rewards, in every mode, the other keys to the session that is open now.
+    [N] with masks under `_key`; `scores`, `scored`, `end_reason` and `is_success` belong to the step just
+    made, like the rewards, in every mode, the other keys to the session that is open now.
 
     What happens when a session ends depends on `autoreset_mode`. SAME_STEP opens the next one at once and
     gives the ended one's `final_obs` and `final_info`. NEXT_STEP opens it in the next step, whose action for
@@ -45,12 +46,17 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
     scores) until `reset(options={"reset_mask": bool [N]})`.
 
     `reset(options={"sessions": [N numbers]})` picks sessions, repeats allowed: G equal numbers are G rollouts
-    of one spec. Counting goes on N further from there.
+    of one session's script. Counting goes on N further from there. `reset(seed=[N seeds])` gives each row a
+    seed of its own, whose sessions 0, 1, 2, ... it plays, as in Gymnasium's vector environments.
+
+    A step that raises (a wrong action, a scorer, a user, `on_end`) was not made: all sessions stay as
+    they were.
 
     Args:
         num_envs: N.
         world, user, scorer, split, history, max_length, on_end, render_mode, scoring: as in `MICEEditEnv`.
         autoreset_mode: see above.
+        max_episode_steps: turns after which a session is truncated; None for the world's max_turns.
     """
 
     metadata: ClassVar[dict[str, Any]] = dict(MICEEditEnv.metadata)  # type: ignore[misc]
@@ -69,13 +75,15 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
         scoring: str = "immediate",
+        max_episode_steps: int | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}, expected 1 or more")
+        for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
         check_render_mode(render_mode)
         self.num_envs = num_envs
         queue = scoring_queue(scoring, scorer)
-        self.engine = SessionEngine(world, user, scorer, split, max_length, on_end, queue)
+        self.engine = SessionEngine(world, user, scorer, split, max_length, on_end, queue, max_episode_steps)
         self.render_mode = render_mode
         self.autoreset_mode = autoreset_mode
         self.metadata = MICEEditEnv.metadata | {"autoreset_mode": autoreset_mode}  # type: ignore[misc]
@@ -87,6 +95,23 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         self.action_space = batched(self.single_action_space, num_envs)
         self._images = world.max_turns + 1 if history else None
         self._sessions: list[Session] = []
+        # How far each row's next session lies behind its last: N where all rows share a seed, 1 where not.
+        self._strides = [num_envs] * num_envs
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What made this environment, of JSON values only."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        # Gymnasium keeps the arguments of make_vec as they came; an enumeration would not go into JSON.
+        if spec is not None and isinstance(spec.kwargs.get("autoreset_mode"), AutoresetMode):
+            spec = copy(spec)
+            spec.kwargs = spec.kwargs | {"autoreset_mode": spec.kwargs["autoreset_mode"].value}
+        self._spec = spec
+
+    _spec: EnvSpec | None = None
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -99,34 +124,41 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             raise ResetNeeded("no session is open, call reset first")
         return tuple(self._sessions)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Batch:
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> Batch:
         """Opens the next session in every row, or in the rows of a mask.
 
         Args:
-            seed: starts counting sessions of this seed, row i at session i; None goes on counting.
+            seed: starts counting sessions of this seed, row i at session i; N seeds start a count in each
+                row, at session 0; None goes on counting (for a row, or for all).
             options: "sessions", N session numbers; "reset_mask", bool [N], rows to reset, the others go on.
 
         Returns:
             Observations of all rows; infos of the rows that were reset.
 
         Raises:
-            ValueError: an option is unknown or has another form.
+            ValueError: an option is unknown or has another form, or there are not N seeds.
         """
-        check_seed(seed)
+        own_seeds = None if seed is None or isinstance(seed, int | str) else self._seeds(seed)
+        shared = seed if own_seeds is None else None
+        check_seed(shared)
         chosen = check_options(options, ("sessions", "reset_mask"))
         rows = self._rows(chosen.get("reset_mask"))
         numbers = self._numbers(chosen.get("sessions"))
-        super().reset(seed=seed)
-        if seed is None and not self._sessions:
-            seed = int(self.np_random.integers(2**31))
-        places = [self._next(row, seed, numbers[row] if numbers else None) for row in rows]
-        opened = self.engine.open_all(places)
-        if self._sessions:
-            for row, session in zip(rows, opened, strict=True):
-                self._sessions[row] = session
-        else:
-            self._sessions = opened
-        return self._seen(), self._known(rows)
+        super().reset(seed=shared)  # type: ignore[arg-type]
+        if shared is None and not self._sessions:
+            shared = int(self.np_random.integers(2**31))
+        seeds = [shared] * self.num_envs if own_seeds is None else own_seeds
+        strides = list(self._strides)
+        for row in rows:
+            if seeds[row] is not None:
+                strides[row] = self.num_envs if own_seeds is None else 1
+        places = [self._next(row, seeds[row], numbers[row] if numbers else None, strides) for row in rows]
+        opened = dict(zip(rows, self.engine.open_all(places), strict=True))
+        self._sessions = [opened.get(row) or self._sessions[row] for row in range(self.num_envs)]
+        self._strides = strides
+        return self._obs(), self._info(rows)
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]:
         """Carries out one turn in every row whose session is not over; the scorer is asked once.
@@ -141,30 +173,36 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = self.sessions
         world, max_length = self.engine.world, self.engine.max_length
         images, intents = read_actions(actions, self.num_envs, world.image_shape, max_length)
-        played = [row for row, session in enumerate(sessions) if session.ending is None]
-        if not played and self.autoreset_mode == AutoresetMode.DISABLED:
+        rows = [row for row, session in enumerate(sessions) if session.ending is None]
+        if not rows and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded("all sessions are over, call reset first")
-        images = frozen(images)
-        chosen = [sessions[row] for row in played]
-        self.engine.advance(chosen, [images[row] for row in played], [intents[row] for row in played])
+        images = readonly(images)
+        before = [sessions[row] for row in rows]
+        played = self.engine.play(before, [images[row] for row in rows], [intents[row] for row in rows])
+        # Everything that may raise comes before anything changes.
+        now = list(sessions)
+        for row, session in zip(rows, played, strict=True):
+            now[row] = session
+        reopened = self._reopened(sessions, now)
+        self.engine.record(before, played)
+        for session, one in zip(before, played, strict=True):
+            session.become(one)
+        self._sessions = [reopened.get(row, session) for row, session in enumerate(sessions)]
         rewards = np.zeros(self.num_envs)
-        rewards[played] = [session.reward for session in chosen]
-        infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in played}) if played else {}
-        infos |= self._autoreset(sessions, played)
-        return (
-            self._seen(),
-            rewards,
-            *self._flags(sessions, played),
-            infos | self._known(range(self.num_envs)),
-        )
+        rewards[rows] = [session.reward for session in before]
+        infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in rows}) if rows else {}
+        if reopened and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos |= self._finals(sessions, list(reopened))
+        terminated, truncated = self._flags(sessions, rows)
+        return self._obs(), rewards, terminated, truncated, infos | self._info(range(self.num_envs))
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Each row's filmstrip, uint8 [H, W, 3]; None without a render mode."""
+    def render(self) -> tuple[NDArray[np.uint8] | str, ...] | None:
+        """Each row's filmstrip, uint8 [H, W, 3], or its text; None without a render mode."""
         if self.render_mode is None:
             return None
-        from editenv.viewer import filmstrip
-
-        return tuple(filmstrip([s], max_turns=self.engine.world.max_turns) for s in self.sessions)
+        most = self.engine.world.max_turns
+        shown = [rendered(session, self.render_mode, most) for session in self.sessions]
+        return tuple(one for one in shown if one is not None)
 
     def get_state(self, row: int) -> bytes:
         """The session of one row, for `set_states` here or `MICEEditEnv.set_state`.
@@ -187,19 +225,25 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = list(self.sessions)
         for row, state in states.items():
             sessions[row] = load_session(state, self.engine)
+        shown = (
+            observations(sessions, self._images),
+            session_infos(self.num_envs, {r: sessions[r] for r in states}),
+        )
         self._sessions = sessions
-        return self._seen(), self._known(list(states))
+        return shown
 
-    def _autoreset(self, sessions: Sequence[Session], played: Sequence[int]) -> dict[str, Any]:
-        """Opens sessions in the place of ended ones as the mode says; `sessions` stays as it was."""
-        over = [row for row, session in enumerate(sessions) if session.ending]
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP:
-            over = sorted(set(over) - set(played))
-        if not over or self.autoreset_mode == AutoresetMode.DISABLED:
+    def close_extras(self, **kwargs: Any) -> None:
+        """Gives back the threads and connections of scorer and user."""
+        self.engine.close()
+
+    def _reopened(self, before: Sequence[Session], now: Sequence[Session]) -> dict[int, Session]:
+        """The next session of each row whose session is over and reset in this step, by row."""
+        if self.autoreset_mode == AutoresetMode.DISABLED:
             return {}
-        for row, session in zip(over, self.engine.open_all([self._next(row) for row in over]), strict=True):
-            self._sessions[row] = session
-        return self._finals(sessions, over) if self.autoreset_mode == AutoresetMode.SAME_STEP else {}
+        # NEXT_STEP resets what was over before the step, SAME_STEP what is over after it.
+        looked_at = before if self.autoreset_mode == AutoresetMode.NEXT_STEP else now
+        over = [row for row, session in enumerate(looked_at) if session.ending]
+        return dict(zip(over, self.engine.open_all([self._next(row) for row in over]), strict=True))
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:
         """`final_obs` and `final_info` of the rows whose session has just ended."""
@@ -218,15 +262,40 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         terminated = np.array([bool(end and end.terminated) for end in ends])
         return terminated, np.array([bool(end and end.truncated) for end in ends])
 
-    def _next(self, row: int, seed: int | None = None, number: int | None = None) -> tuple[int, int]:
-        """Seed and number of the session a row plays next; where none are given, N further than the last."""
+    def _next(
+        self,
+        row: int,
+        seed: int | None = None,
+        number: int | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[int, int]:
+        """Seed and number of the session a row plays next; where none are given, a stride behind the last."""
+        stride = (strides or self._strides)[row]
         last = self._sessions[row] if self._sessions else None
         if number is None:
-            number = row if last is None or seed is not None else last.index + self.num_envs
-        if seed is None and last is not None:
-            seed = last.seed
-        assert seed is not None, "a first reset always has a seed"
+            # A shared seed is dealt out to the rows; a row's own seed starts at its session 0.
+            first = row if stride == self.num_envs else 0
+            number = first if last is None or seed is not None else last.index + stride
+        if seed is None:
+            seed = int(self.np_random.integers(2**31)) if last is None else last.seed
         return int(seed), number
+
+    def _seeds(self, seeds: Any) -> list[int | None]:
+        """N seeds, one a row.
+
+        Raises:
+            ValueError: there are not N of them.
+            gymnasium.error.Error: one is no whole number of 0 or more.
+        """
+        if not isinstance(seeds, Sequence | np.ndarray) or len(seeds) != self.num_envs:
+            raise ValueError(f"seed is {seeds!r}, expected a whole number, {self.num_envs} of them, or None")
+        for seed in seeds:
+            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
+                raise Error(f"Seed must be a python integer, actual type: {type(seed)}")
+            if seed is not None and seed < 0:
+                raise Error(f"Seed must be greater or equal to zero, actual value: {seed}")
+            check_seed(seed)
+        return [None if seed is None else int(seed) for seed in seeds]
 
     def _rows(self, mask: Any) -> list[int]:
         """The rows to reset.
@@ -259,8 +328,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             raise ValueError(f"options['sessions'] is {numbers!r}, expected {self.num_envs} session numbers")
         return [check_session(number, f"options['sessions'][{row}]") for row, number in enumerate(numbers)]
 
-    def _seen(self) -> dict[str, Any]:
+    def _obs(self) -> dict[str, Any]:
         return observations(self._sessions, self._images)
 
-    def _known(self, rows: Sequence[int]) -> dict[str, Any]:
+    def _info(self, rows: Sequence[int]) -> dict[str, Any]:
         return session_infos(self.num_envs, {row: self._sessions[row] for row in rows})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from editenv.textlines import wrap
-from editenv.types import Image, Scores
+from editenv.types import SCORE_NAMES, Image, Scores
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImageType
@@ -26,7 +26,15 @@ MARGIN, GAP, PAD = 16, 12, 10
 TEXT, SMALL, LINE = 15, 13, 19
 INSTRUCTION_LINES, INTENT_LINES = 3, 3
 TITLE_HEIGHT, HEAD_HEIGHT, CHIP_HEIGHT = 30, 26, 24
-LEAST_PICTURE = 220
+LEAST_PICTURE, MOST_PICTURE = 220, 1024
+"""Pictures are enlarged until the longer side has so many pixels, and shrunk to at most so many."""
+
+FALLBACK_FONTS = (
+    *("NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "NotoSansJP-Regular.otf", "wqy-microhei.ttc"),
+    *("msyh.ttc", "msgothic.ttc", "PingFang.ttc", "NotoSansDevanagari-Regular.ttf", "Nirmala.ttf"),
+    *("NotoSansArabic-Regular.ttf", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf"),
+)
+"""Looked for among the machine's fonts, for letters that Pillow's own font lacks."""
 
 CHIPS = (
     ("IF", "instruction_following", "instruction followed"),
@@ -83,25 +91,44 @@ def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Image:
     return np.array(_draw(sessions, max_turns + 1))
 
 
-def _draw(sessions: Sequence[Shown], columns: int) -> Image:
+def as_text(session: Shown) -> str:
+    """The session for a reader: what was said, meant and scored in each turn."""
+    lines = [session.title]
+    for turn, said in enumerate(session.transcript):
+        lines += [f"turn {turn + 1}", f"  user:   {said}"]
+        if turn < len(session.scores):
+            lines.append(f"  intent: {session.intents[turn] or '-'}")
+            lines.append(f"  scores: {_scores_as_text(session.scores[turn])}")
+    ending = getattr(session, "ending", None)
+    return "\n".join([*lines, f"end: {ending.reason if ending else 'it goes on'}"])
+
+
+def _scores_as_text(scores: Scores) -> str:
+    if scores.error is not None:
+        return f"none, {scores.error}"
+    values = {name: getattr(scores, name) for name in SCORE_NAMES}
+    known = [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
+    return ", ".join([*known, f"reward {scores.reward:.2f}"]) if known else "none"
+
+
+def _draw(sessions: Sequence[Shown], columns: int) -> PILImageType:
     """The whole canvas."""
     from PIL import Image as PILImage
     from PIL import ImageDraw
 
-    height, width = sessions[0].pictures[0].shape[:2]
-    scale = max(1, -(-LEAST_PICTURE // width))
-    card = (width * scale + 2 * PAD, _card_height(height * scale))
+    size = _shown_size(sessions[0].pictures[0])
+    # Texts need room beside narrow pictures too.
+    room = (max(size[0], LEAST_PICTURE), size[1])
+    card = (room[0] + 2 * PAD, _card_height(room[1]))
     row_height = TITLE_HEIGHT + card[1] + MARGIN
-    wide, tall = (
-        2 * MARGIN + columns * card[0] + (columns - 1) * GAP,
-        MARGIN // 2 + len(sessions) * row_height,
-    )
+    wide = 2 * MARGIN + columns * card[0] + (columns - 1) * GAP
+    tall = MARGIN // 2 + len(sessions) * row_height
     # Even sides, because most video formats take no others.
     canvas = PILImage.new("RGB", (wide + wide % 2, tall + tall % 2), PAPER)
     draw = ImageDraw.Draw(canvas)
     for row, session in enumerate(sessions):
         top = MARGIN // 2 + row * row_height
-        _text(draw, (MARGIN + 2, top + 8), session.title, SMALL, SOFT, canvas.width - 2 * MARGIN)
+        _lines(draw, (MARGIN + 2, top + 8), session.title, 1, SOFT, canvas.width - 2 * MARGIN, SMALL)
         for column in range(columns):
             corner = (MARGIN + column * (card[0] + GAP), top + TITLE_HEIGHT)
             box = (*corner, corner[0] + card[0], corner[1] + card[1])
@@ -109,12 +136,22 @@ def _draw(sessions: Sequence[Shown], columns: int) -> Image:
             draw.rounded_rectangle(box, radius=8, fill=CARD if reached else PAPER, outline=EDGE)
             inner = (corner[0] + PAD, corner[1] + PAD // 2)
             if reached:
-                _picture(canvas, inner, session.pictures[column], scale)
+                _picture(canvas, inner, session.pictures[column], size)
             if column:
-                _turn(draw, inner, session, column - 1, (width * scale, height * scale))
+                _turn(draw, inner, session, column - 1, room)
             else:
-                _legend(draw, inner, (width * scale, height * scale))
+                _legend(draw, inner, room)
     return canvas
+
+
+def _shown_size(picture: Image) -> tuple[int, int]:
+    """Width and height that a picture is drawn at."""
+    height, width = picture.shape[:2]
+    longer = max(height, width)
+    if longer > MOST_PICTURE:
+        return max(1, width * MOST_PICTURE // longer), max(1, height * MOST_PICTURE // longer)
+    scale = max(1, -(-LEAST_PICTURE // longer))
+    return width * scale, height * scale
 
 
 def _card_height(picture: int) -> int:
@@ -124,42 +161,41 @@ def _card_height(picture: int) -> int:
     )
 
 
-def _picture(canvas: PILImageType, corner: tuple[int, int], picture: Image, scale: int) -> None:
-    """The enlarged picture below its card's heading, pixels kept sharp."""
+def _picture(canvas: PILImageType, corner: tuple[int, int], picture: Image, size: tuple[int, int]) -> None:
+    """The picture below its card's heading; enlarged ones keep their pixels sharp."""
     from PIL import Image as PILImage
     from PIL import ImageDraw
 
     left, top = corner[0], corner[1] + HEAD_HEIGHT
-    size = (picture.shape[1] * scale, picture.shape[0] * scale)
-    canvas.paste(PILImage.fromarray(picture).resize(size, PILImage.Resampling.NEAREST), (left, top))
+    resampling = PILImage.Resampling.NEAREST if size[0] >= picture.shape[1] else PILImage.Resampling.BOX
+    canvas.paste(PILImage.fromarray(picture).resize(size, resampling), (left, top))
     ImageDraw.Draw(canvas).rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=EDGE)
 
 
-def _turn(draw: ImageDraw, corner: tuple[int, int], session: Shown, turn: int, size: tuple[int, int]) -> None:
+def _turn(draw: ImageDraw, corner: tuple[int, int], session: Shown, turn: int, room: tuple[int, int]) -> None:
     """One turn's heading, instruction, intent and scores, as far as there are any."""
     left, top = corner
     if turn >= len(session.transcript):
         return
-    _text(draw, (left, top + 4), f"turn {turn + 1}", SMALL, FAINT, size[0])
-    top += HEAD_HEIGHT + size[1] + PAD
-    _lines(draw, (left, top), session.transcript[turn], INSTRUCTION_LINES, INK, size[0])
+    _lines(draw, (left, top + 4), f"turn {turn + 1}", 1, FAINT, room[0], SMALL)
+    top += HEAD_HEIGHT + room[1] + PAD
+    _lines(draw, (left, top), session.transcript[turn], INSTRUCTION_LINES, INK, room[0])
     if turn >= len(session.scores):
         return
     top += INSTRUCTION_LINES * LINE + PAD
     intent = session.intents[turn]
-    _lines(draw, (left, top), f"intent: {intent}" if intent else "", INTENT_LINES, SOFT, size[0])
-    _chips(draw, (left, top + INTENT_LINES * LINE + PAD), session.scores[turn], size[0])
+    _lines(draw, (left, top), f"intent: {intent}" if intent else "", INTENT_LINES, SOFT, room[0])
+    _chips(draw, (left, top + INTENT_LINES * LINE + PAD), session.scores[turn], room[0])
     reward = f"reward {session.scores[turn].reward:.2f}"
-    edge = left + size[0] - _font(SMALL).getlength(reward)
-    draw.text((edge, corner[1] + 4), reward, fill=SOFT, font=_font(SMALL))
+    _write(draw, (left + room[0] - _length(reward, SMALL), corner[1] + 4), reward, SOFT, SMALL)
 
 
-def _legend(draw: ImageDraw, corner: tuple[int, int], size: tuple[int, int]) -> None:
+def _legend(draw: ImageDraw, corner: tuple[int, int], room: tuple[int, int]) -> None:
     """The source's heading, and what the scores' short names mean."""
-    _text(draw, (corner[0], corner[1] + 4), "source", SMALL, FAINT, size[0])
-    top = corner[1] + HEAD_HEIGHT + size[1] + PAD
+    _lines(draw, (corner[0], corner[1] + 4), "source", 1, FAINT, room[0], SMALL)
+    top = corner[1] + HEAD_HEIGHT + room[1] + PAD
     for place, (label, _, meaning) in enumerate(CHIPS):
-        _text(draw, (corner[0], top + place * LINE), f"{label}: {meaning}", SMALL, FAINT, size[0])
+        _lines(draw, (corner[0], top + place * LINE), f"{label}: {meaning}", 1, FAINT, room[0], SMALL)
 
 
 def _chips(draw: ImageDraw, corner: tuple[int, int], scores: Scores, width: int) -> None:
@@ -184,30 +220,131 @@ def _color(value: float | None) -> Color:
 def _chip(draw: ImageDraw, corner: tuple[int, int], width: int, text: str, color: Color) -> None:
     """A coloured field with a text in its middle."""
     draw.rounded_rectangle((*corner, corner[0] + width, corner[1] + CHIP_HEIGHT), radius=5, fill=color)
-    line = wrap(text, 1, width - 8, _font(SMALL).getlength)
-    if line:
-        middle = (corner[0] + width / 2, corner[1] + CHIP_HEIGHT / 2)
-        draw.text(middle, line[0], fill=(255, 255, 255), font=_font(SMALL), anchor="mm")
+    for line in wrap(_drawable(text, SMALL), 1, width - 8, partial(_length, size=SMALL)):
+        left = corner[0] + (width - _length(line, SMALL)) / 2
+        _write(draw, (left, corner[1] + CHIP_HEIGHT / 2), line, (255, 255, 255), SMALL, anchor="lm")
 
 
-def _lines(draw: ImageDraw, corner: tuple[int, int], text: str, most: int, color: Color, width: int) -> None:
+def _lines(
+    draw: ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    most: int,
+    color: Color,
+    width: float,
+    size: int = TEXT,
+) -> None:
     """A text in at most `most` lines."""
-    for place, line in enumerate(wrap(text, most, width, _font(TEXT).getlength)):
-        draw.text((corner[0], corner[1] + place * LINE), line, fill=color, font=_font(TEXT))
+    for place, line in enumerate(wrap(_drawable(text, size), most, width, partial(_length, size=size))):
+        _write(draw, (corner[0], corner[1] + place * LINE), line, color, size)
 
 
-def _text(draw: ImageDraw, corner: tuple[int, int], text: str, size: int, color: Color, width: int) -> None:
-    """A text in one line."""
-    for line in wrap(text, 1, width, _font(size).getlength):
-        draw.text(corner, line, fill=color, font=_font(size))
+def _write(
+    draw: ImageDraw, corner: tuple[float, float], line: str, color: Color, size: int, anchor: str = "la"
+) -> None:
+    """One line, each stretch of it in the first font that has its letters."""
+    left = corner[0]
+    for font, piece in _pieces(line, size):
+        draw.text((left, corner[1]), piece, fill=color, font=font, anchor=anchor)
+        left += font.getlength(piece)
+
+
+def _length(line: str, size: int) -> float:
+    """Width of a line in pixels."""
+    return sum(font.getlength(piece) for font, piece in _pieces(line, size))
+
+
+def _pieces(line: str, size: int) -> list[tuple[FreeTypeFont, str]]:
+    """The line cut where the font changes."""
+    fonts = _fonts(size)
+    if line.isascii() or len(fonts) == 1:
+        return [(fonts[0], line)]
+    pieces: list[tuple[FreeTypeFont, str]] = []
+    for letter in line:
+        font = fonts[_font_of(letter, size) or 0]
+        if pieces and pieces[-1][0] is font:
+            pieces[-1] = (font, pieces[-1][1] + letter)
+        else:
+            pieces.append((font, letter))
+    return pieces
+
+
+def _drawable(text: str, size: int) -> str:
+    """The text, letters that no font here has as their code points, such as [732B]."""
+    if text.isascii():
+        return text
+    known = (letter.isspace() or _font_of(letter, size) is not None for letter in text)
+    return "".join(
+        letter if is_known else f"[{ord(letter):04X}]" for letter, is_known in zip(text, known, strict=True)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _font_of(letter: str, size: int) -> int | None:
+    """The place among `_fonts` of the first one that has the letter; None where none has it."""
+    for place, font in enumerate(_fonts(size)):
+        glyph, missing = (font.getmask(one) for one in (letter, chr(0x10FFFF)))
+        if (glyph.size, bytes(glyph)) != (missing.size, bytes(missing)):
+            return place
+    return None
 
 
 @lru_cache
-def _font(size: int) -> FreeTypeFont:
-    """Pillow's own font, which is there on every machine."""
+def _fonts(size: int) -> tuple[FreeTypeFont, ...]:
+    """Pillow's own font, which is there on every machine, then those of FALLBACK_FONTS that are found."""
     from PIL import ImageFont
 
-    font = ImageFont.load_default(size)
-    if isinstance(font, ImageFont.FreeTypeFont):
-        return font
-    raise RuntimeError("this Pillow was built without FreeType, which filmstrips need for their texts")
+    own = ImageFont.load_default(size)
+    if not isinstance(own, ImageFont.FreeTypeFont):
+        raise RuntimeError("this Pillow was built without FreeType, which filmstrips need for their texts")
+    found = [own]
+    for name in FALLBACK_FONTS:
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return tuple(found)
+
+
+_ELLIPSIS = "…"
+
+
+def wrap(text: str, most: int, width: float, measure: Callable[[str], float]) -> list[str]:
+    """Breaks a text at blanks, and inside of words that are too long.
+
+    Args:
+        text: any text; every run of white space counts as one blank.
+        most: how many lines there may be; a longer text ends in an ellipsis.
+        width: room in a line, in the unit of `measure`.
+        measure: width of a piece of text.
+
+    Returns:
+        The lines; none for an empty text.
+    """
+    words = text.split()
+    lines: list[str] = []
+    while words and len(lines) < most:
+        line, words = _fill(words, width, measure)
+        lines.append(line)
+    if words:
+        lines[-1] = _shorten(lines[-1], width, measure)
+    return lines
+
+
+def _fill(words: list[str], width: float, measure: Callable[[str], float]) -> tuple[str, list[str]]:
+    """The longest line that the first words make, and the words left over."""
+    line = words[0]
+    if measure(line) > width:
+        size = next((n for n in range(2, len(line)) if measure(line[:n]) > width), len(line)) - 1
+        return line[:size], [line[size:], *words[1:]] if line[size:] else words[1:]
+    for count in range(1, len(words)):
+        longer = f"{line} {words[count]}"
+        if measure(longer) > width:
+            return line, words[count:]
+        line = longer
+    return line, []
+
+
+def _shorten(line: str, width: float, measure: Callable[[str], float]) -> str:
+    """The line with an ellipsis at its end, cut until it fits."""
+    while line and measure(line + _ELLIPSIS) > width:
+        line = line[:-1]
+    return line.rstrip() + _ELLIPSIS

@@ -87,7 +87,7 @@ def test_a_spec_survives_json_and_makes_the_same_environment() -> None:
         ({"scorer": "qqq"}, "scorer 'qqq' is not known, expected one of exact"),
         ({"split": "tset"}, "split is 'tset', expected one of train, validation, test"),
         ({"reward_weights": {"beauty": 1.0}}, "reward weight 'beauty' names no score"),
-        ({"render_mode": "human"}, "render_mode is 'human', expected None or 'rgb_array'"),
+        ({"render_mode": "human"}, "render_mode is 'human', expected None, 'rgb_array' or 'ansi'"),
     ],
 )
 def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], message: str) -> None:

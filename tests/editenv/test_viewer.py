@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.env import MICEEditEnv
-from editenv.textlines import wrap
 from editenv.types import Image, Scores
-from editenv.viewer import BAD, GOOD, MIDDLE, MISSING, filmstrip
+from editenv.viewer import BAD, GOOD, MIDDLE, MISSING, filmstrip, wrap
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser, answer
 
 COLOR = (12, 34, 56)
