@@ -169,7 +169,7 @@ make_tools_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]
 
 
 def _user(name: str, settings: Mapping[str, Any]) -> User:
-    """The user of that name; the name of a persona, or the path of its file, stands for the goal user in it."""
+    """The user of that name; a persona's name, or the path of its file, stands for the goal user in it."""
     if name not in USERS and ":" not in name:
         from editenv.sims.persona import persona_names
 

@@ -16,8 +16,10 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
+from editenv.agents.baselines import POLICIES
 from editenv.ids import IDS
 from editenv.records import read_records, replay
+from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
 
 ID = "MICEEdit-v0"
@@ -87,7 +89,9 @@ def test_a_spec_survives_json_and_makes_the_same_environment() -> None:
         ({"scorer": "qqq"}, "scorer 'qqq' is not known, expected one of exact"),
         ({"split": "tset"}, "split is 'tset', expected one of train, validation, test"),
         ({"reward_weights": {"beauty": 1.0}}, "reward weight 'beauty' names no score"),
-        ({"render_mode": "human"}, "render_mode is 'human', expected None, 'rgb_array' or 'ansi'"),
+        ({"render_mode": "svg"}, "render_mode is 'svg', expected None, 'rgb_array' or 'ansi'"),
+        ({"suit": "mixed"}, "setting 'suit' is not known, did you mean 'suite'"),
+        ({"user": "ters"}, "user 'ters' is not known, did you mean 'terse'"),
     ],
 )
 def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], message: str) -> None:
@@ -102,6 +106,28 @@ def test_classes_of_other_packages_are_named_with_their_module() -> None:
         gymnasium.make(ID, user="tests.fakes:Nobody")
     with pytest.raises(ValueError, match=r"scorer is 'no\.where:Scorer', expected package\.module:Name"):
         gymnasium.make(ID, scorer="no.where:Scorer")
+
+
+def test_a_persona_is_a_user() -> None:
+    env: Any = gymnasium.make(ID, user="terse", user_settings={"patience": 1}).unwrapped
+    named: Any = gymnasium.make(ID, user="goal", user_settings={"persona": "terse", "patience": 1}).unwrapped
+    assert env.engine.user.version == named.engine.user.version and "terse" in env.engine.user.version
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_session_is_shown_in_every_render_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    shown = {}
+    for mode in ("rgb_array", "rgb_array_list", "ansi", "human"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            env = gymnasium.make(name, render_mode=mode)
+            env.reset(seed=0)
+            shown[mode] = env.render()
+            env.close()
+    assert np.array_equal(shown["rgb_array"], shown["rgb_array_list"][-1])
+    assert "user:" in shown["ansi"] and shown["human"] is None
 
 
 def vector(count: int, **settings: Any) -> MICEEditVectorEnv:
@@ -193,3 +219,57 @@ def test_gymnasiums_wrappers_work() -> None:
     seen, _ = flat.reset(seed=0)
     assert seen in flat.observation_space
     assert seen["image"].shape == (64 * 64 * 3,)
+
+
+def test_each_row_may_have_a_seed_of_its_own_as_in_gymnasium() -> None:
+    """Fails where rows of one seed each are other sessions than single environments of these seeds play."""
+    envs = vector(3, autoreset_mode="Disabled")
+    for _ in range(2):
+        _, infos = envs.reset(seed=[11, 12, 11] if not envs._sessions else None)
+        assert infos["seed"].tolist() == [11, 12, 11]
+        assert infos["index"].tolist() == [envs.sessions[0].index] * 3
+    assert envs.sessions[0].index == 1
+    _, infos = envs.reset(seed=5)
+    assert infos["index"].tolist() == [0, 1, 2]
+    _, infos = envs.reset()
+    assert infos["index"].tolist() == [3, 4, 5]
+    with pytest.raises(ValueError, match=r"seed is \[1, 2\], expected a whole number, 3 of them, or None"):
+        envs.reset(seed=[1, 2])
+    with pytest.raises(gymnasium.error.Error, match="Seed must be a python integer"):
+        envs.reset(seed="0")  # type: ignore[arg-type]
+
+
+def test_session_numbers_beyond_int64_are_refused_and_change_nothing() -> None:
+    envs = vector(2)
+    envs.reset(seed=0)
+    before = [envs.get_state(row) for row in range(2)]
+    with pytest.raises(ValueError, match=r"options\['sessions'\]\[0\] is 9223372036854775808"):
+        envs.reset(options={"sessions": [2**63, 0]})
+    assert [envs.get_state(row) for row in range(2)] == before
+
+
+def test_a_limit_of_steps_truncates() -> None:
+    envs = vector(2, max_episode_steps=1, autoreset_mode="Disabled")
+    seen, _ = envs.reset(seed=0)
+    *_, terminated, truncated, infos = envs.step({"image": seen["image"], "intent": ("", "")})
+    assert truncated.all() and not terminated.any() and set(infos["end_reason"]) == {"max_turns"}
+
+
+def test_modes_given_as_an_enumeration_survive_json() -> None:
+    envs = vector(2, autoreset_mode=AutoresetMode.DISABLED)
+    assert envs.spec is not None
+    again = gymnasium.make_vec(EnvSpec.from_json(envs.spec.to_json()))
+    assert again.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+
+
+def test_success_is_a_session_in_which_every_turn_was_right() -> None:
+    for name, expected in (("oracle", True), ("noop", False)):
+        envs = vector(2, autoreset_mode="Disabled", suite="mice-cm", split="test")
+        seen, _ = envs.reset(seed=0)
+        agent, over = load_class("policy", name, POLICIES)(envs), False
+        memories = agent.start(seen, [0, 1])
+        while not over:
+            actions, memories = agent.act(seen, memories)
+            seen, _, terminated, truncated, infos = envs.step(actions)
+            over = bool((terminated | truncated).all())
+            assert infos["is_success"].tolist() == [expected and over] * 2

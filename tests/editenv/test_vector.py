@@ -14,6 +14,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from editenv.actions import batch_actions
 from editenv.env import MICEEditEnv
+from editenv.session import Session
 from editenv.spaces import unbatch
 from editenv.types import Action, Scores
 from editenv.vector import MICEEditVectorEnv
@@ -275,3 +276,27 @@ def test_spaces_of_many_rows_are_gymnasiums_batches_and_small() -> None:
     assert ours["image"].sample().shape == (1000, 8, 8, 3)
     assert ours["image"].low.strides == (0, 0, 0, 0)
     assert env.reset(seed=0)[0] in ours
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_step_whose_record_cannot_be_written_was_not_made(mode: AutoresetMode) -> None:
+    """Fails where rows before the one that failed are a turn ahead, or where a session is recorded twice."""
+    full, recorded = {"disk": True}, []
+
+    def on_end(session: Session) -> None:
+        if full["disk"] and session.index == 1:
+            raise OSError(28, "No space left on device")
+        recorded.append(session.index)
+
+    envs = MICEEditVectorEnv(
+        3, FakeWorld(turns=1), ScriptUser(), FlatScorer(), on_end=on_end, autoreset_mode=mode
+    )
+    seen, _ = envs.reset(seed=1)
+    before = [envs.get_state(row) for row in range(3)]
+    action = {"image": seen["image"], "intent": ("",) * 3}
+    with pytest.raises(OSError, match="No space left"):
+        envs.step(action)
+    assert [envs.get_state(row) for row in range(3)] == before
+    full["disk"] = False
+    *_, terminated, _, _ = envs.step(action)
+    assert terminated.all() and recorded == [0, 1, 2]

@@ -126,3 +126,19 @@ def test_words_stay_whole_where_they_fit() -> None:
     assert wrap("make the star red", 1, 8, len) == ["make th…"]
     assert wrap("abcdefghij k", 3, 4, len) == ["abcd", "efgh", "ij k"]
     assert wrap("", 3, 4, len) == []
+
+
+@pytest.mark.parametrize("shape", [(2000, 4), (4, 2000), (50, 100), (3000, 3000)])
+def test_no_picture_makes_a_huge_filmstrip(shape: tuple[int, int]) -> None:
+    strip = filmstrip([Row([np.zeros((*shape, 3), np.uint8)])], max_turns=3)
+    assert strip.shape[0] * strip.shape[1] < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("把字换成茶馆", "删除左边的船"), ("ネコを消して", "空を青くして"), ("बिल्ली", "नीलापन")],
+)
+def test_other_scripts_are_drawn_or_marked(one: str, other: str) -> None:
+    """Fails where letters without a font are all drawn as the same empty box."""
+    scores = Scores(1.0, 1.0, 1.0)
+    assert not np.array_equal(filmstrip([played(scores, one)]), filmstrip([played(scores, other)]))
