@@ -245,7 +245,7 @@ class AuditConfig(CommandConfig):
 
     Runs a linear velocity on a Gaussian and a bigram text model through the real rollout, loss and
     training loop, and compares ratios, densities, marginals, gradients, distances, advantages, filter,
-    seeds and resume with theory. Prints a table, or JSON with --json, writes audit.json; exit status 1
+    seeds and resume with closed forms. Prints a table, or JSON with --json, writes audit.json; exit status 1
     where a check fails.
 
     Examples:
@@ -292,28 +292,31 @@ class DemoConfig(CommandConfig):
 
 
 @dataclass(kw_only=True)
-class LessonsConfig:
-    """What is taught."""
+class DataMixture:
+    """What supervised training is taught, and how much of it is wrong on purpose."""
 
-    suites: list[str] = setting(help="whose sessions; one named twice counts twice", default_factory=list)
-    whole_session_share: float = setting(1.0, "of the lessons, taken from whole sessions", ge=0, le=1)
+    suites: list[str] = setting(
+        help="whose sessions; one named twice counts twice",
+        default_factory=lambda: ["mixed", "mice-cm", "mice-cu"],
+    )
+    whole_session_share: float = setting(1.0, "of the text samples, taken from whole sessions", ge=0, le=1)
     whole_sessions: int | None = setting(None, "how many different ones; null for no bound", ge=1)
     keep_rule: float = setting(1.0, "chance that an answer keeps the rules of earlier turns", ge=0, le=1)
     resolve_reference: float = setting(1.0, 'chance that an answer names what "it" stands for', ge=0, le=1)
-    spoilt: float = setting(0.0, "share of target pictures that are replaced by wrong ones", ge=0, le=1)
+    wrong_images: float = setting(0.0, "share of target images that are replaced by wrong ones", ge=0, le=1)
 
 
 @dataclass(kw_only=True)
-class PhaseConfig:
-    """A stretch of training."""
+class TrainingPhase:
+    """A stretch of supervised training."""
 
-    lessons: LessonsConfig = field(default_factory=LessonsConfig)
-    image_steps: int = setting(MISSING, "optimiser steps on pictures (and texts)", ge=0)
-    text_steps: int = setting(MISSING, "optimiser steps on texts alone", ge=0)
-    rate: float = setting(MISSING, "peak learning rate", gt=0)
-    image_batch: int = setting(MISSING, "pictures a step", ge=1)
-    text_batch: int = setting(MISSING, "texts a step", ge=1)
-    changed_weight: float = setting(1.0, "weight of the patches that a turn changes", gt=0)
+    data: DataMixture = field(default_factory=DataMixture)
+    image_steps: int = setting(MISSING, "optimiser steps on images and texts", ge=0)
+    text_steps: int = setting(0, "further steps, before those, on texts alone", ge=0)
+    rate: float = setting(1.2e-3, "peak learning rate", gt=0)
+    image_batch: int = setting(96, "edits a step", ge=1)
+    text_batch: int = setting(24, "texts a step", ge=1)
+    changed_weight: float = setting(4.0, "weight of latent tokens that an edit changes, against 1", gt=0)
 
 
 @dataclass(kw_only=True)
@@ -341,7 +344,7 @@ class ModelRecipe:
     intermediate_size: int = setting(480, "of its feed-forward layers", ge=1)
     layers: int = setting(5, "of that model", ge=1)
     heads: int = setting(5, "of its attention", ge=1)
-    phases: list[PhaseConfig] = setting(help="stretches of training, in order", default_factory=list)
+    phases: list[TrainingPhase] = setting(help="stretches of training, in order", default_factory=list)
     ema: float = setting(0.998, "decay of the weights' moving average", ge=0, lt=1)
     card_sessions: int = setting(256, "test sessions of `mixed` for the card's scores", ge=1)
     suite_sessions: int = setting(64, "test sessions of every suite for the scores by suite and task", ge=1)
@@ -364,7 +367,7 @@ class PretrainConfig(CommandConfig):
     """
 
     recipe: Any = setting(
-        MISSING, "what is made; `--cfg job` shows its lessons, steps and rates", group="recipe"
+        MISSING, "what is made; `--cfg job` shows its data, steps and rates", group="recipe"
     )
     threads: int | None = setting(None, "of torch; null leaves them to torch", ge=1)
 

@@ -1,1 +1,1 @@
-"""Supervised training: the autoencoder and the two base checkpoints."""
+"""Supervised training: the autoencoder and the base checkpoints that are shipped."""

@@ -1,9 +1,10 @@
-"""The card of a shipped checkpoint: what it was taught, and what it can do when it is measured."""
+"""The card of a shipped checkpoint: what it was taught, and its measured scores."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from editenv.agents.editor.checkpoint import Checkpoint
 from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
 from editenv.agents.editor.turns import TurnSettings
 from editenv.agents.episodes import run_episodes
-from editenv.agents.pretrain.suitescores import rounded_mean
+from editenv.agents.stats import known_mean
 from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.build import make_vector_env
 from editenv.session import Session
 from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 
 ATTEMPTS = 6
@@ -27,12 +29,12 @@ ATTEMPTS = 6
 
 _SCORES = ("instruction_following", "content_consistency", "global_awareness", "rule_kept")
 _NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2)
+_LONGEST_INTENT = 40
 
 
-def card_scores(
-    checkpoint: Checkpoint, size: int, grid: int, sessions: int, seed: int, form: str = "free"
-) -> dict[str, Any]:
+def mixed_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
     """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
+    size = checkpoint.autoencoder.config.token_side * grid
     envs = make_vector_env(
         num_envs=min(sessions, 256),
         suite="mixed",
@@ -42,28 +44,90 @@ def card_scores(
         autoreset_mode="Disabled",
     )
     greedy = TurnSettings(intent_form=form)
-    warm = replace(greedy, temperature=0.9)
     painter = ModelPainter(checkpoint, greedy)
-    numbers = range(sessions)
     plain = EditorPolicy(ModelWriter(checkpoint, greedy), painter)
     given = EditorPolicy(OracleWriter(envs, form), painter)
-    sampling = EditorPolicy(ModelWriter(checkpoint, warm), painter)
-    attempts = [
-        run_episodes(envs, sampling, numbers, seed, f"attempt {k + 1}", attempt=k) for k in range(ATTEMPTS)
-    ]
-    guided = [
-        run_episodes(envs, given, numbers, seed, f"right intents {k + 1}", attempt=k) for k in range(ATTEMPTS)
-    ]
+    sampling = EditorPolicy(ModelWriter(checkpoint, replace(greedy, temperature=0.9)), painter)
+
+    def played(policy: EditorPolicy, name: str, attempt: int = 0) -> list[Session]:
+        return run_episodes(envs, policy, range(sessions), seed, name, attempt=attempt)
+
+    attempts = [played(sampling, f"attempt {k + 1}", k) for k in range(ATTEMPTS)]
+    guided = [played(given, f"right intents {k + 1}", k) for k in range(ATTEMPTS)]
     return {
         "suite": "mixed",
         "split": "test",
         "sessions": sessions,
         "seed": seed,
-        "greedy": _means(run_episodes(envs, plain, numbers, seed, "greedy")),
-        "right_intents": _means(guided[0]),
-        f"pass@{ATTEMPTS}": _best(attempts),
-        f"right_intents_pass@{ATTEMPTS}": _best(guided),
+        "greedy": _best_by_turn([played(plain, "greedy")]),
+        "right_intents": _best_by_turn(guided[:1]),
+        f"pass@{ATTEMPTS}": _best_by_turn(attempts),
+        f"right_intents_pass@{ATTEMPTS}": _best_by_turn(guided),
     }
+
+
+def suite_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
+    """Scores on test sessions of every suite (fixed scripts), with the likeliest and with right intents.
+
+    Args:
+        checkpoint: to be measured.
+        grid: cells a side.
+        sessions: of each suite.
+        seed: of sessions and noise.
+        form: of intents, a name in `intents.FORMS`.
+
+    Returns:
+        "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and
+        GA of the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
+    """
+    settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT, intent_form=form)
+    size = checkpoint.autoencoder.config.token_side * grid
+    painter = ModelPainter(checkpoint, settings)
+    suites: dict[str, Any] = {}
+    followed: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    for suite in suite_names():
+        envs = make_vector_env(
+            num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
+        )
+        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs, form)}
+        suites[suite] = {}
+        for name, writer in writers.items():
+            played = run_episodes(
+                envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}"
+            )
+            scores = [score for session in played for score in session.scores]
+            last = [session.scores[-1].global_awareness for session in played]
+            suites[suite][name] = {
+                "instruction_following": _rounded_mean(score.instruction_following for score in scores),
+                "content_consistency": _rounded_mean(score.content_consistency for score in scores),
+                "last_global_awareness": _rounded_mean(last),
+            }
+            for session in played:
+                for turn, score in zip(session.spec.turns, session.scores, strict=True):
+                    followed[turn.edit.task][name].append(score.instruction_following)
+    tasks = {
+        task: {"turns": len(by["greedy"])} | {name: _rounded_mean(values) for name, values in by.items()}
+        for task, by in sorted(followed.items())
+    }
+    return {"sessions": sessions, "suites": suites, "tasks": tasks}
+
+
+def _best_by_turn(attempts: Sequence[Sequence[Session]]) -> dict[str, list[float | None]]:
+    """Means by turn of each session's best attempt, score by score; None where a score applies nowhere."""
+
+    def mean_of_best(name: str, turn: int) -> float | None:
+        tries = (
+            [getattr(session.scores[turn], name) for session in same] for same in zip(*attempts, strict=True)
+        )
+        return _rounded_mean(max((v for v in same if v is not None), default=None) for same in tries)
+
+    turns = range(len(attempts[0][0].scores))
+    return {name: [mean_of_best(name, turn) for turn in turns] for name in _SCORES}
+
+
+def _rounded_mean(values: Iterable[float | None]) -> float | None:
+    mean = known_mean(values)
+    return None if mean is None else round(mean, 4)
 
 
 @torch.no_grad()
@@ -75,25 +139,27 @@ def round_trip(autoencoder: CellAutoencoder, size: int, grid: int, sessions: int
     shares = {}
     for level in _NOISE_LEVELS:
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-        pictures = autoencoder.decode(latents + level * noise).numpy()
-        read = parse(list(pictures), grid)
+        images = autoencoder.decode(latents + level * noise).numpy()
+        read = parse(list(images), grid)
         shares[str(level)] = sum(a == spec.scene for a, spec in zip(read, specs, strict=True)) / sessions
     return shares
 
 
 def write_card(card: dict[str, Any], folder: Path) -> None:
-    """Writes card.json, and card.md for people."""
+    """Write card.json, and a model's scores as tables in card.md."""
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(_markdown(card), encoding="utf-8")
+    if "scores" in card:
+        (folder / "card.md").write_text(_markdown(card), encoding="utf-8")
 
 
 def _markdown(card: dict[str, Any]) -> str:
-    scores = card["scores"]
+    scores, everywhere = card["scores"], card["everywhere"]
+    start = f"starting from `{card['start']}`" if card["start"] else "from random weights"
     lines = [
         f"# {card['name']}",
         "",
-        f"Made by `editenv pretrain recipe={card['name']}`, seed {card['seed']}, in {card['seconds']} seconds"
-        + (f", starting from `{card['start']}`." if card["start"] else ", from random weights."),
+        f"Made by `editenv pretrain recipe={card['name']}`, seed {card['seed']}, "
+        f"in {card['seconds']} seconds, {start}.",
         "",
         f"**Taught:** {card['taught']}",
         "",
@@ -106,25 +172,19 @@ def _markdown(card: dict[str, Any]) -> str:
     ]
     for name, means in scores.items():
         if isinstance(means, dict):
-            cells = [" / ".join("-" if v is None else f"{v:.2f}" for v in means[score]) for score in _SCORES]
+            cells = [" / ".join(map(_cell, means[score])) for score in _SCORES]
             lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    return "\n".join(lines + _everywhere(card["everywhere"])) + "\n"
-
-
-def _everywhere(found: dict[str, Any]) -> list[str]:
-    """Tables by suite and by task."""
-    lines = [
+    lines += [
         "",
-        f"By suite, {found['sessions']} test sessions each (greedy, and with right intents):",
+        f"By suite, {everywhere['sessions']} test sessions each (greedy, and with right intents):",
         "",
         "| suite | IF | CC | GA of the last turn | IF, right intents | GA of the last turn, right intents |",
         "|---|---|---|---|---|---|",
     ]
-    for suite, by in found["suites"].items():
-        greedy, given = by["greedy"], by["right_intents"]
-        cells = [greedy[name] for name in ("instruction_following", "content_consistency")]
-        cells += [greedy["last_global_awareness"], given["instruction_following"]]
-        lines.append(_row(suite, [*cells, given["last_global_awareness"]]))
+    for suite, by in everywhere["suites"].items():
+        values = *by["greedy"].values(), *by["right_intents"].values()
+        # CC with right intents is left out
+        lines.append(f"| {suite} | {' | '.join(_cell(values[place]) for place in (0, 1, 2, 3, 5))} |")
     lines += [
         "",
         "By task, over the turns of all suites (right is, in some, to leave the picture alone):",
@@ -132,27 +192,10 @@ def _everywhere(found: dict[str, Any]) -> list[str]:
         "| task | turns | IF | IF, right intents |",
         "|---|---|---|---|",
     ]
-    for task, by in found["tasks"].items():
-        lines.append(_row(f"{task} | {by['turns']}", [by["greedy"], by["right_intents"]]))
-    return lines
+    for task, by in everywhere["tasks"].items():
+        lines.append(f"| {task} | {by['turns']} | {_cell(by['greedy'])} | {_cell(by['right_intents'])} |")
+    return "\n".join(lines) + "\n"
 
 
-def _row(name: str, values: Sequence[float | None]) -> str:
-    return f"| {name} | {' | '.join('-' if value is None else f'{value:.2f}' for value in values)} |"
-
-
-def _means(sessions: Sequence[Session]) -> dict[str, list[float | None]]:
-    return _best([sessions])
-
-
-def _best(attempts: Sequence[Sequence[Session]]) -> dict[str, list[float | None]]:
-    """Means a turn of each session's best attempt, score by score; None where a score applies nowhere."""
-    turns = range(len(attempts[0][0].scores))
-    return {name: [_mean_of_best(attempts, name, turn) for turn in turns] for name in _SCORES}
-
-
-def _mean_of_best(attempts: Sequence[Sequence[Session]], name: str, turn: int) -> float | None:
-    tries = (
-        [getattr(session.scores[turn], name) for session in same] for same in zip(*attempts, strict=True)
-    )
-    return rounded_mean(max((v for v in same if v is not None), default=None) for same in tries)
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

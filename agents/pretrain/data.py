@@ -1,9 +1,9 @@
-"""Teaching material from studio sessions: transcripts with their intents, pictures with their edits."""
+"""Training data from studio sessions: transcripts and intents, images and edits, and label noise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,40 +11,21 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from editenv.agents.pretrain.flaws import forget, spoil
 from editenv.agents.unified.autoencoder import CellAutoencoder
-from editenv.worlds.studio.intents import intent_form
+from editenv.configs.schema import DataMixture
+from editenv.worlds.studio.intents import intent_form, plain_edit
+from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import cell_pictures
-from editenv.worlds.studio.rules import right_result
-from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.rules import check_edit, right_result
+from editenv.worlds.studio.scene import Scene, all_objects
+from editenv.worlds.studio.session import StudioSpec, StudioTurn
+from editenv.worlds.studio.tasks import BACKGROUND, Undo
 from editenv.worlds.studio.world import StudioWorld
 
-
-@dataclass(frozen=True)
-class Lessons:
-    """What a base is taught, and what is kept from it.
-
-    Attributes:
-        suites: suites whose training sessions are used, in turn.
-        whole_session_share: share of text lessons from whole sessions; the rest are single instructions.
-        whole_sessions: number of different whole sessions there are; None for as many as asked for.
-        keep_rule: chance that a text lesson's answer keeps the rules stated in earlier turns.
-        resolve_reference: chance that a text lesson's answer names the object that "it" stands for.
-        spoilt: share of image lessons whose right result is replaced by a wrong one.
-        intent_form: of all intents, a name in `intents.FORMS`.
-    """
-
-    suites: tuple[str, ...] = ("mixed", "mice-cm", "mice-cu")
-    whole_session_share: float = 1.0
-    whole_sessions: int | None = None
-    keep_rule: float = 1.0
-    resolve_reference: float = 1.0
-    spoilt: float = 0.0
-    intent_form: str = "free"
+_WRONG_KINDS = (0.6, 0.2, 0.2)  # nothing done, other looks of the edited object, a second object changed
 
 
-class ImageLesson(NamedTuple):
+class EditSample(NamedTuple):
     """One edit: the scene before, the intent in words, the scene after."""
 
     before: Scene
@@ -52,49 +33,53 @@ class ImageLesson(NamedTuple):
     after: Scene
 
 
-class TextLesson(NamedTuple):
-    """One answer: what the user said so far, and the intent to be written."""
+class TextSample(NamedTuple):
+    """One intent: the user's messages so far, and the intent to be generated."""
 
     transcript: tuple[str, ...]
     intent: str
 
 
-def image_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[ImageLesson]:
-    """Edits of all turns of training sessions, without end."""
+def edit_samples(mixture: DataMixture, seed: int, grid: int, form: str = "free") -> Iterator[EditSample]:
+    """Edits of all turns of training sessions, without end.
+
+    Args:
+        mixture: whose sessions, and how many results are wrong.
+        seed: of the sessions and of the label noise.
+        grid: cells a side.
+        form: of the intents, a name in `intents.FORMS`.
+    """
     rng = np.random.default_rng([seed, 1])
-    form = intent_form(lessons.intent_form)
-    for spec in _sessions(lessons.suites, seed, grid):
+    written = intent_form(form)
+    for spec in _sessions(mixture.suites, seed, grid):
         scene = spec.scene
         for turn in spec.turns:
             result = right_result(turn.edit, turn.rules, scene)
-            wrong = rng.random() < lessons.spoilt
-            intent = form.write(turn, grid)
-            yield ImageLesson(scene, intent, spoil(turn, scene, result, rng) if wrong else result)
+            wrong = rng.random() < mixture.wrong_images
+            intent = written.write(turn, grid)
+            yield EditSample(scene, intent, wrong_result(turn, scene, result, rng) if wrong else result)
             scene = result
 
 
-def text_lessons(lessons: Lessons, seed: int, grid: int) -> Iterator[TextLesson]:
-    """Answers to transcripts, without end: of whole sessions or single instructions, as the lessons say."""
+def text_samples(mixture: DataMixture, seed: int, grid: int, form: str = "free") -> Iterator[TextSample]:
+    """Intents after transcripts, without end: of whole sessions or first instructions; see `edit_samples`."""
     rng = np.random.default_rng([seed, 2])
-    whole = _sessions(lessons.suites, seed, grid, lessons.whole_sessions)
-    single = _sessions(lessons.suites, seed + 1, grid)
+    whole = _sessions(mixture.suites, seed, grid, mixture.whole_sessions)
+    single = _sessions(mixture.suites, seed + 1, grid)
     while True:
-        if rng.random() < lessons.whole_session_share:
-            yield from _whole(next(whole), lessons, grid, rng)
-        else:
+        if rng.random() >= mixture.whole_session_share:
             turn = next(single).turns[0]
-            yield TextLesson((turn.text,), intent_form(lessons.intent_form).write(turn, grid))
-
-
-def _whole(spec: StudioSpec, lessons: Lessons, grid: int, rng: Generator) -> Iterator[TextLesson]:
-    said: tuple[str, ...] = ()
-    for number, turn in enumerate(spec.turns):
-        said = (*said, turn.text)
-        stated = turn.rules if number == 0 or turn.rules != spec.turns[number - 1].rules else ()
-        keep = bool(stated) or rng.random() < lessons.keep_rule
-        resolve = rng.random() < lessons.resolve_reference
-        answer = forget(turn, grid, rules=keep, reference=resolve, form=lessons.intent_form)
-        yield TextLesson(said, answer)
+            yield TextSample((turn.text,), intent_form(form).write(turn, grid))
+            continue
+        transcript: tuple[str, ...] = ()
+        rules_before: tuple[object, ...] = ()
+        for turn in next(whole).turns:
+            transcript = (*transcript, turn.text)
+            # A rule is always kept in the turn that states it; `keep_rule` is about those of earlier turns.
+            keep = (bool(turn.rules) and turn.rules != rules_before) or rng.random() < mixture.keep_rule
+            resolve = rng.random() < mixture.resolve_reference
+            yield TextSample(transcript, noisy_intent(turn, grid, rules=keep, reference=resolve, form=form))
+            rules_before = turn.rules
 
 
 def _sessions(suites: Sequence[str], seed: int, grid: int, count: int | None = None) -> Iterator[StudioSpec]:
@@ -106,8 +91,56 @@ def _sessions(suites: Sequence[str], seed: int, grid: int, count: int | None = N
         index += 1
 
 
+# Label noise, which only the recipe `practice` asks for
+
+
+def noisy_intent(turn: StudioTurn, grid: int, rules: bool, reference: bool, form: str = "free") -> str:
+    """The turn's intent, ignoring the rules in force or leaving "it" unresolved where these are False."""
+    written = intent_form(form)
+    if not rules:
+        edit = turn.edit.instead if isinstance(turn.edit, Undo) else turn.edit
+        plain = canonical_intent(edit, (), grid) if form == "free" else plain_edit(edit, grid)
+        turn = replace(turn, rules=(), intent=plain)
+    intent = written.write(turn, grid)
+    target = getattr(turn.edit, "target", None)
+    if reference or turn.reference not in ("it", "just_added") or target is None:
+        return intent
+    return intent.replace(written.name(target, grid), "it", 1)
+
+
+def wrong_result(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
+    """A wrong result: nothing done, the edited object with other looks, or a second cell changed."""
+    while True:
+        # Drawn looks may be the old ones, and words leave looks open: what came out right is drawn again.
+        drawn = _draw_result(turn, before, result, rng)
+        if not is_right(turn, before, drawn):
+            return drawn
+
+
+def _draw_result(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
+    kind = rng.choice(len(_WRONG_KINDS), p=_WRONG_KINDS)
+    if kind == 0:
+        return before
+    cell, known = turn.edit.edited_cell(before), all_objects()
+    if kind == 1 and cell is not None and result.cells[cell] is not None:
+        return result.put(cell, known[rng.integers(len(known))])
+    others = [place for place in result.occupied() if place not in turn.edit.touched(before) | {BACKGROUND}]
+    if not others:
+        return before
+    return result.put(others[rng.integers(len(others))], known[rng.integers(len(known))])
+
+
+def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
+    """Whether the edit is as asked, every rule kept, and all else as it was."""
+    check = check_edit(turn.edit, turn.rules, before, after)
+    changed = {cell for cell, old in enumerate(before.cells) if after.cells[cell] != old}
+    if before.background != after.background:
+        changed.add(BACKGROUND)
+    return check.followed and not check.broken and not changed - turn.edit.touched(before)
+
+
 class LatentTable:
-    """Latents of scenes by looking up each cell's; cells are coded apart, so this equals encoding pictures.
+    """Latents of scenes by looking up each cell's; cells are coded apart, so this equals encoding images.
 
     Args:
         autoencoder: codes one cell a token.
@@ -115,10 +148,10 @@ class LatentTable:
     """
 
     def __init__(self, autoencoder: CellAutoencoder, cell: int) -> None:
-        pictures = torch.from_numpy(np.array(cell_pictures(cell)))
+        images = torch.from_numpy(np.array(cell_pictures(cell)))
         with torch.no_grad():
-            codes = autoencoder.encode(pictures.flatten(0, 1))
-        self.table = codes.reshape(*pictures.shape[:2], -1)
+            codes = autoencoder.encode(images.flatten(0, 1))
+        self.table = codes.reshape(*images.shape[:2], -1)
 
     def __call__(self, scenes: Sequence[Scene]) -> Tensor:
         """Latents [B, N, C] of scenes with N cells."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,17 @@ from editenv.agents.editor.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from editenv.agents.pretrain.autoencoder import train_autoencoder
-from editenv.agents.pretrain.card import card_scores, round_trip, write_card
-from editenv.agents.pretrain.data import LatentTable, Lessons
-from editenv.agents.pretrain.suitescores import scores_everywhere
-from editenv.agents.pretrain.unified import Phase, train_phase
+from editenv.agents.pretrain.card import mixed_scores, round_trip, suite_scores, write_card
+from editenv.agents.pretrain.data import LatentTable
+from editenv.agents.pretrain.training import train_autoencoder, train_phase
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PhaseConfig, PretrainConfig
+from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig
 from editenv.worlds.studio.language import vocabulary
 
 
 def pretrain(config: PretrainConfig) -> dict[str, Any]:
-    """Makes what the recipe says, writes it into `config.out` and returns its card.
+    """Make what the recipe says, write it into `config.out` and return its card.
 
     Weights are written in half precision; the card's scores are those of the written weights.
     """
@@ -50,15 +46,14 @@ def make_autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[st
         for name, value in autoencoder.state_dict().items()
     }
     autoencoder.save_pretrained(out, state_dict=weights)
-    shares = round_trip(load_autoencoder(out), recipe.cell * 4, grid=4)
     card = {
         "name": recipe.name,
         "seed": seed,
         "steps": recipe.steps,
         "seconds": round(seconds),
-        "exact_scenes": shares,
+        "exact_scenes": round_trip(load_autoencoder(out), recipe.cell * 4, grid=4),
     }
-    (out / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_card(card, out)
     return card
 
 
@@ -66,13 +61,11 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
     """A unified model, phase by phase."""
     started = time.perf_counter()
     checkpoint = load_checkpoint(recipe.start) if recipe.start else new_checkpoint(recipe)
-    cell = checkpoint.autoencoder.config.token_side
-    table = LatentTable(checkpoint.autoencoder, cell)
-    model = checkpoint.model
-    for number, config in enumerate(recipe.phases):
+    table = LatentTable(checkpoint.autoencoder, checkpoint.autoencoder.config.token_side)
+    model, tokenizer, form = checkpoint.model, checkpoint.tokenizer, recipe.intent_form
+    for number, phase in enumerate(recipe.phases):
         model.train().requires_grad_(True)
-        phase = as_phase(config, recipe.intent_form)
-        model = train_phase(model, checkpoint.tokenizer, table, phase, seed + number, recipe.grid, recipe.ema)
+        model = train_phase(model, tokenizer, table, phase, seed + number, recipe.grid, recipe.ema, form)
         # Weights are shipped in half precision: a phase that starts from such is the same on its own.
         model.half().float()
     seconds = time.perf_counter() - started
@@ -82,9 +75,8 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
 
 
 def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> dict[str, Any]:
-    """Measures the checkpoint in `out` as it is written, and writes its card beside it."""
-    checkpoint, form = load_checkpoint(out), recipe.intent_form
-    size = checkpoint.autoencoder.config.token_side * recipe.grid
+    """Measure the checkpoint in `out` as it is written, and write its card beside it."""
+    checkpoint, grid, form = load_checkpoint(out), recipe.grid, recipe.intent_form
     card = {
         "name": recipe.name,
         "taught": recipe.taught,
@@ -94,19 +86,11 @@ def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> 
         "intent_form": form,
         "seconds": round(seconds),
         "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
-        "scores": card_scores(checkpoint, size, recipe.grid, recipe.card_sessions, seed, form),
-        "everywhere": scores_everywhere(checkpoint, size, recipe.grid, recipe.suite_sessions, seed, form),
+        "scores": mixed_scores(checkpoint, grid, recipe.card_sessions, seed, form),
+        "everywhere": suite_scores(checkpoint, grid, recipe.suite_sessions, seed, form),
     }
     write_card(card, out)
     return card
-
-
-def as_phase(config: PhaseConfig, intent_form: str = "free") -> Phase:
-    """A phase as the settings describe it, its intents in a form."""
-    values = asdict(config)
-    lessons = values.pop("lessons")
-    lessons |= {"suites": tuple(lessons["suites"]), "intent_form": intent_form}
-    return Phase(Lessons(**lessons), **values)
 
 
 def new_checkpoint(recipe: ModelRecipe) -> Checkpoint:

@@ -15,11 +15,11 @@ from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.agents.evaluate import agent_name, run_evaluation
 from editenv.agents.metrics import Timer
 from editenv.agents.pretrain import run as pretraining
-from editenv.agents.pretrain.data import Lessons, image_lessons, text_lessons
-from editenv.agents.pretrain.flaws import forget
+from editenv.agents.pretrain.data import edit_samples, noisy_intent, text_samples
 from editenv.agents.train import training_settings
 from editenv.build import make_vector_env
 from editenv.configs.compose import compose
+from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.intents import FORMS
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -74,40 +74,42 @@ def test_imitation_teaches_the_form(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_lessons_are_written_in_the_form(form: str) -> None:
+def test_samples_are_written_in_the_form(form: str) -> None:
     """Fails where texts and pictures are taught in different forms, or the right result is another."""
-    lessons = Lessons(suites=("scoped",), intent_form=form)
+    mixture = DataMixture(suites=["scoped"])
     spec = StudioWorld("scoped").session("train", 0, 0)
     wanted = [FORMS[form].write(turn, 4) for turn in spec.turns]
-    assert [lesson.intent for lesson in islice(text_lessons(lessons, 0, 4), len(wanted))] == wanted
-    for lesson in islice(image_lessons(lessons, 0, 4), 12):
-        assert FORMS[form].read(lesson.intent, lesson.before, 4) == lesson.after
+    assert [sample.intent for sample in islice(text_samples(mixture, 0, 4, form), len(wanted))] == wanted
+    for sample in islice(edit_samples(mixture, 0, 4, form), 12):
+        assert FORMS[form].read(sample.intent, sample.before, 4) == sample.after
 
 
 def test_what_is_forgotten_is_missing_in_every_form() -> None:
-    """Fails where a lesson that shall forget rules or references keeps them in another form."""
+    """Fails where an intent that shall forget rules or references keeps them in another form."""
     world = StudioWorld("mixed")
     turns = [turn for index in range(40) for turn in world.session("train", 0, index).turns]
     ruled = next(turn for turn in turns if turn.rules and turn.edit.task == "color_alter")
-    texts = {form: forget(ruled, 4, rules=False, reference=True, form=form) for form in FORMS}
+    texts = {form: noisy_intent(ruled, 4, rules=False, reference=True, form=form) for form in FORMS}
     assert texts["rules"].startswith("edit : ") and not any("rule :" in text for text in texts.values())
     pointed = next(turn for turn in turns if turn.reference == "it")
     for form in FORMS:
-        assert " it" in forget(pointed, 4, rules=True, reference=False, form=form), form
-        assert forget(pointed, 4, rules=True, reference=True, form=form) == FORMS[form].write(pointed, 4)
+        assert " it" in noisy_intent(pointed, 4, rules=True, reference=False, form=form), form
+        assert noisy_intent(pointed, 4, rules=True, reference=True, form=form) == FORMS[form].write(
+            pointed, 4
+        )
 
 
 def test_a_recipe_makes_a_checkpoint_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails where `recipe.intent_form` does not reach the lessons or the card's sessions."""
+    """Fails where `recipe.intent_form` does not reach the samples or the card's sessions."""
     measured: list[str] = []
-    monkeypatch.setattr(pretraining, "card_scores", lambda *given: measured.append(given[-1]))
-    monkeypatch.setattr(pretraining, "scores_everywhere", lambda *given: measured.append(given[-1]))
+    monkeypatch.setattr(pretraining, "mixed_scores", lambda *given: measured.append(given[-1]))
+    monkeypatch.setattr(pretraining, "suite_scores", lambda *given: measured.append(given[-1]))
     monkeypatch.setattr(pretraining, "write_card", lambda card, folder: None)
     small = {"hidden_size": 32, "intermediate_size": 48, "layers": 1, "heads": 2}
-    lessons = "{suites:[mixed],whole_session_share:1.0,whole_sessions:null,keep_rule:1.0,"
-    lessons += "resolve_reference:1.0,spoilt:0.0}"
+    data = "{suites:[mixed],whole_session_share:1.0,whole_sessions:null,keep_rule:1.0,"
+    data += "resolve_reference:1.0,wrong_images:0.0}"
     phase = "{image_steps:2,text_steps:0,rate:1e-3,image_batch:4,text_batch:4,changed_weight:4.0,"
-    words = ["recipe=base", "recipe.intent_form=rules", f"recipe.phases=[{phase}lessons:{lessons}}}]"]
+    words = ["recipe=base", "recipe.intent_form=rules", f"recipe.phases=[{phase}data:{data}}}]"]
     words += [f"recipe.{name}={value}" for name, value in small.items()]
     card = pretraining.pretrain(compose("pretrain", [*words, f"out={tmp_path}", "threads=1"]))
     assert card["intent_form"] == "rules" and measured == ["rules", "rules"]

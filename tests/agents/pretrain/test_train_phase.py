@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from editenv.agents.editor.checkpoint import SHIPPED, load_autoencoder
-from editenv.agents.pretrain.data import LatentTable, Lessons, image_lessons, text_lessons
-from editenv.agents.pretrain.unified import Phase, flow_loss, shifted_logit_normal, text_loss, train_phase
+from editenv.agents.pretrain.data import LatentTable, edit_samples, text_samples
+from editenv.agents.pretrain.training import flow_loss, shifted_logit_normal, text_loss, train_phase
+from editenv.configs.schema import DataMixture, TrainingPhase
 from tests.tiny_editor import tiny_checkpoint, weights
 
-PHASE = Phase(Lessons(suites=("mixed",)), image_steps=24, rate=3e-3, image_batch=16, text_batch=8)
+PHASE = TrainingPhase(
+    data=DataMixture(suites=["mixed"]), image_steps=24, rate=3e-3, image_batch=16, text_batch=8
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +23,9 @@ def table() -> LatentTable:
 
 @torch.no_grad()
 def losses(model, tokenizer, table) -> tuple[float, float]:
-    """On lessons that training does not see."""
-    texts = list(islice(text_lessons(PHASE.lessons, 7, 4), 60))
-    images = list(islice(image_lessons(PHASE.lessons, 7, 4), 60))
+    """On samples that training does not see."""
+    texts = list(islice(text_samples(PHASE.data, 7, 4), 60))
+    images = list(islice(edit_samples(PHASE.data, 7, 4), 60))
     generator = torch.Generator().manual_seed(0)
     return (
         float(text_loss(model, tokenizer, texts)),
@@ -42,7 +45,7 @@ def test_a_few_steps_lower_both_losses_of_model_and_average(table):
 def test_text_steps_come_first_and_teach_no_picture(table):
     checkpoint = tiny_checkpoint()
     before = losses(checkpoint.model, checkpoint.tokenizer, table)
-    phase = Phase(PHASE.lessons, image_steps=0, text_steps=12, rate=3e-3, text_batch=8)
+    phase = TrainingPhase(data=PHASE.data, image_steps=0, text_steps=12, rate=3e-3, text_batch=8)
     held = weights(checkpoint.model)
     train_phase(checkpoint.model, checkpoint.tokenizer, table, phase, 0, 4)
     assert losses(checkpoint.model, checkpoint.tokenizer, table)[0] < before[0]
@@ -51,7 +54,7 @@ def test_text_steps_come_first_and_teach_no_picture(table):
 
 
 def test_seeds_reproduce(table):
-    phase = Phase(PHASE.lessons, image_steps=2, image_batch=4, text_batch=4)
+    phase = TrainingPhase(data=PHASE.data, image_steps=2, image_batch=4, text_batch=4)
 
     def trained(seed: int) -> dict[str, torch.Tensor]:
         checkpoint = tiny_checkpoint()

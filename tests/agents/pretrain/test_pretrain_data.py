@@ -1,4 +1,4 @@
-"""What a base is taught: right answers, and exactly the flaws that are asked for."""
+"""What a base is taught: right answers, and exactly the label noise that is asked for."""
 
 from itertools import islice
 
@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from editenv.agents.editor.checkpoint import SHIPPED, load_autoencoder
-from editenv.agents.pretrain.data import LatentTable, Lessons, image_lessons, text_lessons
-from editenv.agents.pretrain.flaws import forget, is_right, spoil
+from editenv.agents.pretrain.data import (
+    LatentTable,
+    edit_samples,
+    is_right,
+    noisy_intent,
+    text_samples,
+    wrong_result,
+)
+from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
@@ -32,22 +39,22 @@ def turns(suite: str = "mixed", count: int = 60):
             scene, earlier = right_result(turn.edit, turn.rules, scene), turn.rules
 
 
-def taught(lessons: Lessons, count: int = 300, seed: int = 0):
-    return list(islice(text_lessons(lessons, seed, GRID), count))
+def taught(mixture: DataMixture, count: int = 300, seed: int = 0):
+    return list(islice(text_samples(mixture, seed, GRID), count))
 
 
-def test_nothing_forgotten_is_the_right_intent():
-    whole = taught(Lessons(suites=("mixed",)), 180)
+def test_nothing_noisy_is_the_right_intent():
+    whole = taught(DataMixture(suites=["mixed"]), 180)
     said = [(spec.turns[k].intent) for spec in specs(count=60) for k in range(3)]
-    assert [lesson.intent for lesson in whole] == said
-    assert [len(lesson.transcript) for lesson in whole] == [1, 2, 3] * 60
+    assert [sample.intent for sample in whole] == said
+    assert [len(sample.transcript) for sample in whole] == [1, 2, 3] * 60
 
 
 def test_keep_rule_0_forgets_earlier_rules_and_keeps_those_of_the_same_turn():
-    lessons = iter(taught(Lessons(suites=("mixed",), keep_rule=0.0), 180))
+    samples = iter(taught(DataMixture(suites=["mixed"], keep_rule=0.0), 180))
     forgotten = stated = 0
     for turn, earlier, _ in turns():
-        answer = next(lessons).intent
+        answer = next(samples).intent
         if turn.rules and turn.rules == earlier:
             assert answer == canonical_intent(turn.edit, (), GRID)
             forgotten += answer != turn.intent
@@ -58,10 +65,10 @@ def test_keep_rule_0_forgets_earlier_rules_and_keeps_those_of_the_same_turn():
 
 
 def test_resolve_reference_0_leaves_it_in_place_of_the_object():
-    lessons = iter(taught(Lessons(suites=("mice-cu",), resolve_reference=0.0), 180))
+    samples = iter(taught(DataMixture(suites=["mice-cu"], resolve_reference=0.0), 180))
     left = 0
     for turn, _, _ in turns("mice-cu"):
-        answer = next(lessons).intent
+        answer = next(samples).intent
         target = getattr(turn.edit, "target", None)
         if turn.reference in ("it", "just_added") and target is not None:
             assert answer == turn.intent.replace(target.words(GRID), "it")
@@ -74,24 +81,24 @@ def test_resolve_reference_0_leaves_it_in_place_of_the_object():
 
 @pytest.mark.parametrize("keep", [0.35, 0.8])
 def test_the_share_of_answers_that_keep_a_rule_is_as_asked(keep):
-    lessons = taught(Lessons(suites=("mice-cm",), keep_rule=keep), 900)
+    samples = taught(DataMixture(suites=["mice-cm"], keep_rule=keep), 900)
     world = StudioWorld("mice-cm")
     turns_ = [turn for number in range(300) for turn in world.session("train", 0, number).turns]
     apart = [
-        (lesson.intent == turn.intent)
-        for lesson, turn in zip(lessons, turns_, strict=True)
-        if len(lesson.transcript) > 1 and turn.intent != canonical_intent(turn.edit, (), GRID)
+        (sample.intent == turn.intent)
+        for sample, turn in zip(samples, turns_, strict=True)
+        if len(sample.transcript) > 1 and turn.intent != canonical_intent(turn.edit, (), GRID)
     ]
     assert np.mean(apart) == pytest.approx(keep, abs=4 * (keep * (1 - keep) / len(apart)) ** 0.5)
 
 
-def test_spoilt_1_teaches_only_wrong_results_as_the_scorer_sees_them():
+def test_wrong_images_1_teaches_only_wrong_results_as_the_scorer_sees_them():
     """Judged by the exact scorer from pictures of the first turn, before which nothing went wrong."""
     world = StudioWorld("mixed")
-    lessons = image_lessons(Lessons(suites=("mixed",), spoilt=1.0), 0, GRID)
+    samples = edit_samples(DataMixture(suites=["mixed"], wrong_images=1.0), 0, GRID)
     for number in range(60):
         spec = world.session("train", 0, number)
-        shown = [render(next(lessons).after, 64) for _ in range(3)]
+        shown = [render(next(samples).after, 64) for _ in range(3)]
         ((first, *_),) = play([spec], lambda _, turn, *__, shown=shown: shown[turn])
         assert first.global_awareness * first.turn_consistency < 1
 
@@ -101,31 +108,31 @@ def test_whatever_is_drawn_a_spoilt_result_is_wrong_and_the_right_one_is_right(s
     for number, (turn, _, scene) in enumerate(turns(suite, 100)):
         right = right_result(turn.edit, turn.rules, scene)
         assert is_right(turn, scene, right)
-        assert not is_right(turn, scene, spoil(turn, scene, right, np.random.default_rng(number)))
+        assert not is_right(turn, scene, wrong_result(turn, scene, right, np.random.default_rng(number)))
 
 
 def test_nothing_spoilt_teaches_the_right_results_in_order():
-    lessons = image_lessons(Lessons(suites=("mixed",)), 0, GRID)
+    samples = edit_samples(DataMixture(suites=["mixed"]), 0, GRID)
     for turn, _, scene in turns():
-        lesson = next(lessons)
-        assert (lesson.before, lesson.intent) == (scene, turn.intent)
-        assert lesson.after == right_result(turn.edit, turn.rules, scene)
+        sample = next(samples)
+        assert (sample.before, sample.intent) == (scene, turn.intent)
+        assert sample.after == right_result(turn.edit, turn.rules, scene)
 
 
 def test_whole_sessions_bounds_the_number_of_different_sessions():
-    few = taught(Lessons(whole_sessions=7), 7 * 3 * 4)
-    assert len({lesson.transcript for lesson in few if len(lesson.transcript) == 3}) == 7
+    few = taught(DataMixture(whole_sessions=7), 7 * 3 * 4)
+    assert len({sample.transcript for sample in few if len(sample.transcript) == 3}) == 7
     assert few[: 7 * 3] == few[7 * 3 : 14 * 3]
 
 
 def test_without_whole_sessions_every_transcript_has_one_instruction():
-    assert {len(lesson.transcript) for lesson in taught(Lessons(whole_session_share=0.0))} == {1}
+    assert {len(sample.transcript) for sample in taught(DataMixture(whole_session_share=0.0))} == {1}
 
 
 def test_seeds_reproduce_and_differ():
-    lessons = Lessons(whole_session_share=0.5, keep_rule=0.5, resolve_reference=0.5, spoilt=0.5)
-    assert taught(lessons) == taught(lessons) != taught(lessons, seed=1)
-    one, two, other = (list(islice(image_lessons(lessons, seed, GRID), 50)) for seed in (0, 0, 1))
+    mixture = DataMixture(whole_session_share=0.5, keep_rule=0.5, resolve_reference=0.5, wrong_images=0.5)
+    assert taught(mixture) == taught(mixture) != taught(mixture, seed=1)
+    one, two, other = (list(islice(edit_samples(mixture, seed, GRID), 50)) for seed in (0, 0, 1))
     assert one == two != other
 
 
@@ -142,4 +149,4 @@ def test_the_table_of_latents_equals_encoding_pictures():
 def test_forgetting_touches_neither_turns_without_rules_nor_without_references():
     for turn, _, _ in turns():
         if not turn.rules and turn.reference is None:
-            assert forget(turn, GRID, rules=False, reference=False) == turn.intent
+            assert noisy_intent(turn, GRID, rules=False, reference=False) == turn.intent
