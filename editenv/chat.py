@@ -7,11 +7,13 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from editenv.picturefile import MAX_BYTES, opened
 from editenv.session import Session
+from editenv.strict import Strict, check
 from editenv.types import Image
 
 EDITED = "(the edited picture follows)"
@@ -56,27 +58,64 @@ def chat_messages(session: Session | Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+class _Url(Strict):
+    url: str
+
+
+class _Part(Strict):
+    """A picture or a text."""
+
+    type: Literal["image_url", "text"]
+    image_url: _Url | None = None
+    text: str | None = None
+
+
+class _UserSaid(Strict):
+    role: Literal["user"]
+    content: list[_Part]
+
+
+class _AssistantSaid(Strict):
+    role: Literal["assistant"]
+    content: str
+
+
 def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     """The inverse of chat_messages, which loses nothing but an intent equal to EDITED.
 
     Raises:
-        ValueError: a message is none that chat_messages writes.
+        ValueError: a message is none that chat_messages writes, or its picture has more than MAX_PIXELS
+            pixels; names the message and what is expected.
     """
     pictures: list[Image | None] = []
     transcript, intents = [], []
     for place, message in enumerate(messages):
-        expected = "assistant" if place % 2 else "user"
-        if message.get("role") != expected:
-            raise ValueError(f"message {place} has the role {message.get('role')!r}, expected {expected!r}")
-        if expected == "assistant":
-            intents.append("" if message["content"] == EDITED else message["content"])
-            continue
-        parts = {part["type"]: part for part in message["content"]}
-        shown = parts.get("image_url")
-        pictures.append(None if shown is None else picture_from_url(shown["image_url"]["url"]))
-        if "text" in parts:
-            transcript.append(parts["text"]["text"])
+        try:
+            if place % 2:
+                written = check(_AssistantSaid, message).content
+                intents.append("" if written == EDITED else written)
+                continue
+            parts = check(_UserSaid, message).content
+            shown, texts = _told(parts)
+            if not texts and place < len(messages) - 1:
+                raise ValueError("it has no text, expected an instruction in all but the last message")
+            pictures.append(picture_from_url(shown[0]) if shown else None)
+            transcript += texts
+        except ValueError as error:
+            raise ValueError(f"message {place}: {error}") from error
     return Conversation(tuple(pictures), tuple(transcript), tuple(intents))
+
+
+def _told(parts: Sequence[_Part]) -> tuple[list[str], list[str]]:
+    """The URL and the text of a user's message, at most one of each."""
+    shown = [part.image_url.url for part in parts if part.type == "image_url" and part.image_url]
+    texts = [part.text for part in parts if part.type == "text" and part.text is not None]
+    if len(shown) + len(texts) != len(parts):
+        raise ValueError("a part lacks what its type says, expected 'image_url' with a url or 'text'")
+    for name, found in (("pictures", shown), ("texts", texts)):
+        if len(found) > 1:
+            raise ValueError(f"it has {len(found)} {name}, expected one at most")
+    return shown, texts
 
 
 def data_url(picture: Image) -> str:
@@ -94,15 +133,17 @@ def picture_from_url(url: str) -> Image:
     Raises:
         ValueError: the URL holds no PNG picture.
     """
-    from PIL import Image as PILImage
-
     if not url.startswith(_PREFIX):
         raise ValueError(f"picture's URL begins with {url[:30]!r}, expected {_PREFIX!r}")
+    data = url[len(_PREFIX) :]
+    if len(data) > MAX_BYTES * 4 // 3:
+        raise ValueError(f"picture's URL has {len(data)} characters, expected {MAX_BYTES * 4 // 3} at most")
     try:
-        with PILImage.open(BytesIO(b64decode(url[len(_PREFIX) :], validate=True)), formats=["PNG"]) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, Base64Error, PILImage.DecompressionBombError) as error:
+        content = BytesIO(b64decode(data, validate=True))
+    except Base64Error as error:
         raise ValueError(f"picture's URL holds no readable PNG: {error}") from error
+    with opened(content, "picture's URL", ["PNG"]) as image:
+        return np.array(image.convert("RGB"))
 
 
 def _user_parts(picture: Image | None, said: str) -> list[dict[str, Any]]:

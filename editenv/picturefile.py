@@ -134,6 +134,7 @@ def opened(
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             file = source if head_only or "JPEG" not in formats else _few_scans(source)
             image = PILImage.open(file, formats=formats)

@@ -57,6 +57,12 @@ def _told(error: Any, keys: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     key, expected = f"key {shortened(name)}", f", expected {keys}" if keys else ""
+    if kind == "invalid_key":  # half a surrogate pair
+        return f"key {shortened(error['input'])} is not known"
+    if not error["loc"]:
+        return f"JSON is {shortened(error['input'])}, expected an object"
+    if kind == "literal_error":
+        return f"{key} is {shortened(error['input'])}, expected {context['expected']}"
     if kind == "missing":
         return f"{key} is missing{expected}"
     if kind == "extra_forbidden":

@@ -145,9 +145,9 @@ def test_rollouts_are_recorded_with_what_the_log_says_of_them(run):
     for turn in range(3):
         paid = [record.scores[turn].reward for record in records]
         assert np.mean(paid) == pytest.approx(result.logs[2]["reward"][turn])
-    filtered = [fate == "filtered" for record in records for fate in record.turns]
+    filtered = [fate == "filtered" for record in records for fate in record.training.turns]
     assert np.mean(filtered) == pytest.approx(result.logs[2]["filtered_share"])
-    assert any(advantage for record in records for advantage in record.advantages)
+    assert any(advantage for record in records for advantage in record.training.advantages)
 
 
 def test_trackers_get_all_numbers_and_the_pictures(run):

@@ -77,5 +77,45 @@ def test_what_is_no_picture_is_named(url: str) -> None:
 
 
 def test_messages_out_of_order_are_named() -> None:
-    with pytest.raises(ValueError, match="message 0 has the role 'system', expected 'user'"):
+    with pytest.raises(ValueError, match="message 0: key 'role' is 'system', expected 'user'"):
         read_chat([{"role": "system", "content": "paint"}])
+
+
+SAID = {"type": "text", "text": "add a star"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "error"),
+    [
+        (
+            [{"role": "user", "content": "add a star"}],
+            "message 0: key 'content' is 'add a star', expected a list",
+        ),
+        ([{"role": "user"}], "message 0: key 'content' is missing"),
+        (["add a star"], "message 0: JSON is 'add a star', expected an object"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "expected an object"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "a part lacks what its type says"),
+        (
+            [{"role": "user", "content": [{"type": "video"}]}],
+            r"key 'content\[0\].type' is 'video', expected 'image",
+        ),
+        ([{"role": "user", "content": [SAID, SAID]}], "message 0: it has 2 texts, expected one at most"),
+        (
+            [{"role": "user", "content": [SAID]}, {"role": "assistant", "content": None}],
+            "message 1: key 'content'",
+        ),
+        (
+            [{"role": "user", "content": []}, {"role": "assistant", "content": "x"}],
+            "message 0: it has no text",
+        ),
+    ],
+)
+def test_messages_of_others_are_refused_in_words(messages: list[Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        read_chat(messages)
+
+
+def test_a_large_picture_in_a_message_is_not_decoded() -> None:
+    large = {"type": "image_url", "image_url": {"url": data_url(np.zeros((4097, 4096, 3), np.uint8))}}
+    with pytest.raises(ValueError, match="it has 4096 x 4097 pixels, expected 16777216 at most"):
+        read_chat([{"role": "user", "content": [large, SAID]}])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from PIL import Image
 
+from editenv import records
+from editenv.build import make_env
 from editenv.env import MICEEditEnv
 from editenv.records import Recorder, SessionRecord, read_records, replay
 from editenv.types import Scores
@@ -35,9 +40,9 @@ def play(folder: Path, sessions: int = 2, scorer: Any = None) -> MICEEditEnv:
 
 def test_what_was_played_is_read_back(tmp_path: Path) -> None:
     session = play(tmp_path).session
-    records = list(read_records(tmp_path))
-    assert len(records) == 2
-    last = records[1]
+    found = list(read_records(tmp_path))
+    assert len(found) == 2
+    last = found[1]
     assert (last.split, last.seed, last.index, last.session) == ("train", 2, 1, session.spec.id)
     assert last.versions == session.versions
     assert FakeWorld().spec_from_json(last.spec) == session.spec
@@ -138,10 +143,10 @@ PICTURES = ["a.png"] * 4
 def test_a_bad_line_is_named_with_its_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     play(tmp_path)
     rewrite(tmp_path, **changes)
-    records = read_records(tmp_path)
-    assert isinstance(next(records), SessionRecord)
+    found = read_records(tmp_path)
+    assert isinstance(next(found), SessionRecord)
     with pytest.raises(ValueError, match=rf"sessions.jsonl, line 2: .*{message}"):
-        next(records)
+        next(found)
 
 
 @pytest.mark.parametrize(
@@ -216,3 +221,67 @@ def test_replay_notices_a_user_who_says_something_else(tmp_path: Path) -> None:
     other = replace(record, transcript=(record.transcript[0], "something else", record.transcript[2]))
     with pytest.raises(ValueError, match="at turn 1 the user has said"):
         replay(other, MICEEditEnv(FakeWorld(), ScriptUser(), FlatScorer()))
+
+
+def test_a_disk_that_fills_up_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch: Any) -> None:
+    """A second line is written in part; fails where half of it stays or the first line is lost."""
+    play(tmp_path, 1)
+    before = (tmp_path / "sessions.jsonl").read_bytes()
+    real, written = io.FileIO.write, []
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            if written:
+                raise OSError(28, "No space left on device")
+            written.append(real(self, bytes(data)[:100]))
+            return written[0]
+
+    monkeypatch.setattr(records, "open", lambda path, mode, **_: Full(path, "a+"), raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        records.append_whole(tmp_path / "sessions.jsonl", before)
+    assert written and (tmp_path / "sessions.jsonl").read_bytes() == before
+
+
+def test_half_a_line_of_a_killed_writer_is_taken_away(tmp_path: Path) -> None:
+    play(tmp_path, 1)
+    with open(tmp_path / "sessions.jsonl", "ab") as file:
+        file.write(b'{"image": "' + b"x" * 100_000)
+    play(tmp_path, 1)
+    assert [record.index for record in read_records(tmp_path)] == [0, 0]
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    """Several processes write long lines into one file; fails where two of them are mixed."""
+    code = (
+        "import sys; from pathlib import Path; from editenv.records import append_whole\n"
+        "for _ in range(30): append_whole(Path(sys.argv[1]), sys.argv[2].encode() * 200_000 + b'\\n')"
+    )
+    path = tmp_path / "lines"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 90 and {(len(line), len(set(line))) for line in lines} == {(200_000, 1)}
+
+
+@pytest.mark.parametrize("user", ["replay", "goal"])
+def test_what_was_recorded_can_be_played_again_where_the_user_followed_a_script(
+    tmp_path: Path, user: str
+) -> None:
+    env = make_env(suite="mice-cm", user=user, record_to=str(tmp_path))
+    env.reset(seed=4)
+    while env.session.ending is None:
+        env.step({"image": env.session.pictures[-1].copy(), "intent": ""})
+    (record,) = read_records(tmp_path)
+    assert record.transcript == env.session.transcript
+    path = str(tmp_path / "sessions.jsonl")
+    if user == "goal":  # What it says follows from what the agent does.
+        with pytest.raises(ValueError, match="line 1: key 'task_type' is missing"):
+            make_env(sessions_file=path)
+        return
+    again = make_env(sessions_file=path)
+    seen, info = again.reset(seed=0)
+    assert info["session"] == record.session and (seen["image"] == record.pictures[0]).all()
+    for scores in record.scores:
+        action = {"image": seen["image"], "intent": ""}
+        seen, _, _, _, info = again.step(action)
+        assert info["scores"] == scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -96,17 +97,20 @@ def _orientation(path: Path, image: PILImage.Image) -> int:
     """The orientation, 1 (upright) to 8, in a picture's EXIF; 1 where that is missing or unreadable."""
     from PIL import Image as PILImage
 
-    try:
-        if image.format == "PNG":  # Pillow decodes a PNG whole to look for EXIF behind the pixels
-            exif = PILImage.Exif()
-            with open(path, "rb") as file:
-                exif.load(_png_chunk(file, b"eXIf"))
-        else:
-            exif = image.getexif()
-        found = exif.get(_ORIENTATION, 1)
-        return found if found in range(1, 9) else 1
-    except Exception:  # Pillow raises all kinds of errors over EXIF that is damaged
-        return 1
+    # Pillow warns and raises in all kinds of ways over EXIF that is damaged.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if image.format == "PNG":  # which Pillow decodes whole, to look for EXIF behind the pixels
+                exif = PILImage.Exif()
+                with open(path, "rb") as file:
+                    exif.load(_png_chunk(file, b"eXIf"))
+            else:
+                exif = image.getexif()
+            found = exif.get(_ORIENTATION, 1)
+            return found if found in range(1, 9) else 1
+        except Exception:
+            return 1
 
 
 def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes:

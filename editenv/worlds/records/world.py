@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from editenv.picturefile import MAX_PIXELS
 from editenv.records import EXTRA, RecordSpec, SessionsFile, at_line, read_sessions_file, record_from_json
 from editenv.types import Image
 from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
-from editenv.worlds.records.scenes import StudioRecordsWorld
+
+if TYPE_CHECKING:
+    from editenv.worlds.records.scenes import StudioRecordsWorld
 
 LARGEST_CANVAS = 1024
 """Side in pixels above which a canvas is not chosen unless asked for."""
@@ -33,7 +35,11 @@ def open_sessions(path: str | Path, size: int | None = None) -> RecordsWorld | S
             has = "is missing" if line.extra is None else "stands here"
             with at_line(file.path, line.number, EXTRA):
                 raise ValueError(f"it {has} unlike in line {first.number}, expected all lines alike")
-    return RecordsWorld(file, size) if first.extra is None else StudioRecordsWorld(file, size)
+    if first.extra is None:
+        return RecordsWorld(file, size)
+    from editenv.worlds.records.scenes import StudioRecordsWorld  # photographs need not load the studio
+
+    return StudioRecordsWorld(file, size)
 
 
 class RecordsWorld:

@@ -133,3 +133,19 @@ def test_published_files_find_their_pictures_one_folder_up(folder, capsys):
     write_lines(folder / "cm", [records()[0]])
     (folder / "cm" / "source_image").mkdir()
     assert "is no file" in check(capsys, path)[1]["errors"][0]["error"]
+
+
+def test_half_a_surrogate_anywhere_is_told_with_its_line(tmp_path, capsys):
+    """Fails where the report, as a table or as JSON, cannot be printed."""
+    path = export_sessions(StudioWorld(), "test", 0, 2, tmp_path)
+    good, other = [json.loads(line) for line in path.read_text().splitlines()]
+    good["editenv"]["spec"]["turns"][0]["edit"]["\ud800"] = 1
+    path.write_text("\n".join(map(json.dumps, [good, other])))
+    for words in ([], ["--json"]):
+        assert main(["records", "check", str(path), *words]) == 1
+        printed = capsys.readouterr().out
+        printed.encode()
+        assert "line 1: key 'editenv': " in printed and "\\ud800" in printed
+    path.write_text("\n".join(map(json.dumps, [other | {"\udfff": 1}, other])))
+    assert main(["records", "check", str(path)]) == 1
+    assert "key '\\udfff' is not known" in capsys.readouterr().out

@@ -64,6 +64,27 @@ def test_pictures_lie_where_they_are_published(tmp_path):
     assert record.image == "input_images_resize_512/0_input_raw.jpg"
 
 
+def test_lists_as_numpy_prints_them_keep_their_entries_apart(tmp_path):
+    """Without commas Python would take two texts for one word."""
+    first, second = rows()
+    second |= {
+        "instructions": "[" + " ".join(map(repr, SAID)) + "]",
+        "available_objects": "['pier' 'it\\'s red' \"old pier\"]",
+        "all_objects": "['tin boat'\n 'pier']",
+    }
+    (record,) = read_edival(write_csv(tmp_path / "e.csv", [first, second]))
+    assert record.instruction == tuple(SAID)
+    assert record.turns[1].available_objects == ("pier", "it's red", "old pier")
+    assert record.turns[1].all_objects == ("tin boat", "pier")
+
+
+def test_a_byte_order_mark_hides_no_column(tmp_path):
+    path = write_csv(tmp_path / "e.csv", rows())
+    expected = read_edival(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_edival(path) == expected
+
+
 BAD = [
     ({"turns": "3"}, "line 3: column 'turns' is '3', expected '2'"),
     ({"turns": "1"}, "line 3: column 'turns' is '1', expected '2'"),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
+from editenv.picturefile import MAX_FRAMES, MAX_SCANS
 from editenv.records import read_sessions_file
 from editenv.worlds.records.pictures import MARGIN, fit_picture, load_picture, picture_size
 from editenv.worlds.records.world import LARGEST_CANVAS, RecordsWorld, open_sessions
+from tests.worlds.records.broken import chunk, png
 from tests.worlds.records.handmade import SINGLE, SIZES, draw_pictures, records, write_lines
 
 NAME = SINGLE["image"]
@@ -164,3 +168,94 @@ def test_pictures_of_several_sizes_share_a_square_canvas(folder):
 def test_a_size_out_of_range_is_refused(folder, size):
     with pytest.raises(ValueError, match=f"size is {size}, expected 1 to 4096"):
         open_sessions(write_lines(folder, records()), size)
+
+
+def noisy(path, kind, side=64, **settings):
+    """A picture whose file is long for its size."""
+    Image.effect_noise((side, side), 60).convert("RGB").save(path, kind, **settings)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_opening_a_file_decodes_no_picture(folder, kind, monkeypatch):
+    """A file that is cut behind its head opens; the damage is met when the picture is shown."""
+    path = folder / "source_image" / "long"
+    noisy(path, kind)
+    path.write_bytes(path.read_bytes()[:2000])
+    lines = write_lines(folder, [SINGLE | {"image": "source_image/long"}])
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("it was decoded"))
+        world = open_sessions(lines)
+    with pytest.raises(ValueError, match="is no picture that can be used"):
+        world.picture(world.session("test", 0, 0))
+
+
+UPRIGHT = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"
+ODD_EXIF = {
+    "garbage": b"not a TIFF header",
+    "cut": UPRIGHT[:12],
+    "an orientation that is a text": b"II*\0\x08\0\0\0\1\0\x12\1\2\0\1\0\0\0\6\0\0\0\0\0\0\0",
+    "orientation 9": UPRIGHT.replace(b"\6\0\0\0\0\0\0\0", b"\t\0\0\0\0\0\0\0"),
+}
+
+
+def with_exif(kind, block):
+    """A red picture of 6 x 4 pixels with bytes where EXIF stands."""
+    data = BytesIO()
+    Image.new("RGB", (6, 4), "red").save(data, kind, **({"exif": block} if kind == "WEBP" else {}))
+    raw = data.getvalue()
+    if kind == "JPEG":
+        part = b"Exif\0\0" + block
+        return raw[:2] + b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part + raw[2:]
+    return raw[:33] + chunk(b"eXIf", block) + raw[33:] if kind == "PNG" else raw
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("block", ODD_EXIF.values(), ids=ODD_EXIF)
+def test_a_picture_whose_exif_cannot_be_read_is_shown_as_it_lies(folder, kind, block):
+    (folder / "odd").write_bytes(with_exif(kind, block))
+    assert picture_size(folder, "odd") == (4, 6) and load_picture(folder, "odd").shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_head_and_pixels_agree_about_what_lies_on_its_side(folder, kind):
+    (folder / "side").write_bytes(with_exif(kind, UPRIGHT))
+    assert picture_size(folder, "side") == (6, 4) and load_picture(folder, "side").shape == (6, 4, 3)
+
+
+def test_exif_behind_the_pixels_of_a_png_counts(folder):
+    data = BytesIO()
+    Image.new("RGB", (6, 4), "red").save(data, "PNG")
+    raw = data.getvalue()
+    (folder / "late").write_bytes(raw[:-12] + chunk(b"eXIf", UPRIGHT) + raw[-12:])
+    assert picture_size(folder, "late") == (6, 4) and load_picture(folder, "late").shape == (6, 4, 3)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(2, 6), (6, 8), (4, 4), (0, 2)])
+def test_pngs_of_16_bits_a_channel_are_refused_whatever_their_colours(folder, kind, size):
+    (folder / "deep.png").write_bytes(png(4, 4, (b"\0" + bytes(4 * size)) * 4, depth=16, kind=kind))
+    with pytest.raises(ValueError, match="expected 8"):
+        load_picture(folder, "deep.png")
+
+
+def test_scans_beyond_the_limit_of_a_jpeg_are_not_decoded(folder):
+    data = BytesIO()
+    Image.radial_gradient("L").resize((2048, 2048)).save(data, "JPEG", progressive=True, quality=50)
+    raw = data.getvalue()
+    whole = np.array(Image.open(data).convert("RGB"))
+    scans = [place for place in range(len(raw) - 1) if raw[place : place + 2] == b"\xff\xda"]
+    last = raw[scans[-1] : -2]
+    (folder / "many.jpg").write_bytes(raw[:-2] + last * (30 * MAX_SCANS) + b"\xff\xd9")
+    began = time.process_time()
+    shown = load_picture(folder, "many.jpg")
+    assert time.process_time() - began < 2 and shown.shape == (2048, 2048, 3)
+    (folder / "few.jpg").write_bytes(raw)
+    assert np.array_equal(load_picture(folder, "few.jpg"), whole)
+
+
+def test_animations_show_their_first_frame_and_have_a_limit(folder):
+    frames = [Image.new("RGB", (4, 4), (n, 0, 0)) for n in range(MAX_FRAMES + 1)]
+    frames[0].save(folder / "two.png", save_all=True, append_images=frames[1:2])
+    assert load_picture(folder, "two.png")[0, 0].tolist() == [0, 0, 0]
+    frames[0].save(folder / "many.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=f"it has {MAX_FRAMES + 1} frames, expected {MAX_FRAMES} at most"):
+        load_picture(folder, "many.png")

@@ -28,8 +28,8 @@ def test_every_field_of_a_session_is_kept(tmp_path):
     assert spec.to_json() == UNDERSTANDING
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_the_last_line_may_lack_its_newline(tmp_path, end):
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n", "\r\n\r\n", "\n  \n\t\n"])
+def test_the_last_line_may_lack_its_newline_or_have_blank_ones_behind_it(tmp_path, end):
     assert len(read_sessions_file(write_lines(tmp_path, records(), end)).lines) == 3
 
 

@@ -202,3 +202,26 @@ def test_whole_records_are_taken_apart():
     text = turn_meaning(understanding, 0).sentence
     assert (text.object, text.old_text, text.value) == ("red sign", "饭店", "茶馆")
     assert turn_meaning(single, 0).sentence == Sentence("color_alter", "black cat", "white")
+
+
+HOSTILE = {
+    "quotation marks": "change the text '" + "'' on a to " * 200,
+    "two texts": "replace the text " + "' on a with '" * 80,
+    "places": "add " + "on left of " * 100,
+    "moves": "move " + "to left of " * 100,
+    "kept": "change the background to " + ", remain the a unchanged" * 40,
+    "open brackets": "change the color of " + "[a " * 300,
+    "values": "change the color of " + " to " * 300 + "]",
+    "a rule": "from now on all " + "must be color " * 300,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_sentences_made_to_be_slow_take_no_longer_than_others(name):
+    """Of the longest that are looked at; a search that goes back and forth took a tenth of a second each."""
+    text = HOSTILE[name][: LONGEST_SENTENCE - 1] + "!"
+    began = time.process_time()
+    for _ in range(20):
+        take_apart(text)
+        stated_rule(text)
+    assert time.process_time() - began < 0.4
