@@ -43,6 +43,8 @@ def check(model: type[Model], data: Mapping[str, Any]) -> Model:
         ValueError: a key is missing or unknown, or a value is not as expected; the first of these in this
             order.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"JSON is {shortened(data)}, expected an object")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -57,10 +59,8 @@ def _told(error: Any, keys: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     key, expected = f"key {shortened(name)}", f", expected {keys}" if keys else ""
-    if kind == "invalid_key":  # half a surrogate pair
+    if not error["loc"]:  # half a surrogate pair
         return f"key {shortened(error['input'])} is not known"
-    if not error["loc"]:
-        return f"JSON is {shortened(error['input'])}, expected an object"
     if kind == "literal_error":
         return f"{key} is {shortened(error['input'])}, expected {context['expected']}"
     if kind == "missing":
