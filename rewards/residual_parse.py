@@ -1,6 +1,6 @@
 """What pictures show, for scorer `residual`: cells are compared with rendered ones, the expected one first.
 
-The tolerance is the one stated in editenv.worlds.studio.likeness. Its numbers stand here once more and are
+The tolerance is the one stated in editenv.worlds.studio.parse. Its numbers stand here once more and are
 measured in another way: `exact` looks for the nearest picture and asks how near it is, here the expected
 picture is subtracted and what is left is judged.
 """

@@ -262,7 +262,7 @@ def change_goal(state: UserState, edit: Edit, rng: Rng) -> UserState:
         return state
     looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
     for attribute, values in looks.items():
-        if state.dialogue.ruled(attribute) is None:
+        if state.dialogue.demanded(attribute) is None:
             old = thing.attributes()[attribute]
             others: list[dict[str, Any]] = [{attribute: value} for value in values if value != old]
             targets = [state.target.put(cell, replace(thing, **other)) for other in others]

@@ -88,7 +88,7 @@ class Verbalizer:
         if isinstance(edit, ColorAlter | MaterialAlter):
             if act.refer and reference is None and is_the_same(edit, act.dialogue):
                 return Request(edit, "same", "same")
-            if act.dialogue.ruled(edit.attribute):
+            if act.dialogue.demanded(edit.attribute):
                 return Request(replace(edit, value=None), "alter_open", reference)
             if reference == "it" and self.rng.chance(_ITS):
                 return Request(edit, "alter_its", "its")
@@ -119,7 +119,7 @@ class Verbalizer:
         unsaid: dict[str, Any] = {
             name: None
             for name in ("color", "material")
-            if act.dialogue.ruled(name) or self.rng.chance(vagueness)
+            if act.dialogue.demanded(name) or self.rng.chance(vagueness)
         }
         return replace(edit, **unsaid)
 

@@ -1,63 +1,67 @@
-"""Draws sessions: a start scene, then edits that can be done, on objects that the words alone tell apart."""
+"""Draws sessions: an initial scene, then edits that can be done, on objects that the words alone tell apart.
+
+Splits are disjoint: an initial scene belongs to one split by the hash of its content. What is held out of
+training (`PAIRS`, `RULED`) is left out, or, in the test split of a suite that seeks it, there at least once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.constraints import Except, Rule, Statement
-from editenv.worlds.studio.draws import Draws
-from editenv.worlds.studio.held_out import (
-    PAIRS,
-    RULED,
-    edit_is_held_out,
-    held_out_in,
-    rule_is_held_out,
-    scene_is_held_out,
-)
+from editenv.worlds.studio.checking import right_result
+from editenv.worlds.studio.dialogue import DialogueState, Request, contradicts_rule, is_clear, violates_rule
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.language import PHRASINGS
-from editenv.worlds.studio.proposals import PROPOSALS, DialogueState, Proposal
-from editenv.worlds.studio.proposals.conflicts import is_clear, is_contrary, is_temptation
-from editenv.worlds.studio.proposals.undo import propose_undo
-from editenv.worlds.studio.scene import Scene, codes_hash, scene_from_codes
+from editenv.worlds.studio.realize import realize
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rule import Except, Rule, Statement
+from editenv.worlds.studio.rules import RULE_SAMPLERS
+from editenv.worlds.studio.scene import (
+    BACKGROUNDS,
+    COLORS,
+    MATERIALS,
+    SHAPES,
+    SIGN,
+    TEXTS,
+    Scene,
+    SceneObject,
+    all_objects,
+    codes_hash,
+    scene_from_codes,
+)
 from editenv.worlds.studio.session import StudioSpec
-from editenv.worlds.studio.speaking import speak
-from editenv.worlds.studio.start import initial_scene, start_codes
-from editenv.worlds.studio.statements import STATEMENTS
 from editenv.worlds.studio.suites import Suite
+from editenv.worlds.studio.tasks import SAMPLERS, Undo
 
-__all__ = [
-    "PAIRS",
-    "RULED",
-    "draw_session",
-    "edit_is_held_out",
-    "held_out_in",
-    "initial_scene",
-    "rule_is_held_out",
-    "scene_is_held_out",
-]
+PAIRS = (
+    ("circle", "green"),
+    ("square", "orange"),
+    ("triangle", "blue"),
+    ("star", "purple"),
+    ("cross", "yellow"),
+)
+"""Shape and colour that no picture or instruction of training holds together."""
 
-_SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all start scenes train, a quarter each validates and tests
+RULED = (("color", "orange"), ("material", "dotted"))
+"""Attribute and value that no rule of training names."""
+
+_SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all initial scenes train, a quarter each validates and tests
 _TRIES = 60
 _MOST_TRIES = 20_000
-
-Fits = Callable[[Proposal], bool]
 
 
 def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> StudioSpec:
     """Session `index` of `seed`, the same on every machine and in every order of asking.
 
-    Splits are disjoint: a start scene belongs to one split by the hash of its content. What is held out of
-    training is left out, or, in the test split of a suite that seeks it, there at least once.
-
     Raises:
         RuntimeError: the suite leaves nothing that could be asked for.
     """
-    draws = Draws((SPLITS.index(split), seed, index))
+    rng = Rng((SPLITS.index(split), seed, index))
     seeks = suite.held_out == "seek" and split == "test"
-    script = _Script(suite, split, draws, anything=seeks or suite.held_out == "allow")
+    script = _Script(suite, split, rng, anything=seeks or suite.held_out == "allow")
     while True:
         spec = script.draw(seed, index, grid)
         if not seeks or any(held_out_in(spec)):
@@ -70,108 +74,185 @@ class _Script:
 
     Attributes:
         suite: what kind of session.
-        split: whose start scenes and sentences.
-        draws: all its choices.
+        split: whose initial scenes and sentences.
+        rng: all its choices.
         anything: may what is held out of training be used?
     """
 
     suite: Suite
     split: str
-    draws: Draws
+    rng: Rng
     anything: bool
 
     def draw(self, seed: int, index: int, grid: int) -> StudioSpec:
         """A whole session."""
-        suite, draws = self.suite, self.draws
+        suite, rng = self.suite, self.rng
         wording = partial(PHRASINGS[suite.phrasings], split=self.split)
-        scene = self._start(grid)
+        scene = self._initial_scene(grid)
         due = [
-            (draws.pick(entry.turns), entry.family)
+            (rng.pick(entry.turns), entry.family)
             for entry in suite.rules
-            if entry.turns and draws.chance(entry.share)
+            if entry.turns and rng.chance(entry.share)
         ]
-        situation, turns = DialogueState(scene, grid, pointing=suite.pointing), []
+        state, turns = DialogueState(scene, grid, pointing=suite.pointing), []
         for turn in range(suite.turns):
-            families = [family for when, family in due if when == turn]
-            said, proposal = self._direct(situation, turn, families)
-            turns.append(speak(situation, proposal, draws, wording, said))
-            situation = situation.stating(*said).after(proposal.edit)
+            statements, request = self._turn(state, turn, [family for when, family in due if when == turn])
+            turns.append(realize(state, request, rng, wording, statements))
+            state = state.stating(*statements).after(request.edit)
         return StudioSpec(suite.name, self.split, seed, index, scene, tuple(turns))
 
-    def _start(self, grid: int) -> Scene:
+    def _initial_scene(self, grid: int) -> Scene:
         suite, number = self.suite, SPLITS.index(self.split)
         while True:
-            codes = start_codes(self.draws, grid, suite.objects, suite.signs)
+            codes = initial_codes(self.rng, grid, suite.objects, suite.signs)
             if _SPLIT_OF_HASH[codes_hash(codes) % 4] != number:
                 continue
             scene = scene_from_codes(codes)
             if self.anything or not scene_is_held_out(scene):
                 return scene
 
-    def _direct(
-        self, situation: DialogueState, turn: int, families: list[str]
-    ) -> tuple[tuple[Statement, ...], Proposal]:
+    def _turn(
+        self, state: DialogueState, turn: int, families: list[str]
+    ) -> tuple[tuple[Statement, ...], Request]:
         """What is said about rules in a turn, and what is asked for in it."""
-        draws, suite = self.draws, self.suite
+        rng, suite = self.rng, self.suite
         if "exception" in families:
-            found = self._exception(situation, turn)
+            found = self._exception(state, turn)
             if found is not None:
                 return found
-        said: list[Statement] = []
+        statements: list[Statement] = []
         for family in families:
             if family != "exception":
-                statement = STATEMENTS[family](situation.stating(*said), draws, self._may_rule)
-                said += [] if statement is None else [statement]
-        stated = situation.stating(*said)
-        if suite.undo and not said and draws.chance(suite.undo):
-            undo = propose_undo(stated, draws, refer=True)
+                statement = RULE_SAMPLERS[family](state.stating(*statements), rng, self._may_state)
+                statements += [] if statement is None else [statement]
+        stated = state.stating(*statements)
+        if suite.undo and not statements and rng.chance(suite.undo):
+            undo = Undo.sample(stated, rng, refer=True)
             if undo is not None:
                 return (), undo
         forbidding = any(rule.forbids for rule in stated.bound)
-        if suite.tempt and forbidding and not said and draws.chance(suite.tempt):
-            tempting = self._try(stated, turn, lambda proposal: is_temptation(proposal.edit, stated), _TRIES)
+        if suite.tempt and forbidding and not statements and rng.chance(suite.tempt):
+            tempting = self._request(stated, turn, lambda r: violates_rule(r.edit, stated), _TRIES)
             if tempting is not None:
                 return (), tempting
-        proposal = self._try(stated, turn, lambda proposal: is_clear(proposal.edit, stated), _MOST_TRIES)
-        if proposal is None:
+        request = self._request(stated, turn, lambda r: is_clear(r.edit, stated), _MOST_TRIES)
+        if request is None:
             raise RuntimeError(
                 f"suite {suite.name} leaves nothing to ask for in {stated}, expected some task"
             )
-        return tuple(said), proposal
+        return tuple(statements), request
 
-    def _exception(
-        self, situation: DialogueState, turn: int
-    ) -> tuple[tuple[Statement, ...], Proposal] | None:
+    def _exception(self, state: DialogueState, turn: int) -> tuple[tuple[Statement, ...], Request] | None:
         """An edit that one rule in force is against, and the exception made for it."""
-        if not situation.rules:
+        if not state.rules:
             return None
-        rule = self.draws.pick(situation.rules)
-        lifted = situation.stating(Except(rule))
+        rule = self.rng.pick(state.rules)
+        lifted = state.stating(Except(rule))
 
-        def fits(proposal: Proposal) -> bool:
-            return is_contrary(proposal.edit, rule, situation) and is_clear(proposal.edit, lifted)
+        def fits(request: Request) -> bool:
+            return contradicts_rule(request.edit, rule, state) and is_clear(request.edit, lifted)
 
-        proposal = self._try(lifted, turn, fits, _TRIES)
-        return None if proposal is None else ((Except(rule),), proposal)
+        request = self._request(lifted, turn, fits, _TRIES)
+        return None if request is None else ((Except(rule),), request)
 
-    def _try(self, situation: DialogueState, turn: int, fits: Fits, tries: int) -> Proposal | None:
-        """A proposal that fits; where later turns must refer, one that leaves something to refer to."""
-        draws, suite = self.draws, self.suite
-        refer = turn > 0 and draws.chance(suite.reference_share)
+    def _request(
+        self, state: DialogueState, turn: int, fits: Callable[[Request], bool], tries: int
+    ) -> Request | None:
+        """A request that fits; where later turns must refer, one that leaves something to refer to."""
+        rng, suite = self.rng, self.suite
+        refer = turn > 0 and rng.chance(suite.reference_share)
         always = suite.reference_share == 1
         for _ in range(tries):
-            proposal = PROPOSALS[draws.weighted(suite.tasks)](situation, draws, refer)
-            if proposal is None or (refer and always and proposal.reference is None):
+            request = SAMPLERS[rng.weighted(suite.tasks)](state, rng, refer)
+            if request is None or (refer and always and request.reference is None):
                 continue
-            if not fits(proposal) or not self._may_ask(proposal, situation):
+            if not fits(request) or not self._may_ask(request, state):
                 continue
-            if always and turn + 1 < suite.turns and not situation.after(proposal.edit).can_refer():
+            if always and turn + 1 < suite.turns and not state.after(request.edit).can_refer():
                 continue
-            return proposal
+            return request
         return None
 
-    def _may_rule(self, rule: Rule) -> bool:
+    def _may_state(self, rule: Rule) -> bool:
         return self.anything or not rule_is_held_out(rule)
 
-    def _may_ask(self, proposal: Proposal, situation: DialogueState) -> bool:
-        return self.anything or not edit_is_held_out(proposal.edit, situation.bound, situation.scene)
+    def _may_ask(self, request: Request, state: DialogueState) -> bool:
+        return self.anything or not edit_is_held_out(request.edit, state.bound, state.scene)
+
+
+def initial_scene(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> Scene:
+    """The scene of `initial_codes`."""
+    return scene_from_codes(initial_codes(rng, grid, objects, signs))
+
+
+def initial_codes(
+    rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
+) -> list[int]:
+    """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
+
+    Most initial scenes are thrown away, since they belong to another split: only numbers are made here.
+
+    Args:
+        rng: choices.
+        grid: cells a side.
+        objects: smallest and largest number of objects.
+        signs: smallest and largest number of them that are signs, no two with one text.
+    """
+    below = rng.below
+    free = list(range(1, 1 + grid * grid))
+    codes = [0] * (1 + len(free))
+    count = objects[0] + below(min(objects[1], len(free) - 1) - objects[0] + 1)
+    texts = list(TEXTS)
+    # No number is drawn where there is no choice, so that suites without signs keep their sessions.
+    more = below(signs[1] - signs[0] + 1) if signs[1] > signs[0] else 0
+    for _ in range(min(count, signs[0] + more)):
+        sign = SceneObject(SIGN, rng.pick(COLORS), text=texts.pop(below(len(texts))))
+        codes[free.pop(below(len(free)))] = sign.code
+        count -= 1
+    seen = set()
+    shapes, colors, materials = len(SHAPES), len(COLORS), len(MATERIALS)
+    for _ in range(count):
+        shape, color, material = below(shapes), below(colors), below(materials)
+        while (shape, color) in seen:
+            shape, color = below(shapes), below(colors)
+        seen.add((shape, color))
+        codes[free.pop(below(len(free)))] = 1 + (shape * colors + color) * materials + material
+    codes[0] = below(len(BACKGROUNDS))
+    return codes
+
+
+@lru_cache(maxsize=1)
+def _held_out_codes() -> frozenset[int]:
+    return frozenset(obj.code for obj in all_objects() if (obj.shape, obj.color) in PAIRS)
+
+
+def scene_is_held_out(scene: Scene) -> bool:
+    """Does it show a held-out pair?"""
+    return not _held_out_codes().isdisjoint(scene.codes()[1:])
+
+
+def rule_is_held_out(rule: Rule) -> bool:
+    """Does it name a held-out value, or a held-out pair as its scope and value?"""
+    attribute, shape, value = (getattr(rule, name, None) for name in ("attribute", "shape", "value"))
+    return (attribute, value) in RULED or (shape, value) in PAIRS
+
+
+def edit_is_held_out(edit: Edit, rules: tuple[Rule, ...], scene: Scene) -> bool:
+    """Does the edit, as said or as it turns out under the rules, give a held-out pair?"""
+    if isinstance(edit, Undo):
+        return False
+    return scene_is_held_out(edit.apply(scene)) or scene_is_held_out(right_result(edit, rules, scene))
+
+
+def held_out_in(spec: StudioSpec) -> Iterator[str]:
+    """What a session uses of all that is held out, turn by turn."""
+    scene, past = spec.scene, [spec.scene]
+    if scene_is_held_out(scene):
+        yield "a pair in the initial scene"
+    for number, turn in enumerate(spec.turns):
+        if any(rule_is_held_out(rule) for rule in turn.rules):
+            yield f"a rule's value in turn {number}"
+        if not scene_is_held_out(scene) and edit_is_held_out(turn.edit, turn.rules, scene):
+            yield f"a pair in turn {number}"
+        scene = right_result(turn.edit, turn.rules, scene, past[:-1])
+        past.append(scene)

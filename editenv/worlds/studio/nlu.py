@@ -121,7 +121,7 @@ class Context:
         if self.literal:
             return single
         if words in _phrases_of("them", {}):
-            return [self.state.several] if self.state.several else []
+            return [self.state.group] if self.state.group else []
         several = [self.objects(part) for part in words.split(" and ")]
         return single or (list(product(*several)) if len(several) > 1 else [])
 

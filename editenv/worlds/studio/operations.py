@@ -1,17 +1,153 @@
-"""Editing operations."""
+"""Editing operations as numbers, for agents that choose instead of draw (`MICEEditTools-v0`).
 
-from editenv.tools.carry_out import TASKS as OPERATIONS
-from editenv.tools.carry_out import Operation
-from editenv.tools.carry_out import carry_out as apply_operation
-from editenv.tools.masks import value_masks
-from editenv.tools.operation import OperationParts, in_words, operation_parts
+What an operation does stands with its task (`Edit.operate`); "leave" belongs to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editenv.worlds.studio.edit import Operation
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects
+from editenv.worlds.studio.tasks import EDITS, MOST_COUNT
 
 __all__ = [
-    "OPERATIONS",
     "Operation",
     "OperationParts",
     "apply_operation",
     "in_words",
+    "operation_names",
     "operation_parts",
     "value_masks",
 ]
+
+
+def operation_names() -> tuple[str, ...]:
+    """All operations: first "leave" and "undo", then the other tasks that have one."""
+    tasks = [name for name, kind in EDITS.items() if any("operate" in vars(c) for c in kind.__mro__[:-2])]
+    return ("leave", "undo", *(name for name in tasks if name != "undo"))
+
+
+def apply_operation(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+    """The scene after an operation; None where the operation is wrong, that is, impossible or without effect.
+
+    Args:
+        operation: what to do.
+        scene: what the picture shows now.
+        earlier: what it showed a turn before, None in the first turn.
+    """
+    if operation.task == "leave":
+        return scene
+    result = EDITS[operation.task].operate(operation, scene, earlier)
+    return None if result == scene else result
+
+
+def in_words(operation: Operation, grid: int) -> str:
+    """What an operation does, for records and filmstrips: "color_alter in row 1 column 2: red"."""
+    if operation.task == "leave":
+        return "leave"
+    return EDITS[operation.task].operation_words(operation, grid)
+
+
+@dataclass(frozen=True)
+class OperationParts:
+    """What each number of an action stands for, on a grid of a given size.
+
+    Attributes:
+        names: of the parts, in the order in which an action lists them: task, cell, second (another cell),
+            both (no or yes), one for every attribute of objects (shape, color, material, text), background
+            and count.
+        values: one tuple a part; an attribute's first value is None, "as it is".
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[Any, ...], ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of values of each part."""
+        return [len(values) for values in self.values]
+
+    def decode(self, action: Sequence[int]) -> Operation:
+        """The operation that an action stands for.
+
+        Args:
+            action: one number a part, each below the part's size.
+        """
+        pairs = zip(self.names, self.values, action, strict=True)
+        chosen = {name: values[int(number)] for name, values, number in pairs}
+        fixed = {name: chosen.pop(name) for name in ("task", "cell", "second", "both", "background", "count")}
+        return Operation(**fixed, looks={name: value for name, value in chosen.items() if value is not None})
+
+    def encode(self, **chosen: Any) -> list[int]:
+        """The action that stands for the parts named; the others take their first value.
+
+        Raises:
+            ValueError: a part or a value is not known.
+        """
+        for name in chosen:
+            if name not in self.names:
+                raise ValueError(f"operation has no part {name!r}, expected {', '.join(self.names)}")
+        numbers = []
+        for name, values in zip(self.names, self.values, strict=True):
+            value = chosen.get(name, values[0])
+            if value not in values:
+                expected = ", ".join(map(str, values))
+                raise ValueError(f"part {name!r} is {value!r}, expected one of {expected}")
+            numbers.append(values.index(value))
+        return numbers
+
+
+def operation_parts(grid: int) -> OperationParts:
+    """The parts of operations on scenes of a grid, read off what objects there are.
+
+    Args:
+        grid: cells a side.
+    """
+    cells = tuple(range(grid * grid))
+    looks: dict[str, dict[str | None, None]] = {}
+    for obj in all_objects():
+        for name, value in obj.attributes().items():
+            looks.setdefault(name, {None: None})[value] = None
+    parts = {
+        "task": operation_names(),
+        "cell": cells,
+        "second": cells,
+        "both": (False, True),
+        **{name: tuple(values) for name, values in looks.items()},
+        "background": BACKGROUNDS,
+        "count": tuple(range(1, min(MOST_COUNT, len(cells)) + 1)),
+    }
+    return OperationParts(tuple(parts), tuple(parts.values()))
+
+
+def value_masks(parts: OperationParts, scene: Scene, first: bool) -> NDArray[np.bool_]:
+    """One bool a value, part after part: False where every operation with this value is wrong.
+
+    Args:
+        parts: of the operations.
+        scene: what the picture shows.
+        first: whether this is the first turn, in which nothing can be undone.
+    """
+    masks = []
+    for name, values in zip(parts.names, parts.values, strict=True):
+        if name == "task":
+            masks += [_is_possible(task, scene, first) for task in values]
+        else:
+            masks += [name != "background" or value != scene.background for value in values]
+    return np.array(masks)
+
+
+def _is_possible(task: str, scene: Scene, first: bool) -> bool:
+    """Whether a task can do anything here."""
+    if task in ("leave", "undo"):
+        return task == "leave" or not first
+    kind = EDITS[task]
+    needed = kind.needs_attribute
+    shown = needed is None or any(needed in obj.attributes() for obj in scene.cells if obj is not None)
+    return shown and not (kind.needs_room and not scene.empty())

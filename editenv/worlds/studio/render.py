@@ -1,14 +1,17 @@
-"""Draws studio scenes: exact, in integers, by looking up one small picture for each cell."""
+"""Draws studio scenes: exact, in integers, by looking up one small picture for each cell.
+
+Signs are panels with a word on them, drawn from a small bitmap font of our own (font.txt).
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Image
-from editenv.worlds.studio.lettering import SUPERSAMPLING, lettering, shrink, word
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, all_objects
 
 INK = {
@@ -26,8 +29,13 @@ GROUND = {
     "mint": (186, 232, 212),
     "pink": (247, 202, 214),
 }
+SUPERSAMPLING = 8
+"""Sub-pixels a side of each pixel."""
+
 _FULL = SUPERSAMPLING**2
 _LETTERS = (2500, 2500, 2500)  # of signs: all but white, in tenths of a level
+_FONT_ROWS = 5
+_HALF_WIDTH, _HALF_HEIGHT = 42, 34  # of a sign's panel, in hundredths of a cell
 _UNIT = 10 * _FULL**2  # one level, where shares count sub-pixels twice and colours count in tenths
 
 
@@ -46,7 +54,7 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         raise ValueError(
             f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
         )
-    layers = [_layers(thing, cell) for thing in all_objects()]
+    layers = [_layers(obj, cell) for obj in all_objects()]
     pictures = np.empty((len(BACKGROUNDS), 1 + len(all_objects()), cell, cell, 3), np.uint8)
     for number, name in enumerate(BACKGROUNDS):
         ground = np.array(GROUND[name])
@@ -58,11 +66,11 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
     return pictures
 
 
-def _layers(thing: SceneObject, cell: int) -> tuple[NDArray[np.int64], ...]:
+def _layers(obj: SceneObject, cell: int) -> tuple[NDArray[np.int64], ...]:
     """Paint, bright paint, sub-pixels covered and sub-pixels brightened of an object's picture."""
-    if thing.text is not None:
-        return 10 * np.array(INK[thing.color]), np.array(_LETTERS), *lettering(thing.text, cell)
-    return *_paint(thing.color), _coverage(thing.shape, cell), _brightness(thing.material, cell)
+    if obj.text is not None:
+        return 10 * np.array(INK[obj.color]), np.array(_LETTERS), *sign_layers(obj.text, cell)
+    return *_paint(obj.color), _coverage(obj.shape, cell), _brightness(obj.material, cell)
 
 
 def render(scene: Scene, size: int) -> Image:
@@ -118,7 +126,7 @@ def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
 @lru_cache(maxsize=64)
 def _coverage(shape: str, cell: int) -> NDArray[np.int64]:
     """Sub-pixels of each pixel that the shape covers, int64 [cell, cell, 1], 0 on the outermost ring."""
-    covered = shrink(_inside(shape, *_mesh(cell)), cell)
+    covered = _shrink(_inside(shape, *_mesh(cell)), cell)
     covered[[0, -1]] = 0
     covered[:, [0, -1]] = 0
     return covered
@@ -136,7 +144,7 @@ def _brightness(material: str, cell: int) -> NDArray[np.int64]:
         bright = (abs((x + 0.25) % 0.5 - 0.25) < 0.14) & (abs((y + 0.25) % 0.5 - 0.25) < 0.14)
     else:
         raise ValueError(f"material is {material!r}, which has no drawing")
-    return shrink(bright, cell)
+    return _shrink(bright, cell)
 
 
 def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -145,4 +153,53 @@ def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return 10 * ink, 7 * 255 + 3 * ink
 
 
-__all__ = ["GROUND", "INK", "cell_pictures", "lettering", "render", "word"]
+def _shrink(fine: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
+    """How many sub-pixels of each pixel are True, int64 [cell, cell, 1], 0 to SUPERSAMPLING squared."""
+    return fine.reshape(cell, SUPERSAMPLING, cell, SUPERSAMPLING).sum(axis=(1, 3))[..., None]
+
+
+def sign_layers(text: str, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A sign's panel and its letters.
+
+    The word is as wide as the panel, a pixel of the font at each side left out, so short words have wide
+    letters.
+
+    Args:
+        text: letters a to z.
+        cell: side of the cell in pixels, at least 8.
+
+    Returns:
+        Sub-pixels of each pixel that the panel covers and that letters cover, int64 [cell, cell, 1] each; the
+        outermost ring of pixels is bare.
+
+    Raises:
+        ValueError: the font lacks a letter.
+    """
+    fine = cell * SUPERSAMPLING
+    half = [min(fine * share // 100, fine // 2 - SUPERSAMPLING) for share in (_HALF_HEIGHT, _HALF_WIDTH)]
+    rows, columns = (slice(fine // 2 - width, fine // 2 + width) for width in half)
+    bitmap = np.pad(word_pixels(text), 1)
+    panel, inked = np.zeros((2, fine, fine), bool)
+    panel[rows, columns] = True
+    down, across = (np.arange(2 * w) * n // (2 * w) for w, n in zip(half, bitmap.shape, strict=True))
+    inked[rows, columns] = bitmap[np.ix_(down, across)]
+    return _shrink(panel, cell), _shrink(inked, cell)
+
+
+def word_pixels(text: str) -> NDArray[np.bool_]:
+    """A word's pixels, bool [5, columns], a bare column between letters."""
+    font = _font()
+    missing = sorted(set(text) - set(font))
+    if missing or not text:
+        raise ValueError(f"text is {text!r}, expected letters of the font, which has {''.join(font)}")
+    gap = np.zeros((_FONT_ROWS, 1), bool)
+    parts = [part for letter in text for part in (font[letter], gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+@lru_cache(maxsize=1)
+def _font() -> dict[str, NDArray[np.bool_]]:
+    """Each letter's pixels, bool [5, 3]."""
+    lines = files(__package__).joinpath("font.txt").read_text(encoding="ascii").splitlines()[2:]
+    letters = {name: rows for name, *rows in (line.split() for line in lines)}
+    return {name: np.array([[mark == "#" for mark in row] for row in rows]) for name, rows in letters.items()}

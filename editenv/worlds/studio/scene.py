@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -15,6 +15,9 @@ SIGN = "sign"
 """The shape of signs, which show a text; not in SHAPES, so that only suites with signs draw it."""
 TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")
 """What signs can say; far apart in pixels."""
+
+ATTRIBUTES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS}
+"""Values by attribute of objects that are no signs."""
 
 _UNREAD = "unreadable"
 _ALL_LOOKS = (
@@ -65,6 +68,22 @@ def all_objects() -> tuple[SceneObject, ...]:
     return tuple(SceneObject(*looks) for looks in _ALL_LOOKS)
 
 
+def object_with(looks: Mapping[str, str]) -> SceneObject | None:
+    """The object that looks like this, less attributes that its shape has not; None where there is none."""
+    kept = _attributes_by_shape().get(looks.get("shape", ""), frozenset())
+    return _by_attributes().get(frozenset((name, value) for name, value in looks.items() if name in kept))
+
+
+@lru_cache(maxsize=1)
+def _by_attributes() -> dict[frozenset[tuple[str, str]], SceneObject]:
+    return {frozenset(obj.attributes().items()): obj for obj in all_objects()}
+
+
+@lru_cache(maxsize=1)
+def _attributes_by_shape() -> dict[str, frozenset[str]]:
+    return {obj.shape: frozenset(obj.attributes()) for obj in all_objects()}
+
+
 UNREADABLE = SceneObject(_UNREAD, _UNREAD, _UNREAD)
 """Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
 
@@ -86,32 +105,32 @@ class Scene:
         """Cells a side."""
         return int(len(self.cells) ** 0.5)
 
-    def put(self, cell: int, thing: SceneObject | None) -> Scene:
+    def put(self, cell: int, obj: SceneObject | None) -> Scene:
         """The scene with one cell changed."""
         cells = list(self.cells)
-        cells[cell] = thing
+        cells[cell] = obj
         return Scene(tuple(cells), self.background)
 
     def known(self) -> bool:
-        """Whether every cell is empty or holds one of the world's things, or what cannot be read."""
-        return all(thing is None or thing.code != _UNKNOWN for thing in self.cells)
+        """Whether every cell is empty or holds one of the world's objects, or what cannot be read."""
+        return all(obj is None or obj.code != _UNKNOWN for obj in self.cells)
 
     def occupied(self) -> list[int]:
         """Cells that hold an object, in order."""
-        return [cell for cell, thing in enumerate(self.cells) if thing is not None]
+        return [cell for cell, obj in enumerate(self.cells) if obj is not None]
 
     def empty(self) -> list[int]:
         """Cells that hold none, in order."""
-        return [cell for cell, thing in enumerate(self.cells) if thing is None]
+        return [cell for cell, obj in enumerate(self.cells) if obj is None]
 
     def codes(self) -> list[int]:
         """The scene as numbers: the background's place (-1 unreadable), then one code a cell.
 
         Raises:
-            ValueError: a thing is not of this world.
+            ValueError: an object is not of this world.
         """
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
-        codes = [background, *[0 if thing is None else thing.code for thing in self.cells]]
+        codes = [background, *[0 if obj is None else obj.code for obj in self.cells]]
         if _UNKNOWN in codes:
             raise ValueError(
                 f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of all_objects()"

@@ -10,16 +10,11 @@ from hashlib import blake2b
 from typing import Any
 
 from editenv.types import UserMessage
-from editenv.worlds.studio.constraints import (
-    Change,
-    Rule,
-    change_from_json,
-    rule_from_json,
-    rule_to_json,
-    statement_to_json,
-)
-from editenv.worlds.studio.edits import Edit, edit_from_json, edit_to_json
+from editenv.worlds.studio.edit import Edit
+from editenv.worlds.studio.rule import Change, Rule
+from editenv.worlds.studio.rules import change_from_json, rule_from_json, statement_to_json
 from editenv.worlds.studio.scene import Scene, scene_from_codes
+from editenv.worlds.studio.tasks import edit_from_json, edit_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class StudioTurn:
             "text": self.text,
             "intent": self.intent,
             "edit": edit_to_json(self.edit),
-            "rules": [rule_to_json(rule) for rule in self.rules],
+            "rules": [statement_to_json(rule) for rule in self.rules],
             "reference": self.reference,
         }
         # Left out while empty, so that sessions without changes keep their ids.

@@ -103,7 +103,7 @@ def test_counts_without_room_or_word_are_named() -> None:
 def test_relations_by_hand(relation: str, cells: tuple[int, ...]) -> None:
     """Fails where left is taken for right, above for below, or a diagonal for a neighbour."""
     assert Beside(relation, THE_STAR).cells(SCENE) == cells
-    assert Beside(relation, THE_STAR).words(3) == f"{RELATIONS[relation]} the star"
+    assert Beside(relation, THE_STAR).slots(3) == {"relation": f"{RELATIONS[relation]} the star"}
 
 
 def test_sides_reach_to_the_edge_and_past_objects() -> None:

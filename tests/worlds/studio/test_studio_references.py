@@ -26,7 +26,6 @@ from editenv.worlds.studio.tasks import (
     Target,
     Undo,
     inverse_edit,
-    sample_undo,
 )
 from editenv.worlds.studio.world import StudioWorld
 
@@ -108,13 +107,13 @@ def test_them() -> None:
     start = DialogueState(SCENE, 3)
     one = start.after(SubjectAdd(0, "cross", "green", "plain"))
     two = one.after(SubjectAdd(6, "triangle", "blue", "plain"))
-    assert one.several == ()
-    assert [target.cell for target in two.several] == [0, 6]
+    assert one.group == ()
+    assert [target.cell for target in two.group] == [0, 6]
     named = start.after(
         MultiEdit((ColorAlter(Target(1, "star"), "blue"), ColorAlter(Target(8, "square"), "red")))
     )
-    assert [(t.cell, t.color) for t in named.several] == [(1, "blue"), (8, "red")]
-    assert named.after(SubjectRemove(Target(4, "circle", "red"))).several == ()
+    assert [(t.cell, t.color) for t in named.group] == [(1, "blue"), (8, "red")]
+    assert named.after(SubjectRemove(Target(4, "circle", "red"))).group == ()
 
 
 def test_what_was_left_to_the_agent_is_not_pointed_at() -> None:
@@ -181,11 +180,11 @@ def test_the_inverse_of_an_edit(edit: object, instead: object) -> None:
     """Fails where the sentence that says what an undo means leads to another scene."""
     after = HERE.after(edit)  # type: ignore[arg-type]
     assert inverse_edit(after) == instead
-    proposal = sample_undo(after, Rng((6,)), True)
+    proposal = Undo.sample(after, Rng((6,)), True)
     assert proposal is not None and proposal.edit == Undo(instead)  # type: ignore[arg-type]
     undone = after.after(proposal.edit)
     assert undone.scene == SCENE
-    assert sample_undo(undone, Rng((7,)), True) is None  # an undo of an undo could mean two things
+    assert Undo.sample(undone, Rng((7,)), True) is None  # an undo of an undo could mean two things
 
 
 def test_long_sessions_use_every_reference() -> None:

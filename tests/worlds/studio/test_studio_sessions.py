@@ -116,7 +116,7 @@ def test_suites_keep_their_promises(suite: str, grid: int) -> None:
             assert not any(script.reference for script in spec.turns)
         assert {script.reference for script in spec.turns} <= {None, *REFERENCES}
         tasks = {PLAIN_TASK.get(task, task) for task in plan.tasks} | ({"undo"} if plan.undo else set())
-        several = {"color_alter", "material_alter", "subject_remove"} if "several" in tasks else set()
+        several = {"color_alter", "material_alter", "subject_remove"} if "multi_object" in tasks else set()
         assert {script.edit.task for script in spec.turns} <= tasks | several
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editenv.worlds.studio.parse import cell_tolerance, parse
-from editenv.worlds.studio.render import INK, cell_pictures, lettering, render, word
+from editenv.worlds.studio.render import INK, cell_pictures, render, sign_layers, word_pixels
 from editenv.worlds.studio.scene import (
     BACKGROUNDS,
     COLORS,
@@ -71,7 +71,7 @@ def test_the_ring_around_a_sign_is_bare(cell: int) -> None:
     ring = np.ones((cell, cell), bool)
     ring[1:-1, 1:-1] = False
     for text in TEXTS:
-        panel, inked = lettering(text, cell)
+        panel, inked = sign_layers(text, cell)
         assert not panel[ring].any()
         assert (inked <= panel).all()
         assert 0 < inked.sum() < panel.sum() / 2 < panel.sum()
@@ -80,8 +80,8 @@ def test_the_ring_around_a_sign_is_bare(cell: int) -> None:
 def test_a_word_by_hand() -> None:
     """Fails where letters lose their gap or their rows."""
     rows = ["#.#.###", "#.#..#.", "###..#.", "#.#..#.", "#.#.###"]
-    assert word("hi").tolist() == [[mark == "#" for mark in row] for row in rows]
-    assert word("open").shape == (5, 4 * 3 + 3)
+    assert word_pixels("hi").tolist() == [[mark == "#" for mark in row] for row in rows]
+    assert word_pixels("open").shape == (5, 4 * 3 + 3)
 
 
 def test_a_sign_by_hand() -> None:
@@ -97,12 +97,12 @@ def test_a_sign_by_hand() -> None:
 def test_texts_that_the_font_lacks_are_named(text: str) -> None:
     """Fails where a missing letter is left out in silence."""
     with pytest.raises(ValueError, match="expected letters of the font"):
-        word(text)
+        word_pixels(text)
 
 
 def test_the_font_has_every_letter_and_no_two_alike() -> None:
     """Fails where a letter is missing, so that a new word could not be drawn, or drawn as another."""
-    letters = [word(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    letters = [word_pixels(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
     assert len({letter.tobytes() for letter in letters}) == 26
     assert {letter.shape for letter in letters} == {(5, 3)}
 

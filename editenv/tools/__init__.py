@@ -1,1 +1,0 @@
-"""`MICEEditTools-v0`: the same sessions for agents that choose operations and draw nothing."""

@@ -1,0 +1,287 @@
+"""What every editing task offers: one class holds what is right, how it is said, sampled and operated.
+
+A task is a frozen dataclass of JSON values (and `Target`s) that derives from `Edit`, in a file of its own.
+`apply`, `accepts`, `touched`, `edited_cell` and `slots` have to be written; the other members have defaults
+that fit a task which names one object and leaves nothing open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from editenv.worlds.studio.noun_phrases import Target, place
+from editenv.worlds.studio.scene import (
+    ATTRIBUTES,
+    UNREADABLE,
+    Scene,
+    SceneObject,
+    object_with,
+)
+
+if TYPE_CHECKING:
+    from editenv.worlds.studio.dialogue import DialogueState, Request
+    from editenv.worlds.studio.rng import Rng
+
+Looks = dict[str, str | None]
+"""Colour and material that an edited object shall get; None where nothing is asked."""
+
+Added = tuple[tuple[str, int | None], ...]
+"""Shape and cell of every object that was added, in order; the cell is None where it is gone."""
+
+BACKGROUND = -1
+"""Stands for the background where elements of a picture are named by cell numbers."""
+
+Sampler = Callable[["DialogueState", "Rng", bool], "Request | None"]
+"""(state, rng, whether to point back) -> something to ask for; None where the task cannot be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One editing operation of `MICEEditTools-v0`; a task reads the parts it needs and ignores the others.
+
+    Attributes:
+        task: "leave", or a task that has an operation.
+        cell: where the object stands, or shall stand; where counting begins.
+        second: the cell that an object moves to, or that of a second object.
+        both: whether removing, replacing and altering includes the object in `second`.
+        looks: attributes by name; what is not named stays as it is; a new object needs all.
+        background: a word of BACKGROUNDS.
+        count: how many objects of these looks there shall be.
+    """
+
+    task: str
+    cell: int
+    second: int
+    both: bool
+    looks: Mapping[str, str]
+    background: str
+    count: int
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The cells whose objects are edited."""
+        return (self.cell, self.second) if self.both else (self.cell,)
+
+    @property
+    def kept_shape(self) -> dict[str, str]:
+        """Looks that an object can take on without becoming another one."""
+        return {name: value for name, value in self.looks.items() if name != "shape"}
+
+
+def with_new_looks(scene: Scene, cells: Iterable[int], looks: Mapping[str, str]) -> Scene | None:
+    """The scene with new looks for the objects in some cells; None where one cannot take them on."""
+    for cell in cells:
+        old = scene.cells[cell]
+        new = None if old is None or old is UNREADABLE else object_with({**old.attributes(), **looks})
+        if new is None:
+            return None
+        scene = scene.put(cell, new)
+    return scene
+
+
+class Edit:
+    """One editing task with its arguments."""
+
+    __slots__ = ()
+
+    task: ClassVar[str]
+    covered_by_rules: ClassVar[bool] = True
+    """Do rules about edited objects cover this task? Not removals and backgrounds (MICE-Bench)."""
+    simple: ClassVar[bool] = True
+    """Is it one edit of one object that its words alone tell? Else it is never asked for against a rule."""
+    adds: ClassVar[bool] = False
+    """Does it add one object, of its `shape`?"""
+    licenses: ClassVar[bool] = True
+    """May what it touches differ from the source picture from now on? Not what an undo brings back."""
+    sentences: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """By speech act, as an entry of phrases.yaml; for tasks of other packages."""
+
+    # What is right.
+
+    def apply(self, scene: Scene) -> Scene:
+        """One right result where no rule is in force and the object meant is there."""
+        raise NotImplementedError
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """Is this edit, and its object, as asked? What else changed is judged by consistency.
+
+        Args:
+            before: what the picture before shows.
+            after: what the picture after shows.
+            free: attributes that a rule in force speaks of, which may differ from what was there.
+        """
+        raise NotImplementedError
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """Elements (cells, BACKGROUND) that this edit may change."""
+        raise NotImplementedError
+
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
+        """Where the edited object stands afterwards; None when there is none or it cannot be told.
+
+        Args:
+            before: what the picture before shows.
+            after: what the picture after shows; without it, where `apply` would leave the object.
+        """
+        return None
+
+    # What is said.
+
+    @property
+    def act(self) -> str:
+        """The speech act whose sentences say it."""
+        return self.task
+
+    def asked(self) -> Looks:
+        """The looks that the instruction itself asks for."""
+        return {"color": None, "material": None}
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """Words for the slots of this task's sentences, given the looks (the instruction's or a rule's)."""
+        return {}
+
+    # What is left to the agent.
+
+    def single_edits(self) -> tuple[Edit, ...]:
+        """The edits of which it consists."""
+        return (self,)
+
+    def gives(self) -> Looks:
+        """Attributes that it gives an object, None where any value will do."""
+        return {}
+
+    def open_looks(self) -> tuple[str, ...]:
+        """Attributes that it gives an object and that the instruction leaves open."""
+        return tuple(name for name, value in self.gives().items() if value is None)
+
+    def choices(self, attribute: str, before: Scene) -> Sequence[str]:
+        """Values that an open attribute may get."""
+        return ATTRIBUTES[attribute]
+
+    def choosing(self, looks: Mapping[str, Any]) -> Edit:
+        """The edit with open looks said."""
+        return replace(self, **looks)  # type: ignore[type-var]
+
+    def placements(self, before: Scene) -> Iterator[Edit]:
+        """The edit in each of its right cells, as itself where it names one or none is free."""
+        yield self
+
+    def left_open(self, before: Scene) -> frozenset[int]:
+        """Cells whose content the instruction leaves to the agent."""
+        return frozenset()
+
+    def located(self, before: Scene) -> Edit | None:
+        """The edit of the object where it really stands, None where that cannot be told."""
+        target: Target | None = getattr(self, "target", None)
+        if target is None:
+            return self
+        cell = target.find(before)
+        if cell is None or cell == target.cell:
+            return None if cell is None else self
+        return replace(self, target=replace(target, cell=cell))  # type: ignore[type-var]
+
+    def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
+        """Right results that break no rule and that no choice of looks and place says."""
+        yield from ()
+
+    def resolved(self, past: Sequence[Scene]) -> Edit:
+        """The edit once it is known what was shown before; undo alone depends on it.
+
+        Args:
+            past: scenes of the pictures before the one to be edited, in order.
+        """
+        return self
+
+    def is_void(self, before: Scene) -> bool:
+        """True where the picture shows already what an undo would restore."""
+        return False
+
+    # What later turns can speak of.
+
+    def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
+        """The edited object, which now stands in `cell`, as far as the text and a rule's looks tell it."""
+        target: Target | None = getattr(self, "target", None)
+        said = {name: value for name, value in self.asked().items() if value}
+        return target and replace(target, cell=cell, placed=False, **{**said, **looks})
+
+    def added_after(self, before: Scene, added: Added) -> Added:
+        """The objects added so far, once this edit has been carried out."""
+        return added
+
+    def objects_added(self, before: Scene) -> int:
+        """How many objects there are more afterwards, as far as the words tell."""
+        return int(self.adds)
+
+    def filled_cell(self) -> int | None:
+        """A cell named in the text where an object is put."""
+        return None
+
+    def emptied_cell(self, stated: frozenset[int]) -> int | None:
+        """A cell that is emptied and whose place the text names, now or when it was filled (`stated`)."""
+        return None
+
+    def vague(self) -> tuple[Target, ...]:
+        """Descriptions of objects of which the words do not tell the cells."""
+        return ()
+
+    # How it is sampled and operated.
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Something to ask for, None where the task makes no sense here."""
+        return None
+
+    @classmethod
+    def samplers(cls) -> dict[str, Sampler]:
+        """Samplers by the key that suites name them with; the task's own comes first."""
+        return {cls.task: cls.sample}
+
+    needs_attribute: ClassVar[str | None] = None
+    """Attribute that an object must have for the operation, "shape" for any; None where none is needed."""
+    needs_room: ClassVar[bool] = False
+    """Does the operation need an empty cell?"""
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """The operation's result, None where it is impossible; tasks that do not define it have no operation.
+
+        Args:
+            operation: what to do.
+            scene: what the picture shows now.
+            earlier: what it showed a turn before, None in the first turn.
+        """
+        return None
+
+    @classmethod
+    def operation_words(cls, operation: Operation, grid: int) -> str:
+        """What an operation does, for records: "color_alter in row 1 column 2: red"."""
+        words = f"{cls.task} in {place(operation.cell, grid)}"
+        words += f" and {place(operation.second, grid)}" if operation.both else ""
+        looks = " ".join(operation.looks.values())
+        return f"{words}: {looks}" if looks else words
+
+
+class EditOfTarget(Edit):
+    """An edit of the one object that `target` denotes, which stays in its cell."""
+
+    __slots__ = ()
+    target: Target
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """The object's cell."""
+        cell = self.target.find(before)
+        return frozenset() if cell is None else frozenset((cell,))
+
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
+        """The object's cell."""
+        return self.target.find(before)
+
+
+def same_but(before: SceneObject | None, after: SceneObject | None, free: Iterable[str]) -> bool:
+    """True when two objects agree in every attribute that is not free; the unreadable agree with nothing."""
+    if before is None or after is None or UNREADABLE in (before, after):
+        return False
+    old, new = before.attributes(), after.attributes()
+    return all(new.get(name) == value for name, value in old.items() if name not in free)

@@ -1,0 +1,82 @@
+"""Every object that is added or changed must have one value of one attribute (MICE-Bench's CM)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.edit import Edit, Looks
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rules.avoid import AvoidLook
+from editenv.worlds.studio.rules.limit import LimitAlike
+from editenv.worlds.studio.rules.looks import lacks_looks, sample_look
+from editenv.worlds.studio.scene import SIGN, Scene
+from editenv.worlds.studio.tasks import TextChange
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRule(Rule):
+    """As in "from now on everything you add or change must be red".
+
+    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt, and so are
+    signs from rules about materials: they have none.
+
+    Attributes:
+        attribute: "color" or "material".
+        value: a word of COLORS or MATERIALS.
+    """
+
+    family: ClassVar[str] = "attribute"
+    act: ClassVar[str] = "rule_attribute"
+    forbids: ClassVar[bool] = False
+
+    attribute: str
+    value: str
+
+    def covers(self, edit: Edit, before: Scene | None = None) -> bool:
+        """Whatever adds or changes an object that has the attribute."""
+        if self.attribute == "material" and _leaves_sign(edit):
+            return False
+        return edit.covered_by_rules
+
+    def looks(self, edit: Edit) -> Looks:
+        """The one value."""
+        return {self.attribute: self.value} if self.covers(edit) else {}
+
+    def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
+        """The edited object does not show the value; one that is missing or unreadable does not."""
+        return self.covers(edit) and lacks_looks(self.looks(edit), edit, before, after)
+
+    def overrides(self, earlier: Rule) -> bool:
+        """Every rule that demands another value of the attribute, or forbids this one."""
+        if earlier.family in ("attribute", "scoped"):
+            return getattr(earlier, "attribute", None) == self.attribute
+        return earlier == AvoidLook(self.attribute, self.value)
+
+    def slots(self, grid: int) -> dict[str, str]:
+        """The value."""
+        return {"value": self.value, "rule": f"the {self.value} rule"}
+
+    def demands(self, attribute: str, added: str | None) -> str | None:
+        """The value, of everything."""
+        return self.value if attribute == self.attribute else None
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+        """A value that is not the rule already; none where all objects must differ."""
+        if any(isinstance(rule, LimitAlike) for rule in state.rules):
+            return None
+        rule = cls(*sample_look(rng))
+        while not allowed(rule) or rule in state.rules:
+            rule = cls(*sample_look(rng))
+        return rule
+
+
+def _leaves_sign(edit: Edit) -> bool:
+    """Is a sign what the edit leaves, going by its words?"""
+    target = getattr(edit, "target", None)
+    shape = getattr(edit, "shape", None) or (target.shape if target else None)
+    return shape == SIGN or isinstance(edit, TextChange)

@@ -1,0 +1,78 @@
+"""A demand that covers added objects of one shape only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.edit import Edit, Looks
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rules.limit import LimitAlike
+from editenv.worlds.studio.rules.looks import lacks_looks, sample_look
+from editenv.worlds.studio.scene import SHAPES, Scene
+from editenv.worlds.studio.tasks import CountChange, SubjectAdd, SubjectReplace
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedRule(Rule):
+    """As in "every square you add must be striped".
+
+    It covers `subject_add` of that shape; what is there already, or is put in the place of something else, is
+    not added.
+
+    Attributes:
+        shape: of the objects that it covers.
+        attribute: "color" or "material".
+        value: a word of COLORS or MATERIALS.
+    """
+
+    family: ClassVar[str] = "scoped"
+    act: ClassVar[str] = "rule_scoped"
+    forbids: ClassVar[bool] = False
+
+    shape: str
+    attribute: str
+    value: str
+
+    def covers(self, edit: Edit, before: Scene) -> bool:
+        """Additions of the shape."""
+        return bool(self.looks(edit))
+
+    def looks(self, edit: Edit) -> Looks:
+        """The one value."""
+        added = isinstance(edit, SubjectAdd) and edit.shape == self.shape
+        return {self.attribute: self.value} if added else {}
+
+    def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
+        """The added object does not show the value."""
+        return self.covers(edit, before) and lacks_looks(self.looks(edit), edit, before, after)
+
+    def overrides(self, earlier: Rule) -> bool:
+        """One about the same attribute of the same shape."""
+        same = isinstance(earlier, ScopedRule) and earlier.shape == self.shape
+        return same and earlier.attribute == self.attribute
+
+    def slots(self, grid: int) -> dict[str, str]:
+        """Shape and value."""
+        return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}
+
+    def demands(self, attribute: str, added: str | None) -> str | None:
+        """The value, of added objects of the shape."""
+        return self.value if (attribute, added) == (self.attribute, self.shape) else None
+
+    def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
+        """Objects of the shape that come, but not by being added."""
+        return isinstance(edit, CountChange | SubjectReplace) and edit.shape == self.shape
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+        """A value for new objects of a shape; none where all objects must differ."""
+        if any(isinstance(rule, LimitAlike) for rule in state.rules):
+            return None
+        rule = cls(rng.pick(SHAPES), *sample_look(rng))
+        while not allowed(rule) or rule in state.rules:
+            rule = cls(rng.pick(SHAPES), *sample_look(rng))
+        return rule

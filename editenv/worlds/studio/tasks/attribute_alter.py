@@ -1,0 +1,136 @@
+"""color_alter and material_alter: one attribute of an object changes, the rest of it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, Operation, same_but, with_new_looks
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.references import sample_object
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene
+
+_OPEN = 0.4
+"""Chance that the value is left open where a rule forbids some."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeAlter(EditOfTarget):
+    """Change one attribute of `target` to `value`, or to any other where value is None."""
+
+    attribute: ClassVar[str]
+    values: ClassVar[tuple[str, ...]]
+    needs_attribute: ClassVar[str | None] = "shape"
+
+    target: Target
+    value: str | None = None
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene with the object changed; where no value is said, the first one that differs."""
+        old = scene.cells[self.target.cell]
+        if old is None:
+            raise ValueError(f"cell {self.target.cell} is empty, expected the object to be altered")
+        now = old.attributes()[self.attribute]
+        value = self.value or next(value for value in self.values if value != now)
+        return scene.put(self.target.cell, old.with_looks({self.attribute: value}))
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """The attribute is as said (or differs, where nothing is said), and the others are as before."""
+        cell = self.target.find(before)
+        if cell is None:
+            return False
+        old, new = before.cells[cell], after.cells[cell]
+        if not same_but(old, new, free | {self.attribute}) or old is None or new is None:
+            return False
+        shown = new.attributes()[self.attribute]
+        return shown == self.value if self.value else shown != old.attributes()[self.attribute]
+
+    def asked(self) -> Looks:
+        """The one value."""
+        return {"color": None, "material": None} | {self.attribute: self.value}
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The object, the value (where one is said) and the attribute's name."""
+        return {"old": self.target.words(grid), "value": self.value or "", "attribute": self.attribute}
+
+    def gives(self) -> Looks:
+        """The one value."""
+        return {self.attribute: self.value}
+
+    def choices(self, attribute: str, before: Scene) -> Sequence[str]:
+        """All values but the one that is there."""
+        obj = before.cells[self.target.cell]
+        now = None if obj is None else getattr(obj, attribute)
+        return [value for value in self.values if value != now]
+
+    def choosing(self, looks: Mapping[str, Any]) -> Edit:
+        """The value said."""
+        return replace(self, value=looks[self.attribute])
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Another value, one that a rule gives, "its" value, or "the same" as in the last turn."""
+        last = state.last
+        if refer and type(last) is cls and rng.chance(0.5):
+            return _sample_same(last, state, rng)
+        found = sample_object(state, rng, refer)
+        obj = None if found is None else state.scene.cells[found[0].cell]
+        if found is None or obj is None or (obj.text is not None and cls.attribute == "material"):
+            return None
+        target, reference = found
+        ruled = state.demanded(cls.attribute)
+        value = ruled or rng.pick(cls.values)
+        if value == getattr(obj, cls.attribute):
+            return None
+        edit = cls(target, None if ruled else value)
+        if reference == "it" and not ruled and state.pointing and rng.chance(0.5):
+            return Request(edit, "alter_its", "its")
+        restricted = any(rule.restricts(cls.attribute) for rule in state.bound)
+        if not ruled and restricted and rng.chance(_OPEN):
+            return Request(cls(target), "alter_open", reference)
+        return Request(edit, "alter_open" if ruled else cls.task, reference)
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """New looks, this attribute among them, for one or two objects."""
+        if cls.attribute not in operation.looks:
+            return None
+        return with_new_looks(scene, operation.cells, operation.kept_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ColorAlter(AttributeAlter):
+    """Change the colour of `target` to `value`, or to any other where value is None."""
+
+    task: ClassVar[str] = "color_alter"
+    attribute: ClassVar[str] = "color"
+    values: ClassVar[tuple[str, ...]] = COLORS
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialAlter(AttributeAlter):
+    """Change the material of `target` to `value`, or to any other where value is None."""
+
+    task: ClassVar[str] = "material_alter"
+    attribute: ClassVar[str] = "material"
+    values: ClassVar[tuple[str, ...]] = MATERIALS
+
+
+def _sample_same(last: AttributeAlter, state: DialogueState, rng: Rng) -> Request | None:
+    """What was done to one object, to another one; never what a rule stated since forbids."""
+    found = sample_object(state, rng, refer=False)
+    if found is None:
+        return None
+    obj = state.scene.cells[found[0].cell]
+    ruled = state.demanded(last.attribute)
+    value = last.value or ruled
+    if ruled not in (None, value):
+        return None
+    if obj is None or found[0].cell == last.target.cell or getattr(obj, last.attribute) == value:
+        return None
+    if obj.text is not None and last.attribute == "material":
+        return None
+    return Request(replace(last, target=found[0]), "same", "same")

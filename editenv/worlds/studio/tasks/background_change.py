@@ -1,0 +1,57 @@
+"""background_change: another background behind the same objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import BACKGROUND, Edit, Looks, Operation
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundChange(Edit):
+    """Change the background.
+
+    Attributes:
+        background: to what.
+    """
+
+    task: ClassVar[str] = "background_change"
+    covered_by_rules: ClassVar[bool] = False
+
+    background: str
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene before the new background."""
+        return replace(scene, background=self.background)
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """The background changed and is the one asked for."""
+        return before.background != self.background == after.background
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """The background alone."""
+        return frozenset((BACKGROUND,))
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The background."""
+        return {"value": self.background}
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Any other background."""
+        others = [name for name in BACKGROUNDS if name != state.scene.background]
+        return Request(BackgroundChange(rng.pick(others)), "background_change")
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """The background."""
+        return replace(scene, background=operation.background)
+
+    @classmethod
+    def operation_words(cls, operation: Operation, grid: int) -> str:
+        """The background."""
+        return f"{cls.task}: {operation.background}"

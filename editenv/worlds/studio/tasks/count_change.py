@@ -1,0 +1,186 @@
+"""count_change: the number of objects that fit a description becomes another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import Added, Edit, Looks, Operation
+from editenv.worlds.studio.noun_phrases import Target, many_objects
+from editenv.worlds.studio.references import MOST_OBJECTS
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene, SceneObject, object_with
+
+MOST_COUNT = 6
+
+_NAMED = 0.5
+"""Chance that colour, and likewise material, is named."""
+_NEW_KIND = 0.3
+"""Chance that objects are asked for of which there may be none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountChange(Edit):
+    """Add objects of a kind to free cells, or remove some, until there are as many as asked for.
+
+    Every choice of cells is right, and so is every look that the description leaves open; nothing is moved.
+    No rule covers it: removals are exempt, and sessions ask for more objects only where the description
+    itself agrees with the rules in force.
+
+    Attributes:
+        count: how many there shall be, 1 to MOST_COUNT.
+        shape: of which shape.
+        color, material: which of them; None where nothing is said and all of them count.
+
+    Raises:
+        ValueError: the count is out of range.
+    """
+
+    task: ClassVar[str] = "count_change"
+    covered_by_rules: ClassVar[bool] = False
+    simple: ClassVar[bool] = False
+
+    count: int
+    shape: str
+    color: str | None = None
+    material: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MOST_COUNT:
+            raise ValueError(f"count is {self.count}, expected 1 to {MOST_COUNT}")
+
+    @property
+    def described(self) -> Target:
+        """The description."""
+        return Target(0, self.shape, self.color, self.material)
+
+    def cells(self, scene: Scene) -> tuple[int, ...]:
+        """Where objects stand that fit the description."""
+        described = self.described
+        return tuple(cell for cell, obj in enumerate(scene.cells) if described.fits(obj))
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene with objects like the first one in the first free cells, or without the last ones."""
+        there, free = self.cells(scene), scene.empty()
+        if self.count - len(there) > len(free):
+            raise ValueError(f"{self.count} are asked for, {len(there)} there, expected room for the others")
+        like = (scene.cells[there[0]] if there else None) or SceneObject(self.shape, COLORS[0])
+        new = SceneObject(self.shape, self.color or like.color, self.material or like.material)
+        for cell in free[: max(0, self.count - len(there))]:
+            scene = scene.put(cell, new)
+        for cell in there[self.count :]:
+            scene = scene.put(cell, None)
+        return scene
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """As many fit as asked for, and the cells that could be used show nothing but what was asked for."""
+        there, now = self.cells(before), self.cells(after)
+        if len(there) == self.count or len(now) != self.count:
+            return False
+        if len(there) > self.count:
+            return all(after.cells[cell] in (None, before.cells[cell]) for cell in there)
+        return all(after.cells[cell] is None or cell in now for cell in before.empty())
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """The free cells where objects are wanted, else the cells of those that there are too many of."""
+        there = self.cells(before)
+        if len(there) == self.count:
+            return frozenset()
+        return frozenset(there if len(there) > self.count else before.empty())
+
+    def asked(self) -> Looks:
+        """What the description says of colour and material."""
+        return {"color": self.color, "material": self.material}
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The number and the objects."""
+        return {"many": many_objects(self.count, self.shape, self.color, self.material)}
+
+    def left_open(self, before: Scene) -> frozenset[int]:
+        """All that it touches."""
+        return self.touched(before)
+
+    def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
+        """One choice of cells and looks that breaks no rule, where there is one.
+
+        Objects come or go one after the other, each so that no rule is broken. That is enough: what breaks a
+        rule with few changes breaks it with more of them, and no choice spoils a later one.
+        """
+        there, result = self.cells(before), before
+        missing = self.count - len(there)
+        cells = list(before.empty() if missing > 0 else there)
+        colors = COLORS if self.color is None else (self.color,)
+        materials = MATERIALS if self.material is None else (self.material,)
+        fitting = [SceneObject(self.shape, color, material) for color in colors for material in materials]
+        for _ in range(abs(missing)):
+            options = fitting if missing > 0 else [None]
+            steps = ((cell, result.put(cell, obj)) for cell in cells for obj in options)
+            step = next((s for s in steps if not breaks(s[1])), None)
+            if step is None:
+                return
+            cells.remove(step[0])
+            result = step[1]
+        yield result
+
+    def added_after(self, before: Scene, added: Added) -> Added:
+        """Objects of which no later turn can tell which are gone or where they came."""
+        gone = self.touched(before)
+        kept = ((shape, None if cell in gone else cell) for shape, cell in added)
+        return (*kept, (self.shape, None))
+
+    def objects_added(self, before: Scene) -> int:
+        """As many as are missing."""
+        return self.count - len(self.cells(before))
+
+    def vague(self) -> tuple[Target, ...]:
+        """The description."""
+        return (self.described,)
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Another number of objects of a kind, where there is room for them and no rule speaks against it."""
+        scene = state.scene
+        shown = [obj for obj in scene.cells if obj is not None and obj.text is None]
+        like = rng.pick(shown) if shown and not rng.chance(_NEW_KIND) else None
+        shape = like.shape if like else rng.pick(SHAPES)
+        color = (like.color if like else rng.pick(COLORS)) if rng.chance(_NAMED) else None
+        material = (like.material if like else rng.pick(MATERIALS)) if rng.chance(_NAMED) else None
+        there = len(CountChange(1, shape, color, material).cells(scene))
+        most = min(MOST_COUNT, there + min(len(scene.empty()), MOST_OBJECTS - len(scene.occupied())))
+        options = [count for count in range(1, most + 1) if abs(count - there) in (1, 2)]
+        if not options:
+            return None
+        edit = CountChange(rng.pick(options), shape, color, material)
+        if any(edit.described.overlaps(kind) for kind in state.vague):
+            return None
+        agree = all(state.demanded(name) in (None, value) for name, value in edit.asked().items())
+        return Request(edit, "count_change") if edit.count < there or agree else None
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """As many objects as asked for: added or removed in the order of the cells, beginning at `cell`."""
+        looks, start = operation.looks, operation.cell
+        fitting = [cell for cell in scene.occupied() if _has_looks(scene.cells[cell], looks)]
+        missing = operation.count - len(fitting)
+        like = scene.cells[fitting[0]] if fitting else None
+        new = object_with({**(like.attributes() if like else {}), **looks}) if missing > 0 else None
+        cells = scene.empty() if missing > 0 else fitting
+        places = [cell for cell in cells if cell >= start] + [cell for cell in cells if cell < start]
+        if "shape" not in looks or len(places) < abs(missing) or (missing > 0 and new is None):
+            return None
+        for cell in places[: abs(missing)]:
+            scene = scene.put(cell, new)
+        return scene
+
+    @classmethod
+    def operation_words(cls, operation: Operation, grid: int) -> str:
+        """The number and the looks."""
+        return f"{cls.task}: {operation.count} {' '.join(operation.looks.values())}"
+
+
+def _has_looks(obj: SceneObject | None, looks: Looks | object) -> bool:
+    """Whether an object has all these looks, less attributes that its shape has not."""
+    shown = {} if obj is None else obj.attributes()
+    return obj is not None and all(shown.get(name, value) == value for name, value in looks.items())  # type: ignore[union-attr]

@@ -1,0 +1,76 @@
+"""subject_remove: an object disappears, its cell shows the bare background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import Added, EditOfTarget, Looks, Operation
+from editenv.worlds.studio.noun_phrases import Target, place
+from editenv.worlds.studio.references import sample_object
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRemove(EditOfTarget):
+    """Remove an object.
+
+    Attributes:
+        target: which.
+    """
+
+    task: ClassVar[str] = "subject_remove"
+    covered_by_rules: ClassVar[bool] = False
+    needs_attribute: ClassVar[str | None] = "shape"
+
+    target: Target
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene without the object."""
+        return scene.put(self.target.cell, None)
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """The object was there and its cell is empty now."""
+        cell = self.target.find(before)
+        return cell is not None and after.cells[cell] is None
+
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
+        """Nothing is left to look at."""
+        return None
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The object."""
+        return {"old": self.target.words(grid)}
+
+    def added_after(self, before: Scene, added: Added) -> Added:
+        """Without the object."""
+        return tuple((shape, None if cell == self.target.cell else cell) for shape, cell in added)
+
+    def emptied_cell(self, stated: frozenset[int]) -> int | None:
+        """The object's cell, where the text names it."""
+        cell = self.target.cell
+        return cell if self.target.placed or cell in stated else None
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Any object, as long as one stays."""
+        found = sample_object(state, rng, refer)
+        if found is None or len(state.scene.occupied()) < 2:
+            return None
+        return Request(SubjectRemove(found[0]), "subject_remove", found[1])
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """One or two cells without their objects."""
+        if any(scene.cells[cell] is None for cell in operation.cells):
+            return None
+        for cell in operation.cells:
+            scene = scene.put(cell, None)
+        return scene
+
+    @classmethod
+    def operation_words(cls, operation: Operation, grid: int) -> str:
+        """Its place or places."""
+        return f"{cls.task} in {' and '.join(place(cell, grid) for cell in operation.cells)}"

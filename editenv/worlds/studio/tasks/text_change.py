@@ -1,0 +1,78 @@
+"""text_change: a sign says something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import EditOfTarget, Looks, Operation, same_but, with_new_looks
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.references import describe, sample_object
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import TEXTS, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class TextChange(EditOfTarget):
+    """Change the text of a sign; its colour and place stay.
+
+    Attributes:
+        target: which sign.
+        text: what it shall say.
+    """
+
+    task: ClassVar[str] = "text_change"
+    needs_attribute: ClassVar[str | None] = "text"
+
+    target: Target
+    text: str
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene with the new text on the sign."""
+        old = scene.cells[self.target.cell]
+        if old is None or old.text is None:
+            raise ValueError(f"cell {self.target.cell} holds {old}, expected the sign to be altered")
+        return scene.put(self.target.cell, replace(old, text=self.text))
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """The sign said something else, says what is asked for, and is as before in all other respects."""
+        cell = self.target.find(before)
+        if cell is None:
+            return False
+        old, new = before.cells[cell], after.cells[cell]
+        if old is None or new is None or not same_but(old, new, free | {"text"}):
+            return False
+        return old.text is not None and old.text != self.text == new.text
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The sign and the text."""
+        return {"old": self.target.words(grid), "text": self.text}
+
+    def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
+        """The sign with its new text."""
+        return replace(self.target, cell=cell, placed=False, **{"text": self.text, **looks})
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Another text on a sign."""
+        if refer:
+            found = sample_object(state, rng, refer=True)
+        else:
+            signs = [cell for cell, obj in enumerate(state.scene.cells) if obj and obj.text is not None]
+            sign = describe(state, rng, rng.pick(signs)) if signs else None
+            found = None if sign is None else (sign, None)
+        obj = None if found is None else state.scene.cells[found[0].cell]
+        if found is None or obj is None or obj.text is None:
+            return None
+        text = rng.pick([text for text in TEXTS if text != obj.text])
+        return Request(TextChange(found[0], text), "text_change", found[1])
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """New looks, the text among them, for one or two signs."""
+        objects = [scene.cells[cell] for cell in operation.cells]
+        if "text" not in operation.looks or any(obj is None or obj.text is None for obj in objects):
+            return None
+        return with_new_looks(scene, operation.cells, operation.kept_shape)

@@ -1,0 +1,171 @@
+"""undo: back to the picture before the last edit, as it was shown, mistakes included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from editenv.worlds.studio.checking import open_looks
+from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.edit import BACKGROUND, Added, Edit, Operation
+from editenv.worlds.studio.references import plain_target
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.tasks.attribute_alter import ColorAlter, MaterialAlter
+from editenv.worlds.studio.tasks.background_change import BackgroundChange
+from editenv.worlds.studio.tasks.position_change import PositionChange
+from editenv.worlds.studio.tasks.subject_add import SubjectAdd
+from editenv.worlds.studio.tasks.subject_remove import SubjectRemove
+from editenv.worlds.studio.tasks.subject_replace import SubjectReplace
+from editenv.worlds.studio.tasks.text_change import TextChange
+
+
+@dataclass(frozen=True, slots=True)
+class Undo(Edit):
+    """Undo the last edit.
+
+    What is right depends on the pictures that were shown (`resolved`); where they are not known, the
+    session's edits count as all done right.
+
+    Attributes:
+        instead: the edit that undoes the last one when that one was done right; what an intent names.
+
+    Raises:
+        ValueError: `instead` is itself an undo.
+    """
+
+    task: ClassVar[str] = "undo"
+    covered_by_rules: ClassVar[bool] = False
+    simple: ClassVar[bool] = False
+
+    instead: Edit
+
+    def __post_init__(self) -> None:
+        if self.instead.task == "undo":
+            raise ValueError("undo has the edit 'undo' as instead, expected an edit of another task")
+
+    def apply(self, scene: Scene) -> Scene:
+        """The scene before the last edit."""
+        return self.instead.apply(scene)
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """What `instead` accepts."""
+        return self.instead.accepts(before, after, frozenset())
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """What `instead` touches."""
+        return self.instead.touched(before)
+
+    def resolved(self, past: Sequence[Scene]) -> Edit:
+        """A `Restore` of the scene that was shown before the last edit."""
+        return Restore(past[-1]) if past else self
+
+    def added_after(self, before: Scene, added: Added) -> Added:
+        """No later turn counts across an undo: whatever came or went with the undone edit."""
+        return tuple((shape, None) for shape, _ in added)
+
+    @classmethod
+    def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
+        """Undo of the last edit; not of an undo, nor of an edit that left something to the agent."""
+        last, previous = state.last, state.previous
+        if last is None or previous is None or isinstance(last, Undo):
+            return None
+        if last.left_open(previous) or open_looks(last, state.rules):
+            return None
+        instead = inverse_edit(state)
+        if instead is None or instead.apply(state.scene) != previous:
+            return None
+        edit = Undo(instead)
+        return None if state.impossible(edit) else Request(edit, "undo")
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """The scene a turn before."""
+        return earlier
+
+    @classmethod
+    def operation_words(cls, operation: Operation, grid: int) -> str:
+        """The word alone."""
+        return cls.task
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Edit):
+    """An `Undo` once it is known what was shown.
+
+    Attributes:
+        shown: the scene before the last edit.
+    """
+
+    task: ClassVar[str] = "undo"
+    covered_by_rules: ClassVar[bool] = False
+    simple: ClassVar[bool] = False
+    licenses: ClassVar[bool] = (
+        False  # What comes back was licensed, or it was damage, which nothing licenses.
+    )
+
+    shown: Scene
+
+    def apply(self, scene: Scene) -> Scene:
+        """The earlier scene."""
+        return self.shown
+
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """Everything that the last edit changed is as it was shown before; unreadable never counts."""
+        parts = self.touched(before)
+        if BACKGROUND in parts and not (after.background == self.shown.background != UNREADABLE.shape):
+            return False
+        cells = parts - {BACKGROUND}
+        return all(after.cells[c] == self.shown.cells[c] and after.cells[c] is not UNREADABLE for c in cells)
+
+    def touched(self, before: Scene) -> frozenset[int]:
+        """All that the last edit changed."""
+        pairs = enumerate(zip(before.cells, self.shown.cells, strict=True))
+        cells = {cell for cell, (now, then) in pairs if now != then}
+        return frozenset(cells | {BACKGROUND} if before.background != self.shown.background else cells)
+
+    def is_void(self, before: Scene) -> bool:
+        """Nothing was changed."""
+        return self.shown == before
+
+
+def inverse_edit(state: DialogueState) -> Edit | None:
+    """The edit that turns the scene into the one before the last edit; None where it takes more than one."""
+    now, then = state.scene, state.previous
+    if then is None:
+        return None
+    changed = [cell for cell, old in enumerate(then.cells) if old != now.cells[cell]]
+    if now.background != then.background:
+        return None if changed else BackgroundChange(then.background)
+    if len(changed) == 1:
+        return _of_one_cell(state, changed[0], now.cells[changed[0]], then.cells[changed[0]])
+    if len(changed) == 2:
+        here = next((cell for cell in changed if then.cells[cell] is None), None)
+        target = None if here is None else plain_target(state, here)
+        back = next((cell for cell in changed if now.cells[cell] is None), None)
+        return PositionChange(target, back) if target is not None and back is not None else None
+    return None
+
+
+def _of_one_cell(
+    state: DialogueState, cell: int, now: SceneObject | None, then: SceneObject | None
+) -> Edit | None:
+    """The edit that turns one cell's object `now` into `then`."""
+    material = None if then is None or then.text is not None else then.material  # signs have none to name
+    if now is None:
+        return None if then is None else SubjectAdd(cell, then.shape, then.color, material, then.text)
+    target = plain_target(state, cell)
+    if target is None:
+        return None
+    if then is None:
+        return SubjectRemove(target)
+    old, new = then.attributes(), now.attributes()
+    differing = [name for name in old if old[name] != new.get(name)]
+    if differing == ["color"]:
+        return ColorAlter(target, then.color)
+    if differing == ["material"]:
+        return MaterialAlter(target, then.material)
+    if differing == ["text"] and then.text is not None:
+        return TextChange(target, then.text)
+    return SubjectReplace(target, then.shape, then.color, material, then.text)
