@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import editenv.worlds.studio.parse as likeness
 from editenv.rewards import residual_parse
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual import ResidualScorer
 from editenv.rewards.residual_parse import Shown, read, shown_from_codes
 from editenv.sims.goal import GoalUser
 from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
-from editenv.worlds.studio import likeness
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
