@@ -69,6 +69,43 @@ def test_own_user(tmp_path, monkeypatch):
     assert terminated and info["end_reason"] == "gave_up"
 
 
+@pytest.mark.parametrize(
+    ("suite", "said"),
+    [
+        ("own_task.yaml", r"(make|paint|please paint) (every object|them all) \w+"),
+        ("own_rule.yaml", "(background stays|keep the background|never change the background)"),
+    ],
+)
+def test_own_task_and_own_rule_are_drawn_scored_played_and_understood(suite, said, tmp_path, monkeypatch):
+    """In a process of its own: what a suite makes known stays known."""
+    code = f"""
+import re, sys
+sys.path.insert(0, ".")
+import gymnasium as gym
+from editenv.cli import main
+from editenv.worlds.studio.world import StudioWorld
+world = StudioWorld({suite!r})
+for split in ("train", "test"):
+    specs = [world.session(split, 3, index) for index in range(40)]
+    assert any(re.search({said!r}, turn.text) for spec in specs for turn in spec.turns)
+    assert all(world.spec_from_json(spec.to_json()) == spec for spec in specs)
+for policy in ("oracle", "reader"):
+    played = ["policy=" + policy, "suite={suite}", "sessions=24", "out={tmp_path}/" + policy]
+    assert main(["evaluate", *played]) == 0
+tools = gym.make("editenv:MICEEditTools-v0", suite={suite!r})
+assert tools.action_space.contains(tools.action_space.sample())
+"""
+    monkeypatch.chdir(EXAMPLES)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for policy in ("oracle", "reader"):
+        sessions = [
+            json.loads(line) for line in (tmp_path / policy / "scores.jsonl").read_text().splitlines()
+        ]
+        assert [session["global_awareness"] for session in sessions] == [
+            [1.0] * len(session["global_awareness"]) for session in sessions
+        ]
+
+
 def test_own_algorithm_learns():
     followed = example("own_algorithm.py")["main"](updates=80)
     assert np.mean(followed[-10:]) > np.mean(followed[:10]) + 0.2

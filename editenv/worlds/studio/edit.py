@@ -22,6 +22,7 @@ from editenv.worlds.studio.scene import (
 
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import DialogueState, Request
+    from editenv.worlds.studio.nlu import Context
     from editenv.worlds.studio.rng import Rng
 
 Looks = dict[str, str | None]
@@ -226,7 +227,7 @@ class Edit:
         """Descriptions of objects of which the words do not tell the cells."""
         return ()
 
-    # How it is sampled and operated.
+    # How it is sampled, read and operated.
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -237,6 +238,11 @@ class Edit:
     def samplers(cls) -> dict[str, Sampler]:
         """Samplers by the key that suites name them with; the task's own comes first."""
         return {cls.task: cls.sample}
+
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        """The edits that the words in a sentence's slots may mean; for tasks of other packages (nlu.py)."""
+        return []
 
     needs_attribute: ClassVar[str | None] = None
     """Attribute that an object must have for the operation, "shape" for any; None where none is needed."""

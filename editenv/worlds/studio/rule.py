@@ -11,7 +11,7 @@ one turn; a rule that forbids wins over an instruction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from editenv.worlds.studio.scene import Scene
 
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import DialogueState
+    from editenv.worlds.studio.nlu import Context
     from editenv.worlds.studio.rng import Rng
 
 
@@ -77,6 +78,11 @@ class Rule:
             allowed: whether a rule may be used; what is held out of training may not.
         """
         return None
+
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> Sequence[Statement]:
+        """The rules that the words in a sentence's slots may state; for rules of other packages (nlu.py)."""
+        return []
 
     def demands(self, attribute: str, added: str | None) -> str | None:
         """The value it asks for of everything edited, or of added objects of a shape."""

@@ -17,6 +17,7 @@ from editenv.registry import import_object
 from editenv.strict import read_yaml
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.language import PHRASINGS, add_sentences
+from editenv.worlds.studio.nlu import EDIT_READERS, RULE_READERS
 from editenv.worlds.studio.references import POINTING
 from editenv.worlds.studio.rule import Rule
 from editenv.worlds.studio.rules import RULE_SAMPLERS, register_rule
@@ -263,8 +264,10 @@ class _Reader:
             register_task(kind)
             for act, sentences in kind.sentences.items():
                 add_sentences(act, sentences)
+                EDIT_READERS[act] = kind.read
             return str(kind.task)
         register_rule(kind)
         if kind.sentences:
             add_sentences(kind.act, kind.sentences)
+            RULE_READERS[kind.act] = kind.read
         return str(kind.family)
