@@ -26,8 +26,8 @@ TRACEBACK = "EDITENV_TRACEBACK"
 """Set to 1 in the environment, errors of the user show their traceback too."""
 
 _BENCHES = {
-    "env": ("editenv.bench", "bench_env", "table"),
-    "rollout": ("editenv.agents.bench", "bench_rollout", "rollout_table"),
+    "env": ("editenv.benchmarks.env", "bench_env", "env_table"),
+    "rollout": ("editenv.benchmarks.rollout", "bench_rollout", "rollout_table"),
 }
 """What `bench` measures: a module, its function of settings, and what prints the figures."""
 

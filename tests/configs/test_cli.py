@@ -16,9 +16,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from editenv import __version__
-from editenv.agents.bench import bench_rollout
 from editenv.agents.resume import TrainingAborted
-from editenv.bench import bench_env
+from editenv.benchmarks.env import bench_env
+from editenv.benchmarks.rollout import bench_rollout
 from editenv.cli import COMMANDS, default_out, job_name, main
 from editenv.configs import schema
 from editenv.configs.compose import compose

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("editenv", "agents", "rewards", "sims", "configs")
+PACKAGES = ("editenv", "agents", "rewards", "sims", "configs", "benchmarks")
 # What git ignores (products and other people's environments), so that a rule never depends on it.
 IGNORED = {"build", "runs", "outputs", "multirun", "__pycache__", "shared"}
 

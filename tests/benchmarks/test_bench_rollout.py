@@ -8,15 +8,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.bench import bench_rollout, rollout_table
-from editenv.agents.bench.arithmetic import operations, peak
-from editenv.agents.bench.iteration import PARTS, iteration_split
-from editenv.agents.bench.sides import Work, agreement, batched, plain
 from editenv.agents.edit_r2.rollout import collect
 from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.editor.growing import growing, rereading
 from editenv.agents.metrics import Timer
 from editenv.agents.unified import UnifiedModel
+from editenv.benchmarks.rollout import (
+    PARTS,
+    Work,
+    agreement,
+    batched,
+    bench_rollout,
+    iteration_split,
+    operations,
+    peak,
+    plain,
+    rollout_table,
+)
 from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint, tiny_settings
 
 PAST = replace(

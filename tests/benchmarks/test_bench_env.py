@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from editenv.bench import bench_env, table
-from editenv.bench.memory import sessions_mb
-from editenv.bench.minigrid import MiniGrid
-from editenv.bench.play import Sessions, right_answers, timed
+from editenv.benchmarks.env import MiniGrid, Sessions, bench_env, env_table, right_answers, sessions_mb, timed
 
 ALONE: dict[str, Any] = {"minigrid_steps": 0, "scaling_sessions": 0, "memory_sessions": 0}
 
@@ -40,7 +37,7 @@ def test_parts_add_up() -> None:
     assert figures["reward"] == 1.0
     assert figures["turns_per_cpu_second"] > 0
     assert figures["minigrid_ratio"] is figures["scaling"] is figures["memory_1024_sessions_mb"] is None
-    assert "nothing to compare with" in table(figures)
+    assert "nothing to compare with" in env_table(figures)
 
 
 def test_every_figure_is_there_and_in_the_table() -> None:
@@ -52,7 +49,7 @@ def test_every_figure_is_there_and_in_the_table() -> None:
     assert figures["minigrid_ratio"] == pytest.approx(
         figures["turns_per_second"] / figures["minigrid_steps_per_second"]
     )
-    shown = table(figures)
+    shown = env_table(figures)
     for words in ("steps a second of MiniGrid", "at 16 turns", "at 256 pixels", "megabytes"):
         assert words in shown
 
