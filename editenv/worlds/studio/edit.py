@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from editenv.worlds.studio.noun_phrases import Target, place
+from editenv.worlds.studio.noun_phrases import Beside, Target, new_object, place
 from editenv.worlds.studio.scene import (
     ATTRIBUTES,
+    COLORS,
+    MATERIALS,
     UNREADABLE,
     Scene,
     SceneObject,
@@ -283,6 +285,93 @@ class EditOfTarget(Edit):
     def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         """The object's cell."""
         return self.target.find(before)
+
+
+class EditOfPlace(Edit):
+    """An edit that puts an object into `cell`, or into one of the cells that `beside` says."""
+
+    __slots__ = ()
+    cell: int
+    beside: Beside | None
+
+    @property
+    def act(self) -> str:
+        """Places said by another object have sentences of their own."""
+        return self.task if self.beside is None else f"{self.task}_beside"
+
+    def right_cells(self, before: Scene) -> tuple[int, ...]:
+        """The cells that are right; none where an object beside which it shall be cannot be told."""
+        return (self.cell,) if self.beside is None else self.beside.cells(before)
+
+    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
+        """The named cell; beside another object, the right cell that was filled."""
+        return self.cell if self.beside is None else self.beside.landed(before, after)
+
+    def placements(self, before: Scene) -> Iterator[Edit]:
+        """Each right cell named."""
+        cells = () if self.beside is None else self.beside.cells(before)
+        yield from (replace(self, cell=cell, beside=None) for cell in cells)  # type: ignore[type-var]
+        if not cells:
+            yield self
+
+    def left_open(self, before: Scene) -> frozenset[int]:
+        """The right cells, where there are several."""
+        cells = self.right_cells(before)
+        return frozenset(cells) if len(cells) > 1 else frozenset()
+
+    def filled_cell(self) -> int | None:
+        """The cell, where it is named."""
+        return self.cell if self.beside is None else None
+
+    def place_slots(self, grid: int) -> dict[str, str]:
+        """The place in words."""
+        return {"place": place(self.cell, grid)} if self.beside is None else self.beside.slots(grid)
+
+
+class EditToNewObject(Edit):
+    """An edit that leaves a new object of looks that are said, or open where they are None."""
+
+    __slots__ = ()
+    shape: str
+    color: str | None
+    material: str | None
+    text: str | None
+
+    def new_object(self) -> SceneObject:
+        """The object; looks that are not said take the first value."""
+        return SceneObject(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
+
+    def describes(self, obj: SceneObject | None, free: frozenset[str]) -> bool:
+        """Is it as described? An attribute that is free or not said may be anything."""
+        color, material = (None if n in free else getattr(self, n) for n in ("color", "material"))
+        return Target(0, self.shape, color, material, text=self.text).fits(obj)
+
+    def asked(self) -> Looks:
+        """What is said of colour and material."""
+        return {"color": self.color, "material": self.material}
+
+    def gives(self) -> Looks:
+        """All looks."""
+        return {"shape": self.shape, "color": self.color, "material": self.material}
+
+    def open_looks(self) -> tuple[str, ...]:
+        """Colour and material where they are not said; a sign has no material."""
+        names = ("color",) if self.text is not None else ("color", "material")
+        return tuple(name for name in names if getattr(self, name) is None)
+
+    def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
+        """The new object."""
+        said = {**self.asked(), **looks}
+        return Target(cell, self.shape, said["color"], said["material"], text=self.text)
+
+    def new_slots(self, looks: Looks) -> dict[str, str]:
+        """The new object in words."""
+        return {"new": new_object(self.shape, looks["color"], looks["material"], self.text)}
+
+
+def without(added: Added, cell: int) -> Added:
+    """The added objects, less the one of a cell, which is gone."""
+    return tuple((shape, None if at == cell else at) for shape, at in added)
 
 
 def same_but(before: SceneObject | None, after: SceneObject | None, free: Iterable[str]) -> bool:

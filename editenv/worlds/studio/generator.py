@@ -94,7 +94,7 @@ class _Script:
             for entry in suite.rules
             if entry.turns and rng.chance(entry.share)
         ]
-        state, turns = DialogueState(scene, grid, pointing=suite.pointing), []
+        state, turns = DialogueState(scene, grid, pointing=suite.reference.kinds), []
         for turn in range(suite.turns):
             statements, request = self._turn(state, turn, [family for when, family in due if when == turn])
             turns.append(realize(state, request, rng, wording, statements))
@@ -160,8 +160,8 @@ class _Script:
     ) -> Request | None:
         """A request that fits; where later turns must refer, one that leaves something to refer to."""
         rng, suite = self.rng, self.suite
-        refer = turn > 0 and rng.chance(suite.reference_share)
-        always = suite.reference_share == 1
+        refer = turn > 0 and rng.chance(suite.reference.share)
+        always = suite.reference.share == 1
         for _ in range(tries):
             request = SAMPLERS[rng.weighted(suite.tasks)](state, rng, refer)
             if request is None or (refer and always and request.reference is None):

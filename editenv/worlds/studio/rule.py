@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from editenv.worlds.studio.edit import Edit, Looks
-from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene
 
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import DialogueState
     from editenv.worlds.studio.nlu import Context
-    from editenv.worlds.studio.rng import Rng
+
+_COLOR = 0.6
+"""Chance that a rule about looks is about a colour, else it is about a material."""
 
 
 class Rule:
@@ -155,3 +158,16 @@ def binding(rules: tuple[Rule, ...], statements: tuple[Statement, ...]) -> tuple
     """Of the rules in force, those that bind the turn in which the statements were made."""
     excepted = [statement.rule for statement in statements if isinstance(statement, Except)]
     return tuple(rule for rule in rules if rule not in excepted)
+
+
+def sample_look(rng: Rng) -> tuple[str, str]:
+    """An attribute and one of its values."""
+    attribute = "color" if rng.chance(_COLOR) else "material"
+    return attribute, rng.pick(COLORS if attribute == "color" else MATERIALS)
+
+
+def lacks_looks(looks: Looks, edit: Edit, before: Scene, after: Scene) -> bool:
+    """True where the edited object is not there to be seen or looks different."""
+    cell = edit.edited_cell(before, after)
+    obj = None if cell is None else after.cells[cell]
+    return obj is None or any(getattr(obj, name) != value for name, value in looks.items())

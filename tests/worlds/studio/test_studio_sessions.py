@@ -110,9 +110,9 @@ def test_suites_keep_their_promises(suite: str, grid: int) -> None:
         assert spec.turn_count == plan.turns
         assert plan.objects[0] <= len(spec.scene.occupied()) <= most
         assert spec.turns[0].reference is None
-        if plan.reference_share == 1:
+        if plan.reference.share == 1:
             assert all(script.reference for script in spec.turns[1:])
-        if plan.reference_share == 0:
+        if plan.reference.share == 0:
             assert not any(script.reference for script in spec.turns)
         assert {script.reference for script in spec.turns} <= {None, *REFERENCES}
         tasks = {PLAIN_TASK.get(task, task) for task in plan.tasks} | ({"undo"} if plan.undo else set())

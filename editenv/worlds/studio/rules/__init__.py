@@ -42,39 +42,15 @@ from editenv.worlds.studio.rules.protect import Protect
 from editenv.worlds.studio.rules.scoped import ScopedRule
 from editenv.worlds.studio.scene import ATTRIBUTES
 
+# fmt: off
 __all__ = [
-    "CHANGES",
-    "RULES",
-    "RULE_SAMPLERS",
-    "AttributeRule",
-    "AvoidLook",
-    "Change",
-    "EditCheck",
-    "Except",
-    "KeepEmpty",
-    "LimitAlike",
-    "LimitCount",
-    "Protect",
-    "Replace",
-    "Revoke",
-    "Rule",
-    "ScopedRule",
-    "Statement",
-    "allowed_changes",
-    "binding",
-    "change_from_json",
-    "check_edit",
-    "choose_open",
-    "demanded_looks",
-    "in_force",
-    "is_impossible",
-    "open_looks",
-    "register_rule",
-    "right_result",
-    "rule_from_json",
-    "rule_to_json",
-    "statement_to_json",
+    "CHANGES", "RULES", "RULE_SAMPLERS", "AttributeRule", "AvoidLook", "Change", "EditCheck", "Except",
+    "KeepEmpty", "LimitAlike", "LimitCount", "Protect", "Replace", "Revoke", "Rule", "ScopedRule",
+    "Statement", "allowed_changes", "binding", "change_from_json", "check_edit", "choose_open",
+    "demanded_looks", "in_force", "is_impossible", "open_looks", "register_rule", "right_result",
+    "rule_from_json", "rule_to_json", "statement_to_json",
 ]
+# fmt: on
 
 Allowed = Callable[[Rule], bool]
 RuleSampler = Callable[[DialogueState, Rng, Allowed], Statement | None]

@@ -9,10 +9,9 @@ from typing import ClassVar
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rule import Rule, lacks_looks, sample_look
 from editenv.worlds.studio.rules.avoid import AvoidLook
 from editenv.worlds.studio.rules.limit import LimitAlike
-from editenv.worlds.studio.rules.looks import lacks_looks, sample_look
 from editenv.worlds.studio.scene import SIGN, Scene
 from editenv.worlds.studio.tasks import TextChange
 
@@ -43,7 +42,6 @@ class AttributeRule(Rule):
         return edit.covered_by_rules
 
     def looks(self, edit: Edit) -> Looks:
-        """The one value."""
         return {self.attribute: self.value} if self.covers(edit) else {}
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
@@ -57,7 +55,6 @@ class AttributeRule(Rule):
         return earlier == AvoidLook(self.attribute, self.value)
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The value."""
         return {"value": self.value, "rule": f"the {self.value} rule"}
 
     def demands(self, attribute: str, added: str | None) -> str | None:

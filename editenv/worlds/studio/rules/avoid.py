@@ -9,8 +9,7 @@ from typing import ClassVar
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
-from editenv.worlds.studio.rules.looks import sample_look
+from editenv.worlds.studio.rule import Rule, sample_look
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.tasks import CountChange, PositionChange
 
@@ -64,7 +63,6 @@ class AvoidLook(Rule):
         return earlier == self
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The value."""
         return {"value": self.value, "rule": f"the rule about {self.value}"}
 
     def restricts(self, attribute: str) -> bool:

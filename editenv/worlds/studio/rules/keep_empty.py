@@ -38,7 +38,6 @@ class KeepEmpty(Rule):
         return any(before.cells[cell] is None and after.cells[cell] is not None for cell in cells)
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The region."""
         return {"where": f"the {self.where}", "rule": f"the rule about the {self.where}"}
 
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:

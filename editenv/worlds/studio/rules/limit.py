@@ -44,7 +44,6 @@ class LimitCount(Rule):
         return isinstance(earlier, LimitCount)
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The number as a word."""
         return {"count": NUMBERS[self.most], "rule": f"the rule about {NUMBERS[self.most]} objects"}
 
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
@@ -85,7 +84,6 @@ class LimitAlike(Rule):
         return sum(looks.values()) - len(looks)
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The attribute."""
         return {"attribute": self.attribute, "rule": f"the rule about one {self.attribute}"}
 
     def restricts(self, attribute: str) -> bool:

@@ -49,7 +49,6 @@ class Protect(Rule):
         return isinstance(earlier, Protect) and earlier.target.cell == self.target.cell
 
     def slots(self, grid: int) -> dict[str, str]:
-        """The object."""
         words = self.target.words(grid)
         return {"old": words, "rule": f"the rule for {words}"}
 

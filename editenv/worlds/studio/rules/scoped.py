@@ -9,9 +9,8 @@ from typing import ClassVar
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rule import Rule, lacks_looks, sample_look
 from editenv.worlds.studio.rules.limit import LimitAlike
-from editenv.worlds.studio.rules.looks import lacks_looks, sample_look
 from editenv.worlds.studio.scene import SHAPES, Scene
 from editenv.worlds.studio.tasks import CountChange, SubjectAdd, SubjectReplace
 
@@ -42,7 +41,6 @@ class ScopedRule(Rule):
         return bool(self.looks(edit))
 
     def looks(self, edit: Edit) -> Looks:
-        """The one value."""
         added = isinstance(edit, SubjectAdd) and edit.shape == self.shape
         return {self.attribute: self.value} if added else {}
 
@@ -56,7 +54,6 @@ class ScopedRule(Rule):
         return same and earlier.attribute == self.attribute
 
     def slots(self, grid: int) -> dict[str, str]:
-        """Shape and value."""
         return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}
 
     def demands(self, attribute: str, added: str | None) -> str | None:

@@ -25,33 +25,14 @@ from editenv.worlds.studio.tasks.subject_replace import SubjectReplace
 from editenv.worlds.studio.tasks.text_change import TextChange
 from editenv.worlds.studio.tasks.undo import Undo, inverse_edit
 
+# fmt: off
 __all__ = [
-    "BACKGROUND",
-    "EDITS",
-    "MOST_COUNT",
-    "RELATIONS",
-    "SAMPLERS",
-    "AttributeAlter",
-    "BackgroundChange",
-    "Beside",
-    "ColorAlter",
-    "CountChange",
-    "Edit",
-    "MaterialAlter",
-    "MultiEdit",
-    "Operation",
-    "PositionChange",
-    "SubjectAdd",
-    "SubjectRemove",
-    "SubjectReplace",
-    "Target",
-    "TextChange",
-    "Undo",
-    "edit_from_json",
-    "edit_to_json",
-    "inverse_edit",
-    "register_task",
+    "BACKGROUND", "EDITS", "MOST_COUNT", "RELATIONS", "SAMPLERS", "AttributeAlter", "BackgroundChange",
+    "Beside", "ColorAlter", "CountChange", "Edit", "MaterialAlter", "MultiEdit", "Operation",
+    "PositionChange", "SubjectAdd", "SubjectRemove", "SubjectReplace", "Target", "TextChange", "Undo",
+    "edit_from_json", "edit_to_json", "inverse_edit", "register_task",
 ]
+# fmt: on
 
 KINDS: tuple[type[Edit], ...] = (
     SubjectAdd,

@@ -29,7 +29,6 @@ class AttributeAlter(EditOfTarget):
     value: str | None = None
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene with the object changed; where no value is said, the first one that differs."""
         old = scene.cells[self.target.cell]
         if old is None:
             raise ValueError(f"cell {self.target.cell} is empty, expected the object to be altered")
@@ -49,15 +48,12 @@ class AttributeAlter(EditOfTarget):
         return shown == self.value if self.value else shown != old.attributes()[self.attribute]
 
     def asked(self) -> Looks:
-        """The one value."""
         return {"color": None, "material": None} | {self.attribute: self.value}
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The object, the value (where one is said) and the attribute's name."""
         return {"old": self.target.words(grid), "value": self.value or "", "attribute": self.attribute}
 
     def gives(self) -> Looks:
-        """The one value."""
         return {self.attribute: self.value}
 
     def choices(self, attribute: str, before: Scene) -> Sequence[str]:
@@ -67,7 +63,6 @@ class AttributeAlter(EditOfTarget):
         return [value for value in self.values if value != now]
 
     def choosing(self, looks: Mapping[str, Any]) -> Edit:
-        """The value said."""
         return replace(self, value=looks[self.attribute])
 
     @classmethod

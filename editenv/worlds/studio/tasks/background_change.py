@@ -25,7 +25,6 @@ class BackgroundChange(Edit):
     background: str
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene before the new background."""
         return replace(scene, background=self.background)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
@@ -33,11 +32,9 @@ class BackgroundChange(Edit):
         return before.background != self.background == after.background
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """The background alone."""
         return frozenset((BACKGROUND,))
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The background."""
         return {"value": self.background}
 
     @classmethod
@@ -53,5 +50,4 @@ class BackgroundChange(Edit):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """The background."""
         return f"{cls.task}: {operation.background}"

@@ -62,7 +62,6 @@ class CountChange(Edit):
         return tuple(cell for cell, obj in enumerate(scene.cells) if described.fits(obj))
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene with objects like the first one in the first free cells, or without the last ones."""
         there, free = self.cells(scene), scene.empty()
         if self.count - len(there) > len(free):
             raise ValueError(f"{self.count} are asked for, {len(there)} there, expected room for the others")
@@ -84,22 +83,18 @@ class CountChange(Edit):
         return all(after.cells[cell] is None or cell in now for cell in before.empty())
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """The free cells where objects are wanted, else the cells of those that there are too many of."""
         there = self.cells(before)
         if len(there) == self.count:
             return frozenset()
         return frozenset(there if len(there) > self.count else before.empty())
 
     def asked(self) -> Looks:
-        """What the description says of colour and material."""
         return {"color": self.color, "material": self.material}
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The number and the objects."""
         return {"many": many_objects(self.count, self.shape, self.color, self.material)}
 
     def left_open(self, before: Scene) -> frozenset[int]:
-        """All that it touches."""
         return self.touched(before)
 
     def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
@@ -131,11 +126,9 @@ class CountChange(Edit):
         return (*kept, (self.shape, None))
 
     def objects_added(self, before: Scene) -> int:
-        """As many as are missing."""
         return self.count - len(self.cells(before))
 
     def vague(self) -> tuple[Target, ...]:
-        """The description."""
         return (self.described,)
 
     @classmethod
@@ -176,7 +169,6 @@ class CountChange(Edit):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """The number and the looks."""
         return f"{cls.task}: {operation.count} {' '.join(operation.looks.values())}"
 
 

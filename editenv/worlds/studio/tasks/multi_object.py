@@ -39,16 +39,13 @@ class MultiEdit(Edit):
 
     @property
     def task(self) -> str:  # type: ignore[override]
-        """The parts' task."""
         return self.parts[0].task
 
     @property
     def covered_by_rules(self) -> bool:  # type: ignore[override]
-        """As each part is."""
         return self.parts[0].covered_by_rules
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene after all parts."""
         for part in self.parts:
             scene = part.apply(scene)
         return scene
@@ -58,20 +55,16 @@ class MultiEdit(Edit):
         return all(part.accepts(before, after, free) for part in self.parts)
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """What any part touches."""
         return frozenset().union(*(part.touched(before) for part in self.parts))
 
     def asked(self) -> Looks:
-        """The same of each."""
         return self.parts[0].asked()
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The first part's, all objects named: "the red star and the circle"."""
         words = [part.slots(looks, grid) for part in self.parts]
         return words[0] | {"old": " and ".join(word["old"] for word in words)}
 
     def single_edits(self) -> tuple[Edit, ...]:
-        """The parts."""
         return self.parts
 
     def located(self, before: Scene) -> Edit | None:
@@ -95,7 +88,6 @@ class MultiEdit(Edit):
 
     @classmethod
     def samplers(cls) -> dict[str, Sampler]:
-        """Under a name of its own: its task is that of its parts."""
         return {"multi_object": cls.sample}
 
 

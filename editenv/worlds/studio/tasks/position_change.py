@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, Edit, Looks, Operation, Sampler, same_but, with_new_looks
+from editenv.worlds.studio.edit import Added, EditOfPlace, Looks, Operation, Sampler, same_but, with_new_looks
 from editenv.worlds.studio.noun_phrases import SPARSE, Beside, Target, place
 from editenv.worlds.studio.references import sample_beside, sample_object
 from editenv.worlds.studio.rng import Rng
@@ -15,7 +14,7 @@ from editenv.worlds.studio.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
-class PositionChange(Edit):
+class PositionChange(EditOfPlace):
     """Move an object.
 
     Attributes:
@@ -33,7 +32,6 @@ class PositionChange(Edit):
     beside: Beside | None = field(default=None, metadata=SPARSE)
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene with the object in its new cell."""
         cell = self.edited_cell(scene)
         if cell is None:
             raise ValueError(f"{self.beside} has no free cell, expected room for the object to be moved")
@@ -50,45 +48,16 @@ class PositionChange(Edit):
         return after.cells[cell] is None and same_but(before.cells[cell], after.cells[new], free)
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """Both cells; beside another object, the old one and every right one."""
         cell = self.target.find(before)
-        places = (self.cell,) if self.beside is None else self.beside.cells(before)
-        return frozenset(places if cell is None else (*places, cell))
-
-    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
-        """The new cell; beside another object, the right cell that was filled."""
-        return self.cell if self.beside is None else self.beside.landed(before, after)
-
-    @property
-    def act(self) -> str:
-        """Places beside other objects have sentences of their own."""
-        return self.task if self.beside is None else "position_change_beside"
+        return frozenset(self.right_cells(before)) | ({cell} if cell is not None else frozenset())
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The object and where it goes."""
-        where = {"place": place(self.cell, grid)} if self.beside is None else self.beside.slots(grid)
-        return {"old": self.target.words(grid), **where}
-
-    def placements(self, before: Scene) -> Iterator[Edit]:
-        """Each right cell beside the other object."""
-        cells = () if self.beside is None else self.beside.cells(before)
-        yield from (replace(self, cell=cell, beside=None) for cell in cells)
-        if not cells:
-            yield self
-
-    def left_open(self, before: Scene) -> frozenset[int]:
-        """The right cells beside another object, where there is more than one."""
-        cells = () if self.beside is None else self.beside.cells(before)
-        return frozenset(cells) if len(cells) > 1 else frozenset()
+        return {"old": self.target.words(grid)} | self.place_slots(grid)
 
     def added_after(self, before: Scene, added: Added) -> Added:
         """The object in its new cell."""
         to = None if self.beside else self.cell
         return tuple((shape, to if cell == self.target.cell else cell) for shape, cell in added)
-
-    def filled_cell(self) -> int | None:
-        """The cell, where it is named."""
-        return self.cell if self.beside is None else None
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -111,7 +80,6 @@ class PositionChange(Edit):
 
     @classmethod
     def samplers(cls) -> dict[str, Sampler]:
-        """To named cells and to places beside others."""
         return {"position_change": cls.sample, "position_change_beside": cls.sample_beside}
 
     @classmethod
@@ -124,7 +92,6 @@ class PositionChange(Edit):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """From where to where."""
         words = f"{cls.task} in {place(operation.cell, grid)} to {place(operation.second, grid)}"
         looks = " ".join(operation.looks.values())
         return f"{words}: {looks}" if looks else words

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, Edit, Looks, Operation, Sampler
-from editenv.worlds.studio.noun_phrases import SPARSE, Beside, Target, new_object, place
+from editenv.worlds.studio.edit import Added, EditOfPlace, EditToNewObject, Looks, Operation, Sampler
+from editenv.worlds.studio.noun_phrases import SPARSE, Beside, place
 from editenv.worlds.studio.references import MOST_OBJECTS, sample_beside, sample_looks
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import (
-    COLORS,
-    MATERIALS,
     SHAPES,
     SIGN,
     TEXTS,
     Scene,
-    SceneObject,
     object_with,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class SubjectAdd(Edit):
+class SubjectAdd(EditOfPlace, EditToNewObject):
     """Add an object.
 
     Attributes:
@@ -47,83 +43,28 @@ class SubjectAdd(Edit):
     beside: Beside | None = field(default=None, metadata=SPARSE)
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene with the object in place."""
         cell = self.edited_cell(scene)
         if cell is None:
             raise ValueError(f"{self.beside} has no free cell, expected room for the object to be added")
-        new = SceneObject(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
-        return scene.put(cell, new)
+        return scene.put(cell, self.new_object())
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """The cell shows an object as described; an attribute that is free or not said may be anything.
+        """The cell shows an object as described.
 
         Beside another object, one of the right cells shows it and the others are as empty as before.
         """
         cell = self.edited_cell(before, after)
-        color = None if "color" in free else self.color
-        material = None if "material" in free else self.material
-        described = Target(0, self.shape, color, material, text=self.text)
-        return cell is not None and described.fits(after.cells[cell])
+        return cell is not None and self.describes(after.cells[cell], free)
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """The one cell; beside another object, every right one."""
-        return frozenset((self.cell,) if self.beside is None else self.beside.cells(before))
-
-    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
-        """The one cell; beside another object, the right cell that was filled."""
-        return self.cell if self.beside is None else self.beside.landed(before, after)
-
-    @property
-    def act(self) -> str:
-        """Places beside other objects have sentences of their own."""
-        return self.task if self.beside is None else "subject_add_beside"
-
-    def asked(self) -> Looks:
-        """What is said of colour and material."""
-        return {"color": self.color, "material": self.material}
+        return frozenset(self.right_cells(before))
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The new object and its place."""
-        where = {"place": place(self.cell, grid)} if self.beside is None else self.beside.slots(grid)
-        return {"new": new_object(self.shape, looks["color"], looks["material"], self.text), **where}
-
-    def gives(self) -> Looks:
-        """All looks of the new object."""
-        return {"shape": self.shape, "color": self.color, "material": self.material}
-
-    def open_looks(self) -> tuple[str, ...]:
-        """Colour and material where they are not said; a sign has no material."""
-        names = ("color",) if self.text is not None else ("color", "material")
-        return tuple(name for name in names if getattr(self, name) is None)
-
-    def placements(self, before: Scene) -> Iterator[Edit]:
-        """Each right cell beside the other object."""
-        cells = self.left_cells(before)
-        yield from (replace(self, cell=cell, beside=None) for cell in cells)
-        if not cells:
-            yield self
-
-    def left_cells(self, before: Scene) -> tuple[int, ...]:
-        """The right cells beside another object; none where the cell is named."""
-        return () if self.beside is None else self.beside.cells(before)
-
-    def left_open(self, before: Scene) -> frozenset[int]:
-        """The right cells, where there is more than one."""
-        cells = self.left_cells(before)
-        return frozenset(cells) if len(cells) > 1 else frozenset()
-
-    def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
-        """The new object."""
-        said = {**self.asked(), **looks}
-        return Target(cell, self.shape, said["color"], said["material"], text=self.text)
+        return self.new_slots(looks) | self.place_slots(grid)
 
     def added_after(self, before: Scene, added: Added) -> Added:
         """One more."""
         return (*added, (self.shape, None if self.beside else self.cell))
-
-    def filled_cell(self) -> int | None:
-        """The cell, where it is named."""
-        return self.cell if self.beside is None else None
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -159,7 +100,6 @@ class SubjectAdd(Edit):
 
     @classmethod
     def samplers(cls) -> dict[str, Sampler]:
-        """Objects in named cells, beside others, and signs."""
         return {
             "subject_add": cls.sample,
             "subject_add_beside": cls.sample_beside,
@@ -174,7 +114,6 @@ class SubjectAdd(Edit):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """Its place and looks."""
         return f"{cls.task} in {place(operation.cell, grid)}: {' '.join(operation.looks.values())}".rstrip(
             ": "
         )

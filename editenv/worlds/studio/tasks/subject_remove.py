@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, EditOfTarget, Looks, Operation
+from editenv.worlds.studio.edit import Added, EditOfTarget, Looks, Operation, without
 from editenv.worlds.studio.noun_phrases import Target, place
 from editenv.worlds.studio.references import sample_object
 from editenv.worlds.studio.rng import Rng
@@ -28,7 +28,6 @@ class SubjectRemove(EditOfTarget):
     target: Target
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene without the object."""
         return scene.put(self.target.cell, None)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
@@ -37,16 +36,14 @@ class SubjectRemove(EditOfTarget):
         return cell is not None and after.cells[cell] is None
 
     def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
-        """Nothing is left to look at."""
         return None
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The object."""
         return {"old": self.target.words(grid)}
 
     def added_after(self, before: Scene, added: Added) -> Added:
         """Without the object."""
-        return tuple((shape, None if cell == self.target.cell else cell) for shape, cell in added)
+        return without(added, self.target.cell)
 
     def emptied_cell(self, stated: frozenset[int]) -> int | None:
         """The object's cell, where the text names it."""
@@ -72,5 +69,4 @@ class SubjectRemove(EditOfTarget):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """Its place or places."""
         return f"{cls.task} in {' and '.join(place(cell, grid) for cell in operation.cells)}"

@@ -30,7 +30,6 @@ class TextChange(EditOfTarget):
     text: str
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene with the new text on the sign."""
         old = scene.cells[self.target.cell]
         if old is None or old.text is None:
             raise ValueError(f"cell {self.target.cell} holds {old}, expected the sign to be altered")
@@ -47,11 +46,9 @@ class TextChange(EditOfTarget):
         return old.text is not None and old.text != self.text == new.text
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        """The sign and the text."""
         return {"old": self.target.words(grid), "text": self.text}
 
     def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
-        """The sign with its new text."""
         return replace(self.target, cell=cell, placed=False, **{"text": self.text, **looks})
 
     @classmethod

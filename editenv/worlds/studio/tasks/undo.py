@@ -46,7 +46,6 @@ class Undo(Edit):
             raise ValueError("undo has the edit 'undo' as instead, expected an edit of another task")
 
     def apply(self, scene: Scene) -> Scene:
-        """The scene before the last edit."""
         return self.instead.apply(scene)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
@@ -54,7 +53,6 @@ class Undo(Edit):
         return self.instead.accepts(before, after, frozenset())
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """What `instead` touches."""
         return self.instead.touched(before)
 
     def resolved(self, past: Sequence[Scene]) -> Edit:
@@ -86,7 +84,6 @@ class Undo(Edit):
 
     @classmethod
     def operation_words(cls, operation: Operation, grid: int) -> str:
-        """The word alone."""
         return cls.task
 
 
@@ -108,7 +105,6 @@ class Restore(Edit):
     shown: Scene
 
     def apply(self, scene: Scene) -> Scene:
-        """The earlier scene."""
         return self.shown
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
@@ -120,7 +116,6 @@ class Restore(Edit):
         return all(after.cells[c] == self.shown.cells[c] and after.cells[c] is not UNREADABLE for c in cells)
 
     def touched(self, before: Scene) -> frozenset[int]:
-        """All that the last edit changed."""
         pairs = enumerate(zip(before.cells, self.shown.cells, strict=True))
         cells = {cell for cell, (now, then) in pairs if now != then}
         return frozenset(cells | {BACKGROUND} if before.background != self.shown.background else cells)
