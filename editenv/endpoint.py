@@ -1,85 +1,79 @@
-"""A chat endpoint that speaks OpenAI's protocol, asked many questions at once; no failed call ever raises."""
+"""A chat endpoint that speaks OpenAI's protocol, asked many questions at once; failed calls never raise.
+
+From top to bottom: settings; the endpoint; the thread that it talks in; one request over HTTP; answers on
+disk; what is hidden of keys and passwords.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import re
 import sqlite3
+import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from base64 import b64encode
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from importlib.util import find_spec
 from math import isfinite
-from threading import Lock, Thread
+from pathlib import Path
+from threading import Lock, Thread, current_thread
 from time import perf_counter, time
-from typing import Any
+from typing import Any, get_args, get_type_hints
+from urllib.parse import parse_qsl, unquote, urlsplit
 from warnings import warn
+
+from editenv.settings import check_settings, setting
 
 Conversation = list[dict[str, Any]]
 """Messages as OpenAI's chat protocol has them, pictures as data URLs."""
+
+MOST_BYTES = 1 << 20
+"""Bytes that an answer may have, compressed or not; the longest useful ones have some thousands."""
 
 
 @dataclass(frozen=True)
 class EndpointSettings:
     """Where a model answers, and how patiently, often and expensively it is asked.
 
-    Attributes:
-        base_url: of the server, up to and with its version, such as "http://127.0.0.1:8000/v1".
-        model: name the server knows the model by.
-        api_key_env: environment variable with the key; one that is not set sends a placeholder.
-        timeout: seconds one try may take from the first byte sent to the last one read.
-        retries: further tries after a refused connection, a timeout, and statuses 408, 409, 429 and 5xx.
-        concurrency: calls on their way at one time.
-        max_calls: calls in the life of the endpoint, None for no limit; retries and cached answers are free.
-        cache: folder that keeps answers; None keeps none.
-        transcript: JSON Lines file that gets a line for every question; None writes none.
-        temperature: of the answer; 0 takes the likeliest words.
-        max_tokens: most tokens of an answer.
+    A parameter that is None is left out of requests, for servers that refuse it.
 
     Raises:
-        ValueError: a value is not in its range.
+        ValueError: a value is not of its kind or not in its range.
     """
 
-    base_url: str
-    model: str
-    api_key_env: str = "OPENAI_API_KEY"
-    timeout: float = 60.0
-    retries: int = 3
-    concurrency: int = 8
-    max_calls: int | None = None
-    cache: str | None = None
-    transcript: str | None = None
-    temperature: float = 0.0
-    max_tokens: int = 512
+    base_url: str = setting(help='of the server, with its version, such as "http://127.0.0.1:8000/v1"')
+    model: str = setting(help="name the server knows the model by")
+    api_key_env: str = setting("OPENAI_API_KEY", "variable that holds the key; unset sends a placeholder")
+    timeout: float = setting(60.0, "seconds one try may take, to the last byte read", gt=0)
+    retries: int = setting(3, "tries after one without a connection, in time, of text, or told to wait", ge=0)
+    concurrency: int = setting(8, "calls on their way at one time", ge=1)
+    max_calls: int | None = setting(None, "calls in all; retries and kept answers are free", ge=0)
+    cache: str | None = setting(None, "folder that keeps answers")
+    transcript: str | None = setting(None, "JSON Lines file with a line for every question")
+    temperature: float | None = setting(0.0, "of the answer; 0 takes the likeliest words", ge=0)
+    max_tokens: int | None = setting(512, "most tokens of an answer", ge=1)
+    max_completion_tokens: int | None = setting(None, "the same by its newer name, sent instead", ge=1)
+    seed: int | None = setting(0, "added to each question's number, so that votes differ")
 
     def __post_init__(self) -> None:
-        """Refuses what no endpoint could work with."""
-        if not isinstance(self.base_url, str) or not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"base_url is {self.base_url!r}, expected one that begins with http:// or https://"
-            )
+        """Checks the kind and range of every setting."""
+        if not isinstance(self.base_url, str) or not re.match("https?://[^/]", self.base_url):
+            shown = _shown_url(self.base_url) if isinstance(self.base_url, str) else self.base_url
+            raise ValueError(f"base_url is {shown!r}, expected one that begins with http:// or https://")
         if not isinstance(self.model, str) or not self.model:
             raise ValueError(f"model is {self.model!r}, expected the name the server knows it by")
-        for name, least in (("retries", 0), ("concurrency", 1), ("max_tokens", 1), ("max_calls", 0)):
-            value = getattr(self, name)
-            if value is None and name == "max_calls":
-                continue
-            if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        for name in ("timeout", "temperature"):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not isfinite(value)
-                or value < 0
-            ):
-                raise ValueError(f"{name} is {value!r}, expected a finite number of 0 or more")
-        if self.timeout == 0:
-            raise ValueError("timeout is 0, expected more seconds than none")
+        words = {int: "a whole number", float: "a finite number", str: "a text"}
+        for name, hint in get_type_hints(EndpointSettings).items():
+            value, kinds = getattr(self, name), get_args(hint) or (hint,)
+            fits = type(value) in kinds or (float in kinds and type(value) is int)
+            if not fits or (isinstance(value, float) and not isfinite(value)):
+                raise ValueError(f"{name} is {value!r}, expected {words[kinds[0]]}")
+        check_settings(self)
 
 
 def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
@@ -91,9 +85,9 @@ def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
     if not isinstance(data, Mapping):
         raise ValueError(f"endpoint is {data!r}, expected a mapping with base_url and model")
     known = [field.name for field in fields(EndpointSettings)]
-    unknown = sorted(set(data) - set(known))
-    if unknown:
-        raise ValueError(f"setting {unknown[0]!r} is not known, expected one of {', '.join(known)}")
+    for name in data:
+        if name not in known:
+            raise ValueError(f"setting {name!r} is not known, expected one of {', '.join(known)}")
     for name in ("base_url", "model"):
         if data.get(name) is None:
             raise ValueError(f"setting {name!r} is missing, expected where and as what the model is served")
@@ -116,7 +110,9 @@ class Answer:
 
 
 class ChatEndpoint:
-    """Asks one model. Calls run in a thread of their own, so any thread may ask, under a running loop too.
+    """Asks one model. Calls run in a thread of their own: any thread may ask, under a running event loop too.
+
+    The thread and its connections end with `close` or with the endpoint; after `close` it may be asked again.
 
     Attributes:
         settings: as given.
@@ -129,171 +125,281 @@ class ChatEndpoint:
     """
 
     def __init__(self, settings: EndpointSettings) -> None:
-        for package in ("openai", *(["diskcache"] if settings.cache else [])):
-            if find_spec(package) is None:
-                raise ModuleNotFoundError(
-                    f"asking a model needs {package}: pip install 'editenv[judge]'", name=package
-                )
+        if find_spec("openai") is None:
+            raise ModuleNotFoundError(
+                "asking a model needs openai: pip install 'editenv[judge]'", name="openai"
+            )
         self.settings = settings
         self.calls = self.cached = self.failed = 0
-        self._cache = _open_cache(settings.cache) if settings.cache else None
+        self._cache = AnswerCache(settings.cache) if settings.cache else None
         self._lock = Lock()
-        self._worker: _Worker | None = None
+        self._thread: _LoopThread | None = None
 
     def ask(
-        self, conversations: Sequence[Conversation], version: str, seeds: Sequence[int] | None = None
+        self,
+        conversations: Sequence[Conversation],
+        version: str,
+        seeds: Sequence[int] | None = None,
+        checks: Sequence[Callable[[str], Any]] | None = None,
     ) -> list[Answer]:
         """The model's answers in the order of the questions; equal questions with equal seeds are asked once.
 
         Args:
             conversations: one a question.
             version: of the prompt; an answer kept under another version is not used.
-            seeds: one a question, sent along, so that votes on one question differ; None sends none.
+            seeds: one a question, so that votes on one question differ; sent along unless `seed` is None.
+            checks: one a question, called with the answer: raises ValueError where it cannot be read, and
+                then it is not kept on disk.
         """
-        chosen: Sequence[int | None] = [None] * len(conversations) if seeds is None else seeds
-        requests = [self._request(talk, seed) for talk, seed in zip(conversations, chosen, strict=True)]
-        if not requests:
+        count = len(conversations)
+        jobs = zip(conversations, seeds or [None] * count, checks or [None] * count, strict=True)
+        if not count:
             return []
-        return self._wait(lambda worker: worker.all([(request, version) for request in requests]))
 
-    def health(self) -> None:
-        """Asks one short question, past the cache and without retries.
+        async def all_of_them(thread: _LoopThread) -> list[Answer]:
+            return list(await asyncio.gather(*[self._answer(thread, version, *job) for job in jobs]))
+
+        answers: list[Answer] = self._run(all_of_them)
+        return answers
+
+    def health(self, conversation: Conversation | None = None) -> None:
+        """Asks one question as `ask` would, past the cache and without retries.
+
+        Args:
+            conversation: what turns ask, for example with a picture; None for a few words.
 
         Raises:
             ConnectionError: there was no answer; says what to check.
         """
         settings = self.settings
-        request = self._request([{"role": "user", "content": "Answer with the word yes."}], None)
-        answer = self._wait(lambda worker: worker.once(request))
+        request = self._request(conversation or [{"role": "user", "content": "Answer with the word yes."}], 0)
+        answer = self._run(lambda thread: self._send(thread, request, retries=0))
         if answer.error is not None:
             raise ConnectionError(
-                f"the model {settings.model!r} at {settings.base_url} gives no answer ({answer.error}); "
-                "check that the server runs, that base_url ends as it should (mostly in /v1), that it serves "
-                f"a model of this name, and that {settings.api_key_env} holds its key if it wants one"
+                f"the model {settings.model!r} at {_shown_url(settings.base_url)} gives no answer "
+                f"({answer.error}); check that the server runs, that base_url ends as it should (mostly in "
+                f"/v1), that it serves a model of this name, that {settings.api_key_env} holds its key if it "
+                "wants one; a parameter that it refuses (max_tokens, temperature, seed) is left out by null"
             )
+
+    def close(self) -> None:
+        """Ends the thread and its connections."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+            thread.join()
 
     def _request(self, messages: Conversation, seed: int | None) -> dict[str, Any]:
         """What is sent."""
         settings = self.settings
-        request: dict[str, Any] = {
-            "model": settings.model,
-            "messages": messages,
+        limit = settings.max_tokens if settings.max_completion_tokens is None else None
+        parameters = {
             "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
+            "max_tokens": limit,
+            "max_completion_tokens": settings.max_completion_tokens,
+            "seed": None if seed is None or settings.seed is None else settings.seed + seed,
         }
-        return request if seed is None else request | {"seed": seed}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return {"model": settings.model, "messages": messages} | given
 
-    def _wait(self, work: Callable[[_Worker], Any]) -> Any:
-        """Runs a coroutine of the worker in its thread and waits for it."""
+    def _run(self, work: Callable[[_LoopThread], Coroutine[Any, Any, Any]]) -> Any:
+        """Runs a coroutine in the endpoint's thread and waits for it."""
         with self._lock:
             # After a fork the thread lives in the parent alone.
-            if self._worker is None or self._worker.process != os.getpid():
-                self._worker = _Worker(self, self._cache)
-            worker = self._worker
-        future = asyncio.run_coroutine_threadsafe(work(worker), worker.loop)
+            if self._thread is None or self._thread.process != os.getpid():
+                self._thread = _LoopThread(self.settings)
+                weakref.finalize(self, self._thread.stop).atexit = False
+            thread = self._thread
+        future = asyncio.run_coroutine_threadsafe(work(thread), thread.loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-
-class _Worker:
-    """The thread that talks to the server; everything in it happens in one event loop."""
-
-    def __init__(self, endpoint: ChatEndpoint, cache: Any) -> None:
-        self.process = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._endpoint = endpoint
-        self._cache = cache
-        self._client: Any = None
-        self._room = asyncio.Semaphore(endpoint.settings.concurrency)
-        self._underway: dict[str, asyncio.Task[Answer]] = {}
-        Thread(target=self.loop.run_forever, name="editenv-endpoint", daemon=True).start()
-
-    async def all(self, requests: Sequence[tuple[dict[str, Any], str]]) -> list[Answer]:
-        """Answers to requests with their versions."""
-        return list(await asyncio.gather(*[self._answer(*pair) for pair in requests]))
-
-    async def once(self, request: dict[str, Any]) -> Answer:
-        """The answer to one request, without cache, retries and counters."""
-        return await self._send(request, retries=0)
-
-    async def _answer(self, request: dict[str, Any], version: str) -> Answer:
+    async def _answer(
+        self,
+        thread: _LoopThread,
+        version: str,
+        messages: Conversation,
+        seed: int | None,
+        check: Callable[[str], Any] | None,
+    ) -> Answer:
         """A known answer, or that of a new call; equal questions wait for one call."""
-        key = sha256(json.dumps([version, request], sort_keys=True).encode()).hexdigest()
-        started = perf_counter()
-        kept = self._known(key)
-        if isinstance(kept, str):
+        request = self._request(messages, seed)
+        # The seed belongs to the question even where it is not sent: votes are separate answers.
+        asked = json.dumps([self.settings.base_url, version, seed, request], sort_keys=True)
+        key, started = sha256(asked.encode()).hexdigest(), perf_counter()
+        kept = self._known(key, check)
+        if kept is not None:
             answer = Answer(kept, None, cached=True)
-        elif key in self._underway:
-            shared = await asyncio.shield(self._underway[key])
+        elif key in thread.underway:
+            shared = await asyncio.shield(thread.underway[key])
             answer = Answer(shared.text, shared.error, cached=shared.error is None)
         else:
-            self._underway[key] = asyncio.ensure_future(self._call(request))
-            self._underway[key].add_done_callback(lambda _: self._underway.pop(key))
-            answer = await asyncio.shield(self._underway[key])
-            self._keep(key, answer)
-        self._endpoint.cached += answer.cached
-        self._endpoint.failed += answer.error is not None
-        if self._endpoint.settings.transcript:
+            thread.underway[key] = asyncio.ensure_future(self._call(thread, request))
+            thread.underway[key].add_done_callback(lambda _: thread.underway.pop(key))
+            answer = await asyncio.shield(thread.underway[key])
+            if self._cache is not None and answer.text is not None and _is_readable(answer.text, check):
+                with _warned("an answer is not kept"):
+                    self._cache.set(key, answer.text)
+        self.cached += answer.cached
+        self.failed += answer.error is not None
+        if self.settings.transcript:
             line = {"time": time(), "key": key, "version": version, "request": _without_pictures(request)}
             came = {"text": answer.text, "error": answer.error, "cached": answer.cached}
             with _warned("the transcript lacks a line"):
-                _append(
-                    self._endpoint.settings.transcript, line | came | {"seconds": perf_counter() - started}
-                )
+                _append(self.settings.transcript, line | came | {"seconds": perf_counter() - started})
         return answer
 
-    def _known(self, key: str) -> Any:
-        """A kept answer's text."""
+    def _known(self, key: str, check: Callable[[str], Any] | None) -> str | None:
+        """A kept answer's text, if it can be read."""
         if self._cache is not None:
-            with _warned("a kept answer cannot be read"):
-                return self._cache.get(key)
+            with _warned("a kept answer cannot be read, the question is asked again"):
+                text = self._cache.get(key)
+                return text if text is not None and _is_readable(text, check) else None
         return None
 
-    def _keep(self, key: str, answer: Answer) -> None:
-        if self._cache is not None and answer.text is not None:
-            with _warned("an answer is not kept"):
-                self._cache.set(key, answer.text)
-
-    async def _call(self, request: dict[str, Any]) -> Answer:
+    async def _call(self, thread: _LoopThread, request: dict[str, Any]) -> Answer:
         """A call, when there is room and money for it."""
-        settings = self._endpoint.settings
-        async with self._room:
-            if settings.max_calls is not None and self._endpoint.calls >= settings.max_calls:
+        settings = self.settings
+        async with thread.room:
+            if settings.max_calls is not None and self.calls >= settings.max_calls:
                 return Answer(None, f"the budget of {settings.max_calls} calls (max_calls) is used up")
-            self._endpoint.calls += 1
-            return await self._send(request, settings.retries)
+            self.calls += 1
+            return await self._send(thread, request, settings.retries)
 
-    async def _send(self, request: dict[str, Any], retries: int) -> Answer:
-        """The server's answer, or what went wrong."""
+    async def _send(self, thread: _LoopThread, request: dict[str, Any], retries: int) -> Answer:
+        """The server's answer, or what went wrong in the last of 1 + retries tries."""
+        hidden = _secrets(self.settings)
+        for attempt in range(retries + 1):
+            try:
+                completion = await thread.client().chat.completions.create(**request)
+                return Answer(_hide(_text_of(completion), hidden), None)
+            except Exception as error:  # Whatever a server sends must stay this one call's error.
+                if attempt == retries or not _may_pass(error):
+                    cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
+                    told = _hide(f"{type(error).__name__}: {error}{cause}", hidden)[:500]
+                    return Answer(None, told.encode(errors="backslashreplace").decode())
+                await asyncio.sleep(_delay(error, attempt))
+        raise AssertionError("unreachable")
+
+
+class _LoopThread:
+    """A thread with an event loop, one client and what its calls share; holds no endpoint, to end with it."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self.process = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self.room = asyncio.Semaphore(settings.concurrency)
+        self.underway: dict[str, asyncio.Task[Answer]] = {}
+        self._settings, self._client = settings, None
+        self._thread = Thread(target=self._live, name="editenv-endpoint", daemon=True)
+        self._thread.start()
+
+    def client(self) -> Any:
+        """The client, opened when first needed."""
+        self._client = self._client or _open_client(self._settings)
+        return self._client
+
+    def stop(self) -> None:
+        """Lets the thread end; it closes its connections by itself."""
+        if self.process == os.getpid() and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def join(self) -> None:
+        """Waits for the end, unless called within the thread."""
+        if self._thread is not current_thread():
+            self._thread.join(5.0)
+
+    def _live(self) -> None:
+        self.loop.run_forever()
         try:
-            self._client = self._client or _open_client(self._endpoint.settings)
-            client = self._client.with_options(max_retries=retries)
-            return Answer(_text_of(await client.chat.completions.create(**request)), None)
-        except Exception as error:  # Whatever a server sends must stay this one call's error.
-            cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
-            return Answer(None, f"{type(error).__name__}: {error}{cause}"[:500])
+            if self._client is not None:
+                self.loop.run_until_complete(self._client.close())
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        finally:
+            self.loop.close()
+
+
+# One request over HTTP.
 
 
 def _open_client(settings: EndpointSettings) -> Any:
-    """OpenAI's client, each of whose tries ends in time: its own timeout starts anew with every byte."""
+    """OpenAI's client over connections that are bounded in time and bytes and stay with one host.
+
+    The client's own timeout starts anew with every byte, it reads answers of any length and follows
+    redirects.
+    """
+    import httpx
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    class Timed(DefaultAsyncHttpxClient):
-        """A client whose requests are over after `timeout` seconds, however the bytes trickle in."""
+    class BoundedClient(DefaultAsyncHttpxClient):
+        """Requests are over after `timeout` seconds or MOST_BYTES, and never leave the host of `base_url`."""
 
-        async def send(self, *args: Any, **kwargs: Any) -> Any:
+        async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
             """Sends a request and reads its answer."""
             try:
                 async with asyncio.timeout(settings.timeout):
-                    return await super().send(*args, **kwargs)
+                    return await self._bounded(request, options | {"stream": True, "follow_redirects": False})
             except TimeoutError as error:
-                raise TimeoutError(f"no answer within {settings.timeout} seconds") from error
+                raise httpx.ReadTimeout(f"no answer within {settings.timeout} seconds") from error
+
+        async def _bounded(self, request: httpx.Request, options: dict[str, Any]) -> httpx.Response:
+            home = request.url
+            for _ in range(5):
+                response = await super().send(request, **options)
+                try:
+                    if response.next_request is None:
+                        data = _decoded(await _read(response), response.headers.get("content-encoding", ""))
+                        kept = {
+                            name: value
+                            for name, value in response.headers.items()
+                            if name not in ("content-encoding", "content-length", "transfer-encoding")
+                        }
+                        return httpx.Response(
+                            response.status_code, headers=kept, content=data, request=request
+                        )
+                    request = response.next_request
+                finally:
+                    await response.aclose()
+                url = request.url
+                if (url.host, url.port) != (home.host, home.port) or url.scheme not in ("https", home.scheme):
+                    where = f"{url.scheme}://{url.host}:{url.port}"
+                    raise PermissionError(f"the server redirects to {where}, which base_url does not name")
+            raise PermissionError("the server redirects in circles")
 
     key = os.environ.get(settings.api_key_env) or "no-key"
-    return AsyncOpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, http_client=Timed())
+    client = BoundedClient(headers={"accept-encoding": "gzip, deflate"})
+    return AsyncOpenAI(
+        base_url=settings.base_url, api_key=key, timeout=settings.timeout, http_client=client, max_retries=0
+    )
+
+
+async def _read(response: Any) -> bytes:
+    """The body as it came, compressed or not."""
+    data = bytearray()
+    async for part in response.aiter_raw():
+        data += part
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
+    return bytes(data)
+
+
+def _decoded(data: bytes, encoding: str) -> bytes:
+    """The body unpacked, never more than MOST_BYTES of it."""
+    if encoding.strip().lower() in ("", "identity"):
+        return data
+    if encoding.strip().lower() not in ("gzip", "deflate"):
+        raise ValueError(f"the answer is packed as {encoding[:40]!r}, expected gzip, deflate or nothing")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the heads of gzip and of zlib
+    found = unpacker.decompress(data, MOST_BYTES + 1)
+    if len(found) > MOST_BYTES:
+        raise ValueError(f"the answer unpacks to more than {MOST_BYTES} bytes")
+    if not unpacker.eof:
+        raise ValueError("the answer's packed data ends too early")
+    return found
 
 
 def _text_of(completion: Any) -> str:
@@ -310,11 +416,87 @@ def _text_of(completion: Any) -> str:
     return text
 
 
-def _open_cache(folder: str) -> Any:
-    """The answers kept in a folder, as JSON; several processes may use it, and nothing is ever thrown out."""
-    from diskcache import Cache, JSONDisk
+def _may_pass(error: Exception) -> bool:
+    """May the same request succeed another time?"""
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return status in (408, 409, 429) or status >= 500
+    return not isinstance(error.__cause__, PermissionError)
 
-    return Cache(folder, disk=JSONDisk, eviction_policy="none")
+
+def _delay(error: Exception, attempt: int) -> float:
+    """Seconds before the next try: what the server asks for, up to a minute, else 0.5, 1, 2, 4, 8, 8, ..."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            wanted = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        if 0 <= wanted <= 60:
+            return wanted
+    return min(0.5 * 2.0 ** min(attempt, 9), 8.0)
+
+
+# Answers on disk.
+
+
+class AnswerCache:
+    """Answers by key, as JSON in an SQLite file that several processes may use; none is ever thrown out.
+
+    A folder from somebody else can hold wrong answers, but nothing in it runs: values are texts, and the
+    database's own views and triggers may call no function with effects (`trusted_schema`).
+    """
+
+    _FORM = 1  # how values are written: 1 is a JSON string
+
+    def __init__(self, folder: str) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._path = Path(folder) / "cache.db"
+
+    def get(self, key: str) -> str | None:
+        """The answer kept under a key, None where there is none.
+
+        Raises:
+            ValueError, sqlite3.Error: the file or the value is damaged, or another process holds the file.
+        """
+        # However long a damaged value is, no more of it is read than an answer may have.
+        found = self._execute(
+            "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?",
+            (8 * MOST_BYTES, key, self._FORM),
+        )
+        if not found:
+            return None
+        try:
+            text = json.loads(found[0]) if isinstance(found[0], str) else None
+        except RecursionError:
+            text = None
+        if not isinstance(text, str):
+            raise ValueError("the value is no text")
+        return text
+
+    def set(self, key: str, text: str) -> None:
+        """Keeps an answer; raises sqlite3.Error where it cannot."""
+        self._execute(
+            "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)",
+            (key, self._FORM, json.dumps(text)),
+        )
+
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> Any:
+        """The first row that a statement gives; waits one second for a file that another process holds."""
+        table = "Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)"
+        with closing(sqlite3.connect(self._path, timeout=1.0)) as database, database:
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            return database.execute(statement, values).fetchone()
+
+
+def _is_readable(text: str, check: Callable[[str], Any] | None) -> bool:
+    try:
+        if check is not None:
+            check(text)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -322,11 +504,11 @@ def _warned(loss: str) -> Iterator[None]:
     """Turns a failure of cache or transcript into a warning: an answer that was paid for is worth more."""
     try:
         yield
-    except (OSError, ValueError, sqlite3.Error, zlib.error) as error:
-        warn(f"{loss}: {type(error).__name__}: {error}", stacklevel=2)
+    except (OSError, ValueError, OverflowError, sqlite3.Error) as error:
+        warn(f"{loss}: {type(error).__name__}: {error}", stacklevel=3)
 
 
-def _without_pictures(request: dict[str, Any]) -> Any:
+def _without_pictures(request: Any) -> Any:
     """The request with each data URL replaced by its hash, which is short and still tells pictures apart."""
     if isinstance(request, str) and request.startswith("data:"):
         return f"sha256:{sha256(request.encode()).hexdigest()}"
@@ -336,10 +518,39 @@ def _without_pictures(request: dict[str, Any]) -> Any:
 
 
 def _append(path: str, line: dict[str, Any]) -> None:
-    """Adds a line to a file in one piece."""
-    data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    """Adds a line to a file, whole or not at all."""
+    data = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, data)
+        written = os.write(handle, data)
+        if written < len(data):
+            os.ftruncate(handle, os.fstat(handle).st_size - written)
+            raise OSError(f"{path} took {written} of {len(data)} bytes")
     finally:
         os.close(handle)
+
+
+# Keys and passwords: hidden in all that a server sends back, since errors and answers go into records.
+
+
+def _secrets(settings: EndpointSettings) -> list[str]:
+    """The key, and the password and parameters of the URL, as they may come back; the longest first."""
+    url = urlsplit(settings.base_url)
+    found = [os.environ.get(settings.api_key_env) or "", url.password or ""]
+    found += [value for _, value in parse_qsl(url.query)]
+    found += [unquote(secret) for secret in found]
+    login = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+    found.append(b64encode(login.encode()).decode())
+    # Shorter ones would blot out common words, and are no secrets.
+    return sorted({secret for secret in found if len(secret) > 3}, key=len, reverse=True)
+
+
+def _hide(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _shown_url(url: str) -> str:
+    """A URL without user name, password and parameters."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])

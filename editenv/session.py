@@ -240,6 +240,8 @@ class SessionEngine:
                 f"scoring is deferred, but the user ({self.user.version}) may read scores that are not there "
                 "yet; expected one whose reads_scores is False, such as the replay user"
             )
+        if hasattr(self.user, "max_length"):  # one who finds words of their own has to know
+            self.user.max_length = self.max_length
 
     def versions(self) -> dict[str, str | None]:
         """Versions of world, user and scorer, as records keep them."""

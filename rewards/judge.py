@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from string import Template
@@ -95,7 +96,7 @@ class JudgeScorer:
         endpoint: Mapping[str, Any],
         votes: int = 4,
         combine: str = "mean",
-        prompts: str = "mice-1",
+        prompts: str = "mice-2",
         awareness: str = "auto",
         reasks: int = 2,
         side: int = 256,
@@ -121,7 +122,13 @@ class JudgeScorer:
         self._votes, self._reasks, self._side, self._awareness = votes, reasks, side, awareness
         self._combine: Callable[[Sequence[float]], float] = VOTES[combine]
         if check:
-            self.endpoint.health()
+            # A small picture and a seed, as turns have them: servers may refuse either.
+            picture = np.full((8, 8, 3), 128, np.uint8)
+            self.endpoint.health(_messages("Answer with the word yes.", [picture], side))
+
+    def close(self) -> None:
+        """Gives the endpoint's thread and connections back; the scorer can still be asked."""
+        self.endpoint.close()
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, in order; all questions of all turns are asked at once."""
@@ -142,7 +149,8 @@ class JudgeScorer:
         """Asks for votes and reads the answers into them; what the endpoint failed at is not asked again."""
         talks = [vote.question.messages for vote in votes]
         seeds = [vote.seed + attempt * _RESEED for vote in votes]
-        answers = self.endpoint.ask(talks, self.prompts.version, seeds)
+        checks = [vote.question.read for vote in votes]
+        answers = self.endpoint.ask(talks, self.prompts.version, seeds, checks)
         for vote, answer in zip(votes, answers, strict=True):
             if answer.text is None:
                 vote.done, vote.error = True, str(answer.error)
@@ -233,13 +241,14 @@ def judge_questions(
         awareness: one of AWARENESS.
         side: smaller pictures are enlarged by a whole factor until they are about as wide, in pixels.
     """
-    said, resolved = _numbered(meant.instructions), _numbered(meant.resolved)
+    said = _numbered(map(_quoted, meant.instructions))
+    resolved = _numbered(map(_quoted, meant.resolved))
     # IF: what a yes means depends on the task; an undo is also shown the picture that it goes back to.
     criteria = prompts.texts.get("if_leave" if meant.impossible else f"if_{meant.task}")
     text = prompts.fill(
         "if",
-        instruction=meant.instructions[-1],
-        resolved=meant.resolved[-1],
+        instruction=_quoted(meant.instructions[-1]),
+        resolved=_quoted(meant.resolved[-1]),
         criteria=(criteria or prompts.texts["if_other"]).template,
     )
     goal = [turn.source, *turn.earlier][-2:-1] if meant.task == "undo" else []
@@ -249,7 +258,7 @@ def judge_questions(
     if meant.unchanged is None:
         items = ["everything that none of these requests speaks of"]
     else:
-        items = [*meant.unchanged, *(["the background"] if meant.background else [])]
+        items = [*map(_quoted, meant.unchanged), *(["the background"] if meant.background else [])]
     if items:
         tags = [f"answer_{number}" for number in range(1, len(items) + 1)]
         text = prompts.fill("cc", instructions=said, items=_numbered(items), form=_form(tags))
@@ -264,7 +273,12 @@ def judge_questions(
     return [*questions, Question("global_awareness", messages, partial(_read_session, tags))]
 
 
-def _numbered(lines: Sequence[str]) -> str:
+def _quoted(words: str) -> str:
+    """Foreign words as data: the prompts say what the tags mean, and no text can close them."""
+    return f"<words>{escape(words, quote=False)}</words>"
+
+
+def _numbered(lines: Iterable[str]) -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from editenv.endpoint import Answer, ChatEndpoint, endpoint_settings
 from editenv.sims.goal import GoalTurn, GoalUser
@@ -14,6 +17,9 @@ from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
 from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.session import StudioSpec
+
+MOST_REMEMBERED = 2000
+"""Messages that a user remembers, the latest; older ones would be worded anew if asked for again."""
 
 _Wanted = tuple[GoalTurn, StudioSpec, int]
 """What is meant, in which session and turn."""
@@ -48,11 +54,16 @@ class LLMUser(GoalUser):
     them, else the template's are. Rules are always stated and dropped in the template's words, for one that
     is stated wrongly would spoil all turns after it. Each message says under `detail` who worded it, and why
     it was not the model. A sentence that was worded once in a turn is said the same when that turn is asked
-    for again, so that sessions can be continued from a state; for other processes `endpoint.cache` keeps
-    answers.
+    for again, so that sessions can be continued from a state; MOST_REMEMBERED of them are remembered, for
+    more and for other processes `endpoint.cache` keeps answers. A server that gives no answer is warned of
+    once.
+
+    Attributes:
+        max_length: characters that a message may have, set by the environment; None for any number.
 
     Args:
-        endpoint: fields of `EndpointSettings`, JSON values by name.
+        endpoint: fields of `EndpointSettings`, JSON values by name; `timeout` is 30 and `max_tokens` 60 where
+            not given.
         persona, patience: as for GoalUser.
 
     Raises:
@@ -67,9 +78,12 @@ class LLMUser(GoalUser):
     ) -> None:
         super().__init__(persona, patience)
         self.prompt = load_prompt()
+        if isinstance(endpoint, Mapping):
+            endpoint = {"timeout": 30.0, "max_tokens": 60, **endpoint}
         self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
         self.version = f"llm {self.prompt.version} {self.endpoint.settings.model}, {self.version}"
-        self._worded: dict[tuple[str, int, str], UserMessage] = {}
+        self.max_length: int | None = None
+        self._worded: OrderedDict[tuple[str, int, str], UserMessage] = OrderedDict()
         self._wordings = self._fallbacks = self._failures = 0
 
     def counts(self) -> dict[str, float]:
@@ -80,6 +94,10 @@ class LLMUser(GoalUser):
             "wording_failures": self._failures,
             "endpoint_calls": self.endpoint.calls,
         }
+
+    def close(self) -> None:
+        """Gives the endpoint's thread and connections back; the user can still be asked."""
+        self.endpoint.close()
 
     def beginnings(self, specs: Sequence[StudioSpec]) -> list[UserMessage]:
         """The first requests of sessions, worded together."""
@@ -110,6 +128,10 @@ class LLMUser(GoalUser):
         for (key, (turn, _, _)), answer in zip(new.items(), answers, strict=True):
             self._worded[key] = self._checked(turn, answer)
         known = [self._worded[key] for key in keys]
+        for key in keys:
+            self._worded.move_to_end(key)
+        while len(self._worded) > MOST_REMEMBERED:
+            self._worded.popitem(last=False)
         return [
             replace(message, meaning=replace(turn, text=message.text))
             for message, (turn, _, _) in zip(known, wanted, strict=True)
@@ -121,11 +143,21 @@ class LLMUser(GoalUser):
         words, problem = "", answer.error
         if answer.text is None:
             self._failures += 1
+            if self._failures == 1:
+                warn(
+                    f"user 'llm': no answer from {self.endpoint.settings.model!r} ({answer.error}); the "
+                    "template's sentence is said instead, counts() says how often",
+                    stacklevel=2,
+                )
         else:
             words = cleaned(answer.text)
             problem = wording_problem(words, turn.sentence, turn.edit.task, turn.reference)
+        text = turn.frame.replace("{edit}", words)
+        if problem is None and self.max_length is not None and len(text) > self.max_length:
+            problem = f"it makes {len(text)} characters, expected {self.max_length} or fewer"
+        if problem is not None:
+            text = turn.text
         self._fallbacks += problem is not None
-        text = turn.text if problem else turn.frame.replace("{edit}", words)
         worded_by = "template" if problem else self.endpoint.settings.model
         found = {"worded_by": worded_by, "template": turn.text, "refused": problem}
         return UserMessage(text, detail=turn.detail() | found)
@@ -149,6 +181,19 @@ def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[s
 
 
 def cleaned(answer: str) -> str:
-    """A model's answer less quotation marks and space around it, with single spaces in it, lines kept."""
+    """The sentence in a model's answer, lines kept.
+
+    Thinking before </think>, a JSON object around one text, quotation marks and further space are taken off.
+    """
+    answer = answer.rpartition("</think>")[2].strip()
+    fenced = answer.removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if fenced.startswith(("{", '"')):
+        try:
+            found = json.loads(fenced)
+        except (ValueError, RecursionError):
+            found = None
+        values = list(found.values()) if isinstance(found, dict) else [found]
+        if len(values) == 1 and isinstance(values[0], str):
+            answer = values[0]
     lines = [" ".join(line.split()) for line in answer.strip().strip("\"'`*").splitlines()]
     return "\n".join(line for line in lines if line)

@@ -1,20 +1,23 @@
-"""Paraphrase check: do other words for an instruction still ask for the same thing?
+"""Paraphrase check: do other words for an instruction still ask for the same thing, and for nothing else?
 
-A wording passes only where nothing that could be said wrongly is said otherwise: objects are named by the
-same looks in the same order, places and numbers are the same, the verb is one of the task's, nothing is
-negated, and what points back still points back. What fails falls back to the template, so strictness costs
-variety and never truth.
+A wording passes only where nothing that could be said wrongly is said otherwise, and every word of it is
+known: objects are named by the same looks in the same order, places and numbers are the same, verbs are the
+task's, nothing is negated, what points back still points back, and all other words are ones that ask for
+nothing. What fails falls back to the template, so strictness costs variety and never truth.
 """
 
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 
 from editenv.worlds.studio.language import tokens
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 
 LONGEST = 300
 """Characters a wording may have."""
+MORE_WORDS = 15
+"""Words that it may have more than the template's sentence."""
 
 _LOOKS = frozenset((*COLORS, *MATERIALS, *SHAPES, *BACKGROUNDS, *TEXTS, SIGN))
 _PLURALS = {f"{shape}s": shape for shape in SHAPES} | {"crosses": "cross", "grey": "gray"}
@@ -22,22 +25,10 @@ _DO, _REMOVE = ("add", "put", "place", "draw"), ("remove", "delete", "erase", "r
 _VERBS = {
     "subject_add": (*_DO, "insert", "create", "give", "want", "need", "like", "have", "see"),
     "subject_remove": (*_REMOVE, "want"),
-    "subject_replace": ("replace", "swap", "exchange", "turn", "change", "put", "draw", "want", "like"),
-    "color_alter": (
-        "make",
-        "paint",
-        "color",
-        "turn",
-        "change",
-        "recolor",
-        "be",
-        "want",
-        "like",
-        "same",
-        "have",
-    ),
+    "subject_replace": tuple("replace swap exchange turn change put draw want like instead place".split()),
+    "color_alter": tuple("make paint color turn change recolor be want like same have".split()),
     "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same", "have"),
-    "position_change": ("move", "put", "shift", "take", "place", "bring", "want", "like", "relocate"),
+    "position_change": tuple("move put shift take place bring make want like relocate".split()),
     "background_change": ("make", "change", "paint", "turn", "set", "want", "like", "give"),
 }
 _DEEDS = frozenset(word for words in _VERBS.values() for word in words).union(
@@ -61,6 +52,16 @@ _EXACT = frozenset(
 )
 """Words that stand in both or in neither."""
 
+_FILLERS = frozenset(
+    "i you we me us my your would could can will should may might do don t am are is was s d ll m be been "
+    "please kindly thanks thank just now so like love want need wish prefer glad happy how what about if "
+    "possible let lets the a an of for in into to on at with by from as and get got have has any longer "
+    "anymore over up color colored image picture scene being quickly maybe hey hi hello ok okay yes good "
+    "great nice".split()
+)
+"""Words that ask for nothing by themselves, in any number and place."""
+_CHARACTERS = frozenset(ascii_letters + digits + " .,;:!?'\"()-")
+
 _FROM_TO = frozenset(("with", "for", "into", "by", "to"))
 _INSTEAD = re.compile(r"in (?:the )?place of|instead of|\bnot\b")
 
@@ -76,7 +77,12 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
     """
     if "\n" in wording or not 0 < len(wording) <= LONGEST:
         return f"it is no single line of 1 to {LONGEST} characters"
+    odd = set(wording) - _CHARACTERS - set(sentence)
+    if odd:
+        return f"it holds {min(odd)!a}, expected plain letters, digits and marks"
     said, meant = _plain(wording), _plain(sentence)
+    if len(said) > len(meant) + MORE_WORDS:
+        return f"it has {len(said)} words, expected {len(meant) + MORE_WORDS} or fewer"
     if _runs(said) != _runs(meant):
         return f"it names {_runs(said)}, expected {_runs(meant)}"
     if _numbers(said) != _numbers(meant):
@@ -86,7 +92,10 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
         return f"{', '.join(sorted(changed)) or 'background'} is said in only one of both"
     if reference in _POINTERS and not set(said) & set(_POINTERS[reference]):
         return f"it does not point back as {reference!r} does"
-    return _wrong_deed(said, meant, task)
+    known = {*meant, *_FILLERS, *_VERBS.get(task, ()), *_POINTERS.get(reference or "", ()), *_LOOKS}
+    added = [word for word in said if word not in known and not word.isdigit()]
+    wrong = _wrong_deed(said, meant, task)
+    return wrong or (f"it adds {added[0]!r}" if added else None)
 
 
 def _wrong_deed(said: list[str], meant: list[str], task: str) -> str | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import multiprocessing
 import os
 import socket
 import sqlite3
+import threading
+import time
+import zlib
+from base64 import b64encode
 
 import pytest
 
 pytest.importorskip("openai")
-pytest.importorskip("diskcache")
 
-from editenv.endpoint import ChatEndpoint, EndpointSettings, endpoint_settings
+from editenv.endpoint import MOST_BYTES, Answer, ChatEndpoint, EndpointSettings, endpoint_settings
 from tests.chat_server import ChatServer, cuts_the_line, says, sends, stalls, trickles, words
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -120,8 +124,10 @@ def test_answers_are_kept_on_disk_by_content_seed_settings_and_version(tmp_path)
             before = len(server.requests)
             ask(server.url, ["a"], **({"seeds": [1]} | change), **kept)
             assert len(server.requests) == before + 1, change
-    _, offline = ask("http://127.0.0.1:9/v1", ["b"], [1], **kept)
+    _, offline = ask(server.url, ["b"], [1], **kept)
     assert offline[0].text == "b/1"
+    _, elsewhere = ask("http://127.0.0.1:9/v1", ["b"], [1], **kept)
+    assert elsewhere[0].text is None  # Another server may be another model.
 
 
 def test_failures_are_not_kept(tmp_path):
@@ -173,16 +179,213 @@ def test_a_damaged_cache_and_a_lost_transcript_cost_a_warning_not_the_answer(tmp
         endpoint = ChatEndpoint(EndpointSettings(server.url, "m", retries=0, **settings))
         with pytest.warns(UserWarning, match="the transcript lacks a line"):
             assert endpoint.ask([HELLO], "1")[0].text == "hello/None"
-        with sqlite3.connect(tmp_path / "cache" / "cache.db") as database:
-            database.execute("UPDATE Cache SET value = x'00'")
-        with pytest.warns(UserWarning, match="a kept answer cannot be read"):
+        for damage in ("x'00'", "NULL", "'no JSON'", "'[1]'", "'" + "[" * 100_000 + "'"):
+            with sqlite3.connect(tmp_path / "cache" / "cache.db") as database:
+                database.execute(f"UPDATE Cache SET value = {damage}")
+            with pytest.warns(UserWarning, match="a kept answer cannot be read, the question is asked again"):
+                assert endpoint.ask([HELLO], "1")[0].text == "hello/None"
+        (tmp_path / "cache" / "cache.db").write_bytes(b"junk" * 500)
+        with pytest.warns(UserWarning, match="an answer is not kept"):
             assert endpoint.ask([HELLO], "1")[0].text == "hello/None"
+
+
+def test_a_locked_cache_costs_a_warning_not_the_answer(tmp_path):
+    with ChatServer(echo) as server:
+        endpoint, _ = ask(server.url, cache=str(tmp_path))
+        other = sqlite3.connect(tmp_path / "cache.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.warns(UserWarning, match="database is locked"):
+            assert endpoint.ask([HELLO], "1")[0].text == "hello/None"
+        other.close()
+        assert endpoint.ask([HELLO], "1")[0].cached
+
+
+def test_nothing_in_a_cache_folder_runs(tmp_path):
+    """A trigger of somebody else's that writes a file fails, and the question is answered."""
+    with ChatServer(echo) as server:
+        endpoint, _ = ask(server.url, cache=str(tmp_path))
+        with sqlite3.connect(tmp_path / "cache.db") as database:
+            database.execute(
+                "CREATE TRIGGER t AFTER INSERT ON Cache BEGIN SELECT load_extension('evil'); END"
+            )
+        with pytest.warns(UserWarning, match="an answer is not kept: OperationalError: unsafe use"):
+            assert endpoint.ask([[{"role": "user", "content": "new"}]], "1")[0].text == "new/None"
+
+
+def test_answers_that_cannot_be_read_are_not_kept(tmp_path):
+    def numbers_alone(text):
+        if not text.isdigit():
+            raise ValueError("no number")
+
+    with ChatServer(says("seven")) as server:
+        endpoint = ChatEndpoint(EndpointSettings(server.url, "m", cache=str(tmp_path)))
+        assert endpoint.ask([HELLO], "1", checks=[numbers_alone])[0].text == "seven"
+        server.behave = says("7")
+        assert endpoint.ask([HELLO], "1", checks=[numbers_alone])[0].text == "7"
+        server.behave = says("8")
+        assert endpoint.ask([HELLO], "1", checks=[numbers_alone])[0] == Answer("7", None, cached=True)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        stalls,
+        cuts_the_line,
+        sends(200, b"<html>busy</html>", "text/html"),
+        sends(200, b"{not json"),
+        says(None),
+        says("  "),
+        sends(408),
+        sends(502, b"<html>bad gateway</html>", "text/html"),
+    ],
+)
+def test_what_may_pass_is_asked_again(behaviour):
+    def at_first(handler, request):
+        (behaviour if len(server.requests) == 1 else echo)(handler, request)
+
+    with ChatServer(at_first) as server:
+        _, answers = ask(server.url, retries=1, timeout=0.5 if behaviour is stalls else 20.0)
+    assert answers[0].text == "hello/None" and len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_will_not_pass_is_not_asked_again(status):
+    with ChatServer(sends(status)) as server:
+        _, answers = ask(server.url, retries=3)
+    assert str(status) in answers[0].error and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_long_answer_is_an_error(packed):
+    body = b" " * (MOST_BYTES + 1)
+    headers = {"content_encoding": "gzip"} if packed else {}
+    with ChatServer(sends(200, gzip.compress(body) if packed else body, **headers)) as server:
+        _, answers = ask(server.url)
+    assert (
+        f"more than {MOST_BYTES} bytes" in answers[0].error if packed else "longer than" in answers[0].error
+    )
+
+
+def test_packed_answers_are_read_and_broken_ones_are_errors():
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "yes"}}
+    body = json.dumps(
+        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    )
+    for pack, name in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
+        with ChatServer(sends(200, pack(body.encode()), content_encoding=name)) as server:
+            assert ask(server.url)[1][0].text == "yes"
+    for data, name, error in (
+        (gzip.compress(body.encode())[:-20], "gzip", "ends too early"),
+        (b"nothing", "gzip", "incorrect header"),
+        (body.encode(), "br", "packed as 'br'"),
+    ):
+        with ChatServer(sends(200, data, content_encoding=name)) as server:
+            assert error in ask(server.url)[1][0].error
+
+
+def test_a_redirect_stays_on_its_host():
+    with ChatServer(echo) as other, ChatServer(echo) as server:
+        server.behave = sends(307, location=f"{other.url}/chat/completions")
+        _, answers = ask(server.url, retries=2)
+        assert "redirects to http://127.0.0.1" in answers[0].error and not other.requests
+        assert len(server.requests) == 1
+        server.behave = sends(307, location="/v1/chat/completions")
+        assert "redirects in circles" in ask(server.url)[1][0].error
+
+        def moved_once(handler, request):
+            (echo if handler.path == "/v2" else sends(307, location="/v2"))(handler, request)
+
+        server.behave = moved_once
+        assert ask(server.url)[1][0].text == "hello/None"
+
+
+def test_keys_and_passwords_come_back_from_nowhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    path = tmp_path / "calls.jsonl"
+
+    def repeats_all(handler, request):
+        told = f"{handler.headers['authorization']} {handler.path} sk-0123456789 p%40ssword p@ssword"
+        if words(request) == "fail":
+            handler.send(401, json.dumps({"error": {"message": told}}).encode())
+        else:
+            handler.say(told)
+
+    with ChatServer(repeats_all) as server:
+        url = server.url.replace("//", "//me:p%40ssword@") + "?token=q1w2e3"
+        endpoint, answers = ask(url, ["fail", "say it"], transcript=str(path))
+        server.behave = sends(401)
+        with pytest.raises(ConnectionError) as caught:
+            endpoint.health()
+        login = b64encode(b"me:p@ssword").decode()
+        shown = f"{answers} {caught.value} {path.read_text()}"
+        assert not any(secret in shown for secret in ("0123456789", "ssword", "q1w2e3", login))
+        assert "***" in answers[0].error and "***" in answers[1].text
+        server.behave = repeats_all
+        _, (answer,) = ask(server.url, ["say it"])
+        assert answer.text.startswith("Bearer *** /v1/chat/completions ***")
+    with pytest.raises(ValueError, match=r"base_url is 'ftp://host/v1'"):
+        EndpointSettings("ftp://me:secret@host/v1?key=1", "m")
+
+
+@pytest.mark.parametrize("name", ["temperature", "max_tokens", "seed"])
+def test_a_parameter_that_is_null_is_left_out(name):
+    with ChatServer(echo) as server:
+        endpoint, _ = ask(server.url, ["a", "a"], [0, 1], **{name: None})
+        endpoint.health()
+    assert len(server.requests) == 3  # Two votes stay two questions, even without a seed.
+    rest = {"temperature", "max_tokens", "seed"} - {name}
+    assert all(rest <= set(request) and name not in request for request in server.requests)
+
+
+def test_the_limits_newer_name_takes_the_olds_place_and_seeds_are_added():
+    with ChatServer(echo) as server:
+        ask(server.url, ["a"], [2], max_completion_tokens=7, seed=40)
+    (request,) = server.requests
+    assert "max_tokens" not in request
+    assert (request["max_completion_tokens"], request["seed"]) == (7, 42)
+
+
+def test_threads_and_connections_are_given_back():
+    def open_files():
+        return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+    with ChatServer(echo) as server:
+        endpoint, _ = ask(server.url)
+        endpoint.close()
+        started, files = threading.active_count(), open_files()
+        for closes in (True, False):
+            for _ in range(5):
+                endpoint, _ = ask(server.url)
+                if closes:
+                    endpoint.close()
+                    endpoint.close()
+                del endpoint
+        deadline = time.monotonic() + 10
+        while (threading.active_count() > started or open_files() > files) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert threading.active_count() <= started and open_files() <= files
+        endpoint, _ = ask(server.url)
+        endpoint.close()
+        assert endpoint.ask([HELLO], "1")[0].text == "hello/None"
+
+
+def test_half_surrogates_reach_no_file_and_no_error_as_such(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    with ChatServer(says("\ud800")) as server:
+        ask(server.url, transcript=str(path), cache=str(tmp_path / "cache"))
+        server.behave = sends(400, b'{"error": {"message": "\\ud800"}}')
+        _, answers = ask(server.url, transcript=str(path))
+    answers[0].error.encode()
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0])["text"] == "\ud800"
 
 
 def test_health_passes_or_says_what_to_check():
     with ChatServer(echo) as server:
         endpoint = ChatEndpoint(EndpointSettings(server.url, "m", timeout=20.0))
         endpoint.health()
+        endpoint.health([{"role": "user", "content": "look"}])
+        assert [words(request) for request in server.requests] == ["Answer with the word yes.", "look"]
+        assert {request["seed"] for request in server.requests} == {0}  # As turns have one.
         server.behave = sends(401)
         with pytest.raises(ConnectionError, match=f"'m' at {server.url} .*401.*check that .*OPENAI_API_KEY"):
             endpoint.health()
@@ -227,6 +430,9 @@ def test_it_works_after_a_fork():
         ({"concurrency": 0}, "concurrency is 0"),
         ({"max_calls": 1.5}, "max_calls is 1.5"),
         ({"temperature": True}, "temperature is True"),
+        ({"seed": "a"}, "seed is 'a', expected a whole number"),
+        ({"timeout": None}, "timeout is None, expected a finite number"),
+        ({"cache": 3}, "cache is 3, expected a text"),
         ({"modle": "m"}, "setting 'modle' is not known, expected one of base_url"),
         ({"base_url": None}, "setting 'base_url' is missing"),
     ],

