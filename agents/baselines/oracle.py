@@ -92,17 +92,23 @@ def right_pictures(
 ) -> list[Image]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
+    A picture that has left the script, so that the edit's object is not where it was meant to be, comes back
+    as it is.
+
     Args:
-        pictures: uint8 [H, W, 3] each, on which the edits are possible.
+        pictures: uint8 [H, W, 3] each.
         turns: one a picture.
         grid: cells a side.
         earlier: all pictures before each of them, which only an undo needs.
     """
     size = len(pictures[0])
     right = []
-    for turn, scene, shown in zip(turns, parse(pictures, grid), earlier, strict=True):
+    for picture, turn, scene, shown in zip(pictures, turns, parse(pictures, grid), earlier, strict=True):
         past = parse(shown[-1:], grid) if isinstance(turn.edit, Undo) else ()
-        right.append(render(right_result(turn.edit, turn.rules, scene, past), size))
+        try:
+            right.append(render(right_result(turn.edit, turn.rules, scene, past), size))
+        except ValueError:
+            right.append(picture.copy())
     return right
 
 
