@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass, fields
+from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from editenv.agents.episodes import (
     is_scored,
     run_episodes,
     turn_scores,
+    unscored_turns,
     write_filmstrip,
     write_lines,
 )
@@ -25,13 +27,14 @@ from editenv.agents.tables import turn_table
 from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
 from editenv.protocols import Policy
-from editenv.registry import load_class
+from editenv.registry import build, load_class
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
 
 if TYPE_CHECKING:
     from editenv.agents.editor.turns import TurnSettings
 
+_REASONS_SHOWN = 5
 SESSIONS = 256
 """Sessions of an evaluation that names no number."""
 
@@ -39,6 +42,12 @@ NO_JUDGE = (
     "No scores: a judge is missing for these pictures; scorer=judge asks a vision-language model. What "
     "`editenv export` wrote is scored exactly."
 )
+
+MODEL_SETTINGS = [
+    "model", "intent", "image", "intent_form", "intent_from_turn", "max_intent_tokens", "temperature",
+    "steps", "shift", "context", "text_guidance", "image_guidance",
+]  # fmt: skip
+"""Settings that say something where policy=model alone."""
 
 MODEL = {"model": "editenv.agents.editor.policy:editor_policy"}
 """The policies that are trained, in the form of POLICIES; called with the environments and more."""
@@ -70,13 +79,25 @@ class Evaluation:
         return self.facts | self.summary
 
 
+def main(config: EvaluateConfig) -> int:
+    """`editenv evaluate`; the exit status is 1 where more turns than `max_unscored` have no score."""
+    unscored = evaluate(config).facts["unscored"]
+    if unscored["share"] <= config.max_unscored:
+        return 0
+    print(f"{unscored['share']:.1%} of turns are unscored, more than max_unscored={config.max_unscored:g}")
+    return 1
+
+
 def evaluate(config: EvaluateConfig) -> Evaluation:
-    """`editenv evaluate`: prints the table and writes summary.json, scores.jsonl and filmstrip.png.
+    """Prints the table and writes summary.json, scores.jsonl and filmstrip.png.
 
     Raises:
-        ValueError: a setting is not in its range.
+        ValueError: a setting is not in its range, or the policy's answers are not in the action space.
+        OSError: `out` cannot be written.
     """
     name = agent_name(config)
+    # Before anything heavy: a folder that cannot be written is told at once.
+    Path(config.out).mkdir(parents=True, exist_ok=True)
     evaluation = run_evaluation(config, f"evaluating {name}")
     write_evaluation(evaluation, Path(config.out), config.filmstrip)
     print_evaluation(evaluation, f"{name} on {config.sessions_file or f'{config.suite}, {config.split}'}")
@@ -84,15 +105,11 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 
 def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evaluation:
-    """Plays sessions 0, 1, ... of the seed and summarises them; writes and prints nothing but a progress bar.
+    """Plays sessions 0, 1, ... of the seed and summarises them; writes nothing, and prints only progress.
 
     Raises:
-        ValueError: a setting is not in its range.
+        ValueError: a setting is not in its range, or the policy's answers are not in the action space.
     """
-    for name in ("num_envs", "sessions", "steps"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}, expected 1 or more")
     count = session_count(config)
     # Waves of nearly one size: a row without a session of its own costs as much as another.
     waves = -(-count // config.num_envs)
@@ -102,33 +119,23 @@ def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evalu
     sessions = run_episodes(envs, policy, range(count), config.seed, progress)
     seconds = perf_counter() - start
     scores = turn_scores(sessions)
-    facts = described(config, sessions) | {"seconds": seconds}
+    facts = described(config, sessions) | {"seconds": seconds, "unscored": unscored_turns(sessions)}
     if isinstance(policy, Counting):
         facts |= policy.counts()
+    if isinstance(envs.engine.user, Counting):
+        facts["user_counts"] = envs.engine.user.counts()
     return Evaluation(sessions, scores, summarise(scores), facts)
 
 
 def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
     """What a summary says of the settings; the model's only where a model plays."""
-    names = ["policy", "suite", "split", "seed", "sessions_file"]
-    if config.policy == "model":
-        names += [
-            "model",
-            "intent",
-            "image",
-            "intent_from_turn",
-            "max_intent_tokens",
-            "temperature",
-            "steps",
-            "shift",
-            "context",
-            "text_guidance",
-            "image_guidance",
-        ]
+    names = ["policy", "suite", "split", "seed", "sessions_file", "reward_weights"]
+    names += MODEL_SETTINGS if config.policy == "model" else ["policy_settings"]
     user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
     known = {name: getattr(config, name) for name in names}
-    if config.policy == "model":
-        known["intent_form"] = config.intent_form
+    if config.sessions_file is not None:
+        # The file says which sessions these are.
+        known["suite"] = None
     return known | {"user": user, "scorer": scorer, "versions": dict(sessions[0].versions)}
 
 
@@ -142,11 +149,20 @@ def write_evaluation(evaluation: Evaluation, folder: Path, filmstrip: int) -> No
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Prints the table of turns, and what is missing where there are no scores."""
+    """Prints the table of turns, and what has no score and why."""
     console = Console()
     console.print(turn_table(evaluation.summary, title))
     if not evaluation.scored:
         console.print(NO_JUDGE)
+    unscored = evaluation.facts["unscored"]
+    if unscored["turns"]:
+        share = f"{unscored['turns']} of {unscored['of']} turns are unscored ({unscored['share']:.1%}):"
+        console.print(share, highlight=False)
+        for reason, count in list(unscored["reasons"].items())[:_REASONS_SHOWN]:
+            console.print(f"  {count} x {reason}", markup=False, highlight=False)
+    if "user_counts" in evaluation.facts:
+        counted = ", ".join(f"{name} {value:g}" for name, value in evaluation.facts["user_counts"].items())
+        console.print(f"user: {counted}", highlight=False)
 
 
 def agent_name(config: PlayConfig) -> str:
@@ -188,10 +204,14 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     Raises:
         ValueError: a name or a setting is not known.
     """
-    make = load_class("policy", config.policy, MODEL | POLICIES)
     if config.policy not in MODEL:
-        policy: Policy[Any] = make(envs)
-        return policy
+        return _policy_of_class(config, envs)
+    if config.policy_settings:
+        raise ValueError(
+            f"policy_settings are {config.policy_settings}, expected none with policy=model, whose settings "
+            f"are {', '.join(MODEL_SETTINGS)}"
+        )
+    make = load_class("policy", config.policy, MODEL)
     from transformers.utils import logging
 
     from editenv.agents.distributed import use_threads
@@ -209,3 +229,26 @@ def turn_settings(config: PlayConfig) -> TurnSettings:
 
     values = {field.name: getattr(config, field.name) for field in fields(TurnSettings)}
     return TurnSettings(**values | {"intent_form": config.intent_form})
+
+
+def _policy_of_class(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
+    """The policy of a class, which is called with the environments and `policy_settings` by name.
+
+    Raises:
+        ValueError: there is no such class or setting, or what it makes is no policy.
+    """
+    name, known = config.policy, {**dict.fromkeys(MODEL, ""), **POLICIES}
+    make = load_class("policy", name, known)
+    try:
+        signature(make).bind(envs, **config.policy_settings)
+    except TypeError as error:
+        names = ", ".join(list(signature(make).parameters)[1:]) or "none"
+        raise ValueError(
+            f"policy {name!r} cannot be made ({error}), expected a class that takes the environments, with "
+            f"policy_settings of: {names}"
+        ) from error
+    policy: Policy[Any] = build("policy", name, POLICIES, config.policy_settings, envs)
+    for method in ("start", "act"):
+        if not callable(getattr(policy, method, None)):
+            raise ValueError(f"policy {name!r} has no method {method!r}, expected start and act")
+    return policy

@@ -24,6 +24,8 @@ def show(config: ShowConfig) -> Shown:
     if config.session < 0:
         raise ValueError(f"session is {config.session}, expected 0 or more")
     if config.run is not None:
+        if not Path(config.run).is_dir():
+            raise ValueError(f"run is {config.run!r}, which is no folder, expected that of a training")
         return _recorded(config, config.run)
     if config.iteration is not None:
         raise ValueError(

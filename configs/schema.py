@@ -149,6 +149,9 @@ class EvaluateConfig(PlayConfig):
     )
     num_envs: int = setting(256, "sessions side by side", ge=1)
     filmstrip: int = setting(4, "sessions that filmstrip.png shows", ge=0)
+    max_unscored: float = setting(
+        0.05, "share of turns that may stay without a score; above it the exit status is 1", ge=0, le=1
+    )
 
 
 @dataclass(kw_only=True)

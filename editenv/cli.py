@@ -51,7 +51,7 @@ class Command:
 
 COMMANDS = {
     "train": Command("editenv.agents.train:train"),
-    "evaluate": Command("editenv.agents.evaluate:evaluate"),
+    "evaluate": Command("editenv.agents.evaluate:main"),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
     "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
     "export": Command("editenv.agents.export:export"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from editenv.agents.editor.checkpoint import save_checkpoint
-from editenv.agents.evaluate import NO_JUDGE, evaluate, run_evaluation
+from editenv.agents.evaluate import NO_JUDGE, evaluate, main, run_evaluation
 from editenv.agents.export import export
 from editenv.agents.show import show
 from editenv.configs.compose import compose
+from editenv.configs.schema import ScorerConfig
+from editenv.types import Scores
 from tests.tiny_editor import tiny_checkpoint
 
 SCORES = {
@@ -138,3 +141,153 @@ def test_show_prints_the_turns_and_draws_them(tmp_path, capsys):
     assert (tmp_path / "filmstrip.png").is_file()
     with pytest.raises(ValueError, match="session is -1"):
         show(compose("show", out=str(tmp_path), policy="oracle", session=-1))
+
+
+class Agent:
+    """Returns the picture as it is; subclasses answer otherwise."""
+
+    def __init__(self, envs, level: int = 0) -> None:
+        self.level = level
+
+    def start(self, observations, seeds):
+        return [0] * len(seeds)
+
+    def act(self, observations, memories):
+        return {"image": observations["image"], "intent": ("",) * len(memories)}, memories
+
+
+class Floats(Agent):
+    def act(self, observations, memories):
+        return {"image": observations["image"] / 255.0}, memories
+
+
+class NoPictures(Agent):
+    def act(self, observations, memories):
+        return {"intent": ("",) * len(memories)}, memories
+
+
+class PilPictures(Agent):
+    def act(self, observations, memories):
+        return {"image": [Image.fromarray(picture) for picture in observations["image"]]}, memories
+
+
+class SmallPictures(Agent):
+    def act(self, observations, memories):
+        return {"image": observations["image"][:, ::2, ::2]}, memories
+
+
+class NoMemories(Agent):
+    def act(self, observations, memories):
+        return {"image": observations["image"]}
+
+
+class LostMemories(Agent):
+    def act(self, observations, memories):
+        return {"image": observations["image"]}, memories[:-1]
+
+
+class NoIntents(Agent):
+    def act(self, observations, memories):
+        return {"image": observations["image"]}, memories
+
+
+class NotAPolicy:
+    def __init__(self, envs) -> None:
+        pass
+
+
+class NoArguments:
+    def __init__(self) -> None:
+        pass
+
+
+def of_class(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__name__}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Floats, r"policy Floats: action\['image'\] has dtype float64, expected .* uint8 and shape \(2, 64"),
+        (NoPictures, "policy NoPictures: action has no 'image'"),
+        (PilPictures, r"policy PilPictures: action\['image'\] is a list, expected a numpy array"),
+        (SmallPictures, r"has shape \(2, 32, 32, 3\), expected .* shape \(2, 64, 64, 3\)"),
+        (NoMemories, r"act returned a dict, expected \(actions, memories\)"),
+        (LostMemories, "memories are 1 of them, expected a list of 2"),
+        (NotAPolicy, "has no method 'start', expected start and act"),
+        (NoArguments, "cannot be made .*, expected a class that takes the environments"),
+    ],
+)
+def test_a_policy_is_held_to_the_action_space_and_told_what_is_wrong(tmp_path, kind, message):
+    """Fails where float pictures are played as black ones, or a wrong class ends in a traceback."""
+    with pytest.raises(ValueError, match=message):
+        run_evaluation(settings(tmp_path, policy=of_class(kind), sessions=2))
+
+
+def test_a_policy_from_outside_has_settings_by_name_and_need_not_write_intents(tmp_path):
+    config = settings(tmp_path, policy=of_class(NoIntents), sessions=2)
+    found = run_evaluation(replace(config, policy_settings={"level": 3}))
+    assert found.facts["policy_settings"] == {"level": 3}
+    assert [list(session.intents) for session in found.sessions] == [["", "", ""]] * 2
+    with pytest.raises(ValueError, match=r"'levle'.*policy_settings of: level"):
+        run_evaluation(replace(config, policy_settings={"levle": 3}))
+    with pytest.raises(ValueError, match="expected none with policy=model"):
+        run_evaluation(replace(config, policy="model", policy_settings={"level": 3}))
+
+
+class SilentJudge:
+    """Answers in no session's second turn."""
+
+    version = "silent 1"
+
+    def __init__(self, world, weights) -> None:
+        pass
+
+    def score(self, turns):
+        return [
+            Scores(error="judge: 403 QUOTA") if turn.turn == 1 else Scores(1.0, 1.0, 1.0, reward=1.0)
+            for turn in turns
+        ]
+
+
+def test_turns_that_no_judge_scored_are_counted_with_the_reason_and_can_fail_the_command(tmp_path, capsys):
+    scorer = ScorerConfig(kind=of_class(SilentJudge))
+    config = replace(settings(tmp_path, policy="noop", sessions=4), scorer=scorer)
+    assert main(config) == 1
+    printed = capsys.readouterr().out
+    assert "4 of 8 turns are unscored (50.0%):" in printed and "4 x judge: 403 QUOTA" in printed
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    reasons = {"judge: 403 QUOTA": 4}
+    assert summary["unscored"] == {"turns": 4, "of": 8, "share": 0.5, "reasons": reasons}
+    line = json.loads((tmp_path / "out" / "scores.jsonl").read_text().splitlines()[0])
+    assert line["errors"] == [None, "judge: 403 QUOTA"] and line["reward"] == [1.0, None]
+    assert main(replace(config, max_unscored=0.5)) == 0
+
+
+def test_a_summary_of_a_file_names_no_suite(tmp_path, any_pictures):
+    found = evaluate(settings(tmp_path, policy="noop", sessions_file=str(any_pictures)))
+    assert found.facts["suite"] is None and found.facts["sessions_file"] == str(any_pictures)
+
+
+def test_reward_weights_decide_the_reward(tmp_path):
+    config = settings(tmp_path, policy="noop", sessions=4)
+    found = run_evaluation(replace(config, reward_weights={"content_consistency": 1.0}))
+    assert found.summary["reward"] == found.summary["content_consistency"] == [1.0] * 3
+    assert found.facts["reward_weights"] == {"content_consistency": 1.0}
+
+
+def test_the_noisy_oracle_copes_with_pictures_that_left_the_script(tmp_path):
+    """Fails where its oracle raises because an earlier turn that failed left an object out."""
+    found = run_evaluation(settings(tmp_path, policy="clumsy", suite="long", sessions=16))
+    assert 0.3 < found.summary["instruction_following"][-1] < 1.0
+
+
+def test_a_folder_that_is_no_training_is_said(tmp_path):
+    with pytest.raises(ValueError, match="run is 'runs/nope', which is no folder"):
+        show(compose("show", out=str(tmp_path), run="runs/nope"))
+
+
+def test_into_a_pipe_progress_is_printed_as_lines(tmp_path, capsys):
+    evaluate(settings(tmp_path, policy="noop", sessions=2))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "evaluating noop: 2 sessions" and lines[1].startswith("evaluating noop: done in ")
