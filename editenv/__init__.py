@@ -6,7 +6,7 @@ Public names (`__all__`) are imported on first access, so that `import editenv` 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from editenv.ids import register_ids
+from gymnasium.envs.registration import register, registry
 
 if TYPE_CHECKING:
     from editenv.chat import chat_messages, read_chat
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "IDS",
     "Action",
     "Image",
     "MICEEditEnv",
@@ -63,4 +64,12 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-register_ids()
+IDS = ("MICEEdit-v0", "MICEEditTools-v0")
+"""The environments that Gymnasium knows once this package is imported."""
+
+if IDS[0] not in registry:
+    # Entry points are strings that take JSON values, so specs survive to_json; the environments refuse a step
+    # before reset by themselves.
+    vector = "editenv.build:make_vector_env"
+    register(IDS[0], entry_point="editenv.build:make_env", vector_entry_point=vector, order_enforce=False)
+    register(IDS[1], entry_point="editenv.build:make_tools_env", order_enforce=False)

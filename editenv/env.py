@@ -10,7 +10,6 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from editenv.actions import read_action
 from editenv.observations import observation, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import (
@@ -22,7 +21,7 @@ from editenv.session import (
     check_session,
     readonly,
 )
-from editenv.spaces import MAX_LENGTH, action_space, observation_space
+from editenv.spaces import MAX_LENGTH, action_space, observation_space, read_action
 from editenv.state import dump_session, load_session
 
 

@@ -262,24 +262,24 @@ class SessionEngine:
         specs = [self.world.session(self.split, seed, index) for seed, index in places]
         beginnings = getattr(self.user, "beginnings", None)
         messages = [self.user.begin(spec) for spec in specs] if beginnings is None else beginnings(specs)
-        versions, opened = self.versions(), []
-        for spec, (seed, index), message in zip(specs, places, messages, strict=True):
+        for message in messages:
             self._check_message(message)
-            opened.append(
-                Session(
-                    spec,
-                    self.split,
-                    seed,
-                    index,
-                    versions,
-                    message,
-                    [readonly(self.world.picture(spec))],
-                    (message.text,),
-                    details=(message.detail,),
-                    pending=None if self.queue is None else [],
-                )
+        versions, pending = self.versions(), None if self.queue is None else []
+        return [
+            Session(
+                spec,
+                self.split,
+                seed,
+                index,
+                versions,
+                message,
+                pictures=[readonly(self.world.picture(spec))],
+                transcript=(message.text,),
+                details=(message.detail,),
+                pending=pending,
             )
-        return opened
+            for spec, (seed, index), message in zip(specs, places, messages, strict=True)
+        ]
 
     def advance(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> None:
         """Carries out one turn in each session: plays it, hands ended sessions to `on_end`, then commits it.
@@ -305,20 +305,29 @@ class SessionEngine:
             RuntimeError: the scorer returned another number of scores than it was asked for.
         """
         results = [session.turn_result(picture) for session, picture in zip(sessions, after, strict=True)]
-        if self.queue is None:
-            return self._score_now(sessions, results, intents)
-        return self._score_later(self.queue, sessions, results, intents)
+        scores = [NO_SCORES] * len(results)
+        if self.scorer is not None and self.queue is None:
+            scores = score_all(self.scorer, results)
+        # After a judge that failed no user is asked.
+        asked = [result for result, score in zip(results, scores, strict=True) if score.scored]
+        answers = iter(self.replies(asked))
+        replies = [next(answers) if score.scored else None for score in scores]
+        futures: Sequence[Future[Scores] | None] = [None] * len(results)
+        if self.queue is not None:
+            futures = self.queue.put(results, [session.pending or [] for session in sessions])
+        turns = zip(sessions, results, intents, scores, futures, replies, strict=True)
+        return [self._with_turn(*turn) for turn in turns]
 
     def record(self, sessions: Sequence[Session], played: Sequence[Session]) -> None:
         """Hands those that have just ended to `on_end`, once each where the same turn is played again."""
-        if self.on_end is None:
-            return
         for session, one in zip(sessions, played, strict=True):
             last = session.recorded
-            if one.ending is None or (last is not None and _same_turn(last, one)):
-                continue
-            self.on_end(one)
-            session.recorded = one
+            again = (
+                last and last.intents == one.intents and np.array_equal(last.pictures[-1], one.pictures[-1])
+            )
+            if self.on_end is not None and one.ending is not None and not again:
+                self.on_end(one)
+                session.recorded = one
 
     def replies(self, results: Sequence[TurnResult]) -> list[UserMessage | Stop]:
         """What the user says after each of some turns; one with `replies` is asked once for all."""
@@ -336,87 +345,46 @@ class SessionEngine:
             if close is not None:
                 close()
 
-    def _score_now(
-        self, sessions: Sequence[Session], results: Sequence[TurnResult], intents: Sequence[str]
-    ) -> list[Session]:
-        """Asks the scorer, then the users; after a judge that failed no user is asked."""
-        scores = score_all(self.scorer, results) if self.scorer else [NO_SCORES] * len(results)
-        scored = [result for result, score in zip(results, scores, strict=True) if score.scored]
-        replies = iter(self.replies(scored))
-        played = []
-        for session, result, intent, score in zip(sessions, results, intents, scores, strict=True):
-            reply = next(replies) if score.scored else None
-            end = self._termination(reply, result)
-            now = [*session.scores, score]
-            played.append(_with_turn(session, result, intent, now, None, score.reward, reply, end))
-        return played
-
-    def _score_later(
+    def _with_turn(
         self,
-        queue: ScoringQueue,
-        sessions: Sequence[Session],
-        results: Sequence[TurnResult],
-        intents: Sequence[str],
-    ) -> list[Session]:
-        """Asks the users and queues the turns; a session that ends now waits for all of its scores."""
-        replies = self.replies(results)
-        earlier = [session.pending or [] for session in sessions]
-        futures, played = queue.put(results, earlier), []
-        for row, (session, result, reply) in enumerate(zip(sessions, results, replies, strict=True)):
-            scores, pending, reward = [*session.scores, NO_SCORES], [*earlier[row], futures[row]], 0.0
-            end = self._termination(reply, result)
-            if end is not None:
-                scores, pending = list(resolve(scores, pending)), []
-                reward = sum(score.reward for score in scores)
-                end = end if all(score.scored for score in scores) else UNSCORED
-            played.append(_with_turn(session, result, intents[row], scores, pending, reward, reply, end))
-        return played
-
-    def _termination(self, reply: UserMessage | Stop | None, result: TurnResult) -> Termination | None:
+        session: Session,
+        result: TurnResult,
+        intent: str,
+        score: Scores,
+        future: Future[Scores] | None,
+        reply: UserMessage | Stop | None,
+    ) -> Session:
+        """The session with a finished turn; one that ends waits for all of its scores."""
+        scores, reward = (*session.scores, score), score.reward
+        pending = None if future is None else [*(session.pending or []), future]
         most = self.world.max_turns if self.max_turns is None else min(self.max_turns, self.world.max_turns)
-        return termination(reply, result.turn + 1, most)
+        end = termination(reply, result.turn + 1, most)
+        if pending is not None and end is not None:
+            scores, pending = resolve(scores, pending), []
+            reward = sum(score.reward for score in scores)
+            end = end if all(score.scored for score in scores) else UNSCORED
+        message, transcript, details = session.message, session.transcript, session.details
+        if end is None and isinstance(reply, UserMessage):
+            message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
+        return replace(
+            session,
+            message=message,
+            pictures=[*session.pictures, result.after],
+            transcript=transcript,
+            details=details,
+            intents=[*session.intents, intent],
+            scores=list(scores),
+            reward=reward,
+            pending=pending,
+            ending=end,
+            recorded=None,
+        )
 
     def _check_message(self, message: UserMessage) -> None:
         """Refuses a message whose text does not fit the observation space."""
         problem = text_problem(message.text, self.max_length)
         if problem:
             raise ValueError(f"the user's instruction is {problem}")
-
-
-def _with_turn(
-    session: Session,
-    result: TurnResult,
-    intent: str,
-    scores: list[Scores],
-    pending: list[Future[Scores]] | None,
-    reward: float,
-    reply: UserMessage | Stop | None,
-    end: Termination | None,
-) -> Session:
-    """The session with a finished turn; scores and pending are those of all its turns."""
-    message, transcript, details = session.message, session.transcript, session.details
-    if end is None and isinstance(reply, UserMessage):
-        message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
-    return Session(
-        session.spec,
-        session.split,
-        session.seed,
-        session.index,
-        session.versions,
-        message,
-        [*session.pictures, result.after],
-        transcript,
-        details,
-        [*session.intents, intent],
-        scores,
-        reward,
-        pending,
-        end,
-    )
-
-
-def _same_turn(one: Session, other: Session) -> bool:
-    return one.intents == other.intents and np.array_equal(one.pictures[-1], other.pictures[-1])
 
 
 def readonly(picture: Image) -> Image:

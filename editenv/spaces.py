@@ -1,4 +1,4 @@
-"""The spaces of the environment, and `Utterance`, a Gymnasium space of any text."""
+"""The spaces of the environment, `Utterance`, a Gymnasium space of any text, and the check of actions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from gymnasium.spaces import utils as space_utils
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from gymnasium.vector.utils import space_utils as vector_utils
 from numpy.typing import NDArray
+
+from editenv.types import Action, Image
 
 MAX_LENGTH = 1000
 """Characters an instruction or an intent may have, where nothing else is asked for."""
@@ -217,3 +219,76 @@ def unbatch(observations: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A vector environment's observations as one dict a session; arrays are views of the batch."""
     keys = list(observations)
     return [dict(zip(keys, row, strict=True)) for row in zip(*observations.values(), strict=True)]
+
+
+ACTION_FIELDS = ("image", "intent")
+
+
+def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
+    """One session's action, its picture copied.
+
+    Args:
+        action: a mapping of `image`, uint8 [H, W, 3], and `intent`, a text.
+        shape: (H, W, 3).
+        max_length: characters an intent may have.
+
+    Raises:
+        ValueError: naming the field, what came, and what is expected.
+    """
+    _check_fields(action)
+    _check_image(action["image"], shape)
+    problem = text_problem(action["intent"], max_length)
+    if problem:
+        raise ValueError(f"action['intent'] is {problem}")
+    return Action(np.array(action["image"]), action["intent"])
+
+
+def read_actions(
+    actions: Any, count: int, shape: tuple[int, ...], max_length: int
+) -> tuple[Image, tuple[str, ...]]:
+    """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
+
+    Raises:
+        ValueError: naming the field (and row), what came, and what is expected.
+    """
+    _check_fields(actions)
+    _check_image(actions["image"], (count, *shape))
+    intents = actions["intent"]
+    if isinstance(intents, str) or not isinstance(intents, Sequence | np.ndarray):
+        raise ValueError(f"action['intent'] is a {type(intents).__name__}, expected {count} texts in a tuple")
+    if len(intents) != count:
+        raise ValueError(f"action['intent'] holds {len(intents)} texts, expected {count}")
+    for row, intent in enumerate(intents):
+        problem = text_problem(intent, max_length)
+        if problem:
+            raise ValueError(f"action['intent'][{row}] is {problem}")
+    return np.array(actions["image"]), tuple(intents)
+
+
+def batch_actions(actions: Sequence[Action]) -> dict[str, Any]:
+    """What a policy answered, as the vector environment takes it."""
+    return {
+        "image": np.stack([action.image for action in actions]),
+        "intent": tuple(action.intent for action in actions),
+    }
+
+
+def _check_fields(action: Any) -> None:
+    """Refuses what is not a mapping with exactly the fields of an action."""
+    if not isinstance(action, Mapping):
+        raise ValueError(f"action is a {type(action).__name__}, expected a dict of {ACTION_FIELDS}")
+    for name in set(ACTION_FIELDS).difference(action):
+        came = sorted(map(str, action))
+        raise ValueError(f"action has no {name!r}, only {came}; expected both {ACTION_FIELDS}")
+    for name in set(action).difference(ACTION_FIELDS):
+        raise ValueError(f"action has a field {name!r}, expected only {ACTION_FIELDS}")
+
+
+def _check_image(image: Any, shape: tuple[int, ...]) -> None:
+    """Refuses what is not a uint8 array of the shape."""
+    came = f"is a {type(image).__name__}"
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.shape == shape:
+            return
+        came = f"has shape {image.shape}" if image.dtype == np.uint8 else f"has dtype {image.dtype}"
+    raise ValueError(f"action['image'] {came}, expected a numpy array of dtype uint8 and shape {shape}")

@@ -12,7 +12,6 @@ from gymnasium.error import Error, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from editenv.actions import read_actions
 from editenv.env import MICEEditEnv, check_render_mode, rendered, scoring_queue
 from editenv.observations import (
     batch_infos,
@@ -24,7 +23,7 @@ from editenv.observations import (
 )
 from editenv.protocols import Scorer, User, World
 from editenv.session import Session, SessionEngine, check_options, check_seed, check_session, readonly
-from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space
+from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space, read_actions
 from editenv.state import dump_session, load_session
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,8 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
+from editenv import IDS
 from editenv.agents.baselines import POLICIES
-from editenv.ids import IDS
 from editenv.records import read_records, replay
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv

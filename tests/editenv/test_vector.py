@@ -12,10 +12,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from editenv.actions import batch_actions
 from editenv.env import MICEEditEnv
 from editenv.session import Session
-from editenv.spaces import unbatch
+from editenv.spaces import batch_actions, unbatch
 from editenv.types import Action, Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FailingScorer, FakeSpec, FakeWorld, FlatScorer, ScriptUser, StubbornUser, answer
