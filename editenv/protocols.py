@@ -63,7 +63,12 @@ class User(Protocol):
 
 
 class Scorer(Protocol):
-    """Judges turns. A bad picture scores 0; only a judge that fails leaves None and an error."""
+    """Judges turns. A bad picture scores 0; only a judge that fails leaves None and an error.
+
+    A scorer whose scores follow from a turn alone, at little cost, may say so in an attribute, `pure = True`;
+    with it `set_state` refuses states whose scores it would not give. One that holds threads or connections
+    may have `close()`.
+    """
 
     version: str
 

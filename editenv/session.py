@@ -322,9 +322,8 @@ class SessionEngine:
         """Hands those that have just ended to `on_end`, once each where the same turn is played again."""
         for session, one in zip(sessions, played, strict=True):
             last = session.recorded
-            again = (
-                last and last.intents == one.intents and np.array_equal(last.pictures[-1], one.pictures[-1])
-            )
+            again = last is not None and last.intents == one.intents
+            again = again and np.array_equal(last.pictures[-1], one.pictures[-1])
             if self.on_end is not None and one.ending is not None and not again:
                 self.on_end(one)
                 session.recorded = one

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from editenv.protocols import Scorer
 from editenv.records import ScoresLine, scores_of
-from editenv.session import Session, SessionEngine, Termination, readonly
+from editenv.session import Session, SessionEngine, Termination, check_session, readonly, score_all
 from editenv.spaces import text_problem
 from editenv.strict import Strict, check, check_length, read_object
-from editenv.types import SPLITS, Image, Stop
+from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
 
 MAGIC = b"editenv state 1\n"
 _DIGEST = 16
@@ -40,7 +41,7 @@ class _Head(Strict):
 
 
 def dump_session(session: Session) -> bytes:
-    """The session as bytes: everything `load_session` needs beside a engine of the same kind.
+    """The session as bytes: everything `load_session` needs beside an engine of the same kind.
 
     Deferred scores are waited for, so that a state never lacks any.
     """
@@ -79,9 +80,11 @@ def load_session(state: bytes, engine: SessionEngine) -> Session:
             if data[name] != here:
                 raise ValueError(f"its {name} is {data[name]}, this environment has {here}")
         pictures = _pictures(raw, engine.world.image_shape)
-        return _retrace(_last_known(head, pictures, engine), engine, len(pictures) - 1)
-    except ValueError as error:
-        raise ValueError(f"state cannot be restored: {error}") from error
+        return _retrace(_last_known(head, pictures, engine), engine)
+    # With a right checksum the content may still be anything, and so may what world and user make of it.
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"state cannot be restored: {kind}{error}") from error
 
 
 def _unpack(state: bytes) -> tuple[dict[str, Any], bytes]:
@@ -107,9 +110,18 @@ def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Se
     """The session with everything but what the user meant: its speech is still the first one."""
     if head.split not in SPLITS:
         raise ValueError(f"key 'split' is {head.split!r}, expected one of {', '.join(SPLITS)}")
+    turns, most = len(pictures) - 1, engine.world.max_turns
+    if turns > most or (turns == most and head.ending is None):
+        raise ValueError(f"it goes on after {turns} turns, expected an end after {most} at the latest")
     for name in ("intents", "scores"):
-        check_length(name, getattr(head, name), len(pictures) - 1)
+        check_length(name, getattr(head, name), turns)
+    for name in ("seed", "index"):
+        check_session(getattr(head, name), f"key {name!r}")
     spec = engine.world.spec_from_json(head.spec)
+    if json.loads(json.dumps(spec.to_json())) != head.spec:
+        raise ValueError("key 'spec' is not what the world writes of this session")
+    if not np.array_equal(engine.world.picture(spec), pictures[0]):
+        raise ValueError("its first picture is not that of its session")
     return Session(
         spec=spec,
         split=head.split,
@@ -126,22 +138,35 @@ def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Se
     )
 
 
-def _retrace(session: Session, engine: SessionEngine, turns: int) -> Session:
-    """Walks through the session's turns with the user and checks that they say what they said before."""
-    scores, pictures, said = session.scores, session.pictures, session.transcript
+def _retrace(session: Session, engine: SessionEngine) -> Session:
+    """Walks through the session's turns again: user and pure scorer have to say the same."""
+    pictures, said = session.pictures, session.transcript
     spoken, details = [session.message.text], [session.message.detail]
     walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
-    for turn in range(turns if session.ending is None else len(said) - 1):
-        (reply,) = engine.replies([walked.turn_result(pictures[turn + 1])])
-        if isinstance(reply, Stop):
-            raise ValueError(f"after turn {turn} the user now says goodbye, the state goes on")
-        walked.pictures.append(pictures[turn + 1])
-        walked.scores.append(scores[turn])
-        walked.message = reply
-        walked.transcript = (*walked.transcript, reply.text)
-        spoken.append(reply.text)
-        details.append(reply.detail)
+    for turn, after in enumerate(pictures[1:]):
+        result = walked.turn_result(after)
+        walked.pictures.append(after)
+        walked.scores.append(_scored_again(session.scores[turn], result, engine.scorer))
+        if session.ending is None or turn + 1 < len(said):
+            (reply,) = engine.replies([result])
+            if isinstance(reply, Stop):
+                raise ValueError(f"after turn {turn} the user now says goodbye, the state goes on")
+            walked.message = reply
+            walked.transcript = (*walked.transcript, reply.text)
+            spoken.append(reply.text)
+            details.append(reply.detail)
     if tuple(spoken) != said or any(text_problem(text, engine.max_length) for text in spoken):
         raise ValueError(f"the user now says {spoken}, the state has {list(said)}")
-    session.message, session.details = walked.message, tuple(details)
+    session.message, session.details, session.scores = walked.message, tuple(details), walked.scores
     return session
+
+
+def _scored_again(kept: Scores, result: TurnResult, scorer: Scorer | None) -> Scores:
+    """A turn's scores, with the detail that a pure scorer gives it; of other scorers as they were kept."""
+    if not getattr(scorer, "pure", False) or scorer is None:
+        return kept
+    (again,) = score_all(scorer, [result])
+    for name in (*SCORE_NAMES, "error"):
+        if getattr(again, name) != getattr(kept, name):
+            raise ValueError(f"turn {result.turn} has another {name} than the scorer gives it")
+    return replace(again, reward=kept.reward)

@@ -39,6 +39,7 @@ class ExactScorer:
     """
 
     version = "exact-2"
+    pure = True
 
     def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
         if not hasattr(world, "grid"):

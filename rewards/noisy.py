@@ -114,6 +114,7 @@ class NoisyScorer:
         self.base = build("scorer", base, SCORERS, base_settings, world, self.weights)
         content = blake2b(repr(self.errors).encode(), digest_size=4).hexdigest()
         self.version = f"imperfect 1 {self.errors.name}:{content} seed {seed} of {self.base.version}"
+        self.pure = getattr(self.base, "pure", False)
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """The judgements, in order; `detail["truth"]` holds the true scores as JSON values."""

@@ -77,6 +77,7 @@ class ResidualScorer:
     """
 
     version = "residual-2"
+    pure = True
 
     def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
         if not hasattr(world, "grid"):

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from editenv.types import UserMessage
+from editenv.worlds.studio.checking import right_result
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.rule import Change, Rule
 from editenv.worlds.studio.rules import change_from_json, rule_from_json, statement_to_json
@@ -114,6 +115,24 @@ def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
             for turn in data["turns"]
         )
         scene = scene_from_codes(data["scene"])
-        return StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, turns)
-    except (KeyError, TypeError) as error:
+        spec = StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, turns)
+        _check_script(spec)
+        return spec
+    except KeyError as error:
         raise ValueError(f"a studio session lacks or misuses the key {error}") from error
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"a studio session has a value that it cannot have: {error}") from error
+
+
+def _check_script(spec: StudioSpec) -> None:
+    """Refuses a script whose edits cannot be carried out one after another.
+
+    Raises:
+        ValueError, TypeError, AttributeError, IndexError: a text is none, or an edit means nothing here.
+    """
+    scenes = [spec.scene]
+    for turn in spec.turns:
+        for text in (turn.text, turn.intent, turn.reference or ""):
+            if not isinstance(text, str):
+                raise ValueError(f"a studio session has {text!r} where a text is expected")
+        scenes.append(right_result(turn.edit, turn.rules, scenes[-1], scenes[-2:-1]))
