@@ -96,8 +96,6 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         OSError: `out` cannot be written.
     """
     name = agent_name(config)
-    # Before anything heavy: a folder that cannot be written is told at once.
-    Path(config.out).mkdir(parents=True, exist_ok=True)
     evaluation = run_evaluation(config, f"evaluating {name}")
     write_evaluation(evaluation, Path(config.out), config.filmstrip)
     print_evaluation(evaluation, f"{name} on {config.sessions_file or f'{config.suite}, {config.split}'}")
@@ -105,16 +103,19 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 
 def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evaluation:
-    """Plays sessions 0, 1, ... of the seed and summarises them; writes nothing, and prints only progress.
+    """Plays sessions 0, 1, ... of the seed and summarises them; makes the folder `out`, and prints progress.
 
     Raises:
         ValueError: a setting is not in its range, or the policy's answers are not in the action space.
+        OSError: `out` cannot be made.
     """
     count = session_count(config)
     # Waves of nearly one size: a row without a session of its own costs as much as another.
     waves = -(-count // config.num_envs)
     envs = build_envs(config, -(-count // waves))
     policy = build_policy(config, envs)
+    # A folder that cannot be written is told before anything is played, wrong settings leave none behind.
+    Path(config.out).mkdir(parents=True, exist_ok=True)
     start = perf_counter()
     sessions = run_episodes(envs, policy, range(count), config.seed, progress)
     seconds = perf_counter() - start
