@@ -15,10 +15,10 @@ from gymnasium.vector import AutoresetMode
 from rich.console import Console
 from rich.progress import Progress
 
-from editenv.actions import read_actions
 from editenv.agents.stats import MaybeScore, TurnScores
 from editenv.protocols import Observations, Policy
 from editenv.session import Session
+from editenv.spaces import read_actions
 from editenv.types import SCORE_NAMES, Image, Scores
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import Shown, filmstrip
