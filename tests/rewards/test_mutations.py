@@ -58,7 +58,7 @@ class Case:
 
 @lru_cache(maxsize=1)
 def cases() -> tuple[Case, ...]:
-    """The first turns of 60 TIMES sessions of each suite, of three splits, of whose edit a part can go wrong.
+    """The first turns of 15 TIMES sessions of each suite, of three splits, of whose edit a part can go wrong.
 
     Forbidden instructions, undos and edits of several objects have mutants of their own (test_exact, and the
     tests of rules).
@@ -66,7 +66,7 @@ def cases() -> tuple[Case, ...]:
     found = []
     for suite in suite_names():
         for split in ("train", "validation", "test"):
-            for index in range(20 * TIMES):
+            for index in range(5 * TIMES):
                 spec = StudioWorld(suite).session(split, 31, index)
                 spec = replace(spec, turns=spec.turns[:4])
                 scenes, earlier = right_scenes(spec), frozenset[int]()
