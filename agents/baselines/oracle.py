@@ -92,8 +92,8 @@ def right_pictures(
 ) -> list[Image]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
-    A picture that has left the script, so that the edit's object is not where it was meant to be, comes back
-    as it is.
+    Where earlier turns went wrong so that the edit cannot be done, such as that of an object that is gone,
+    or the picture holds what cannot be read, it stays as it is.
 
     Args:
         pictures: uint8 [H, W, 3] each.

@@ -54,6 +54,25 @@ def test_who_does_not_listen_follows_nothing(name, suite):
     assert mean(found["content_consistency"]) == (1.0 if name == "noop" else 0.0)
 
 
+@pytest.mark.parametrize("suite", suite_names())
+def test_an_oracle_copes_with_pictures_that_left_the_script(suite):
+    """Half of its turns fail, so objects that later turns speak of are gone; it fails about as many turns."""
+    sessions = played("clumsy", suite)
+    assert len(sessions) == SESSIONS and all(
+        session.ending.reason in ("done", "max_turns") for session in sessions
+    )
+    assert 0.05 < mean(turn_scores(sessions)["instruction_following"]) < 0.95
+
+
+def test_the_oracle_leaves_alone_what_it_cannot_read():
+    envs = make_vector_env(num_envs=4, suite="mixed", split="test", autoreset_mode="Disabled")
+    observations, _ = envs.reset(seed=0)
+    noise = np.random.default_rng(0).integers(0, 256, observations["image"].shape, np.uint8)
+    oracle = OraclePolicy(envs)
+    actions, _ = oracle.act(observations | {"image": noise}, oracle.start(observations, range(4)))
+    assert (actions["image"] == noise).all()
+
+
 def test_the_oracle_refuses_what_it_cannot_understand():
     envs = MICEEditVectorEnv(
         1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED
