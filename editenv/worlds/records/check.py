@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editenv.records import TASKS, Line, SessionsFile, at_line, pictures_folder, scan_lines
+from editenv.records import TASKS, Line, at_line, pictures_folder, scan_lines
 from editenv.worlds.records.pictures import load_picture
-from editenv.worlds.records.scenes import read_spec, size_and_grid, turn_limit
 from editenv.worlds.records.sentences import contradictions, pronouns, stated_rule, take_apart
 from editenv.worlds.records.world import open_sessions
+
+USAGE = "records check PATH [--json]"
 
 
 @dataclass(slots=True)
@@ -62,69 +63,66 @@ def check_sessions_file(path: str | Path) -> Report:
     Raises:
         ValueError: there is no such file.
     """
-    report, lines = Report(str(path)), []
+    path, report, lines = Path(path), Report(str(path)), list[Line]()
     for number, line in enumerate(scan_lines(path), start=1):
         if isinstance(line, ValueError):
             report.errors.append({"line": number, "error": str(line)})
         else:
             lines.append(line)
-    file = SessionsFile(Path(path), tuple(lines), pictures_folder(Path(path), lines))
+    folder = pictures_folder(path, lines)
     seen: dict[str, int] = {}
     for line in lines:
-        _describe(report, line, seen)
+        first = seen.setdefault(line.record.id, line.number)
+        if first != line.number:
+            report.repeated.append({"line": line.number, "first": first})
+        report.turns += line.record.turn_count
         try:
-            _use(report, file, line)
+            _read_sentences(report, line) if line.extra is None else _read_meaning(report, path, line)
+            with at_line(path, line.number, "image"):
+                load_picture(folder, line.record.image)
+            report.sessions += 1
         except ValueError as error:
             report.errors.append({"line": line.number, "error": str(error)})
-        else:
-            report.sessions += 1
     report.errors.sort(key=lambda finding: finding["line"])
     if not report.errors:
-        _open(report)
+        try:
+            open_sessions(path)  # also compares lines with each other
+        except ValueError as error:
+            report.errors.append({"line": None, "error": str(error)})
+            report.sessions = 0
     counts = Counter(turn.task_type for line in lines for turn in line.record.turns)
     report.tasks = {task: counts[task] for task in TASKS}
     return report
 
 
-def _describe(report: Report, line: Line, seen: dict[str, int]) -> None:
-    """Counts what a record holds, and lists what is odd in it."""
+def _read_sentences(report: Report, line: Line) -> None:
     record, where = line.record, {"line": line.number}
-    report.turns += record.turn_count
-    report.with_meaning += line.extra is not None
-    first = seen.setdefault(record.id, line.number)
-    if first != line.number:
-        report.repeated.append(where | {"first": first})
-    if line.extra is not None:
-        return  # Its meaning is read from the key, not from sentences.
     report.rules += any(map(stated_rule, record.instruction))
     report.references += sum(bool(pronouns(said)) for said in record.instruction)
-    for number, turn in enumerate(record.turns):
-        if take_apart(turn.formatted_instruction) is None:
-            finding = {"turn": number, "sentence": turn.formatted_instruction}
-            report.unparsed_sentences.append(where | finding)
+    report.unparsed_sentences += [
+        where | {"turn": number, "sentence": turn.formatted_instruction}
+        for number, turn in enumerate(record.turns)
+        if take_apart(turn.formatted_instruction) is None
+    ]
     report.contradictions += [where | asdict(found) for found in contradictions(record)]
 
 
-def _use(report: Report, file: SessionsFile, line: Line) -> None:
-    """Does with a record what playing it does first; ValueError where that fails."""
-    if line.extra is not None:
-        alone = SessionsFile(file.path, (line,), file.folder)
-        size_and_grid(alone)
-        spec = read_spec(alone, line)
-        turn_limit(alone, line, spec)
-        report.rules += any(turn.rules for turn in spec.turns)
-        report.references += sum(turn.reference is not None for turn in spec.turns)
-    with at_line(file.path, line.number, "image"):
-        load_picture(file.folder, line.record.image)
+def _read_meaning(report: Report, path: Path, line: Line) -> None:
+    from editenv.worlds.records.scenes import read_meaning  # photographs need not load the studio
+
+    report.with_meaning += 1
+    _, spec = read_meaning(path, line)
+    report.rules += any(turn.rules for turn in spec.turns)
+    report.references += sum(turn.reference is not None for turn in spec.turns)
 
 
-def _open(report: Report) -> None:
-    """Opens the file as an environment would, which also compares lines with each other."""
-    try:
-        open_sessions(report.path)
-    except ValueError as error:
-        report.errors.append({"line": None, "error": str(error)})
-        report.sessions = 0
+_FINDINGS = {
+    "unparsed_sentences": ("sentence",),
+    "contradictions": ("kind", "text"),
+    "repeated": ("first",),
+    "errors": ("error",),
+}
+_WIDEST = 160
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -139,31 +137,15 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for name, columns in _FINDINGS.items():
         lines += ["", f"{name.replace('_', ' ')}: {len(report[name])}"]
-        lines += ["  " + _row(finding, columns) for finding in report[name]]
+        for finding in report[name]:
+            where = "file" if finding["line"] is None else f"line {finding['line']}"
+            where += f", turn {finding['turn']}" if "turn" in finding else ""
+            text = "  ".join(f"as line {finding[c]}" if c == "first" else str(finding[c]) for c in columns)
+            text = " ".join(text.split())
+            if len(text) > _WIDEST and name != "errors":
+                text = f"{text[: _WIDEST - 3]}..."
+            lines.append(f"  {where}: {text}")
     return "\n".join(lines)
-
-
-_FINDINGS = {
-    "unparsed_sentences": ("sentence",),
-    "contradictions": ("kind", "text"),
-    "repeated": ("first",),
-    "errors": ("error",),
-}
-_WIDEST = 160
-
-
-def _row(finding: Mapping[str, Any], columns: tuple[str, ...]) -> str:
-    """A finding in one line."""
-    where = "file" if finding["line"] is None else f"line {finding['line']}"
-    if "turn" in finding:
-        where += f", turn {finding['turn']}"
-    text = "  ".join(f"as line {finding[c]}" if c == "first" else str(finding[c]) for c in columns)
-    text = " ".join(text.split())
-    cut = text if len(text) <= _WIDEST or "error" in columns else f"{text[: _WIDEST - 3]}..."
-    return f"{where}: {cut}"
-
-
-USAGE = "records check PATH [--json]"
 
 
 def records(words: Sequence[str]) -> int:
@@ -185,6 +167,5 @@ def records(words: Sequence[str]) -> int:
     if set(options) - {"--json"} or len(paths) != 1:
         raise ValueError(f"records check got {' '.join(words[1:])!r}, expected `editenv {USAGE}`")
     report = check_sessions_file(paths[0])
-    found = report.to_json()
-    print(json.dumps(found) if options else table(found))
+    print(json.dumps(report.to_json()) if options else table(report.to_json()))
     return 0 if report.usable else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
@@ -20,13 +20,13 @@ from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.tasks import Edit
 from editenv.worlds.studio.world import StudioWorld
 
-_BATCH = 64
-
 WROTE = f"{StudioWorld.name} {StudioWorld.version}"
 """The world whose sessions are written; sessions of its earlier versions are read too."""
 
 LARGEST_CELL = 256
 """Side of a cell in pixels above which scenes are not read: their templates would fill the memory."""
+
+_BATCH = 64
 
 
 class Meaning(Strict):
@@ -48,7 +48,7 @@ class _Turn(Strict):
 
 
 class _Spec(Strict):
-    """The plain keys of a spec, before the studio makes a session of it."""
+    """The plain keys of a spec; the studio reads the others."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -79,15 +79,23 @@ class StudioRecordsWorld:
 
     def __init__(self, file: SessionsFile, size: int | None = None) -> None:
         self.file = file
-        self.size, self.grid = size_and_grid(file)
+        found = [read_meaning(file.path, line) for line in file.lines]
+        self.size, self.grid = found[0][0].size, found[0][0].grid
         if size not in (None, self.size):
             raise ValueError(f"size is {size}, but the scenes in {file.path} are {self.size} pixels wide")
         self.image_shape = (self.size, self.size, 3)
-        self._specs = [read_spec(file, line) for line in file.lines]
+        self._specs = [spec for _, spec in found]
         self._lines: dict[str, Line] = {}
-        for spec, line in zip(self._specs, file.lines, strict=True):
-            _check_repeat(file, self._lines.setdefault(spec.id, line), line)
-        self.max_turns = max(map(partial(turn_limit, file), file.lines, self._specs))
+        for line, (meaning, spec) in zip(file.lines, found, strict=True):
+            with at_line(file.path, line.number, EXTRA):
+                own, first = (meaning.size, meaning.grid), (self.size, self.grid)
+                if own != first:
+                    raise ValueError(f"size and grid are {own}, expected {first} as in the lines before")
+            same = self._lines.setdefault(spec.id, line)
+            with at_line(file.path, line.number, "image"):
+                if same.record.image != line.record.image:
+                    raise ValueError(f"the session is that of line {same.number}, expected the same picture")
+        self.max_turns = max(meaning.max_turns or spec.turn_count for meaning, spec in found)
         self._check_pictures()
 
     @property
@@ -135,13 +143,6 @@ class StudioRecordsWorld:
                     _check_scene(scene, spec.scene)
 
 
-def _check_repeat(file: SessionsFile, first: Line, line: Line) -> None:
-    """Refuses a session that comes twice with different pictures."""
-    if first.record.image != line.record.image:
-        with at_line(file.path, line.number, "image"):
-            raise ValueError(f"the session is that of line {first.number}, expected the same picture")
-
-
 def _check_scene(shown: Scene, described: Scene) -> None:
     """Refuses a parsed scene that differs from the described one, naming the first difference."""
     if shown.background != described.background:
@@ -153,88 +154,54 @@ def _check_scene(shown: Scene, described: Scene) -> None:
             raise ValueError(f"the picture shows {names[0]} in {where}, expected {names[1]} as in {EXTRA!r}")
 
 
-def size_and_grid(file: SessionsFile) -> tuple[int, int]:
-    """The size and grid that all lines share.
+def read_meaning(path: Path, line: Line) -> tuple[Meaning, StudioSpec]:
+    """The meaning of a line and its session, once that can be played as described.
 
     Raises:
-        ValueError: a line was written by another world, or lines differ; names line and key.
+        ValueError: a key is not as expected, the session is of another world, its words are not the record's,
+            or a turn has no right result; names file, line and key.
     """
-    found: tuple[int, int] | None = None
-    for line in file.lines:
-        with at_line(file.path, line.number, EXTRA):
-            meaning = check(Meaning, line.extra or {})
-            _check_world(meaning.world)
-            own = meaning.size, meaning.grid
-            if found is None:
-                StudioWorld(size=own[0], grid=own[1])
-                if own[0] > LARGEST_CELL * own[1]:
-                    raise ValueError(f"key 'size' is {own[0]}, expected {LARGEST_CELL} pixels a cell at most")
-            elif own != found:
-                raise ValueError(f"size and grid are {own}, expected {found} as in the lines before")
-            found = own
-    assert found is not None
-    return found
-
-
-def read_spec(file: SessionsFile, line: Line) -> StudioSpec:
-    """A line's session, once it can be played as described.
-
-    Raises:
-        ValueError: a key is not as expected, the words are not the record's, or a turn has no right result.
-    """
-    with at_line(file.path, line.number, EXTRA):
+    with at_line(path, line.number, EXTRA):
         meaning = check(Meaning, line.extra or {})
-        data = meaning.spec
-        if not check(_Spec, data).turns:
-            raise ValueError("key 'turns' is empty, expected one or more")
-        try:
-            spec = spec_from_json(data)
-            whole = spec.to_json()
-        except (RecursionError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ValueError(f"key 'spec' is no studio session: {error!r}") from error
-        if not _holds(whole, data):
-            raise ValueError("key 'spec' has keys or values that no studio session has")
-        _check_script(spec, meaning.grid)
+        name, _, version = meaning.world.rpartition(" ")
+        if name != StudioWorld.name or not version.isdecimal() or int(version) > int(StudioWorld.version):
+            raise ValueError(f"key 'world' is {meaning.world!r}, expected {WROTE!r}")
+        StudioWorld(size=meaning.size, grid=meaning.grid)
+        if meaning.size > LARGEST_CELL * meaning.grid:
+            raise ValueError(f"key 'size' is {meaning.size}, expected {LARGEST_CELL} pixels a cell at most")
+        spec = _read_spec(meaning.spec, meaning.grid)
+        turns = spec.turn_count
+        if meaning.max_turns is not None and not turns <= meaning.max_turns <= MOST_TURNS:
+            raise ValueError(f"key 'max_turns' is {meaning.max_turns}, expected {turns} to {MOST_TURNS}")
+        _check_script(spec)
     record = line.record
-    with at_line(file.path, line.number):
+    tasks = [turn.task_type for turn in record.turns], [task_type(turn.edit) for turn in spec.turns]
+    with at_line(path, line.number):
         for key, said, meant in (
-            ("instruction", record.instruction, [turn.text for turn in spec.turns]),
-            (
-                "task_type",
-                [turn.task_type for turn in record.turns],
-                [task_type(turn.edit) for turn in spec.turns],
-            ),
+            ("instruction", list(record.instruction), [turn.text for turn in spec.turns]),
+            ("task_type", *tasks),
         ):
-            if list(said) != meant:
-                raise ValueError(f"key {key!r} is {list(said)}, but the key {EXTRA!r} has {meant}")
+            if said != meant:
+                raise ValueError(f"key {key!r} is {said}, but the key {EXTRA!r} has {meant}")
+    return meaning, spec
+
+
+def _read_spec(data: dict[str, Any], grid: int) -> StudioSpec:
+    plain = check(_Spec, data)
+    if not plain.turns:
+        raise ValueError("key 'turns' is empty, expected one or more")
+    if len(plain.scene) != grid * grid + 1:
+        raise ValueError(f"key 'scene' has {len(plain.scene) - 1} cells, expected {grid * grid}")
+    try:
+        spec = spec_from_json(data)
+        whole = spec.to_json()
+    except (RecursionError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(f"key 'spec' is no studio session: {error!r}") from error
+    if not _holds(whole, data):
+        raise ValueError("key 'spec' has keys or values that no studio session has")
+    if min(spec.scene.codes()) < 0:
+        raise ValueError("key 'scene' holds something unreadable, expected codes of 0 or more")
     return spec
-
-
-def turn_limit(file: SessionsFile, line: Line, spec: StudioSpec) -> int:
-    """Turns that a line's session may have.
-
-    Raises:
-        ValueError: there are fewer than in the script, or more than MOST_TURNS.
-    """
-    with at_line(file.path, line.number, EXTRA):
-        limit = check(Meaning, line.extra or {}).max_turns
-        if limit is None:
-            return spec.turn_count
-        if not spec.turn_count <= limit <= MOST_TURNS:
-            raise ValueError(f"key 'max_turns' is {limit}, expected {spec.turn_count} to {MOST_TURNS}")
-    return limit
-
-
-def task_type(edit: Edit) -> str:
-    """The edit's task in MICE-Bench's words; of an undo, that of the edit that undoes."""
-    return getattr(edit, "instead", edit).task
-
-
-def _check_world(wrote: str) -> None:
-    """Refuses sessions of another world, or of a version yet to come."""
-    name, _, version = wrote.rpartition(" ")
-    if name != StudioWorld.name or not version.isdecimal() or int(version) > int(StudioWorld.version):
-        raise ValueError(f"key 'world' is {wrote!r}, expected {WROTE!r}")
 
 
 def _holds(whole: Any, part: Any) -> bool:
@@ -246,34 +213,22 @@ def _holds(whole: Any, part: Any) -> bool:
     return type(whole) is type(part) and whole == part
 
 
-def _check_script(spec: StudioSpec, grid: int) -> None:
+def _check_script(spec: StudioSpec) -> None:
     """Refuses a script in which a turn has no right result that would score 1."""
-    if len(spec.scene.cells) != grid * grid:
-        raise ValueError(f"key 'scene' has {len(spec.scene.cells)} cells, expected {grid * grid}")
-    if min(spec.scene.codes()) < 0:
-        raise ValueError("key 'scene' holds something unreadable, expected codes of 0 or more")
-    _check_cells([turn.to_json() for turn in spec.turns], grid)
     scene, past = spec.scene, list[Scene]()
     for number, turn in enumerate(spec.turns):
         try:
             result = right_result(turn.edit, turn.rules, scene, past)
             verdict = check_edit(turn.edit, turn.rules, scene, result, past)
-            right = verdict.followed and not verdict.broken
-            known = min(result.codes()) >= 0
+            right = verdict.followed and not verdict.broken and min(result.codes()) >= 0
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise ValueError(f"turn {number} cannot be carried out: {error!r}") from error
-        if not (right and known):
+        if not right:
             raise ValueError(f"turn {number} has no right result: {turn.edit} with {list(turn.rules)}")
         past.append(scene)
         scene = result
 
 
-def _check_cells(value: Any, grid: int) -> None:
-    """Refuses a cell that an edit or a rule names and the grid has not."""
-    if isinstance(value, dict):
-        cell = value.get("cell", 0)
-        if type(cell) is not int or not 0 <= cell < grid * grid:
-            raise ValueError(f"key 'cell' is {cell!r}, expected 0 to {grid * grid - 1}")
-        value = list(value.values())
-    for part in value if isinstance(value, list | tuple) else ():
-        _check_cells(part, grid)
+def task_type(edit: Edit) -> str:
+    """The edit's task in MICE-Bench's words; of an undo, that of the edit that undoes."""
+    return getattr(edit, "instead", edit).task

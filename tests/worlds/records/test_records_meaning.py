@@ -47,7 +47,7 @@ BAD_VALUES = [
     (("editenv", "max_turns"), 2, "key 'editenv': key 'max_turns' is 2, expected 3 to 1000"),
     (("editenv", "max_turns"), 10**9, "key 'editenv': key 'max_turns' is 1000000000, expected 3 to 1000"),
     (("editenv", "max_turns"), "9", "key 'editenv': key 'max_turns' is '9', expected a whole number"),
-    (("editenv", "size"), 10**6, "key 'editenv': size and grid are (1000000, 4), expected (64, 4)"),
+    (("editenv", "size"), 10**6, "key 'editenv': key 'size' is 1000000, expected 256 pixels a cell at most"),
     (("editenv", "world"), "studio", "key 'editenv': key 'world' is 'studio', expected 'studio "),
     (("editenv", "world"), 1, "key 'editenv': key 'world' is 1, expected a text"),
     ((*SPEC, "turns", 1, "edit"), {"task": "undo", "instead": {}}, "key 'editenv': task is None"),
