@@ -116,6 +116,7 @@ def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
         )
         scene = scene_from_codes(data["scene"])
         spec = StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, turns)
+        _check_cells([turn.to_json() for turn in turns], len(scene.cells))
         _check_script(spec)
         return spec
     except KeyError as error:
@@ -136,3 +137,14 @@ def _check_script(spec: StudioSpec) -> None:
             if not isinstance(text, str):
                 raise ValueError(f"a studio session has {text!r} where a text is expected")
         scenes.append(right_result(turn.edit, turn.rules, scenes[-1], scenes[-2:-1]))
+
+
+def _check_cells(value: Any, cells: int) -> None:
+    """Refuses a cell that an edit or a rule names and the scene has not; -1 would count from behind."""
+    if isinstance(value, dict):
+        cell = value.get("cell", 0)
+        if type(cell) is not int or not 0 <= cell < cells:
+            raise ValueError(f"key 'cell' is {cell!r}, expected 0 to {cells - 1}")
+        value = list(value.values())
+    for part in value if isinstance(value, list | tuple) else ():
+        _check_cells(part, cells)

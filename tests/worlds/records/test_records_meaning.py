@@ -51,7 +51,11 @@ BAD_VALUES = [
     (("editenv", "world"), "studio", "key 'editenv': key 'world' is 'studio', expected 'studio "),
     (("editenv", "world"), 1, "key 'editenv': key 'world' is 1, expected a text"),
     ((*SPEC, "turns", 1, "edit"), {"task": "undo", "instead": {}}, "key 'editenv': task is None"),
-    ((*SPEC, "turns", 1, "edit"), {"task": "subject_remove", "parts": []}, "key 'editenv': key 'spec' is no"),
+    (
+        (*SPEC, "turns", 1, "edit"),
+        {"task": "subject_remove", "parts": []},
+        "key 'editenv': a studio session has a",
+    ),
     ((*SPEC, "seed"), "x", "key 'editenv': key 'seed' is 'x', expected a whole number"),
     ((*SPEC, "more"), 1, "key 'editenv': key 'spec' has keys or values that no studio session has"),
     ((*SPEC, "turns"), [], "key 'editenv': key 'turns' is empty"),
