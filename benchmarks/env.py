@@ -146,7 +146,7 @@ class Sessions:
         """The world that draws them."""
         world = StudioWorld(self.suite, self.size, self.grid)
         turns = world.suite.turns if self.turns is None else self.turns
-        world.suite = replace(world.suite, turns=turns, max_turns=turns)
+        world.suite = world.suite.model_copy(update={"turns": turns, "max_turns": turns})
         world.max_turns = turns
         return world
 

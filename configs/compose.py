@@ -6,6 +6,7 @@ name, what came and what is expected.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
     with hydra_app() as app:
         lines = checked_overrides(app, command, overrides)
         config = in_words(hydra.compose, command, lines)
+    # Settings by name, such as those of a user's class, may have names that no file has.
+    OmegaConf.set_struct(config, False)
     merged = in_words(OmegaConf.merge, config, values)
     assert isinstance(merged, DictConfig)
     return as_object(merged)
@@ -95,17 +98,26 @@ def hydra_app(config_dir: str | None = None) -> Iterator[Any]:
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """The overrides as Hydra reads them.
+    """The overrides as Hydra reads them; a value that its grammar has no room for is a text as it stands.
 
     Raises:
-        ValueError: one cannot be read.
+        ValueError: one is not KEY=VALUE.
     """
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ValueError(
-            f"{error.override!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
-        ) from error
+    parser, parsed = OverridesParser.create(), []
+    for line in overrides:
+        key, equals, value = line.partition("=")
+        text = os.path.expanduser(value).replace("\\", "\\\\").replace("'", "\\'")
+        for way in (line, f"{key}='{text}'") if equals else (line,):
+            try:
+                parsed.append(parser.parse_override(way))
+                break
+            except (HydraException, OverrideParseException):
+                continue
+        else:
+            raise ValueError(
+                f"{line!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
+            )
+    return parsed
 
 
 def checked_overrides(app: Any, command: str, overrides: Sequence[str], sweep: bool = False) -> list[str]:
@@ -211,7 +223,8 @@ def _check_setting(
         for value in _values(override):
             _check_kind(key, value, known)
     # Settings by name: Hydra asks for a + in front of names that no YAML file has.
-    return line if above is None or line.startswith(("+", "~")) else f"++{line}"
+    is_open = above is not None or _is_open(settings[key])
+    return f"++{line}" if is_open and not line.startswith(("+", "~")) else line
 
 
 def _check_part_is_chosen(override: Override, part: SettingHelp) -> None:

@@ -205,15 +205,20 @@ def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
 
     from editenv.configs.compose import as_object
 
-    task = list(HydraConfig.get().overrides.task)
+    task, is_new = list(HydraConfig.get().overrides.task), False
     try:
         if swept:
             name = job_name([line for line in task if _key(line) in swept])
             config.out = str(Path(config.out, name))
             print(f"== {command} {name} -> {config.out}", flush=True)
+        out = Path(config.out)
+        is_new = not out.exists()
         result = _function(command)(as_object(config))
-        _note(Path(config.out), config, task)
+        _note(out, config, task)
     except Exception as error:
+        # A command that was refused leaves no folder behind.
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
         return error
     return result if isinstance(result, int) else None
 

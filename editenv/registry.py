@@ -73,20 +73,28 @@ def build(
     """What a registry names, called with what is given and with settings by name.
 
     Raises:
-        ValueError: the registry has no such name; or what it names has no such setting, needs another one, or
-            refuses a value.
+        ValueError: the registry has no such name; or what it names has no such setting, needs another one,
+            cannot be called with what is given, or refuses a value.
     """
-    make, chosen_settings = load_class(kind, name, registry), dict(settings or {})
-    left = list(signature(make).parameters.items())[len(given) :]
-    known = {key: parameter for key, parameter in left if parameter.kind in _BY_NAME}
+    make, chosen = load_class(kind, name, registry), dict(settings or {})
+    left = [one for one in list(signature(make).parameters.values())[len(given) :] if one.kind in _BY_NAME]
+    known = [one.name for one in left]
     names = ", ".join(known) or "none"
-    for key in chosen_settings:
-        if key not in known:
-            raise ValueError(f"{kind} {name!r} has no setting {key!r}, expected {names}")
-    for key, parameter in known.items():
-        if parameter.default is Parameter.empty and key not in chosen_settings:
-            raise ValueError(f"{kind} {name!r} lacks the setting {key!r}, expected {names}")
+    if not any(one.kind == Parameter.VAR_KEYWORD for one in signature(make).parameters.values()):
+        for key in chosen:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"{kind} {name!r} has no setting {key!r}, {hint}expected {names}")
+    for one in left:
+        if one.default is Parameter.empty and one.name not in chosen:
+            raise ValueError(f"{kind} {name!r} lacks the setting {one.name!r}, expected {names}")
     try:
-        return make(*given, **chosen_settings)
+        signature(make).bind(*given, **chosen)
+    except TypeError as error:
+        came = ", ".join([*(type(one).__name__ for one in given), *chosen]) or "nothing"
+        raise ValueError(f"{kind} {name!r} cannot be called with {came}: {error}") from error
+    try:
+        return make(*given, **chosen)
     except ValueError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error

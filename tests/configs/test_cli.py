@@ -212,6 +212,12 @@ def test_many_settings_make_a_short_name():
         (["evaluate", "steps=0"], ["steps is 0, expected 1 or more"]),
         (["audit", "+sed=1"], ["no setting 'sed', did you mean 'seed'?"]),
         (["pretrain"], ["'recipe'", "practice"]),
+        (
+            ["evaluate", "policy=noop", "scorer.settings={least: 1}"],
+            ["has no setting 'least', expected none"],
+        ),
+        (["evaluate", "seed=-1"], ["seed is -1, expected 0 or more"]),
+        (["train", "report_to=[wandb"], ["report_to is '[wandb', expected a list"]),
         (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
         (["evaluate", "policy=orcle"], ["policy 'orcle'", "'oracle'"]),
         (["evaluate", "model=nowhere"], ["'nowhere'", "expected"]),
@@ -372,6 +378,14 @@ def test_hydra_says_where_settings_come_from(own_code, capsys):
     assert "conf" in capsys.readouterr().out
     assert main(["train", "--cfg", "job", "--package", "algorithm", "--resolve"]) == 0
     assert "# @package algorithm\n" in capsys.readouterr().out
+
+
+def test_folders_may_have_any_letters(calls, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for out in ("运行/一", "~/runs", "with space/and,comma=x", "it's"):
+        assert main(["train", f"out={out}"]) == 0
+    home = str(tmp_path / "home" / "runs")
+    assert [config.out for config in calls] == ["运行/一", home, "with space/and,comma=x", "it's"]
 
 
 def test_a_sweep_of_paths_stays_below_its_folder(calls, tmp_path):
