@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,21 +59,16 @@ from editenv.build import make_vector_env
 from editenv.configs.schema import AlgorithmConfig, TrainConfig
 from editenv.vector import MICEEditVectorEnv
 
-_FREE_TO_CHANGE = (
-    "out",
-    "iterations",
-    "save_every",
-    "eval_every",
-    "eval_sessions",
-    "eval_scorer",
-    "image_every",
-    "record_every",
-    "record_mib",
-    "report_to",
-    "threads",
-)
-"""Settings that a run may go on with changed: they do not touch what is learnt."""
-
+_BESIDE = (
+    "out", "iterations", "save_every", "eval_every", "eval_sessions", "eval_scorer", "image_every",
+    "record_every", "record_mib", "report_to",
+)  # fmt: skip
+"""Settings that decide nothing of what is learnt; of `iterations` see `_check_same`."""
+_ASKING = (
+    "base_url", "api_key_env", "timeout", "retries", "concurrency", "max_calls", "cache", "transcript",
+    "check",
+)  # fmt: skip
+"""Of a judge's or user's settings: where its model answers and how patiently it is asked."""
 
 JOURNAL = "logs.jsonl"
 """A run's logs, a line an iteration."""
@@ -126,6 +122,8 @@ def train(config: TrainConfig) -> TrainResult:
         with process().main_process_first():
             resumed = _checkpoint_of(config)
         trainer = EditR2Trainer(checkpoint, envs, settings)
+        trainer.args.run_settings = flat_settings(config)
+        trainer.args.run_name = "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         checkpoint.model = trainer.merged_model()
@@ -207,38 +205,83 @@ def _check_written(algorithm: AlgorithmConfig, turns: int) -> None:
         )
 
 
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Settings by their names on the command line, such as "algorithm.steps", without passwords in URLs."""
+    found: dict[str, Any] = {}
+    for name, value in (asdict(settings) if is_dataclass(settings) else settings).items():
+        if isinstance(value, dict) and value:
+            found |= flat_settings(value, f"{prefix}{name}.")
+        else:
+            shown = re.sub(r"(?<=://)[^/@\s]*@", "", value) if isinstance(value, str) else value
+            found[prefix + name] = shown
+    return found
+
+
+def learnt_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a run learns, by name; the run goes on with these alone."""
+    return {
+        name: value
+        for name, value in flat_settings(config).items()
+        if name.partition(".")[0] not in _BESIDE
+        and not (name.startswith(("user.", "scorer.")) and name.rpartition(".")[2] in _ASKING)
+    }
+
+
 def _checkpoint_of(config: TrainConfig) -> Path | None:
     """Where the run goes on; None at its beginning, whose settings are then kept in `settings.json`.
 
     Raises:
-        ValueError: `config.out` holds a run with other settings, or one whose checkpoints are lost.
+        ValueError: `config.out` holds a run with other settings, or one whose checkpoints are lost, or
+            checkpoints of others where the run would write its own.
     """
     out = Path(config.out)
-    mine = {name: value for name, value in asdict(config).items() if name not in _FREE_TO_CHANGE}
+    mine = learnt_settings(config) | {"iterations": config.iterations}
     kept = out / "settings.json"
     newest = newest_checkpoint(out)
     if newest and kept.is_file():
-        other = json.loads(kept.read_text(encoding="utf-8"))
-        changed = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
-        if changed:
-            raise ValueError(
-                f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
-                f"same settings ({kept}) or another folder"
-            )
+        _check_same(config, mine, kept)
     check_not_lost(out)
-    updates = config.algorithm.updates_per_iteration
     after = 0 if newest is None else int(newest.name.rpartition("-")[2])
-    check_no_strangers(out, after, config.iterations * updates)
+    check_no_strangers(out, after, config.iterations * config.algorithm.updates_per_iteration)
     recover_best(out)
     for folder in drop_half_written(out):
-        Console().print(f"passing over {folder}, which was not finished")
+        Console().print(f"passing over {folder}, which was not finished or is damaged")
     if newest:
         Console().print(f"going on from {newest}")
     elif (out / JOURNAL).is_file():
         Console().print(f"{out} has logs of a run but no whole checkpoint: it starts from the beginning")
-    out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(kept, json.dumps(mine, indent=2) + "\n")
     return newest
+
+
+def _check_same(config: TrainConfig, mine: dict[str, Any], kept: Path) -> None:
+    """Refuses to go on with settings that would teach something else than those that the run began with.
+
+    Raises:
+        ValueError: names the settings that differ.
+    """
+    try:
+        other = json.loads(kept.read_text(encoding="utf-8"))
+        iterations = other.pop("iterations")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{kept} holds no settings of a run, expected what a training wrote: put it back, or name "
+            "another folder"
+        ) from error
+    mine = {name: value for name, value in mine.items() if name != "iterations"}
+    changed = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
+    if changed:
+        raise ValueError(
+            f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
+            f"same settings ({kept}) or another folder"
+        )
+    schedule = config.algorithm.schedule
+    if iterations != config.iterations and schedule != "constant":
+        raise ValueError(
+            f"iterations is {config.iterations}, but {config.out!r} holds a run of {iterations}, whose "
+            f"learning rates so far were those of schedule {schedule!r} over {iterations} iterations; "
+            f"expected iterations={iterations}, or another folder"
+        )
 
 
 @contextmanager
@@ -261,7 +304,7 @@ def _write(config: TrainConfig, result: TrainResult, evaluation: HeldOutEvaluati
     logs = with_last_evaluation(result.logs)
     learning_curves(logs, out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {
-        "config": asdict(config),
+        "config": flat_settings(config),
         "seed": config.seed,
         "iterations": result.iterations,
         "seconds": result.seconds,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -321,7 +322,23 @@ class EditR2Trainer(GRPOTrainer):
         super().log(logs, start_time)
 
 
-def grpo_config(settings: TrainingSettings) -> GRPOConfig:
+@dataclass
+class RunArguments(GRPOConfig):
+    """TRL's arguments, which show trackers a run's own settings beside them.
+
+    Attributes:
+        run_settings: by name, JSON values.
+    """
+
+    run_settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that trackers are told of a run."""
+        found: dict[str, Any] = super().to_dict()
+        return found | found.pop("run_settings")
+
+
+def grpo_config(settings: TrainingSettings) -> RunArguments:
     """What TRL, transformers and accelerate are told of a training.
 
     Raises:
@@ -334,7 +351,7 @@ def grpo_config(settings: TrainingSettings) -> GRPOConfig:
             f"updates_per_iteration is {updates} on {processes} processes, expected their product to divide "
             f"specs * rollouts = {sessions}"
         )
-    return GRPOConfig(
+    return RunArguments(
         output_dir=str(settings.out),
         seed=settings.seed,
         per_device_train_batch_size=sessions // updates // processes,

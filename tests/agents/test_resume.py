@@ -12,14 +12,20 @@ from safetensors.torch import load_file
 
 from editenv.agents.resume import (
     COMPLETE,
+    LOCK,
     WRITING,
     begin_checkpoint,
+    check_no_strangers,
     drop_half_written,
     keep_newest,
     mark_complete,
     newest_checkpoint,
+    remove_checkpoint,
+    run_lock,
     whole_checkpoints,
 )
+from editenv.agents.train import learnt_settings
+from editenv.configs.schema import ScorerConfig
 from tests.killable import LIMIT, begin, finish
 from tests.tiny_editor import logs_of, tiny_config, tiny_trainer, train_for_brightness
 
@@ -123,9 +129,130 @@ def test_a_run_goes_on_for_longer_than_was_asked_at_first(unbroken, start, tmp_p
 
 def test_other_settings_are_refused_in_a_folder_that_holds_a_run(unbroken, start, tmp_path):
     shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
-    with pytest.raises(ValueError, match=r"run with another algorithm, seed; expected the same settings"):
+    with pytest.raises(ValueError, match=r"run with another algorithm.flow_rate, seed; expected the same"):
         train_for_brightness(tiny_config(tmp_path, start, seed=1, flow_rate=1.0))
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
+
+
+def test_more_iterations_are_refused_where_the_learning_rate_would_jump(start, tmp_path):
+    """A cosine over two iterations has ended; one over four would be at its middle."""
+    config = replace(config_of(tmp_path, start, 2), iterations=2)
+    train_for_brightness(config)
+    with pytest.raises(ValueError, match=r"iterations is 4, .*a run of 2, .*schedule 'cosine'.*iterations=2"):
+        train_for_brightness(replace(config, iterations=4))
+    assert len(train_for_brightness(config).logs) == 2
+
+
+def test_where_and_how_patiently_a_judge_is_asked_is_no_part_of_what_is_learnt(start, tmp_path):
+    def judged(**endpoint):
+        settings = {"endpoint": {"base_url": "http://a:1/v1", "model": "m"} | endpoint, "votes": 2}
+        config = tiny_config(tmp_path, start)
+        return learnt_settings(replace(config, scorer=ScorerConfig("judge", settings, "immediate")))
+
+    moved = {"base_url": "http://user:secret@b:2/v1", "timeout": 9.0, "concurrency": 1, "cache": "c"}
+    assert judged() == judged(**moved)
+    assert judged() != judged(model="other") and judged() != judged(temperature=0.1)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", "[" * 100_000])
+def test_damaged_settings_are_said(start, tmp_path, text):
+    begin_checkpoint(tmp_path / "checkpoint-2")
+    mark_complete(tmp_path / "checkpoint-2", {"iteration": 1})
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match=r"settings\.json holds no settings of a run"):
+        train_for_brightness(tiny_config(tmp_path, start))
+    assert [folder.name for folder in whole_checkpoints(tmp_path)] == ["checkpoint-2"]
+
+
+def test_one_flipped_bit_is_found_and_the_newest_whole_checkpoint_taken(tmp_path):
+    for number in (2, 4):
+        folder = tmp_path / f"checkpoint-{number}"
+        begin_checkpoint(folder)
+        (folder / "weights").write_bytes(bytes(100))
+        mark_complete(folder, {"iteration": number})
+    damaged = bytearray(100)
+    damaged[50] ^= 1
+    (tmp_path / "checkpoint-4" / "weights").write_bytes(damaged)
+    assert newest_checkpoint(tmp_path).name == "checkpoint-2"
+    assert [folder.name for folder in drop_half_written(tmp_path)] == ["checkpoint-4"]
+
+
+@pytest.mark.parametrize(
+    "mark", ["", "null", "[]", '{"files": []}', '{"files": {"w": 3}}', '{"files": 1}', "[" * 100_000, "{}"]
+)
+def test_a_mark_that_is_no_object_of_files_is_not_whole(tmp_path, mark):
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4" / COMPLETE).write_text(mark)
+    assert newest_checkpoint(tmp_path) is None and whole_checkpoints(tmp_path) == []
+
+
+STRANGERS = ("checkpoint-best", "checkpoint-007", "checkpoint-٣", "checkpoint-", "checkpoint-5 copy")
+
+
+def test_folders_of_others_and_links_are_neither_used_nor_removed(tmp_path):
+    """Another trainer's checkpoint, notes, odd names with a mark, and a link into an archive."""
+    archive, out = tmp_path / "archive" / "checkpoint-4", tmp_path / "run"
+    archive.mkdir(parents=True)
+    (archive / "weights").write_text("old")
+    mark_complete(archive, {})
+    (out / "checkpoint-500").mkdir(parents=True)
+    (out / "checkpoint-500" / "model.safetensors").write_text("weeks")
+    for name in STRANGERS:
+        (out / name).mkdir()
+        (out / name / COMPLETE).write_text('{"files": {}}')
+    (out / "checkpoint-4").symlink_to(archive)
+    for number in (8, 12, 16):
+        begin_checkpoint(out / f"checkpoint-{number}")
+        mark_complete(out / f"checkpoint-{number}", {})
+    keep_newest(out, 2)
+    drop_half_written(out)
+    left = {path.name for path in out.iterdir()}
+    assert left == {"checkpoint-4", "checkpoint-12", "checkpoint-16", "checkpoint-500", *STRANGERS}
+    assert (archive / COMPLETE).is_file() and (archive / "weights").is_file()
+    with pytest.raises(ValueError, match="checkpoint-500 is no checkpoint of this command's"):
+        check_no_strangers(out, 16, 500)
+    check_no_strangers(out, 16, 499)
+    with pytest.raises(FileExistsError):
+        begin_checkpoint(out / "checkpoint-500")
+    assert (out / "checkpoint-500" / "model.safetensors").is_file()
+
+
+def test_a_removal_that_is_killed_leaves_a_folder_that_is_still_ours(tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoint-1"
+    begin_checkpoint(folder)
+    (folder / "weights").write_text("1")
+    mark_complete(folder, {})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rmdir", interrupted)
+        remove_checkpoint(folder)
+    assert folder.is_dir() and drop_half_written(tmp_path) == [folder]
+    assert not folder.exists()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def hold(out: Path) -> None:
+    with run_lock(out):
+        (out / "held").touch()
+        time.sleep(LIMIT)
+
+
+def test_one_training_a_folder_and_a_lock_of_a_dead_process_is_taken_over(tmp_path):
+    process = begin(hold, tmp_path)
+    deadline = time.monotonic() + LIMIT
+    while not (tmp_path / "held").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(ValueError, match=rf'another process is training .*"pid": {process.pid}'):
+        with run_lock(tmp_path):
+            pytest.fail("two processes hold one folder")
+    process.kill()
+    process.join()
+    assert (tmp_path / LOCK).is_file(), "a killed process leaves its lock"
+    with run_lock(tmp_path):
+        pass
+    assert not (tmp_path / LOCK).exists()
 
 
 def test_there_is_a_whole_checkpoint_whenever_a_save_is_interrupted(tmp_path):

@@ -38,6 +38,9 @@ class Tracker(TrainerCallback):
         self.tb_writer, self.numbers, self.pictures = self, [], []
         Tracker.made.append(self)
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.told = args.to_dict()
+
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.numbers.append((state.global_step, dict(logs)))
 
@@ -99,7 +102,7 @@ def test_the_summary_says_how_the_run_was_made(run, start):
     out, config, result, _ = run
     summary = json.loads((out / "summary.json").read_text())
     assert summary["seed"] == config.seed and summary["iterations"] == 3 == result.iterations
-    assert summary["config"]["model"] == str(start) and summary["config"]["algorithm"]["steps"] == 4
+    assert summary["config"]["model"] == str(start) and summary["config"]["algorithm.steps"] == 4
     assert summary["last"] == result.logs[-1] and summary["model"] == str(result.model_folder)
 
 
@@ -148,6 +151,18 @@ def test_rollouts_are_recorded_with_what_the_log_says_of_them(run):
     filtered = [fate == "filtered" for record in records for fate in record.training.turns]
     assert np.mean(filtered) == pytest.approx(result.logs[2]["filtered_share"])
     assert any(advantage for record in records for advantage in record.training.advantages)
+
+
+def test_trackers_know_the_settings_by_name_and_the_run_has_one(run):
+    (tracker,), (out, config, *_) = Tracker.made, run
+    told = {name: tracker.told[name] for name in ("suite", "algorithm.text_rate", "scorer.kind", "seed")}
+    assert told == {
+        "suite": "mixed",
+        "algorithm.text_rate": 1e-3,
+        "scorer.kind": "exact",
+        "seed": config.seed,
+    }
+    assert tracker.told["run_name"] == "/".join(out.parts[-2:])
 
 
 def test_trackers_get_all_numbers_and_the_pictures(run):
