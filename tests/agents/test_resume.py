@@ -147,7 +147,7 @@ def test_where_and_how_patiently_a_judge_is_asked_is_no_part_of_what_is_learnt(s
     def judged(**endpoint):
         settings = {"endpoint": {"base_url": "http://a:1/v1", "model": "m"} | endpoint, "votes": 2}
         config = tiny_config(tmp_path, start)
-        return learnt_settings(replace(config, scorer=ScorerConfig("judge", settings, "immediate")))
+        return learnt_settings(replace(config, scorer=ScorerConfig(kind="judge", settings=settings)))
 
     moved = {"base_url": "http://user:secret@b:2/v1", "timeout": 9.0, "concurrency": 1, "cache": "c"}
     assert judged() == judged(**moved)
