@@ -73,6 +73,11 @@ def make_env(
         ValueError: a name or a setting is not known, or the sessions file cannot be used.
     """
     for name in unknown_settings:
+        if name == "autoreset_mode":
+            raise ValueError(
+                "autoreset_mode is no setting of a single environment: gym.make_vec(..., vector_kwargs="
+                "{'autoreset_mode': 'SameStep'}) sets it for environments made one by one"
+            )
         known = [key for key in signature(make_env).parameters if key != "unknown_settings"]
         raise ValueError(unknown("setting", name, known))
     weights = weights_from_json(reward_weights)

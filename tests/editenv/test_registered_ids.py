@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import warnings
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -18,6 +20,7 @@ from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
 from editenv import IDS
 from editenv.agents.baselines import POLICIES
+from editenv.build import make_env
 from editenv.records import read_records, replay
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
@@ -273,3 +276,20 @@ def test_success_is_a_session_in_which_every_turn_was_right() -> None:
             seen, _, terminated, truncated, infos = envs.step(actions)
             over = bool((terminated | truncated).all())
             assert infos["is_success"].tolist() == [expected and over] * 2
+
+
+def test_the_page_lists_every_argument_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gymnasium.md").read_text(encoding="utf-8")
+    table = page.partition("## All arguments")[2].partition("\n## ")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip(" `") for cell in line.split(" | ")] for line in lines]
+    told = {row[0].strip("| `"): row[1] for row in rows}
+    arguments = {n: p for n, p in signature(make_env).parameters.items() if p.kind == p.KEYWORD_ONLY}
+    assert told == {n: repr(p.default).replace("'", '"') for n, p in arguments.items()}
+
+
+def test_a_mode_for_environments_made_one_by_one_is_explained() -> None:
+    with pytest.raises(ValueError, match="vector_kwargs={'autoreset_mode': 'SameStep'}"):
+        gymnasium.make_vec("MICEEditTools-v0", num_envs=2, autoreset_mode="SameStep")
+    envs = gymnasium.make_vec("MICEEditTools-v0", num_envs=2, vector_kwargs={"autoreset_mode": "SameStep"})
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
