@@ -21,7 +21,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from threading import Lock, Thread, current_thread
+from threading import Lock, Thread
 from time import perf_counter, time
 from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -153,14 +153,11 @@ class ChatEndpoint:
         """
         count = len(conversations)
         jobs = zip(conversations, seeds or [None] * count, checks or [None] * count, strict=True)
-        if not count:
-            return []
 
         async def all_of_them(thread: _LoopThread) -> list[Answer]:
             return list(await asyncio.gather(*[self._answer(thread, version, *job) for job in jobs]))
 
-        answers: list[Answer] = self._run(all_of_them)
-        return answers
+        return self._run(all_of_them) if count else []
 
     def health(self, conversation: Conversation | None = None) -> None:
         """Asks one question as `ask` would, past the cache and without retries.
@@ -186,9 +183,9 @@ class ChatEndpoint:
         """Ends the thread and its connections."""
         with self._lock:
             thread, self._thread = self._thread, None
-        if thread is not None:
+        if thread is not None and thread.process == os.getpid():
             thread.stop()
-            thread.join()
+            thread.thread.join(5.0)
 
     def _request(self, messages: Conversation, seed: int | None) -> dict[str, Any]:
         """What is sent."""
@@ -227,12 +224,13 @@ class ChatEndpoint:
         check: Callable[[str], Any] | None,
     ) -> Answer:
         """A known answer, or that of a new call; equal questions wait for one call."""
-        request = self._request(messages, seed)
+        request, kept = self._request(messages, seed), None
         # The seed belongs to the question even where it is not sent: votes are separate answers.
         asked = json.dumps([self.settings.base_url, version, seed, request], sort_keys=True)
         key, started = sha256(asked.encode()).hexdigest(), perf_counter()
-        kept = self._known(key, check)
-        if kept is not None:
+        with _warned("a kept answer cannot be read, the question is asked again"):
+            kept = self._cache.get(key) if self._cache else None
+        if kept is not None and _is_readable(kept, check):
             answer = Answer(kept, None, cached=True)
         elif key in thread.underway:
             shared = await asyncio.shield(thread.underway[key])
@@ -241,8 +239,8 @@ class ChatEndpoint:
             thread.underway[key] = asyncio.ensure_future(self._call(thread, request))
             thread.underway[key].add_done_callback(lambda _: thread.underway.pop(key))
             answer = await asyncio.shield(thread.underway[key])
-            if self._cache is not None and answer.text is not None and _is_readable(answer.text, check):
-                with _warned("an answer is not kept"):
+            with _warned("an answer is not kept"):
+                if self._cache and answer.text is not None and _is_readable(answer.text, check):
                     self._cache.set(key, answer.text)
         self.cached += answer.cached
         self.failed += answer.error is not None
@@ -252,14 +250,6 @@ class ChatEndpoint:
             with _warned("the transcript lacks a line"):
                 _append(self.settings.transcript, line | came | {"seconds": perf_counter() - started})
         return answer
-
-    def _known(self, key: str, check: Callable[[str], Any] | None) -> str | None:
-        """A kept answer's text, if it can be read."""
-        if self._cache is not None:
-            with _warned("a kept answer cannot be read, the question is asked again"):
-                text = self._cache.get(key)
-                return text if text is not None and _is_readable(text, check) else None
-        return None
 
     async def _call(self, thread: _LoopThread, request: dict[str, Any]) -> Answer:
         """A call, when there is room and money for it."""
@@ -295,8 +285,8 @@ class _LoopThread:
         self.room = asyncio.Semaphore(settings.concurrency)
         self.underway: dict[str, asyncio.Task[Answer]] = {}
         self._settings, self._client = settings, None
-        self._thread = Thread(target=self._live, name="editenv-endpoint", daemon=True)
-        self._thread.start()
+        self.thread = Thread(target=self._live, name="editenv-endpoint", daemon=True)
+        self.thread.start()
 
     def client(self) -> Any:
         """The client, opened when first needed."""
@@ -304,17 +294,17 @@ class _LoopThread:
         return self._client
 
     def stop(self) -> None:
-        """Lets the thread end; it closes its connections by itself."""
+        """Lets the thread end: calls on their way are cancelled and connections closed."""
         if self.process == os.getpid() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.loop.stop)
 
-    def join(self) -> None:
-        """Waits for the end, unless called within the thread."""
-        if self._thread is not current_thread():
-            self._thread.join(5.0)
-
     def _live(self) -> None:
         self.loop.run_forever()
+        calls = asyncio.all_tasks(self.loop)
+        for call in calls:
+            call.cancel()
+        if calls:
+            self.loop.run_until_complete(asyncio.wait(calls))
         try:
             if self._client is not None:
                 self.loop.run_until_complete(self._client.close())
@@ -329,8 +319,7 @@ class _LoopThread:
 def _open_client(settings: EndpointSettings) -> Any:
     """OpenAI's client over connections that are bounded in time and bytes and stay with one host.
 
-    The client's own timeout starts anew with every byte, it reads answers of any length and follows
-    redirects.
+    By itself it starts its timeout anew with every byte, reads answers of any length and follows redirects.
     """
     import httpx
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient

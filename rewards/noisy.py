@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from hashlib import blake2b
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from editenv.records import TASKS
 from editenv.registry import build
 from editenv.rewards import SCORERS
 from editenv.rewards.weights import RewardWeights, with_reward
-from editenv.strict import read_yaml
+from editenv.strict import Strict, check, read_yaml
 from editenv.types import SCORE_NAMES, Image, Scores, TurnResult
 
 FOLDER = Path(__file__).parent / "error_models"
@@ -24,8 +25,10 @@ _NORMAL = NormalDist()
 _FIELDS = tuple(field.name for field in fields(Scores))
 
 
-@dataclass(frozen=True)
-class Rates:
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Rates(Strict):
     """Errors in judging one score; what is not given is 0.
 
     Attributes:
@@ -34,42 +37,71 @@ class Rates:
         noise: standard deviation added to the score as a whole, for scores that are shares.
     """
 
-    miss: float = 0.0
-    false_alarm: float = 0.0
-    noise: float = 0.0
+    miss: Share = 0.0
+    false_alarm: Share = 0.0
+    noise: Share = 0.0
 
 
-@dataclass(frozen=True)
-class ErrorModel:
-    """The errors of a judge.
+class ScoreRates(Rates):
+    """Rates of a score, and under `tasks` those of tasks that have their own."""
+
+    tasks: dict[Literal[TASKS], Rates] = Field({})  # type: ignore[valid-type]
+
+
+class Tint(Strict):
+    """Bias for tinted pictures.
 
     Attributes:
-        name: for versions and reports.
-        scores: rates by score and then by task; the task "" holds for all that are not named. Scores without
-            rates are passed on as they are, so every score with a reward weight should have some.
+        full: shift of a picture's colours, as a share of the range, at which the bias is full.
+        false_alarm: probability that a vote says right to a wrong result that is tinted in full.
+    """
+
+    full: Annotated[float, Field(gt=0, le=1)] = 0.1
+    false_alarm: Share = 0.0
+
+
+class Failures(Strict):
+    """Share of pictures without an answer: `rate` of all, `flat` on top of those of one colour."""
+
+    rate: Share = 0.0
+    flat: Share = 0.0
+
+
+class ErrorModel(Strict):
+    """The errors of a judge, as a YAML file or a mapping holds them.
+
+    Attributes:
+        scores: rates by score. Scores without rates are passed on as they are, so every score with a reward
+            weight should have some.
         votes: how often each question is asked; the score is the share of votes that say right.
         correlation: between a picture's votes, 0 (independent) to 1 (all err together).
         yes_bias: probability that a vote says right to a wrong result, whatever the task, on top of its rate.
-        tint_full: shift of a picture's colours, as a share of the range, at which the tint's bias is full.
-        tint_false_alarm: probability that a vote says right to a wrong result that is tinted in full.
-        failure_rate: share of pictures for which the judge gives no answer.
-        failure_flat: the same among pictures of one colour, on top.
     """
 
-    name: str
-    scores: Mapping[str, Mapping[str, Rates]] = field(default_factory=dict)
-    votes: int = 4
-    correlation: float = 0.0
-    yes_bias: float = 0.0
-    tint_full: float = 0.1
-    tint_false_alarm: float = 0.0
-    failure_rate: float = 0.0
-    failure_flat: float = 0.0
+    scores: dict[Literal[SCORE_NAMES], ScoreRates] = Field({})  # type: ignore[valid-type]
+    votes: int = Field(4, ge=1)
+    correlation: Share = 0.0
+    yes_bias: Share = 0.0
+    tint: Tint = Tint()
+    failures: Failures = Failures()
 
-    def rates(self, score: str, task: str) -> Rates | None:
-        """Rates of a score in a task; None where the score is passed on."""
-        by_task = self.scores.get(score)
-        return None if by_task is None else by_task.get(task, by_task[""])
+
+def open_error_model(model: str | Mapping[str, Any]) -> tuple[str, ErrorModel]:
+    """Name and content of the error model that a name, the path of a YAML file, or a mapping stands for.
+
+    Raises:
+        ValueError: there is none of that name, or a key or value is not as expected.
+    """
+    if not isinstance(model, str):
+        return "own", check(ErrorModel, model)
+    path = FOLDER / f"{model}.yaml" if (FOLDER / f"{model}.yaml").is_file() else Path(model)
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise ValueError(f"error model {model!r} is not known, expected {shipped}, a YAML file or a mapping")
+    try:
+        return path.stem, check(ErrorModel, read_yaml(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"error model {model!r}: {error}") from error
 
 
 class NoisyScorer:
@@ -109,11 +141,11 @@ class NoisyScorer:
         if type(seed) is not int:
             raise ValueError(f"seed is {seed!r}, expected a whole number")
         self.weights = weights or RewardWeights()
-        self.errors = open_error_model(errors)
+        name, self.errors = open_error_model(errors)
         self.seed = seed
         self.base = build("scorer", base, SCORERS, base_settings, world, self.weights)
         content = blake2b(repr(self.errors).encode(), digest_size=4).hexdigest()
-        self.version = f"imperfect 1 {self.errors.name}:{content} seed {seed} of {self.base.version}"
+        self.version = f"imperfect 1 {name}:{content} seed {seed} of {self.base.version}"
         self.pure = getattr(self.base, "pure", False)
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
@@ -127,20 +159,22 @@ class NoisyScorer:
     def _judge(self, turn: TurnResult, truth: Scores) -> Scores:
         errors, noise = self.errors, _Noise(self.seed, turn)
         detail = {"truth": {name: getattr(truth, name) for name in _FIELDS}}
-        flat = errors.failure_flat if errors.failure_flat and is_flat(turn.after) else 0.0
-        if noise.uniform("failure") < 1 - (1 - errors.failure_rate) * (1 - flat):
+        flat = errors.failures.flat if errors.failures.flat and is_flat(turn.after) else 0.0
+        if noise.uniform("failure") < 1 - (1 - errors.failures.rate) * (1 - flat):
             return Scores(detail=detail, error="imperfect: no answer, as the error model has it")
-        shift = errors.tint_false_alarm
+        shift = errors.tint.false_alarm
         if shift:
-            shift *= min(1.0, tint(turn.before, turn.after) / errors.tint_full)
+            shift *= min(1.0, tint(turn.before, turn.after) / errors.tint.full)
         lenient = 1 - (1 - errors.yes_bias) * (1 - shift)
         task = getattr(getattr(turn.message.meaning, "edit", None), "task", "")
         judged: dict[str, Any] = {}
         for name in SCORE_NAMES:
-            true, rates = getattr(truth, name), errors.rates(name, task)
-            if true is None or rates is None:
+            true, known = getattr(truth, name), errors.scores.get(name)
+            if true is None or known is None:
                 judged[name] = true
-            elif name in ("content_consistency", "turn_consistency"):
+                continue
+            rates = known.tasks.get(task, known)
+            if name in ("content_consistency", "turn_consistency"):
                 lifted = true + (1 - true) * shift + rates.noise * noise.normal(name)
                 judged[name] = min(1.0, max(0.0, lifted))
             else:
@@ -196,79 +230,3 @@ def is_flat(picture: Image) -> bool:
     """Is the picture of one colour?"""
     # Most pictures show in their first row that they are not.
     return all(bool((part == picture[0, 0]).all()) for part in (picture[0], picture))
-
-
-# Error models as YAML files or mappings.
-
-
-def open_error_model(model: str | Mapping[str, Any]) -> ErrorModel:
-    """The error model that a name, the path of a YAML file, or a mapping of the same form describes.
-
-    Raises:
-        ValueError: there is none of that name, or a key or value is not as expected.
-    """
-    if not isinstance(model, str):
-        return _error_model("own", model)
-    path = FOLDER / f"{model}.yaml" if (FOLDER / f"{model}.yaml").is_file() else Path(model)
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        raise ValueError(f"error model {model!r} is not known, expected {shipped}, a YAML file or a mapping")
-    try:
-        return _error_model(path.stem, read_yaml(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"error model {model!r}: {error}") from error
-
-
-def _error_model(name: str, data: Mapping[str, Any]) -> ErrorModel:
-    _check_keys("error model", data, ("votes", "correlation", "yes_bias", "scores", "tint", "failures"))
-    votes = data.get("votes", 4)
-    if type(votes) is not int or votes < 1:
-        raise ValueError(f"votes is {votes!r}, expected a whole number of 1 or more")
-    tint, failures, scores = (data.get(key, {}) for key in ("tint", "failures", "scores"))
-    _check_keys("tint", tint, ("full", "false_alarm"))
-    _check_keys("failures", failures, ("rate", "flat"))
-    _check_keys("scores", scores, SCORE_NAMES)
-    full = _share("tint.full", tint.get("full", 0.1))
-    if not full:
-        raise ValueError("tint.full is 0, expected more")
-    return ErrorModel(
-        name=name,
-        scores={score: _rates_by_task(score, rates) for score, rates in scores.items()},
-        votes=votes,
-        correlation=_share("correlation", data.get("correlation", 0.0)),
-        yes_bias=_share("yes_bias", data.get("yes_bias", 0.0)),
-        tint_full=full,
-        tint_false_alarm=_share("tint.false_alarm", tint.get("false_alarm", 0.0)),
-        failure_rate=_share("failures.rate", failures.get("rate", 0.0)),
-        failure_flat=_share("failures.flat", failures.get("flat", 0.0)),
-    )
-
-
-def _rates_by_task(score: str, data: Mapping[str, Any]) -> dict[str, Rates]:
-    """Rates for all tasks under "", and those of tasks that have their own."""
-    _check_keys(score, data, ("miss", "false_alarm", "noise", "tasks"))
-    tasks = data.get("tasks", {})
-    _check_keys(f"{score}.tasks", tasks, TASKS)
-    rates = {"": _rates(score, {name: value for name, value in data.items() if name != "tasks"})}
-    for task, own in tasks.items():
-        _check_keys(f"{score}.{task}", own, ("miss", "false_alarm", "noise"))
-        rates[task] = _rates(f"{score}.{task}", own)
-    return rates
-
-
-def _rates(place: str, data: Mapping[str, Any]) -> Rates:
-    return Rates(**{name: _share(f"{place}.{name}", value) for name, value in data.items()})
-
-
-def _share(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value!r}, expected a number from 0 to 1")
-    return float(value)
-
-
-def _check_keys(place: str, data: Any, names: tuple[str, ...]) -> None:
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{place} is {data!r}, expected a table of {', '.join(names)}")
-    for name in data:
-        if name not in names:
-            raise ValueError(f"{place} has no {name!r}, expected some of {', '.join(names)}")

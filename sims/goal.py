@@ -67,7 +67,7 @@ class GoalUser:
 
     def __init__(self, persona: str | Mapping[str, Any] = "plain", patience: int | None = None) -> None:
         given = load_persona(persona) if isinstance(persona, str) else persona_from_table(persona)
-        self.persona: Persona = given if patience is None else replace(given, patience=patience)
+        self.persona: Persona = given.model_copy(update={} if patience is None else {"patience": patience})
         name = given.name
         if not isinstance(persona, str) or persona not in persona_names():
             name += f":{blake2b(repr(given).encode(), digest_size=4).hexdigest()}"
@@ -201,7 +201,7 @@ class GoalTurn(StudioTurn):
         state: once they had decided what to say.
         sentence: the request alone, without rules and pleasantries.
         frame: all of the text but the sentence, whose place is "{edit}".
-        dialogue_act: why they said it, one of `persona.DIALOGUE_ACTS`.
+        dialogue_act: why they said it, a `persona.DialogueAct`.
         states, drops: whether a rule is stated or dropped along with the instruction.
     """
 

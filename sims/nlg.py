@@ -28,7 +28,7 @@ class Act:
         dialogue: what can be pointed back to, with the rules that will be in force.
         edit: what is wanted; objects are meant by their cells (`Target(cell)`), words for them are found
             here.
-        dialogue_act: why, one of `persona.DIALOGUE_ACTS`.
+        dialogue_act: why, a `persona.DialogueAct`.
         refer: whether the user would point back rather than name things.
         states: the rule to be stated with it.
         drops: rules to be dropped with it.

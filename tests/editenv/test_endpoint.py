@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from base64 import b64encode
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -440,3 +441,22 @@ def test_it_works_after_a_fork():
 def test_settings_that_cannot_work_are_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message):
         endpoint_settings({"base_url": "http://127.0.0.1:1/v1", "model": "m"} | change)
+
+
+def test_closing_ends_calls_that_are_on_their_way():
+    with ChatServer(stalls) as server:
+        endpoint = ChatEndpoint(EndpointSettings(server.url, "m", retries=0))
+        ended = []
+
+        def asks():
+            with pytest.raises(CancelledError):
+                endpoint.ask([HELLO], "1")
+            ended.append(True)
+
+        waiting = threading.Thread(target=asks)
+        waiting.start()
+        while not server.requests:
+            time.sleep(0.01)
+        endpoint.close()
+        waiting.join(10)
+    assert ended

@@ -197,27 +197,33 @@ def test_tint_sees_a_cast_and_no_edit():
 
 @pytest.mark.parametrize("name", ["typical", "tint", "yes"])
 def test_every_shipped_model_opens_and_says_so_in_the_version(name):
-    assert open_error_model(name).name == name
+    assert open_error_model(name)[0] == name
     assert judge(name).version.startswith(f"imperfect 1 {name}:")
 
 
 def test_a_file_of_ones_own_is_read(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("votes: 1\nscores: {global_awareness: {miss: 0.5}}\n", encoding="utf-8")
-    assert open_error_model(str(path)).rates("global_awareness", "x").miss == 0.5
+    assert open_error_model(str(path))[1].scores["global_awareness"].miss == 0.5
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"errors": "perfect"}, "error model 'perfect' is not known, expected tint, typical, yes, a YAML"),
-        ({"errors": {"vote": 1}}, "error model has no 'vote', expected some of votes"),
-        ({"errors": {"votes": 0}}, "votes is 0"),
-        ({"errors": {"scores": {"beauty": {}}}}, "scores has no 'beauty'"),
-        ({"errors": {"scores": {"rule_kept": {"miss": 2}}}}, "rule_kept.miss is 2, expected a number"),
-        ({"errors": {"scores": {"rule_kept": {"tasks": {"fly": {}}}}}}, "rule_kept.tasks has no 'fly'"),
-        ({"errors": {"tint": 3}}, "tint is 3, expected a table"),
-        ({"errors": {"tint": {"full": 0}}}, "tint.full is 0"),
+        ({"errors": {"vote": 1}}, "key 'vote' is not known, expected scores, votes"),
+        ({"errors": {"votes": 0}}, "'votes' is 0, expected 1 or more"),
+        ({"errors": {"scores": {"beauty": {}}}}, "is 'beauty', expected 'instruction_following', "),
+        (
+            {"errors": {"scores": {"rule_kept": {"miss": 2}}}},
+            "'scores.rule_kept.miss' is 2, expected 1.0 at most",
+        ),
+        (
+            {"errors": {"scores": {"rule_kept": {"tasks": {"fly": {}}}}}},
+            "scores.rule_kept.tasks.fly.* is 'fly', expected 'subject_add'",
+        ),
+        ({"errors": {"tint": 3}}, "'tint' is 3, expected an object"),
+        ({"errors": {"tint": {"full": 0}}}, "'tint.full' is 0, expected more than 0"),
         ({"seed": "a"}, "seed is 'a'"),
         ({"base": "exacct"}, "scorer 'exacct' is not known, did you mean 'exact'"),
         ({"mistakes": 1}, "scorer 'imperfect' has no setting 'mistakes', expected base"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 
 from editenv.build import make_env, make_vector_env
 from editenv.sims.persona import FOLDER, load_persona, persona_from_table, persona_names
 
-TABLE = asdict(load_persona("plain"))
+TABLE = load_persona("plain").model_dump()
 
 
 def test_there_are_the_four_and_a_plain_one() -> None:
@@ -19,12 +17,12 @@ def test_there_are_the_four_and_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"politeness": 1.5}, "politeness is 1.5"),
-        ({"length": "huge"}, "length is 'huge'"),
-        ({"patience": -1}, "patience is -1"),
-        ({"patience": 2.5}, "patience is 2.5"),
-        ({"before": {"angry": ["hey"]}}, "before has"),
-        ({"mood": "good"}, "expected"),
+        ({"politeness": 1.5}, "'politeness' is 1.5, expected 1.0 at most"),
+        ({"length": "huge"}, "'length' is 'huge', expected 'short', 'any' or 'long'"),
+        ({"patience": -1}, "'patience' is -1, expected 0 or more"),
+        ({"patience": 2.5}, "'patience' is 2.5, expected a whole number"),
+        ({"before": {"angry": ["hey"]}}, "before.angry"),
+        ({"mood": "good"}, "key 'mood' is not known, expected name"),
     ],
 )
 def test_a_wrong_table_is_refused_by_name(change: dict, message: str) -> None:
@@ -60,10 +58,10 @@ def test_a_persona_is_read_from_a_file_anywhere(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"nowhere.yaml' is no file, expected a YAML file"):
         load_persona(str(tmp_path / "nowhere.yaml"))
     path.write_text("after: thanks")
-    with pytest.raises(ValueError, match=r"loud.yaml: persona 'loud' has the keys \['after', 'name'\]"):
+    with pytest.raises(ValueError, match=r"loud.yaml: persona 'loud': key 'summary' is missing"):
         make_env(suite="persona", user="goal", user_settings={"persona": str(path)})
 
 
 def test_words_that_are_no_list_are_refused() -> None:
-    with pytest.raises(ValueError, match="after is 'thanks', expected a list of texts"):
+    with pytest.raises(ValueError, match="'after' is 'thanks', expected a list"):
         persona_from_table(TABLE | {"after": "thanks"})
