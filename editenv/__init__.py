@@ -72,4 +72,5 @@ if IDS[0] not in registry:
     # before reset by themselves.
     vector = "editenv.build:make_vector_env"
     register(IDS[0], entry_point="editenv.build:make_env", vector_entry_point=vector, order_enforce=False)
-    register(IDS[1], entry_point="editenv.build:make_tools_env", order_enforce=False)
+    tools, vector = "editenv.build:make_tools_env", "editenv.build:make_tools_vector_env"
+    register(IDS[1], entry_point=tools, vector_entry_point=vector, order_enforce=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
 
 from gymnasium.vector import AutoresetMode
@@ -20,8 +20,10 @@ from editenv.spaces import MAX_LENGTH
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds import WORLDS
 
+V = TypeVar("V", bound=MICEEditVectorEnv)
+
 if TYPE_CHECKING:
-    from editenv.tools_env import MICEEditToolsEnv
+    from editenv.tools_env import MICEEditToolsEnv, MICEEditToolsVectorEnv
 
 
 def make_env(
@@ -131,13 +133,24 @@ def make_vector_env(
     Raises:
         ValueError: a name or a setting is not known.
     """
+    return _vector_env(MICEEditVectorEnv, num_envs, autoreset_mode, max_episode_steps, settings)
+
+
+def _vector_env(
+    kind: Callable[..., V],
+    num_envs: int,
+    autoreset_mode: str | AutoresetMode,
+    max_episode_steps: int | None,
+    settings: Mapping[str, Any],
+    **more: Any,
+) -> V:
     modes = {mode.value: mode for mode in AutoresetMode}
     wanted = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
     if wanted not in modes:
         raise ValueError(unknown("autoreset_mode", wanted, modes))
     single = make_env(**settings)
     engine = single.engine
-    return MICEEditVectorEnv(
+    return kind(
         num_envs,
         engine.world,
         engine.user,
@@ -150,6 +163,7 @@ def make_vector_env(
         autoreset_mode=modes[wanted],
         scoring=settings.get("scoring", "immediate"),
         max_episode_steps=max_episode_steps,
+        **more,
     )
 
 
@@ -168,6 +182,32 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     if "history" in settings:
         raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
+
+
+def make_tools_vector_env(
+    *,
+    num_envs: int,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+    max_episode_steps: int | None = None,
+    tokens: int | None = None,
+    **settings: Any,
+) -> MICEEditToolsVectorEnv:
+    """What `gym.make_vec("MICEEditTools-v0", num_envs=N, vectorization_mode="vector_entry_point")` calls.
+
+    Args:
+        num_envs, autoreset_mode, max_episode_steps: as in `make_vector_env`.
+        tokens, settings: as in `make_tools_env`.
+
+    Raises:
+        ValueError: a name or a setting is not known, or the sessions' pictures are no studio scenes.
+    """
+    from editenv.tools_env import TOKENS, MICEEditToolsVectorEnv
+
+    if "history" in settings:
+        raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
+    shown = TOKENS if tokens is None else tokens
+    kind = MICEEditToolsVectorEnv
+    return _vector_env(kind, num_envs, autoreset_mode, max_episode_steps, settings, tokens=shown)
 
 
 make_tools_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]

@@ -1,20 +1,35 @@
-"""The environment for agents that choose operations: sessions, users and scorers are those of MICEEdit-v0."""
+"""Environments for agents that choose operations: sessions, users and scorers are those of MICEEdit-v0.
+
+Observation, of Box and Discrete parts only: `image`, uint8 [H, W, 3]; `instruction`, int32 [tokens], word ids
+(`words.words` names them, 0 behind the end); `transcript`, int32 [max_turns * tokens], what the user said so
+far turn by turn, the present instruction included; `turn`, 0 to max_turns.
+
+Action: MultiDiscrete, one number a part (`parts.names`, `parts.values`). The operation's result is drawn and
+handed to the session as the agent's picture. A wrong operation (on an empty cell, onto a full one, for an
+object that does not exist, without effect) leaves the picture as it is; `info["carried_out"]` is False then.
+The operation "leave" leaves it so on purpose, "undo" goes back to the picture a turn before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from editenv.env import MICEEditEnv
+from editenv.protocols import World
 from editenv.session import Session
 from editenv.types import Image
-from editenv.worlds.studio.language import tokens, vocabulary
+from editenv.vector import Batch, Bools, Floats, MICEEditVectorEnv
+from editenv.worlds.studio.language import tokens as split_tokens
+from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.operations import apply_operation, in_words, operation_parts, value_masks
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
@@ -22,11 +37,8 @@ from editenv.worlds.studio.scene import Scene
 
 TOKENS = 64
 """Words an instruction is shown with, where nothing else is asked for."""
-
 PADDING, UNKNOWN = 0, 1
 """Ids of what stands behind a text's end, and of a word that no sentence of the training split holds."""
-
-_SPECIAL = ("", "?")
 
 
 class WordIds:
@@ -40,15 +52,13 @@ class WordIds:
         if length < 1:
             raise ValueError(f"token count is {length}, expected 1 or more")
         self.length = length
-        self.words = _SPECIAL + vocabulary()
-        self._ids = {word: number for number, word in enumerate(self.words) if word not in _SPECIAL}
+        self.words = ("", "?", *vocabulary())
+        self._ids = {word: number for number, word in enumerate(self.words) if number > UNKNOWN}
+        self._encode = lru_cache(maxsize=4096)(self._encode_text)
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """A text as int32 [length]: ids from 1, then PADDING."""
-        ids = np.full(self.length, PADDING, np.int32)
-        known = [self._ids.get(word, UNKNOWN) for word in tokens(text)[: self.length]]
-        ids[: len(known)] = known
-        return ids
+        return self._encode(text).copy()
 
     def encode_all(self, texts: Sequence[str], rows: int) -> NDArray[np.int32]:
         """Texts one after another as int32 [rows * length], `length` ids each; missing ones padded.
@@ -60,27 +70,90 @@ class WordIds:
             raise ValueError(f"there are {len(texts)} texts, expected at most {rows}")
         ids = np.full((rows, self.length), PADDING, np.int32)
         for row, text in enumerate(texts):
-            ids[row] = self.encode(text)
+            ids[row] = self._encode(text)
         return ids.reshape(-1)
 
     def decode(self, ids: Sequence[int] | NDArray[np.int32]) -> str:
         """The words of a text with blanks between them, "?" for unknown ones."""
         return " ".join(self.words[number] for number in ids if number != PADDING)
 
+    def _encode_text(self, text: str) -> NDArray[np.int32]:
+        ids = np.full(self.length, PADDING, np.int32)
+        known = [self._ids.get(word, UNKNOWN) for word in split_tokens(text)[: self.length]]
+        ids[: len(known)] = known
+        return ids
+
+
+class _Tools:
+    """What the single and the vector environment share: spaces, encoded observations, results of actions."""
+
+    def __init__(self, world: World, tokens: int) -> None:
+        grid = getattr(world, "grid", None)
+        if grid is None:
+            raise ValueError(
+                f"world {world.name!r} has no grid of cells, expected studio scenes; MICEEdit-v0 plays any"
+            )
+        self.grid: int = grid
+        self.max_turns = world.max_turns
+        self.parts = operation_parts(grid)
+        self.words = WordIds(tokens)
+        self.action_space = spaces.MultiDiscrete(self.parts.sizes)
+        last = len(self.words.words) - 1
+        parts: dict[str, spaces.Space[Any]] = {
+            "image": spaces.Box(0, 255, shape=world.image_shape, dtype=np.uint8),
+            "instruction": spaces.Box(0, last, shape=(tokens,), dtype=np.int32),
+            "transcript": spaces.Box(0, last, shape=(world.max_turns * tokens,), dtype=np.int32),
+            "turn": spaces.Discrete(world.max_turns + 1),
+        }
+        self.observation_space = spaces.Dict(parts)
+
+    def observation(self, session: Session) -> dict[str, Any]:
+        """What agents see, fresh arrays."""
+        return {
+            "image": session.pictures[-1].copy(),
+            "instruction": self.words.encode(session.instruction),
+            "transcript": self.words.encode_all(session.transcript, self.max_turns),
+            "turn": np.int64(session.turn),
+        }
+
+    def check(self, action: Any, space: spaces.Space[Any]) -> NDArray[np.int64]:
+        """The action as an array; ValueError where it is not in the space."""
+        if not space.contains(np.asarray(action)):
+            limits = dict(zip(self.parts.names, self.parts.sizes, strict=True))
+            raise ValueError(f"action is {action!r}, expected one whole number a part, each below {limits}")
+        return np.asarray(action)
+
+    def result(
+        self, action: NDArray[np.int64], session: Session, scenes: Sequence[Scene]
+    ) -> tuple[Scene, Image, str, bool]:
+        """The scene and picture after an operation, its words, and whether it was carried out.
+
+        Args:
+            action: one number a part.
+            session: that is played.
+            scenes: what its pictures so far show.
+        """
+        operation = self.parts.decode(action.tolist())
+        words = in_words(operation, self.grid)
+        result = apply_operation(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
+        image = None if result is None else self._picture(result, session, scenes)
+        if result is None or image is None:
+            return scenes[-1], session.pictures[-1], words, False
+        return result, image, words, True
+
+    def _picture(self, scene: Scene, session: Session, scenes: Sequence[Scene]) -> Image | None:
+        """A scene as it was shown last, or drawn; None where something in it cannot be read."""
+        for shown, picture in zip(reversed(scenes), reversed(session.pictures), strict=True):
+            if shown == scene:
+                return picture
+        return None if min(scene.codes()) < 0 else render(scene, session.pictures[0].shape[0])
+
 
 class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     """A user asks for edits, the agent answers each with one operation, which is carried out exactly.
 
-    Observation, of Box and Discrete parts only: `image`, uint8 [H, W, 3]; `instruction`, int32 [tokens], word
-    ids (`words.words` names them, 0 behind the end); `transcript`, int32 [max_turns * tokens], what the user
-    said turn by turn, the present instruction included; `turn`, 0 to max_turns.
-
-    Action: MultiDiscrete, one number a part (`parts.names`, `parts.values`). The operation's result is drawn
-    and handed to the session as the agent's picture. A wrong operation (on an empty cell, onto a full one,
-    for an object that does not exist, without effect) leaves the picture as it is; `info["carried_out"]` is
-    False then. The operation "leave" leaves it so on purpose, "undo" goes back to the picture a turn before.
-
-    Rewards, endings, infos and the order of sessions are those of `MICEEditEnv`.
+    Observations and actions are described above; rewards, endings, infos and the order of sessions are those
+    of `MICEEditEnv`.
 
     Args:
         inner: the environment that is played, of studio scenes.
@@ -94,19 +167,12 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     metadata: ClassVar[dict[str, Any]] = dict(MICEEditEnv.metadata)  # type: ignore[misc]
 
     def __init__(self, inner: MICEEditEnv, tokens: int = TOKENS) -> None:
-        world = inner.engine.world
-        grid = getattr(world, "grid", None)
-        if grid is None:
-            raise ValueError(
-                f"world {world.name!r} has no grid of cells, expected studio scenes; MICEEdit-v0 plays any"
-            )
         self.inner = inner
         self.render_mode = inner.render_mode
-        self.grid: int = grid
-        self.parts = operation_parts(grid)
-        self.words = WordIds(tokens)
-        self.action_space = spaces.MultiDiscrete(self.parts.sizes)
-        self.observation_space = self._space(world.max_turns)
+        self._tools = _Tools(inner.engine.world, tokens)
+        self.grid, self.parts, self.words = self._tools.grid, self._tools.parts, self._tools.words
+        self.action_space = self._tools.action_space
+        self.observation_space = self._tools.observation_space
         self._scenes: list[Scene] = []
 
     @property
@@ -119,8 +185,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Opens the next session, or the one that options["session"] names, as `MICEEditEnv.reset` does."""
         super().reset(seed=seed)
-        _, info = self.inner.reset(seed=seed, options=options)
-        return self._opened(info)
+        return self._opened(self.inner.reset(seed=seed, options=options)[1])
 
     def step(self, action: NDArray[np.int64]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carries out one operation and lets the user answer.
@@ -129,20 +194,12 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             ValueError: the action is not in the action space; the session stays as it was.
             ResetNeeded: no session is open, or it is over.
         """
-        if not self.action_space.contains(np.asarray(action)):
-            limits = dict(zip(self.parts.names, self.parts.sizes, strict=True))
-            raise ValueError(f"action is {action!r}, expected one whole number a part, each below {limits}")
-        operation = self.parts.decode(np.asarray(action).tolist())
-        session, scenes = self.session, self._scenes
-        result = apply_operation(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
-        image = session.pictures[-1] if result is None else self._picture(result)
-        if image is None:
-            result, image = None, session.pictures[-1]
-        words = in_words(operation, self.grid)
+        numbers = self._tools.check(action, self.action_space)
+        scene, image, words, done = self._tools.result(numbers, self.session, self._scenes)
         _, reward, terminated, truncated, info = self.inner.step({"image": image, "intent": words})
-        scenes.append(scenes[-1] if result is None else result)
-        info |= {"operation": words, "carried_out": result is not None}
-        return self._seen(), reward, terminated, truncated, info
+        self._scenes.append(scene)
+        info |= {"operation": words, "carried_out": done}
+        return self._tools.observation(self.session), reward, terminated, truncated, info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which values of each part are worth trying, bool [sum of sizes], as sb3-contrib reads it.
@@ -157,8 +214,8 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             raise ResetNeeded("no session is open, call reset first")
         return value_masks(self.parts, self._scenes[-1], first=len(self._scenes) < 2)
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """The session's filmstrip, as `MICEEditEnv.render` gives it."""
+    def render(self) -> NDArray[np.uint8] | str | None:
+        """The session's filmstrip or text, as `MICEEditEnv.render` gives it."""
         return self.inner.render()
 
     def get_state(self) -> bytes:
@@ -177,33 +234,90 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         """Closes the inner environment."""
         self.inner.close()
 
-    def _picture(self, scene: Scene) -> Image | None:
-        """A scene as it was shown last, or drawn; None where something in it cannot be read."""
-        for shown, picture in zip(reversed(self._scenes), reversed(self.session.pictures), strict=True):
-            if shown == scene:
-                return picture
-        return None if min(scene.codes()) < 0 else render(scene, self.session.pictures[0].shape[0])
-
     def _opened(self, info: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads the session's pictures; what agents see first."""
         self._scenes = parse(self.session.pictures, self.grid)
-        return self._seen(), info
+        return self._tools.observation(self.session), info
 
-    def _seen(self) -> dict[str, Any]:
-        session = self.session
-        return {
-            "image": session.pictures[-1].copy(),
-            "instruction": self.words.encode(session.instruction),
-            "transcript": self.words.encode_all(session.transcript, self.inner.engine.world.max_turns),
-            "turn": np.int64(session.turn),
-        }
 
-    def _space(self, max_turns: int) -> spaces.Dict:
-        length, last = self.words.length, len(self.words.words) - 1
-        parts: Mapping[str, spaces.Space[Any]] = {
-            "image": spaces.Box(0, 255, shape=self.inner.engine.world.image_shape, dtype=np.uint8),
-            "instruction": spaces.Box(0, last, shape=(length,), dtype=np.int32),
-            "transcript": spaces.Box(0, last, shape=(max_turns * length,), dtype=np.int32),
-            "turn": spaces.Discrete(max_turns + 1),
-        }
-        return spaces.Dict(dict(parts))
+class MICEEditToolsVectorEnv(MICEEditVectorEnv):
+    """N sessions of `MICEEditToolsEnv` side by side; each is bit for bit what the single environment plays.
+
+    Observations and actions are batched, actions are int [N, parts]; all else is as in `MICEEditVectorEnv`.
+    The infos `operation` and `carried_out` stand for the rows that were played.
+
+    Args:
+        args, settings: as in `MICEEditVectorEnv`.
+        tokens: as in `MICEEditToolsEnv`.
+    """
+
+    def __init__(self, *args: Any, tokens: int = TOKENS, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._tools = _Tools(self.engine.world, tokens)
+        self.parts, self.words = self._tools.parts, self._tools.words
+        self.single_observation_space = self._tools.observation_space
+        self.single_action_space = self._tools.action_space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        # What each row's pictures show, beside the session that they are of.
+        self._scenes: list[tuple[Session | None, list[Scene]]] = [(None, [])] * self.num_envs
+
+    def reset(self, **arguments: Any) -> Batch:
+        """As `MICEEditVectorEnv.reset`."""
+        found = super().reset(**arguments)
+        self._read_scenes()
+        return found
+
+    def set_states(self, states: Mapping[int, bytes]) -> Batch:
+        """As `MICEEditVectorEnv.set_states`."""
+        _, infos = super().set_states(states)
+        self._read_scenes()
+        return self._obs(), infos
+
+    def step(self, actions: Any) -> tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]:
+        """Carries out one operation in every row whose session is not over; the scorer is asked once.
+
+        Raises:
+            ValueError, ResetNeeded: as in `MICEEditVectorEnv.step`.
+        """
+        sessions = self.sessions
+        numbers = self._tools.check(actions, self.action_space)
+        played = [row for row, session in enumerate(sessions) if session.ending is None]
+        result, scenes = self._tools.result, self._scenes
+        results = {row: result(numbers[row], sessions[row], scenes[row][1]) for row in played}
+        images = [results[row][1] if row in results else s.pictures[-1] for row, s in enumerate(sessions)]
+        words = [results[row][2] if row in results else "" for row in range(self.num_envs)]
+        found, *rest, infos = super().step({"image": np.stack(images), "intent": words})
+        for row, (scene, *_) in results.items():
+            scenes[row][1].append(scene)
+        self._read_scenes()
+        for row in np.flatnonzero(infos.get("_final_obs", ())):
+            infos["final_obs"][row] = self._tools.observation(sessions[row])
+        mask = np.isin(np.arange(self.num_envs), played)
+        done = np.array([row in results and results[row][3] for row in range(self.num_envs)])
+        infos |= {"operation": np.array(words, object), "_operation": mask, "carried_out": done}
+        return found, *rest, infos | {"_carried_out": mask.copy()}  # type: ignore[return-value]
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Each row's masks as `MICEEditToolsEnv.action_masks` gives them, bool [N, sum of sizes].
+
+        Raises:
+            ResetNeeded: no session was opened yet.
+        """
+        if not self._sessions:
+            raise ResetNeeded("no session is open, call reset first")
+        masks = [value_masks(self.parts, scenes[-1], first=len(scenes) < 2) for _, scenes in self._scenes]
+        return np.stack(masks)
+
+    def _obs(self) -> dict[str, Any]:
+        rows = [self._tools.observation(session) for session in self._sessions]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _read_scenes(self) -> None:
+        """Reads the pictures of sessions that were opened since, all in one batch."""
+        new = [row for row, session in enumerate(self._sessions) if self._scenes[row][0] is not session]
+        pictures = [picture for row in new for picture in self._sessions[row].pictures]
+        scenes = iter(parse(pictures, self._tools.grid))
+        for row in new:
+            session = self._sessions[row]
+            self._scenes[row] = (session, [next(scenes) for _ in session.pictures])

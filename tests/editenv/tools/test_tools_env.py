@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from editenv.env import MICEEditEnv
 from editenv.rewards.exact import ExactScorer
 from editenv.sims.replay import ReplayUser
-from editenv.tools_env import MICEEditToolsEnv
+from editenv.tools_env import MICEEditToolsEnv, MICEEditToolsVectorEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -175,3 +175,66 @@ def test_unreadable_cells_cannot_be_edited() -> None:
     assert not info["carried_out"]
     back, *_, info = env.step(np.array(env.parts.encode(task="undo")))
     assert np.array_equal(back["image"], noise)
+
+
+def make_batch(num_envs: int, **settings: Any) -> MICEEditToolsVectorEnv:
+    envs = gymnasium.make_vec(ID, num_envs, vectorization_mode="vector_entry_point", **settings).unwrapped
+    assert isinstance(envs, MICEEditToolsVectorEnv)
+    return envs
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_rows_of_the_vector_environment_are_single_environments(mode: str) -> None:
+    """Each row plays sessions i, i + N, ... bit for bit, in every autoreset mode."""
+    envs = make_batch(3, suite="undo", autoreset_mode=mode)
+    singles = [make(suite="undo") for _ in range(3)]
+    seen, infos = envs.reset(seed=5)
+    alone = [env.reset(seed=5, options={"session": row})[0] for row, env in enumerate(singles)]
+    opened, over, rng = [0, 1, 2], [False] * 3, np.random.default_rng(0)
+    for _ in range(11):
+        for row in range(3):
+            assert data_equivalence({name: part[row] for name, part in seen.items()}, alone[row])
+            assert (envs.action_masks()[row] == singles[row].action_masks()).all()
+        assert envs.observation_space.contains(seen)
+        actions = rng.integers(0, envs.parts.sizes, (3, len(envs.parts.sizes)))
+        rests = mode == "Disabled" and all(over)
+        if rests:
+            seen, _ = envs.reset(options={"reset_mask": np.ones(3, bool)})
+        else:
+            seen, rewards, terminations, truncations, infos = envs.step(actions)
+        for row, env in enumerate(singles):
+            if rests or (over[row] and mode == "NextStep"):
+                opened[row] += 3
+                alone[row], over[row] = env.reset(options={"session": opened[row]})[0], False
+                assert rests or not infos["_operation"][row]
+            elif not over[row]:
+                alone[row], reward, terminated, truncated, info = env.step(actions[row])
+                assert (reward, terminated, truncated) == (rewards[row], terminations[row], truncations[row])
+                assert (infos["operation"][row], infos["carried_out"][row]) == (
+                    info["operation"],
+                    info["carried_out"],
+                )
+                over[row] = terminated or truncated
+                if over[row] and mode == "SameStep":
+                    assert data_equivalence(infos["final_obs"][row], alone[row])
+                    opened[row] += 3
+                    alone[row], over[row] = env.reset(options={"session": opened[row]})[0], False
+
+
+def test_a_batch_with_a_bad_action_changes_nothing_and_specs_become_json() -> None:
+    envs = make_batch(2, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP)
+    with pytest.raises(ResetNeeded):
+        envs.action_masks()
+    envs.reset(seed=0)
+    actions = np.zeros((2, len(envs.parts.sizes)), np.int64)
+    actions[1, 0] = 99
+    with pytest.raises(ValueError, match="expected one whole number a part"):
+        envs.step(actions)
+    assert [session.turn for session in envs.sessions] == [0, 0]
+    assert envs.spec is not None and '"SameStep"' in envs.spec.to_json()
+    state = envs.get_state(0)
+    envs.step(np.zeros_like(actions))
+    seen, _ = envs.set_states({0: state})
+    assert list(seen["turn"]) == [0, 1]
+    single = make()
+    assert data_equivalence(single.set_state(state)[0], {name: part[0] for name, part in seen.items()})

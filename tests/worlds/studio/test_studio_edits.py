@@ -19,6 +19,7 @@ from editenv.worlds.studio.tasks import (
     SubjectRemove,
     SubjectReplace,
     Target,
+    Undo,
     edit_from_json,
     edit_to_json,
 )
@@ -238,3 +239,18 @@ def test_unknown_tasks_and_fields_are_named() -> None:
         edit_from_json({"task": "subject_add", "place": 1, "shape": "star"})
     with pytest.raises(ValueError, match=r"subject_remove has the fields.*colour"):
         edit_from_json({"task": "subject_remove", "target": {"cell": 1, "colour": "red"}})
+
+
+@pytest.mark.parametrize("depth", [1, 400])
+def test_edits_that_nest_without_end_are_refused_in_words(depth: int) -> None:
+    """Nothing undoes an undo; a record that says so ends in a message, however deep it is."""
+    undo = several = {"task": "subject_remove", "target": {"cell": 0}}
+    undo = {"task": "undo", "instead": undo}
+    for _ in range(depth):
+        undo, several = {"task": "undo", "instead": undo}, {"task": "subject_remove", "parts": [several] * 2}
+    with pytest.raises(ValueError, match="of kind 'undo', expected none"):
+        edit_from_json(undo)
+    with pytest.raises(ValueError, match="of kind 'parts', expected none"):
+        edit_from_json({"task": "subject_remove", "parts": [several]})
+    with pytest.raises(ValueError, match="expected an edit of another task"):
+        Undo(Undo(SubjectRemove(Target(0, "star"))))

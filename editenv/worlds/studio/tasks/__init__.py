@@ -88,20 +88,20 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
         if isinstance(given.get("beside"), Mapping):
             given["beside"] = _beside_from_json(**given["beside"])
         if "parts" in given:
-            return MultiEdit(tuple(edit_from_json(_not("undo, parts", part)) for part in given["parts"]))
+            return MultiEdit(tuple(_nested(part, ("undo", "parts")) for part in given["parts"]))
         if isinstance(given.get("instead"), Mapping):
-            given["instead"] = edit_from_json(_not("undo", given["instead"]))
+            given["instead"] = _nested(given["instead"], ("undo",))
         return EDITS[task](**given)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
 
 
-def _not(refused: str, data: Any) -> Any:
-    """Nested edits, less kinds that would nest without end: 400 undos exceed Python's recursion limit."""
-    nested = "undo" if data.get("task") == "undo" else "parts" if "parts" in data else ""
-    if nested and nested in refused:
-        raise ValueError(f"edit holds another one that is or has {nested!r}, expected none of {refused}")
-    return data
+def _nested(data: Any, refused: tuple[str, ...]) -> Edit:
+    """An edit inside of another one, less kinds that would nest without end (400 undos exceed the stack)."""
+    kind = "undo" if data.get("task") == "undo" else "parts" if "parts" in data else "single"
+    if kind in refused:
+        raise ValueError(f"an edit that holds edits holds one of kind {kind!r}, expected none of {refused}")
+    return edit_from_json(data)
 
 
 def _beside_from_json(relation: str, anchor: Mapping[str, Any]) -> Beside:
