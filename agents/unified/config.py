@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from transformers import Qwen2Config
@@ -69,7 +70,21 @@ class UnifiedConfig(Qwen2Config):
     def __post_init__(self, **kwargs: Any) -> None:
         """Fill Qwen2's derived fields, then check everything."""
         super().__post_init__(**kwargs)
-        self._check_sizes()
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}, expected a positive integer")
+        if self.hidden_size % 4:
+            raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 4 (sine positions)")
+        sizes = "hidden_size", "num_attention_heads", "num_key_value_heads"
+        for name, divisor in pairwise(sizes):
+            if getattr(self, name) % getattr(self, divisor):
+                expected = f"a multiple of {divisor} = {getattr(self, divisor)}"
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {expected}")
+        if self.head_width % 2:
+            raise ValueError(
+                f"head width (hidden_size / heads) is {self.head_width}, expected an even number"
+            )
         self._check_special_tokens()
         if self.residual_prediction and not self.source_channel:
             raise ValueError("residual_prediction=True needs source_channel=True: it adds to the source")
@@ -88,31 +103,10 @@ class UnifiedConfig(Qwen2Config):
         """Dimensions of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
-    def _check_sizes(self) -> None:
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a positive integer")
-        if self.hidden_size % 4:
-            raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 4 (sine positions)")
-        _check_multiple("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
-        heads = self.num_key_value_heads
-        assert heads is not None
-        _check_multiple("num_attention_heads", self.num_attention_heads, "num_key_value_heads", heads)
-        if self.head_width % 2:
-            raise ValueError(
-                f"head width (hidden_size / heads) is {self.head_width}, expected an even number"
-            )
-
     def _check_special_tokens(self) -> None:
-        values = {name: getattr(self, name) for name in _SPECIAL}
-        for name, value in values.items():
+        special = {name: getattr(self, name) for name in _SPECIAL}
+        for name, value in special.items():
             if not isinstance(value, int) or not 0 <= value < self.vocab_size:
                 raise ValueError(f"{name} is {value!r}, expected an id below vocab_size {self.vocab_size}")
-        if len(set(values.values())) < len(values):
-            raise ValueError(f"special tokens must differ, got {values}")
-
-
-def _check_multiple(name: str, value: int, of: str, divisor: int) -> None:
-    if value % divisor:
-        raise ValueError(f"{name} is {value}, expected a multiple of {of} = {divisor}")
+        if len(set(special.values())) < len(special):
+            raise ValueError(f"special tokens must differ, got {special}")

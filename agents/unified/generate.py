@@ -63,7 +63,19 @@ def generate_text(
     """
     by_row = temperature[:, None] if isinstance(temperature, Tensor) else None
     shared = 1.0 if isinstance(temperature, Tensor) else temperature
-    _check(logits, max_tokens, shared, uniforms)
+    if shared < 0:
+        raise ValueError(f"temperature is {shared}, expected 0 or more")
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
+    if shared and uniforms is None:
+        raise ValueError(f"uniforms are missing: sampling at temperature {shared} draws from them")
+    if (
+        shared
+        and uniforms is not None
+        and not (len(uniforms) == len(logits) and uniforms.shape[1] >= max_tokens)
+    ):
+        expected = f"[{len(logits)}, {max_tokens}]"
+        raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, expected {expected}")
     stop = model.config.eos_token_id if stop_id is None else stop_id
     pad = model.config.pad_token_id
     assert pad is not None and isinstance(stop, int)
@@ -105,18 +117,3 @@ def sample_token(logits: Tensor, temperature: float, uniform: Tensor | None) -> 
         wanted = uniform.double()[:, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
     return token, log_probs.gather(1, token[:, None])[:, 0]
-
-
-def _check(logits: Tensor, max_tokens: int, temperature: float, uniforms: Tensor | None) -> None:
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, expected 0 or more")
-    if max_tokens < 1:
-        raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
-    if temperature == 0:
-        return
-    if uniforms is None:
-        raise ValueError(f"uniforms are missing: sampling at temperature {temperature} draws from them")
-    if uniforms.shape[0] != len(logits) or uniforms.shape[1] < max_tokens:
-        raise ValueError(
-            f"uniforms have shape {tuple(uniforms.shape)}, expected [{len(logits)}, {max_tokens}]"
-        )
