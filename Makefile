@@ -45,9 +45,9 @@ lint: setup ## ruff: rules and formatting
 	@echo "== ruff format --check"
 	@$(BIN)/ruff format --check .
 
-types: setup ## mypy
-	@echo "== mypy"
-	@$(BIN)/mypy -p editenv
+types: setup ## pyright
+	@echo "== pyright"
+	@$(BIN)/pyright
 
 imports: setup ## import-linter: which part may import which
 	@echo "== import-linter"
@@ -89,4 +89,4 @@ lock: setup ## Resolve the newest versions anew (torch stays at TORCH) and write
 	@mv build/requirements.lock requirements.lock
 
 clean: ## Remove caches and build products (not .venv, not runs)
-	@rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf build *.egg-info .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -32,8 +32,10 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
-    make = make_autoencoder if isinstance(config.recipe, AutoencoderRecipe) else make_model
-    return make(config.recipe, config.seed, Path(config.out))
+    recipe, out = config.recipe, Path(config.out)
+    if isinstance(recipe, AutoencoderRecipe):
+        return make_autoencoder(recipe, config.seed, out)
+    return make_model(recipe, config.seed, out)
 
 
 def make_autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def new_checkpoint(recipe: ModelRecipe) -> Checkpoint:
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.heads,
         max_position_embeddings=1024,
-        rope_theta=10_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         latent_patch_size=1,
         latent_channels=autoencoder.config.latent_dim,
         max_latent_size=recipe.grid,

@@ -50,7 +50,8 @@ def train_phase(
         The moving average of the weights.
     """
     generator = torch.Generator().manual_seed(seed)
-    texts, edits = (make(phase.data, seed, grid, form) for make in (text_samples, edit_samples))
+    texts = text_samples(phase.data, seed, grid, form)
+    edits = edit_samples(phase.data, seed, grid, form)
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase.rate, weight_decay=1e-4, betas=(0.9, 0.99))
     total = phase.text_steps + phase.image_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, phase.rate, total_steps=total, pct_start=0.05)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Context:
 
     def keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, [B, key-value heads, S, head width] each."""
-        stored = self.cache.layers[layer]
+        stored = _layers(self.cache)[layer]
         assert stored.keys is not None and stored.values is not None
         return stored.keys, stored.values
 
@@ -148,7 +150,7 @@ class Context:
 
     def append_from(self, other: Context, start: int, advance: Tensor) -> None:
         """Append what another context of as many rows has read from token `start` on; see `record`."""
-        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
+        for mine, theirs in zip(_layers(self.cache), _layers(other.cache), strict=True):
             assert theirs.keys is not None and theirs.values is not None
             mine.update(theirs.keys[:, :, start:], theirs.values[:, :, start:])
         valid = other.valid[:, start:]
@@ -186,7 +188,7 @@ class Context:
         tokens = valid.any(0).nonzero()[:, 0]
         rows = rows[:, tokens]
         found = self.copy()
-        for index, layer in enumerate(found.cache.layers):
+        for index, layer in enumerate(_layers(found.cache)):
             keys, values = self.keys_values(index)
             layer.keys = keys.transpose(1, 2)[rows, tokens].transpose(1, 2)
             layer.values = values.transpose(1, 2)[rows, tokens].transpose(1, 2)
@@ -197,7 +199,11 @@ class Context:
     def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
         cache = copy.copy(self.cache)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
-        for layer in cache.layers:
+        for layer in _layers(cache):
             if layer.keys is not None and layer.values is not None:
                 layer.keys, layer.values = change(layer.keys), change(layer.values)
         return Context(cache, change(self.valid), change(self.position), self.is_text, self.padded)
+
+
+def _layers(cache: DynamicCache) -> list[DynamicLayer]:
+    return cast(list[DynamicLayer], cache.layers)

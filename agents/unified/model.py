@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
@@ -38,6 +38,8 @@ from editenv.agents.unified.layers import (
 )
 
 Grid = tuple[int, int]
+SKIPPED_WEIGHTS = [r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\."]
+"""Patterns of BAGEL's weights that the model has no use for."""
 SMALLEST_TIME = 1e-3
 """Times below this are treated as this where a residual is divided by the time."""
 
@@ -70,9 +72,8 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
     main_input_name = "x"
     _supports_sdpa = True
     supports_gradient_checkpointing = True
-    _no_split_modules = ("ExpertLayer",)
-    skipped_weights = (r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\.")
-    _keys_to_ignore_on_load_unexpected = skipped_weights
+    _no_split_modules = ["ExpertLayer"]  # noqa: RUF012  (transformers declares a list)
+    _keys_to_ignore_on_load_unexpected = SKIPPED_WEIGHTS
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__(config)

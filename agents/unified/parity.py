@@ -33,7 +33,7 @@ from editenv.agents.unified.layers import (
     text_attention_mask,
     time_features,
 )
-from editenv.agents.unified.model import UnifiedModel
+from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel
 
 CONTEXTS = {
     "t2i": ("prompt0",),
@@ -147,7 +147,7 @@ def load_fixture(path: Path) -> Fixture:
     description = json.loads(description_path.read_text())
     tensors = load_file(path)
     model = UnifiedModel(_model_config(description["config"])).eval()
-    skipped = [re.compile(pattern) for pattern in UnifiedModel.skipped_weights]
+    skipped = [re.compile(pattern) for pattern in SKIPPED_WEIGHTS]
     named = {
         name.removeprefix(_WEIGHTS): tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)
     }
