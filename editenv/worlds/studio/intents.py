@@ -22,12 +22,12 @@ from editenv.worlds.studio.language import (
     template_regex,
 )
 from editenv.worlds.studio.nlu import (
+    INTENT_SLOTS,
     SpeechAct,
     apply_all,
     apply_intent,
     carried_out,
     intent_act,
-    intent_slots,
     parse_intent,
     read_looks,
     read_rule,
@@ -93,7 +93,7 @@ class FreeForm:
 _RULE, _EDIT, _UNDO = "rule", "edit", "undo"
 
 
-class RulesForm:
+class RulesForm(FreeForm):
     """The rules in force, then the edit: "rule : all red . edit : change the color of the circle".
 
     The intent writer only remembers what was said; the image editor applies it. An instruction that a rule
@@ -123,10 +123,6 @@ class RulesForm:
             return None
         result = right_result(edit, known, scene)
         return result if result.known() else None
-
-    def name(self, target: Target, grid: int) -> str:
-        """As sentences do: "the red circle"."""
-        return target.words(grid)
 
 
 def plain_edit(edit: Edit, grid: int) -> str:
@@ -182,8 +178,7 @@ _TASKS = {
     "count_change": "task number target {many}",
     "background_change": "task background to {value}",
 }
-"""By speech act; material_alter has the sentence of color_alter, and looks that a rule adds stand at the
-end."""
+"""By speech act; material_alter has color_alter's sentence, and looks that a rule adds stand at the end."""
 
 
 class StructuredForm:
@@ -222,7 +217,7 @@ def structured(intent: str) -> str:
     if said == LEAVE_ALONE:
         return _LEAVE
     acts = [intent_act(part) for part in said.split(THEN)]
-    if None in acts:
+    if any(act is None or act.act not in {**_TASKS, "material_alter": ""} for act in acts):
         raise ValueError(f"intent is {intent!r}, expected a canonical one where intents are structured")
     return THEN.join(_written(act) for act in acts if act is not None)
 
@@ -276,13 +271,12 @@ def _long(name: str, words: str) -> str:
 
 @lru_cache(maxsize=1)
 def _structured_templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    sentence = intent_slots()
-    known = sentence["old"].removeprefix("the ")
-    number, described = sentence["many"].split(" ", 1)
+    known = INTENT_SLOTS["old"].removeprefix("the ")
+    number, described = INTENT_SLOTS["many"].split(" ", 1)
     material, color = (
         f"{key} (?:{'|'.join(values)})" for key, values in (("material", MATERIALS), ("color", COLORS))
     )
-    slots: Mapping[str, str] = sentence | {
+    slots: Mapping[str, str] = INTENT_SLOTS | {
         "old": known,
         "new": known,
         "relation": f"(?:{'|'.join(RELATIONS)}) of {known}",

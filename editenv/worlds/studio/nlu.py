@@ -1,24 +1,24 @@
 """What instructions and intents mean: the one inverse of the sentence templates in phrases.yaml.
 
-    text  --match templates-->  SpeechAct (act, words in its slots)  --where the session stands-->  Edit,
+    text -> match templates -> SpeechAct (act, words in its slots) -> where the session stands -> Edit,
     Statement
 
-Three readers share it: `apply_intent` carries out canonical intents (an exact image editor), `meanings`
-reads what users say (the observation oracle), and `read_rule` reads rules that intents list. A slot other
-than {edit} holds at most LONGEST_PHRASE words and a turn at most MOST_STATEMENTS statements about rules, so
-reading takes time linear in the text's length.
-
-To have an act of one's own understood, add a function to EDIT_READERS or RULE_READERS.
+Three readers share it: `apply_intent` carries out canonical intents (an exact image editor), `meanings` reads
+what users say (the observation oracle), and `read_rule` reads rules that intents list. A slot other than
+{edit} holds at most LONGEST_PHRASE words and a turn at most MOST_STATEMENTS statements about rules, so
+reading takes time linear in the text's length. What an act of one's own means is said by a function in
+EDIT_READERS or RULE_READERS.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
+from typing import Any
 
 from editenv.worlds.studio.dialogue import DialogueState, contradicts_rule
 from editenv.worlds.studio.language import (
@@ -80,12 +80,7 @@ Slots = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SpeechAct:
-    """One sentence taken apart.
-
-    Attributes:
-        act: its name in phrases.yaml.
-        slots: the words in each of its slots.
-    """
+    """One sentence taken apart: the name of an act in phrases.yaml, and the words in each of its slots."""
 
     act: str
     slots: Slots
@@ -118,27 +113,44 @@ class Context:
     def groups(self, words: str) -> list[tuple[Target, ...]]:
         """As `objects`, and objects named together: "the star and the circle", "them"."""
         single = [(target,) for target in self.objects(words)]
-        if self.literal:
+        if single or self.literal:
             return single
         if words in _phrases_of("them", {}):
             return [self.state.group] if self.state.group else []
         several = [self.objects(part) for part in words.split(" and ")]
-        return single or (list(product(*several)) if len(several) > 1 else [])
+        return list(product(*several)) if len(several) > 1 else []
 
     def places(self, slots: Slots) -> list[tuple[int, Beside | None]]:
         """Cells that {place} or {relation} may mean; with neither, the cell that was emptied last."""
-        if "relation" in slots:
-            name = next(
-                (name for name, said in RELATIONS.items() if slots["relation"].startswith(f"{said} ")), ""
-            )
-            anchors = self.objects(slots["relation"].removeprefix(f"{RELATIONS[name]} ")) if name else []
-            found = [Beside(name, anchor) for anchor in anchors]
-            return [(next(iter(beside.cells(self.scene)), 0), beside) for beside in found]
+        for name, said in RELATIONS.items() if "relation" in slots else ():
+            if slots["relation"].startswith(f"{said} "):
+                anchors = self.objects(slots["relation"].removeprefix(f"{said} "))
+                found = [Beside(name, anchor) for anchor in anchors]
+                return [(next(iter(beside.cells(self.scene)), 0), beside) for beside in found]
         cell = read_cell(slots["place"], self.state.grid) if "place" in slots else self.state.vacated
         return [] if cell is None else [(cell, None)]
 
 
 # Noun phrases.
+
+_PLACE = r"row \d column \d"
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+def _unnamed(expression: str) -> str:
+    """A regular expression whose groups have no names."""
+    return re.sub(r"\?P<\w+>", "?:", expression)
+
+
+_LOOKS = rf"(?:(?P<material>{_any_of(MATERIALS)}) )?(?:(?P<color>{_any_of(COLORS)}) )?"
+_NOUN = (
+    rf"{_LOOKS}(?P<shape>{_any_of((*SHAPES, 'object', SIGN))})"
+    rf"(?:(?<={SIGN}) that says (?P<text>{_any_of(TEXTS)}))?(?: in (?P<place>{_PLACE}))?"
+)
+_OBJECT = re.compile(f"(?P<article>the|an?) {_NOUN}")
 
 
 def described(words: str, grid: int) -> Target | None:
@@ -146,7 +158,7 @@ def described(words: str, grid: int) -> Target | None:
 
     None where it is no such phrase, or the place lies outside of the grid.
     """
-    match = _object().fullmatch(words)
+    match = _OBJECT.fullmatch(words)
     if match is None or match["article"] != "the":
         return None
     cell = read_cell(match["place"], grid) if match["place"] else 0
@@ -156,9 +168,9 @@ def described(words: str, grid: int) -> Target | None:
     return Target(cell, shape, match["color"], match["material"], bool(match["place"]), match["text"])
 
 
-def new_looks(words: str) -> dict[str, str | None] | None:
+def new_looks(words: str) -> dict[str, Any] | None:
     """Looks of a new object, such as "a striped red star" or "a sign that says open"; None for others."""
-    match = _object().fullmatch(words)
+    match = _OBJECT.fullmatch(words)
     if match is None or match["article"] == "the" or match["place"] or match["shape"] == "object":
         return None
     if match["shape"] == SIGN and match["text"] is None:
@@ -175,7 +187,7 @@ def read_cell(words: str, grid: int) -> int | None:
 
 
 def read_looks(words: str) -> dict[str, str]:
-    """Colour and material that "striped red" names, by attribute."""
+    """Colour and material that "striped red" names, by attribute, the colour first."""
     found = {attribute_of(word): word for word in words.split()}
     return {name: found[name] for name in ("color", "material") if name in found}
 
@@ -201,82 +213,55 @@ def _pointed(words: str, state: DialogueState) -> list[Target]:
 
 
 def _phrases_of(act: str, slots: Slots) -> set[str]:
-    """All that can be said for an act whose slots are filled, as plain words and marks."""
+    """All that can be said for an act whose slots are filled, without quotation marks."""
     found = (*all_phrasings(act, "train"), *all_phrasings(act, "test"))
-    return {" ".join(tokens(phrase.format(**slots))).replace('" ', "").replace(' "', "") for phrase in found}
+    return {" ".join(tokens(phrase.format(**slots).replace('"', " "))) for phrase in found}
 
 
-def _naming_acts() -> tuple[str, ...]:
+def _naming_acts() -> list[str]:
     """Acts whose phrases stand in the slot of an object."""
-    return tuple(sorted((REFERENCES.keys() & set(speech_acts())) - {"same"}))
+    return sorted((REFERENCES.keys() & set(speech_acts())) - {"same"})
 
 
-def _any_of(words: Sequence[str]) -> str:
-    return f"(?:{'|'.join(words)})"
-
-
-_PLACE = r"row \d column \d"
-_LOOKS = f"(?:{_any_of(MATERIALS)} )?(?:{_any_of(COLORS)} )?"
-
-
-def _noun(group: Callable[[str, str], str]) -> str:
-    """The regular expression of an object without its article; `group` wraps each named part."""
-    looks = "".join(
-        f"(?:{group(name, _any_of(values))} )?"
-        for name, values in (("material", MATERIALS), ("color", COLORS))
-    )
-    shape = group("shape", _any_of((*SHAPES, "object", SIGN)))
-    says = f"(?:(?<={SIGN}) that says {group('text', _any_of(TEXTS))})?"
-    return f"{looks}{shape}{says}(?: in {group('place', _PLACE)})?"
-
-
-@lru_cache(maxsize=1)
-def _object() -> re.Pattern[str]:
-    return re.compile(f"(?P<article>the|an?) {_noun(lambda name, words: f'(?P<{name}>{words})')}")
-
-
-@lru_cache(maxsize=1)
-def intent_slots() -> dict[str, str]:
-    """Regular expressions of the slots of canonical intents, where every word is known."""
-    known = _noun(lambda name, words: words)
-    shapes = _any_of((*SHAPES, *map(plural, SHAPES)))
-    return {
-        "place": _PLACE,
-        "old": f"the {known}",
-        "new": f"an? {known}",
-        "relation": f"{_any_of(tuple(RELATIONS.values()))} the {known}",
-        "many": f"{_any_of(NUMBERS[1 : MOST_COUNT + 1])} {_LOOKS}{shapes}",
-        "text": _any_of(TEXTS),
-        "looks": f"(?:{_any_of(MATERIALS)}(?: {_any_of(COLORS)})?|{_any_of(COLORS)})",
-        "value": _any_of((*BACKGROUNDS, *COLORS, *MATERIALS)),
-        "shape": _any_of(SHAPES),
-        "where": f"the {_any_of(REGIONS)}",
-        "count": _any_of(NUMBERS[1:]),
-        "attribute": "(?:color|material|shape)",
-    }
-
+_RELATION = _any_of(RELATIONS.values())
+_KNOWN = _unnamed(_NOUN)
+INTENT_SLOTS = {
+    "place": _PLACE,
+    "old": f"the {_KNOWN}",
+    "new": f"an? {_KNOWN}",
+    "relation": f"{_RELATION} the {_KNOWN}",
+    "many": (
+        f"{_any_of(NUMBERS[1 : MOST_COUNT + 1])} {_unnamed(_LOOKS)}{_any_of((*SHAPES, *map(plural, SHAPES)))}"
+    ),
+    "text": _any_of(TEXTS),
+    "looks": f"(?:{_any_of(MATERIALS)}(?: {_any_of(COLORS)})?|{_any_of(COLORS)})",
+    "value": _any_of((*BACKGROUNDS, *COLORS, *MATERIALS)),
+    "shape": _any_of(SHAPES),
+    "where": f"the {_any_of(REGIONS)}",
+    "count": _any_of(NUMBERS[1:]),
+    "attribute": "(?:color|material|shape)",
+}
+"""Regular expressions of the slots of canonical intents, where every word is known."""
 
 _PHRASE = rf"[a-z\d]+(?: [a-z\d,]+){{0,{LONGEST_PHRASE - 1}}}?"
 _SAID_SLOTS: dict[str, str] = defaultdict(lambda: _PHRASE) | {
     "place": _PLACE,
-    "relation": f"{_any_of(tuple(RELATIONS.values()))} {_PHRASE}",
+    "relation": f"{_RELATION} {_PHRASE}",
     "new": f"an? {_PHRASE}",
-    "attribute": "(?:color|material|shape)",
+    "attribute": INTENT_SLOTS["attribute"],
     "value": "[a-z]+",
 }
 """Slots of what users say: a phrase may also point back, in any words."""
 
 
-# Edits: what an act asks to be done. None of a list where it makes no sense here, several where it is
-# ambiguous.
+# Edits: all that an act may ask for; none where it makes no sense here, several where it is ambiguous.
 
 
 def edits_of(act: SpeechAct, context: Context) -> list[Edit]:
     """All edits that an act may mean and that can be done in this scene."""
-    read = EDIT_READERS.get(act.act)
-    return (
-        [] if read is None else [edit for edit in read(act.slots, context) if _possible(edit, context.scene)]
-    )
+    if act.act not in EDIT_READERS:
+        return []
+    return [edit for edit in EDIT_READERS[act.act](act.slots, context) if _possible(edit, context.scene)]
 
 
 def _possible(edit: Edit, scene: Scene) -> bool:
@@ -287,37 +272,31 @@ def _possible(edit: Edit, scene: Scene) -> bool:
     return True
 
 
+def _of_each(edit: Callable[[Target], Edit], words: str, context: Context) -> list[Edit]:
+    """The same edit of one object or of several at once."""
+    found = [tuple(edit(target) for target in group) for group in context.groups(words)]
+    return [parts[0] if len(parts) == 1 else MultiEdit(parts) for parts in found]
+
+
 def _read_add(slots: Slots, context: Context) -> list[Edit]:
     looks = new_looks(slots["new"])
-    places = [] if looks is None else context.places(slots)
-    return [SubjectAdd(cell, **looks, beside=beside) for cell, beside in places]  # type: ignore[arg-type]
-
-
-def _read_remove(slots: Slots, context: Context) -> list[Edit]:
-    return _of_each(SubjectRemove, slots["old"], context)
+    return (
+        [SubjectAdd(cell, **looks, beside=beside) for cell, beside in context.places(slots)] if looks else []
+    )
 
 
 def _read_replace(slots: Slots, context: Context) -> list[Edit]:
     looks = new_looks(slots["new"])
-    found = [] if looks is None else context.objects(slots["old"])
-    return [SubjectReplace(target, **looks) for target in found]  # type: ignore[arg-type]
+    return [SubjectReplace(target, **looks) for target in context.objects(slots["old"])] if looks else []
 
 
-_ALTERS: dict[str, type[ColorAlter | MaterialAlter]] = {"color": ColorAlter, "material": MaterialAlter}
-
-
-def _read_alter(attribute: str | None, slots: Slots, context: Context) -> list[Edit]:
+def _read_alter(slots: Slots, context: Context, attribute: str = "") -> list[Edit]:
     """Another colour or material; any other one where no value is said."""
-    kind, value = _ALTERS.get(attribute or slots["attribute"]), slots.get("value")
+    kind = {"color": ColorAlter, "material": MaterialAlter}.get(attribute or slots["attribute"])
+    value = slots.get("value")
     if kind is None or value not in (None, *kind.values):
         return []
     return _of_each(lambda target: kind(target, value), slots.get("old", "it"), context)
-
-
-def _of_each(edit: Callable[[Target], Edit], words: str, context: Context) -> list[Edit]:
-    """The same edit of one object or of several at once."""
-    found = [tuple(edit(target) for target in group) for group in context.groups(words)]
-    return [parts[0] if len(parts) == 1 else MultiEdit(parts) for parts in found]  # type: ignore[misc]
 
 
 def _read_move(slots: Slots, context: Context) -> list[Edit]:
@@ -330,21 +309,16 @@ def _read_move(slots: Slots, context: Context) -> list[Edit]:
 
 
 def _read_text(slots: Slots, context: Context) -> list[Edit]:
-    found = context.objects(slots["old"]) if slots["text"] in TEXTS else []
-    return [TextChange(target, slots["text"]) for target in found]
+    known = slots["text"] in TEXTS
+    return [TextChange(target, slots["text"]) for target in context.objects(slots["old"])] if known else []
 
 
 def _read_count(slots: Slots, context: Context) -> list[Edit]:
-    match = re.fullmatch(intent_slots()["many"], slots["many"])
-    if match is None:
+    if not re.fullmatch(INTENT_SLOTS["many"], slots["many"]):
         return []
-    number, *looks, last = match[0].split()
+    number, *looks, last = slots["many"].split()
     shape = next(shape for shape in SHAPES if last in (shape, plural(shape)))
     return [CountChange(NUMBERS.index(number), shape, **read_looks(" ".join(looks)))]
-
-
-def _read_background(slots: Slots, context: Context) -> list[Edit]:
-    return [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else []
 
 
 def _read_same(slots: Slots, context: Context) -> list[Edit]:
@@ -367,24 +341,26 @@ EDIT_READERS: dict[str, Callable[[Slots, Context], list[Edit]]] = {
     "subject_add": _read_add,
     "subject_add_there": _read_add,
     "subject_add_beside": _read_add,
-    "subject_remove": _read_remove,
+    "subject_remove": lambda slots, context: _of_each(SubjectRemove, slots["old"], context),
     "subject_replace": _read_replace,
-    "color_alter": lambda slots, context: _read_alter("color", slots, context),
-    "material_alter": lambda slots, context: _read_alter("material", slots, context),
-    "alter_open": lambda slots, context: _read_alter(None, slots, context),
-    "alter_its": lambda slots, context: _read_alter(None, slots, context),
+    "color_alter": partial(_read_alter, attribute="color"),
+    "material_alter": partial(_read_alter, attribute="material"),
+    "alter_open": _read_alter,
+    "alter_its": _read_alter,
     "position_change": _read_move,
     "position_change_beside": _read_move,
     "text_change": _read_text,
     "count_change": _read_count,
-    "background_change": _read_background,
+    "background_change": lambda slots, _: (
+        [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else []
+    ),
     "same": _read_same,
     "undo": _read_undo,
 }
 """By speech act: all edits that its slots may mean."""
 
 
-# Rules: what an act says about them.
+# Rules: all that an act may say about them.
 
 
 def statements_of(acts: Sequence[SpeechAct], state: DialogueState) -> list[tuple[Statement, ...]]:
@@ -400,23 +376,23 @@ def statements_of(acts: Sequence[SpeechAct], state: DialogueState) -> list[tuple
     return found
 
 
-def _read_attribute(slots: Slots, context: Context) -> list[AttributeRule]:
+def _named_rules(slots: Slots, context: Context) -> list[Rule]:
+    """The rules in force that have such a name."""
+    return [rule for rule in context.state.rules if rule.slots(context.state.grid)["rule"] == slots["rule"]]
+
+
+def _of_value(rule: Callable[[str, str], Rule], slots: Slots) -> list[Any]:
     attribute = attribute_of(slots["value"])
-    return [] if attribute is None else [AttributeRule(attribute, slots["value"])]
+    return [] if attribute is None else [rule(attribute, slots["value"])]
 
 
-def _read_scoped(slots: Slots, context: Context) -> list[Statement]:
-    attribute = attribute_of(slots["value"])
-    return [] if attribute is None else [ScopedRule(slots["shape"], attribute, slots["value"])]
-
-
-def _read_protect(slots: Slots, context: Context) -> list[Statement]:
-    return [Protect(target) for target in context.objects(slots["old"])]
-
-
-def _read_avoid(slots: Slots, context: Context) -> list[Statement]:
-    attribute = attribute_of(slots["value"])
-    return [] if attribute is None else [AvoidLook(attribute, slots["value"])]
+def _read_replaced(slots: Slots, context: Context) -> list[Statement]:
+    return [
+        Replace(rule, new)
+        for rule in _named_rules(slots, context)
+        for new in _of_value(AttributeRule, slots)
+        if isinstance(rule, AttributeRule) and rule.attribute == new.attribute
+    ]
 
 
 def _read_keep_empty(slots: Slots, context: Context) -> list[Statement]:
@@ -428,44 +404,18 @@ def _read_limit(slots: Slots, context: Context) -> list[Statement]:
     return [LimitCount(NUMBERS.index(slots["count"]))] if slots["count"] in NUMBERS[1:] else []
 
 
-def _read_limit_alike(slots: Slots, context: Context) -> list[Statement]:
-    return [LimitAlike(slots["attribute"])]
-
-
-def _named_rules(words: str, context: Context) -> list[Rule]:
-    """The rules in force that have such a name."""
-    return [rule for rule in context.state.rules if rule.slots(context.state.grid)["rule"] == words]
-
-
-def _read_revoke(slots: Slots, context: Context) -> list[Statement]:
-    return [Revoke(rule) for rule in _named_rules(slots["rule"], context)]
-
-
-def _read_replaced(slots: Slots, context: Context) -> list[Statement]:
-    return [
-        Replace(rule, new)
-        for rule in _named_rules(slots["rule"], context)
-        for new in _read_attribute(slots, context)
-        if isinstance(rule, AttributeRule) and rule.attribute == new.attribute
-    ]
-
-
-def _read_exception(slots: Slots, context: Context) -> list[Statement]:
-    """The words do not tell which rule: it is the one that the edit is against (`meanings`)."""
-    return [Except(rule) for rule in context.state.rules]
-
-
 RULE_READERS: dict[str, Callable[[Slots, Context], Sequence[Statement]]] = {
-    "rule_attribute": _read_attribute,
-    "rule_scoped": _read_scoped,
-    "rule_protect": _read_protect,
-    "rule_avoid": _read_avoid,
+    "rule_attribute": lambda slots, _: _of_value(AttributeRule, slots),
+    "rule_scoped": lambda slots, _: _of_value(partial(ScopedRule, slots["shape"]), slots),
+    "rule_protect": lambda slots, context: [Protect(target) for target in context.objects(slots["old"])],
+    "rule_avoid": lambda slots, _: _of_value(AvoidLook, slots),
     "rule_keep_empty": _read_keep_empty,
     "rule_limit": _read_limit,
-    "rule_limit_alike": _read_limit_alike,
-    "revoke": _read_revoke,
+    "rule_limit_alike": lambda slots, _: [LimitAlike(slots["attribute"])],
+    "revoke": lambda slots, context: [Revoke(rule) for rule in _named_rules(slots, context)],
     "replace": _read_replaced,
-    "exception": _read_exception,
+    # The words do not tell which rule: it is the one that the edit is against (`meanings`).
+    "exception": lambda _, context: [Except(rule) for rule in context.state.rules],
 }
 """By speech act: all that its slots may say about rules."""
 
@@ -509,21 +459,7 @@ def readings(text: str) -> Iterator[list[tuple[SpeechAct, ...]]]:
     Yields:
         All readings of one run.
     """
-    words = [word for word in tokens(text) if word != '"']
-    marks = [place for place, word in enumerate(words) if word in MARKS]
-    starts, ends = [0, *(place + 1 for place in marks)], [*marks, len(words)]
-    templates = _templates(len(speech_acts()))
-    before, behind = defaultdict(list), defaultdict(list)
-    asked: list[tuple[int, int, SpeechAct]] = []
-    for first, start in enumerate(starts):
-        for end in ends[first : first + _MOST_MARKS + 1]:
-            asked += [(start, end, act) for act in templates.match("asks", words[start:end])]
-        for end in starts[first + 1 : first + _MOST_MARKS + 2]:
-            for act in templates.match("before", words[start:end]):
-                before[end].append((start, act))
-        for end in ends[first + 1 : first + _MOST_MARKS + 2]:
-            for act in templates.match("behind", words[ends[first] : end]):
-                behind[ends[first]].append((end, act))
+    asked, before, behind = _sentences_in([word for word in tokens(text) if word != '"'])
     runs: dict[tuple[int, int], list[tuple[SpeechAct, ...]]] = defaultdict(list)
     for start, end, act in asked:
         for first, said in _chains(before, start):
@@ -534,8 +470,37 @@ def readings(text: str) -> Iterator[list[tuple[SpeechAct, ...]]]:
         yield runs[run]
 
 
+_Steps = dict[int, list[tuple[int, SpeechAct]]]
+"""By a place in the text: where a statement about rules that begins or ends there leads to, and its act."""
+
+
+def _sentences_in(words: list[str]) -> tuple[list[tuple[int, int, SpeechAct]], _Steps, _Steps]:
+    """Acts that ask for an edit (start, end, act); statements before edits by end, behind them by start."""
+    templates = _templates(len(speech_acts()))
+
+    def match(side: str, start: int, end: int) -> list[SpeechAct]:
+        said = " ".join(words[start:end])
+        found = ((act, pattern.fullmatch(said)) for act, pattern in templates[side])
+        return [SpeechAct(act, match.groupdict()) for act, match in found if match]
+
+    marks = [place for place, word in enumerate(words) if word in MARKS]
+    starts, ends = [0, *(place + 1 for place in marks)], [*marks, len(words)]
+    asked: list[tuple[int, int, SpeechAct]] = []
+    before: _Steps = defaultdict(list)
+    behind: _Steps = defaultdict(list)
+    for first, start in enumerate(starts):
+        near = slice(first + 1, first + _MOST_MARKS + 2)
+        for end in (ends[first], *ends[near]):
+            asked += [(start, end, act) for act in match("asks", start, end)]
+        for end in starts[near]:
+            before[end] += [(start, act) for act in match("before", start, end)]
+        for end in ends[near]:
+            behind[ends[first]] += [(end, act) for act in match("behind", ends[first], end)]
+    return asked, before, behind
+
+
 def _chains(
-    steps: Mapping[int, Sequence[tuple[int, SpeechAct]]], place: int, most: int = MOST_STATEMENTS
+    steps: _Steps, place: int, most: int = MOST_STATEMENTS
 ) -> Iterator[tuple[int, tuple[SpeechAct, ...]]]:
     """Statements that follow each other without a gap from a place on, with the place that they reach."""
     yield place, ()
@@ -543,27 +508,19 @@ def _chains(
         yield from ((last, (act, *more)) for last, more in _chains(steps, reached, most - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class _Templates:
-    """Sentences of all splits by where they stand: "asks", "before" {edit} or "behind" {edit}."""
-
-    by_side: Mapping[str, Sequence[tuple[str, re.Pattern[str]]]]
-
-    def match(self, side: str, words: Sequence[str]) -> list[SpeechAct]:
-        said = " ".join(words)
-        found = ((act, pattern.fullmatch(said)) for act, pattern in self.by_side[side])
-        return [SpeechAct(act, match.groupdict()) for act, match in found if match]
-
-
 @lru_cache(maxsize=1)
-def _templates(acts: int) -> _Templates:
-    """Of all speech acts, of which there are so many; those that only name an object are left out."""
-    found = _Templates({"asks": [], "before": [], "behind": []})
-    for act in sorted(set(speech_acts()) - set(_naming_acts()), key=speech_acts().index):
+def _templates(acts: int) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """Sentences of all splits by where they stand: "asks", "before" {edit} or "behind" {edit}.
+
+    `acts` is how many speech acts there are; those that only name an object are left out.
+    """
+    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {"asks": [], "before": [], "behind": []}
+    naming = _naming_acts()
+    for act in speech_acts():
         for pattern in dict.fromkeys((*all_phrasings(act, "train"), *all_phrasings(act, "test"))):
             side = "behind" if pattern.startswith("{edit}") else "before" if "{edit}" in pattern else "asks"
-            regex = template_regex(pattern.replace("{edit}", ""), _SAID_SLOTS)
-            found.by_side[side].append((act, regex))  # type: ignore[attr-defined]
+            if act not in naming:
+                found[side].append((act, template_regex(pattern.replace("{edit}", ""), _SAID_SLOTS)))
     return found
 
 
@@ -672,7 +629,7 @@ def read_rule(said: str, grid: int) -> Rule | None:
 @lru_cache(maxsize=1)
 def _intent_templates(acts: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(
-        (act, template_regex(pattern, intent_slots()))
+        (act, template_regex(pattern, INTENT_SLOTS))
         for act in speech_acts()
         if act in EDIT_READERS
         for pattern in intent_patterns(act)
@@ -683,5 +640,5 @@ def _intent_templates(acts: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
 def _rule_templates(families: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
     acts = [rule.act for rule in RULES.values() if rule.act in RULE_READERS]
     return tuple(
-        (act, template_regex(pattern, intent_slots())) for act in acts for pattern in intent_patterns(act)
+        (act, template_regex(pattern, INTENT_SLOTS)) for act in acts for pattern in intent_patterns(act)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from editenv.agents.baselines.oracle import NoisyOracle
@@ -99,3 +101,17 @@ def test_what_fits_twice_is_ambiguous_and_what_fits_nothing_is_unread() -> None:
     assert len(meanings("delete the red star", twins)) == 1
     assert meanings("delete the cross", twins) == [] and list(readings("good morning")) == []
     assert meanings("make it red", HERE) == []
+
+
+@pytest.mark.parametrize(
+    "words", [". ", "do not use red again . ", "the star and the ", "add a star , ", "it ? "]
+)
+def test_reading_takes_time_linear_in_a_texts_length(words: str) -> None:
+    """Ten times the text may take no more than about ten times as long: fails where all runs of clauses are
+    tried."""
+    taken = []
+    for count in (400, 4000):
+        began = time.process_time()
+        meanings(words * count, HERE)
+        taken.append(time.process_time() - began)
+    assert taken[1] < 25 * taken[0] + 0.2
