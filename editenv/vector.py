@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.error import Error, ResetNeeded
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
@@ -153,7 +154,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         for row in rows:
             if seeds[row] is not None:
                 strides[row] = self.num_envs if own_seeds is None else 1
-        places = [self._next(row, seeds[row], numbers[row] if numbers else None, strides) for row in rows]
+        places = [self._next(row, seeds[row], numbers[row], strides) for row in rows]
         opened = dict(zip(rows, self.engine.open_all(places), strict=True))
         self._sessions = [opened.get(row) or self._sessions[row] for row in range(self.num_envs)]
         self._strides = strides
@@ -192,16 +193,19 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in rows}) if rows else {}
         if reopened and self.autoreset_mode == AutoresetMode.SAME_STEP:
             infos |= self._finals(sessions, list(reopened))
-        terminated, truncated = self._flags(sessions, rows)
+        # A row that NEXT_STEP has just reopened has neither flag.
+        resting = [] if self.autoreset_mode == AutoresetMode.NEXT_STEP else range(self.num_envs)
+        ends = {row: end for row in {*rows, *resting} if (end := sessions[row].ending)}
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
+        for row, end in ends.items():
+            terminated[row], truncated[row] = end.terminated, end.truncated
         return self._obs(), rewards, terminated, truncated, infos | self._info(range(self.num_envs))
 
-    def render(self) -> tuple[NDArray[np.uint8] | str, ...] | None:
+    def render(self) -> tuple[NDArray[np.uint8] | str | None, ...] | None:
         """Each row's filmstrip, uint8 [H, W, 3], or its text; None without a render mode."""
         if self.render_mode is None:
             return None
-        most = self.engine.world.max_turns
-        shown = [rendered(session, self.render_mode, most) for session in self.sessions]
-        return tuple(one for one in shown if one is not None)
+        return tuple(rendered(one, self.render_mode, self.engine.world.max_turns) for one in self.sessions)
 
     def get_state(self, row: int) -> bytes:
         """The session of one row, for `set_states` here or `MICEEditEnv.set_state`.
@@ -242,7 +246,13 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         # NEXT_STEP resets what was over before the step, SAME_STEP what is over after it.
         looked_at = before if self.autoreset_mode == AutoresetMode.NEXT_STEP else now
         over = [row for row, session in enumerate(looked_at) if session.ending]
-        return dict(zip(over, self.engine.open_all([self._next(row) for row in over]), strict=True))
+        return dict(
+            zip(
+                over,
+                self.engine.open_all([self._next(row, None, None, self._strides) for row in over]),
+                strict=True,
+            )
+        )
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:
         """`final_obs` and `final_info` of the rows whose session has just ended."""
@@ -253,31 +263,18 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         final = batch_infos(self.num_envs, {row: {"final_info": info} for row, info in known.items()})
         return final | {"final_obs": seen, "_final_obs": final["_final_info"].copy()}
 
-    def _flags(self, sessions: Sequence[Session], played: Sequence[int]) -> tuple[Bools, Bools]:
-        """Terminations and truncations [N]; a row that NEXT_STEP has just reopened has neither."""
-        ends = [session.ending for session in sessions]
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP:
-            ends = [end if row in set(played) else None for row, end in enumerate(ends)]
-        terminated = np.array([bool(end and end.terminated) for end in ends])
-        return terminated, np.array([bool(end and end.truncated) for end in ends])
-
     def _next(
-        self,
-        row: int,
-        seed: int | None = None,
-        number: int | None = None,
-        strides: Sequence[int] | None = None,
+        self, row: int, seed: int | None, number: int | None, strides: Sequence[int]
     ) -> tuple[int, int]:
         """Seed and number of the session a row plays next; where none are given, a stride behind the last."""
-        stride = (strides or self._strides)[row]
         last = self._sessions[row] if self._sessions else None
         if number is None:
             # A shared seed is dealt out to the rows; a row's own seed starts at its session 0.
-            first = row if stride == self.num_envs else 0
-            number = first if last is None or seed is not None else last.index + stride
+            first = row if strides[row] == self.num_envs else 0
+            number = first if last is None or seed is not None else last.index + strides[row]
         if seed is None:
             seed = int(self.np_random.integers(2**31)) if last is None else last.seed
-        return int(seed), number
+        return seed, number
 
     def _seeds(self, seeds: Any) -> list[int | None]:
         """N seeds, one a row.
@@ -288,13 +285,11 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         """
         if not isinstance(seeds, Sequence | np.ndarray) or len(seeds) != self.num_envs:
             raise ValueError(f"seed is {seeds!r}, expected a whole number, {self.num_envs} of them, or None")
-        for seed in seeds:
-            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
-                raise Error(f"Seed must be a python integer, actual type: {type(seed)}")
-            if seed is not None and seed < 0:
-                raise Error(f"Seed must be greater or equal to zero, actual value: {seed}")
+        plain = [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
+        for seed in plain:
             check_seed(seed)
-        return [None if seed is None else int(seed) for seed in seeds]
+            np_random(seed)  # Gymnasium's own check, in its words.
+        return plain
 
     def _rows(self, mask: Any) -> list[int]:
         """The rows to reset.
@@ -306,23 +301,18 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             return list(range(self.num_envs))
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
             came = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-            raise ValueError(
-                f"options['reset_mask'] is {came}, expected a bool array of shape ({self.num_envs},)"
-            )
+            expected = f"expected a bool array of shape ({self.num_envs},)"
+            raise ValueError(f"options['reset_mask'] is {came}, {expected}")
         if not mask.any() or not (self._sessions or mask.all()):
             raise ValueError(
                 "options['reset_mask'] must name at least one row, and all of them in the first reset"
             )
         return [int(row) for row in np.flatnonzero(mask)]
 
-    def _numbers(self, numbers: Any) -> list[int] | None:
-        """The session number of each row, or None.
-
-        Raises:
-            ValueError: these are not N session numbers.
-        """
+    def _numbers(self, numbers: Any) -> list[int | None]:
+        """The session number of each row, None for the next one; ValueError where they are not N numbers."""
         if numbers is None:
-            return None
+            return [None] * self.num_envs
         if not isinstance(numbers, Sequence | np.ndarray) or len(numbers) != self.num_envs:
             raise ValueError(f"options['sessions'] is {numbers!r}, expected {self.num_envs} session numbers")
         return [check_session(number, f"options['sessions'][{row}]") for row, number in enumerate(numbers)]
