@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,8 +136,8 @@ class Session:
 
     def become(self, other: Session) -> None:
         """Takes over another session's values."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(other, one.name))
+        for name in Session.__slots__:
+            setattr(self, name, getattr(other, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,18 +365,22 @@ class SessionEngine:
         message, transcript, details = session.message, session.transcript, session.details
         if end is None and isinstance(reply, UserMessage):
             message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
-        return replace(
-            session,
-            message=message,
-            pictures=[*session.pictures, result.after],
-            transcript=transcript,
-            details=details,
-            intents=[*session.intents, intent],
-            scores=list(scores),
-            reward=reward,
-            pending=pending,
-            ending=end,
-            recorded=None,
+        # Not `replace`, which takes several times as long as the rest of this function.
+        return Session(
+            session.spec,
+            session.split,
+            session.seed,
+            session.index,
+            session.versions,
+            message,
+            [*session.pictures, result.after],
+            transcript,
+            details,
+            [*session.intents, intent],
+            list(scores),
+            reward,
+            pending,
+            end,
         )
 
     def _check_message(self, message: UserMessage) -> None:
