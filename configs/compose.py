@@ -32,7 +32,7 @@ PACKAGE = "editenv.configs"
 """Where the YAML files lie."""
 
 _BY_CLASS = ("user", "scorer")
-"""Groups of which a choice may also be "package.module:Class"."""
+"""Groups of which a choice may also be "package.module:Class"; a user may also be a persona's file."""
 
 
 def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
@@ -194,9 +194,11 @@ def _check_choice(override: Override, choices: Sequence[str]) -> None:
         if isinstance(value, list):
             names = ",".join(map(str, value))
             raise ValueError(f"{key} is [{names}], expected one name; -m {key}={names} plays each of them")
-        if group in _BY_CLASS and ":" in str(value):
+        is_class = group in _BY_CLASS and ":" in str(value)
+        if is_class or (group == "user" and str(value).endswith((".yaml", ".yml"))):
             part: Any = schema.GROUPS[group]
-            ConfigStore.instance().store(group=group, name=str(value), node=part(kind=str(value)))
+            folder, _, name = f"{group}/{value}".rpartition("/")
+            ConfigStore.instance().store(group=folder, name=name, node=part(kind=str(value)))
         elif value is not None and value not in choices:
             raise ValueError(unknown(group, value, choices))
 

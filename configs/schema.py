@@ -67,6 +67,7 @@ class CommandConfig:
 class SessionsConfig(CommandConfig):
     """Which sessions are played."""
 
+    world: str = setting("studio", "where sessions come from; a name or package.module:Class")
     suite: str = setting("mixed", "which sessions; a name or a YAML file", names=suites)
     split: str = setting("test", "of which split", choices=SPLITS)
     sessions_file: str | None = setting(None, "JSON Lines in MICE-Bench's format, in place of a suite")
@@ -82,7 +83,7 @@ class SessionsConfig(CommandConfig):
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
-        names = ("suite", "split", "sessions_file", "size", "grid", "reward_weights")
+        names = ("world", "suite", "split", "sessions_file", "size", "grid", "reward_weights")
         named = {name: getattr(self, name) for name in names}
         scorer = self.scorer
         judged = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}

@@ -147,8 +147,8 @@ def _meaning(one: SettingHelp) -> str:
     """The help with the values that are known."""
     known = one.expected
     if one.group:
-        others = " or package.module:Class" if one.group in ("user", "scorer") else ""
-        known = f"{', '.join(schema.options(one.group))}{others}"
+        others = {"user": ", package.module:Class or a persona's file", "scorer": " or package.module:Class"}
+        known = f"{', '.join(schema.options(one.group))}{others.get(one.group, '')}"
         if one.name != one.group:
             known = f"{one.group}@{one.name}=NAME with {known}"
     elif one.names:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, fields
 from importlib import import_module
+from importlib.resources import files
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
@@ -336,38 +337,38 @@ def test_no_schema_field_lacks_a_value():
 
 @pytest.fixture
 def own_code(monkeypatch, tmp_path):
-    """A folder with a policy, a user, a scorer and settings of one's own, from which the command is run."""
+    """A folder with a world, a user, a scorer, a persona, a suite and settings, where the command is run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     Path("mine.py").write_text(
         "from editenv.rewards.exact import ExactScorer as Judge\n"
         "from editenv.sims.replay import ReplayUser\n"
+        "from editenv.worlds.studio.world import StudioWorld\n"
         "class Asker(ReplayUser):\n"
         "    version = 'asker'\n"
+        "class World(StudioWorld):\n"
+        "    name = 'mine'\n"
     )
+    package = files("editenv")
+    persona, suite = package / "sims/personas/terse.yaml", package / "worlds/studio/suites/mice-cm.yaml"
+    Path("curt.yaml").write_text(persona.read_text())
+    Path("own.yaml").write_text(suite.read_text())
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/short.yaml").write_text("# @package _global_\nseed: 7\nalgorithm:\n  steps: 3\n")
     yield
     sys.modules.pop("mine", None)
 
 
-def test_classes_from_the_current_folder_are_chosen_by_name(own_code, capsys):
-    words = [
-        "evaluate",
-        "policy=noop",
-        "user=mine:Asker",
-        "scorer=mine:Judge",
-        "sessions=2",
-        "filmstrip=0",
-        "out=o",
-    ]
-    assert main(words) == 0
-    assert json.loads(Path("o/summary.json").read_text())["versions"]["user"] == "asker"
+def test_classes_and_files_of_the_current_folder_are_chosen_by_name(own_code):
+    few = ["policy=noop", "sessions=2", "filmstrip=0"]
+    assert main(["evaluate", *few, "world=mine:World", "user=mine:Asker", "scorer=mine:Judge", "out=a"]) == 0
+    assert main(["evaluate", *few, "user=./curt.yaml", "suite=own.yaml", "out=b"]) == 0
+    versions = [json.loads(Path(out, "summary.json").read_text())["versions"] for out in "ab"]
+    assert versions[0]["user"] == "asker" and versions[0]["world"].startswith("mine ")
+    assert "curt" in versions[1]["user"]
 
 
 def test_experiments_of_ones_own_folder(own_code, calls):
-    Path("conf/experiment").mkdir(parents=True, exist_ok=True)
-    Path("conf/experiment/short.yaml").write_text("# @package _global_\nseed: 7\nalgorithm:\n  steps: 3\n")
     for words in (["--config-dir", "conf"], ["hydra.searchpath=[file://conf]"]):
         assert main(["train", *words, "experiment=short", "out=x"]) == 0
     assert [(config.seed, config.algorithm.steps) for config in calls] == [(7, 3), (7, 3)]
