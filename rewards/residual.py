@@ -24,7 +24,7 @@ from editenv.rewards.residual_parse import EMPTY, UNREAD, Shown, read, shown_fro
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
 from editenv.worlds.studio.rules import Rule
-from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SIGN, Scene, all_objects
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SIGN, all_objects
 from editenv.worlds.studio.tasks import (
     BackgroundChange,
     Beside,
@@ -108,14 +108,14 @@ class ResidualScorer:
         """What the pictures before the edits show, as this scorer has seen them or sees them now."""
         known = [_seen(turn, -1) for turn in turns]
         rows = [row for row, shown in enumerate(known) if shown is None]
-        expected = [_source(turns[row].spec.scene) for row in rows]
+        expected = [shown_from_codes(turns[row].spec.scene.codes()) for row in rows]
         now = read([turns[row].before for row in rows], self.grid, expected)
         for row, shown in zip(rows, now, strict=True):
             known[row] = shown
         return [shown for shown in known if shown is not None]
 
     def _score_turn(self, turn: TurnResult, before: Shown, after: Shown) -> Scores:
-        meaning, source, earlier = turn.message.meaning, _source(turn.spec.scene), None
+        meaning, source, earlier = turn.message.meaning, shown_from_codes(turn.spec.scene.codes()), None
         if isinstance(meaning.edit, Undo):
             if turn.turn < 2:
                 earlier = source if turn.turn else None
@@ -141,14 +141,9 @@ class ResidualScorer:
 def _seen(turn: TurnResult, back: int) -> Shown | None:
     """What this scorer saw of an earlier answer, counted from the end; the source before the first one."""
     if not turn.history and back == -1:
-        return _source(turn.spec.scene)
+        return shown_from_codes(turn.spec.scene.codes())
     codes = turn.history[back].detail.get("residual") if len(turn.history) >= -back else None
     return shown_from_codes(codes) if codes else None
-
-
-def _source(scene: Scene) -> Shown:
-    """The session's start scene."""
-    return shown_from_codes(scene.codes())
 
 
 def unchanged_share(old: Shown, new: Shown, may_change: frozenset[int]) -> float | None:
@@ -204,7 +199,13 @@ def verdict(
             raise ValueError(f"scorer 'residual' knows no rule {rule.family!r}: add it to DEMANDS or FORBIDS")
     back = earlier if isinstance(edit, Undo) else None
     answer, parts = _right(edit, rules, before, back)
-    alone = back == before or (bool(rules) and _is_impossible(edit, rules, before, answer, parts))
+    # Changing nothing is right where nothing is left to undo, or a rule forbids all that is right.
+    alone = back == before
+    if not alone and any(rule.family in FORBIDS for rule in rules):
+        values = {name: value for part in parts for name, value in demanded(rules, part.edit).items()}
+        ruled = {name: frozenset((value,)) for name, value in values.items()}
+        best = answer_to(edit, before, ruled) if ruled else answer
+        alone = is_forbidden(best, parts, rules, before)
     kept, broken = _keeping(rules, parts, before, after, alone)
     if alone:
         same = after == before and after.readable()
@@ -224,18 +225,6 @@ def _right(
     edits = edit.parts if isinstance(edit, MultiEdit) else (edit,)
     ruled = {name: WORDS[name] for part in edits for name in demanded(rules, part)}
     return answer_to(edit, before, ruled), tuple(Part(part, answer_to(part, before, ruled)) for part in edits)
-
-
-def _is_impossible(
-    edit: Edit, rules: tuple[Rule, ...], before: Shown, answer: Answer, parts: tuple[Part, ...]
-) -> bool:
-    """Does a rule forbid whatever is right?"""
-    if not any(rule.family in FORBIDS for rule in rules):
-        return False
-    values = {name: value for part in parts for name, value in demanded(rules, part.edit).items()}
-    if values:
-        answer = answer_to(edit, before, {name: frozenset((value,)) for name, value in values.items()})
-    return is_forbidden(answer, parts, rules, before)
 
 
 def _keeping(
@@ -612,12 +601,9 @@ def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...
         rules: those that bind the turn.
         before: the picture to be edited.
     """
-    against = [rule for rule in rules if rule.family in FORBIDS]
-    if not against:
-        return False
 
     def allowed(result: Shown) -> bool:
-        return not any(forbids(rule, parts, before, result) for rule in against)
+        return not any(forbids(rule, parts, before, result) for rule in rules)
 
     if answer.number is not None:
         return _number_is_forbidden(answer, allowed, before)

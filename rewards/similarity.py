@@ -6,8 +6,7 @@ From top to bottom: the scorer; what is compared with what; a DINOv3 encoder and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +31,7 @@ class Encoder(Protocol):
 
     def embed(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Unit vectors [N, D]."""
+        ...
 
 
 class Detector(Protocol):
@@ -39,6 +39,7 @@ class Detector(Protocol):
 
     def find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         """The likeliest box of each picture's phrase; None where it is not there."""
+        ...
 
 
 class SimilarityScorer:
@@ -97,10 +98,18 @@ class SimilarityScorer:
         }
         found = self.detector.find(list(wanted.values()), [phrase for _, phrase in wanted]) if wanted else []
         boxes = dict(zip(wanted, found, strict=True))
-        views = [_views(turn, words, boxes) for turn, words in zip(turns, meant, strict=True)]
-        shown = [picture for own in views for view in own for picture in view.pair or ()]
-        directions = iter(self.features.embed(shown) if shown else ())
-        return [self._scores({view.name: _similarity(view, directions) for view in own}) for own in views]
+        pairs = [_pairs(turn, words, boxes) for turn, words in zip(turns, meant, strict=True)]
+        shown = [picture for own in pairs for pair in own.values() for picture in pair or ()]
+        vectors = iter(self.features.embed(shown) if shown else ())
+        found_scores = []
+        for own in pairs:
+            # Cosine of unit vectors, at least 0; an object that is gone has no pair.
+            similar = {
+                name: 0.0 if pair is None else min(1.0, max(0.0, float(next(vectors) @ next(vectors))))
+                for name, pair in own.items()
+            }
+            found_scores.append(self._scores(similar))
+        return found_scores
 
     def _scores(self, similar: Mapping[str | None, float]) -> Scores:
         """CC from the similarity of each object by phrase, and of the background under None."""
@@ -116,33 +125,24 @@ class SimilarityScorer:
 # What is compared with what.
 
 
-@dataclass(frozen=True)
-class _View:
-    """Two pictures to compare; an object that is gone has no pair, the background no name."""
-
-    name: str | None
-    pair: tuple[Image, Image] | None
-
-
-def _views(turn: TurnResult, words: JudgeContext, boxes: _Boxes) -> list[_View]:
-    """The crops of unchanged objects, and both backgrounds with every known object covered in grey."""
-    views = []
+def _pairs(
+    turn: TurnResult, words: JudgeContext, boxes: _Boxes
+) -> dict[str | None, tuple[Image, Image] | None]:
+    """Crops of unchanged objects by phrase, None where gone; under None both backgrounds, objects covered."""
+    pairs: dict[str | None, tuple[Image, Image] | None] = {}
     source, after = turn.source.tobytes(), turn.after.tobytes()
-    for phrase in dict.fromkeys(words.unchanged or ()):
+    for phrase in words.unchanged or ():
         there, now = boxes[source, phrase], boxes[after, phrase]
         if there is not None:
-            views.append(
-                _View(phrase, None if now is None else (_crop(turn.source, there), _crop(turn.after, now)))
-            )
+            pairs[phrase] = None if now is None else (_crop(turn.source, there), _crop(turn.after, now))
     if words.background and words.unchanged is not None:
-        found = [boxes[picture, phrase] for picture in (source, after) for phrase in _phrases(words)]
-        pair = turn.source.copy(), turn.after.copy()
-        for box in found:
+        covered = turn.source.copy(), turn.after.copy()
+        for box in (boxes[picture, phrase] for picture in (source, after) for phrase in _phrases(words)):
             if box is not None:
-                for picture in pair:
+                for picture in covered:
                     _crop(picture, box)[:] = GREY
-        views.append(_View(None, pair))
-    return views
+        pairs[None] = covered
+    return pairs
 
 
 def _phrases(words: JudgeContext) -> list[str]:
@@ -153,14 +153,6 @@ def _phrases(words: JudgeContext) -> list[str]:
 def _crop(picture: Image, box: Box) -> Image:
     left, top, right, bottom = box
     return picture[top:bottom, left:right]
-
-
-def _similarity(view: _View, directions: Iterator[NDArray[np.float32]]) -> float:
-    """Cosine of a pair's unit vectors, taken from the iterator, at least 0; 0 for an object that is gone."""
-    if view.pair is None:
-        return 0.0
-    first, second = next(directions), next(directions)
-    return float(min(1.0, max(0.0, float(np.dot(first, second)))))
 
 
 # The models, from local folders as transformers saves them.
@@ -195,9 +187,9 @@ class DinoEncoder:
 
         rows = []
         for first in range(0, len(pictures), self._batch):
-            part = [_resized(picture, self._shape) for picture in pictures[first : first + self._batch]]
+            part = _pixels(pictures[first : first + self._batch], self._shape, self._settings)
             with torch.inference_mode():
-                pixels = torch.from_numpy(_normalized(part, self._settings)).to(self._device)
+                pixels = torch.from_numpy(part).to(self._device)
                 rows.append(self._model(pixel_values=pixels).pooler_output.float().cpu().numpy())
         found = np.concatenate(rows)
         directions: NDArray[np.float32] = found / np.maximum(
@@ -245,7 +237,7 @@ class GroundingDinoDetector:
 
         height, width = pictures[0].shape[:2]
         shape = _detector_shape(height, width, self._settings.get("size", {}))
-        pixels = torch.from_numpy(_normalized([_resized(p, shape) for p in pictures], self._settings))
+        pixels = torch.from_numpy(_pixels(pictures, shape, self._settings))
         captions = [f"{phrase.lower().strip().rstrip('.')}." for phrase in phrases]
         tokens = self._tokenizer(captions, padding=True, truncation=True, return_tensors="pt")
         # Special tokens and the final point are no part of a phrase.
@@ -287,21 +279,22 @@ def _preprocessing(folder: str) -> Mapping[str, Any]:
     return found
 
 
-def _resized(picture: Image, shape: tuple[int, int]) -> Image:
-    """The picture at a height and width (Pillow's BICUBIC, smoothed where it shrinks)."""
+def _pixels(
+    pictures: Sequence[Image], shape: tuple[int, int], settings: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """Pictures at a height and width, less the model's mean, over its deviation; float32 [N, 3, H, W]."""
     from PIL import Image as PILImage
 
-    if picture.shape[:2] == shape:
-        return picture
-    height, width = shape
-    return np.array(PILImage.fromarray(picture).resize((width, height), PILImage.Resampling.BICUBIC))
-
-
-def _normalized(pictures: Sequence[Image], settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Pictures as float32 [N, 3, H, W] with the model's mean and deviation."""
+    size = shape[::-1]
+    resized = [
+        picture
+        if picture.shape[:2] == shape
+        else np.array(PILImage.fromarray(picture).resize(size, PILImage.Resampling.BICUBIC))
+        for picture in pictures
+    ]
     mean = np.float32(settings.get("image_mean", _MEAN))
     deviation = np.float32(settings.get("image_std", _DEVIATION))
-    values = (np.stack(pictures).astype(np.float32) / 255 - mean) / deviation
+    values = (np.stack(resized).astype(np.float32) / 255 - mean) / deviation
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
 
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from editenv.sims.nlg import Act, Verbalizer, is_pointed_at, is_the_same
-from editenv.sims.persona import Persona, load_persona, persona_from_table, persona_names
+from editenv.sims.persona import DialogueAct, Persona, load_persona, persona_from_table, persona_names
 from editenv.types import SPLITS, Stop, TurnResult, UserMessage
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.generator import scene_is_held_out
@@ -116,7 +116,7 @@ class GoalUser:
     ) -> GoalTurn | None:
         """What to ask for in a turn, None where the picture shows all that is wanted."""
         rng = Rng((_SALT, SPLITS.index(spec.split), spec.seed, spec.index, number))
-        dialogue_act = "ask"
+        dialogue_act: DialogueAct = "ask"
         went_well = state.failed is None and not state.damaged
         if last and went_well and state.changes < MOST_CHANGES and rng.chance(self.persona.changes):
             changed = change_goal(state, last.edit, rng)
@@ -208,7 +208,7 @@ class GoalTurn(StudioTurn):
     state: UserState
     sentence: str = ""
     frame: str = "{edit}"
-    dialogue_act: str = "ask"
+    dialogue_act: DialogueAct = "ask"
     states: bool = False
     drops: bool = False
 
@@ -368,7 +368,7 @@ def edited_elements(edit: Edit) -> frozenset[int]:
 
 
 def next_act(
-    state: UserState, persona: Persona, rng: Rng, dialogue_act: str = "ask"
+    state: UserState, persona: Persona, rng: Rng, dialogue_act: DialogueAct = "ask"
 ) -> tuple[UserState, Act]:
     """The state after the next request, and that request; the picture must not show the target already."""
     edits = scene_diff(state.dialogue.scene, state.target)
@@ -413,8 +413,8 @@ def _shortened(edits: list[Edit], rule: AttributeRule, state: UserState) -> list
 
 
 def _most_urgent(
-    state: UserState, edits: list[Edit], refer: bool, dialogue_act: str
-) -> tuple[str, list[Edit]]:
+    state: UserState, edits: list[Edit], refer: bool, dialogue_act: DialogueAct
+) -> tuple[DialogueAct, list[Edit]]:
     """The dialogue act and the edits to speak of."""
     failed = state.failed
     asked = edited_elements(failed) if failed else frozenset()

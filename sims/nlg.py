@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from editenv.sims.persona import Persona
+from editenv.sims.persona import DialogueAct, Persona
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.language import all_phrasings
 from editenv.worlds.studio.realize import realize
@@ -36,7 +36,7 @@ class Act:
 
     dialogue: DialogueState
     edit: Edit
-    dialogue_act: str
+    dialogue_act: DialogueAct
     refer: bool
     states: AttributeRule | None = None
     drops: tuple[Rule, ...] = ()
@@ -74,7 +74,7 @@ class Verbalizer:
 
     def _request(self, act: Act) -> Request:
         """The edit with words for its object, the speech act that says it, and how it points at something."""
-        edit = act.edit
+        edit: Any = act.edit
         if isinstance(edit, SubjectAdd):
             vague = self._vaguely(edit, act)
             there = act.refer and is_pointed_at(edit, act.dialogue)
@@ -82,7 +82,7 @@ class Verbalizer:
         if not hasattr(edit, "target"):
             return Request(edit, edit.task)
         target, reference = self._object(edit.target.cell, act)
-        edit = replace(edit, target=target)  # type: ignore[type-var]
+        edit = replace(edit, target=target)
         if isinstance(edit, SubjectReplace):
             return Request(self._vaguely(edit, act), edit.task, reference)
         if isinstance(edit, ColorAlter | MaterialAlter):
@@ -144,7 +144,7 @@ class Verbalizer:
         wanted = min(lengths) if self.persona.length == "short" else max(lengths)
         return [s for s, length in zip(fitting, lengths, strict=True) if length == wanted]
 
-    def _surrounded(self, text: str, dialogue_act: str) -> str:
+    def _surrounded(self, text: str, dialogue_act: DialogueAct) -> str:
         """The sentence with words around it that ask for nothing."""
         before, after = self.persona.before.get(dialogue_act, ()), self.persona.after
         if before and (dialogue_act != "ask" or self.rng.chance(self.persona.chattiness)):
@@ -172,7 +172,7 @@ def is_the_same(edit: Edit, dialogue: DialogueState) -> bool:
 
 def _descriptions(cell: int, thing: SceneObject) -> list[Target]:
     """Ways to describe an object by its looks, the shortest first; a sign's text stands for its material."""
-    more = {"material": thing.material} if thing.text is None else {"text": thing.text}
+    more: dict[str, Any] = {"material": thing.material} if thing.text is None else {"text": thing.text}
     return [
         Target(cell, thing.shape),
         Target(cell, thing.shape, color=thing.color),

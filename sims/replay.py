@@ -13,9 +13,11 @@ class Script(Protocol):
     @property
     def turn_count(self) -> int:
         """Number of instructions."""
+        ...
 
     def message(self, turn: int) -> UserMessage:
         """The instruction of a turn, from 0 to turn_count - 1."""
+        ...
 
 
 class ReplayUser:

@@ -207,10 +207,10 @@ def test_boxes_lie_in_the_picture_and_do_not_depend_on_the_batch(models):
 
 
 def test_pictures_reach_the_model_resized_and_normalized():
-    from editenv.rewards.similarity import _detector_shape, _normalized
+    from editenv.rewards.similarity import _detector_shape, _pixels
 
     flat = np.full((2, 2, 3), 255, np.uint8)
-    values = _normalized([flat], {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
+    values = _pixels([flat], (2, 2), {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
     assert values.shape == (1, 3, 2, 2) and values[0, :, 0, 0].tolist() == [1.0, 2.0, 5.0]
     assert _detector_shape(480, 640, {}) == (800, 1067) and _detector_shape(100, 400, {}) == (333, 1333)
 
