@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from editenv.agents.unified import UnifiedModel
 from editenv.agents.unified.autoencoder import CellAutoencoder
+from editenv.agents.weights import load_weights
 
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
 """Folder of the checkpoints that come with the package."""
@@ -57,19 +58,18 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Che
     """A checkpoint by name, run or folder, in float32; nothing is unpickled.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it is not whole.
     """
     folder = checkpoint_folder(name)
     coder = folder / "autoencoder" if (folder / "autoencoder").is_dir() else SHIPPED / "autoencoder"
-    model = UnifiedModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+    model = load_weights(UnifiedModel, folder).to(device)
     autoencoder = load_autoencoder(coder).to(device)
     return Checkpoint(model, autoencoder, PreTrainedTokenizerFast.from_pretrained(folder), str(name))
 
 
 def load_autoencoder(folder: Path) -> CellAutoencoder:
     """The autoencoder of a folder, frozen, in float32."""
-    autoencoder = CellAutoencoder.from_pretrained(folder, dtype=torch.float32)
-    return autoencoder.eval().requires_grad_(False)
+    return load_weights(CellAutoencoder, folder).requires_grad_(False)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -1,0 +1,45 @@
+"""Model folders, read whole or refused: a weight that is missing is never drawn at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.float32) -> Model:
+    """A model from a folder of safetensors and JSON, in evaluation mode; nothing is unpickled.
+
+    Args:
+        kind: class of the model.
+        folder: as `save_pretrained` writes it.
+        dtype: of the weights in memory, whatever they are on disk.
+
+    Raises:
+        ValueError: the folder lacks weights, or has some of other shapes, or a file is cut or no JSON.
+    """
+    verbosity = logging.get_verbosity()
+    # What is missing is an error below, not a table in the middle of the terminal.
+    logging.set_verbosity_error()
+    try:
+        model, found = kind.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:
+        # A folder from somebody else may hold anything: transformers' own checks are of many kinds.
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{folder} cannot be read as a {kind.__name__}: {said}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    missing = sorted(found["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ValueError(
+            f"{folder} lacks the weights {', '.join(missing[:3])}{more} of a {kind.__name__}, expected all"
+        )
+    return model.eval()
