@@ -8,11 +8,11 @@ import pytest
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.weights import RewardWeights
 from editenv.types import SPLITS, Scores, TurnResult
-from editenv.worlds.studio.generator import initial_scene
+from editenv.worlds.studio.generator import initial_codes
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rules import AttributeRule
-from editenv.worlds.studio.scene import Scene, SceneObject
+from editenv.worlds.studio.scene import Scene, SceneObject, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.tasks import (
@@ -100,7 +100,7 @@ def test_random_scenes_follow_what_chance_allows() -> None:
     """
     world = StudioWorld("mixed")
     draws = Rng((24,))
-    scenes = [initial_scene(draws, 4, (2, 5)) for _ in range(500)]
+    scenes = [scene_from_codes(initial_codes(draws, 4, (2, 5))) for _ in range(500)]
     specs = [world.session("test", 24, index) for index in range(1500)]
     scores = play(specs, lambda row, number, before, right: render(draws.pick(scenes), 64))
     followed: dict[str, list[float | None]] = {}

@@ -250,6 +250,8 @@ class Edit:
     """Attribute that an object must have for the operation, "shape" for any; None where none is needed."""
     needs_room: ClassVar[bool] = False
     """Does the operation need an empty cell?"""
+    operation_words: ClassVar[str] = "{task} in {cells}: {looks}"
+    """What an operation does, for records: "color_alter in row 1 column 2: red"."""
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
@@ -261,14 +263,6 @@ class Edit:
             earlier: what it showed a turn before, None in the first turn.
         """
         return None
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        """What an operation does, for records: "color_alter in row 1 column 2: red"."""
-        words = f"{cls.task} in {place(operation.cell, grid)}"
-        words += f" and {place(operation.second, grid)}" if operation.both else ""
-        looks = " ".join(operation.looks.values())
-        return f"{words}: {looks}" if looks else words
 
 
 class EditOfTarget(Edit):

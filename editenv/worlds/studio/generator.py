@@ -180,11 +180,6 @@ class _Script:
         return self.anything or not edit_is_held_out(request.edit, state.bound, state.scene)
 
 
-def initial_scene(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> Scene:
-    """The scene of `initial_codes`."""
-    return scene_from_codes(initial_codes(rng, grid, objects, signs))
-
-
 def initial_codes(
     rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
 ) -> list[int]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.worlds.studio.edit import Operation
+from editenv.worlds.studio.noun_phrases import place
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects
 from editenv.worlds.studio.tasks import EDITS, MOST_COUNT
 
@@ -51,7 +52,16 @@ def in_words(operation: Operation, grid: int) -> str:
     """What an operation does, for records and filmstrips: "color_alter in row 1 column 2: red"."""
     if operation.task == "leave":
         return "leave"
-    return EDITS[operation.task].operation_words(operation, grid)
+    words = {
+        "task": operation.task,
+        "cell": place(operation.cell, grid),
+        "second": place(operation.second, grid),
+        "cells": " and ".join(place(cell, grid) for cell in operation.cells),
+        "looks": " ".join(operation.looks.values()),
+        "background": operation.background,
+        "count": operation.count,
+    }
+    return EDITS[operation.task].operation_words.format(**words).removesuffix(": ")
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,6 @@ def realize(
     )
 
 
-def plain_request(edit: Edit) -> Request:
-    """An edit asked for in its task's own sentences, its object named."""
-    return Request(edit, edit.act)
-
-
 def _pointing_slots(reference: str, edit: Edit, state: DialogueState) -> dict[str, str]:
     target = getattr(edit, "target", None)
     if target is None:

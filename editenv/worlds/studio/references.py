@@ -45,19 +45,6 @@ class Reference:
     points: Callable[[DialogueState], Iterator[Pointed]]
 
 
-def solvable_from_text(reference: str | None) -> bool:
-    """Does the transcript alone tell what a turn's words point at?
-
-    Raises:
-        ValueError: the reference is none of REFERENCES.
-    """
-    if reference is None:
-        return True
-    if reference not in REFERENCES:
-        raise ValueError(f"reference is {reference!r}, expected one of {sorted(REFERENCES)}")
-    return not REFERENCES[reference].needs_picture
-
-
 def pointing_slots(reference: str, state: DialogueState, cell: int) -> dict[str, str]:
     """The slots of a reference's words for the object of a cell.
 

@@ -6,13 +6,12 @@ import pytest
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.language import LEAVE_ALONE, all_phrasings
-from editenv.worlds.studio.realize import plain_request, realize
+from editenv.worlds.studio.realize import realize
 from editenv.worlds.studio.references import (
     POINTING,
     REFERENCES,
     plain_target,
     pointing_slots,
-    solvable_from_text,
 )
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rules import AttributeRule, Except, Protect, Replace, Revoke
@@ -125,12 +124,9 @@ def test_what_was_left_to_the_agent_is_not_pointed_at() -> None:
 
 def test_the_text_alone_resolves_some() -> None:
     """Fails where the field that tells both kinds apart is wrong or missing."""
-    seen = {name for name in REFERENCES if not solvable_from_text(name)}
+    seen = {name for name, way in REFERENCES.items() if way.needs_picture}
     assert seen == {"nth_in_row", "beside", "extreme", "corner"}
-    assert solvable_from_text(None)
     assert set(POINTING) == seen | {"added", "nth_added"}
-    with pytest.raises(ValueError, match="reference is 'this', expected one of"):
-        solvable_from_text("this")
 
 
 def test_speaking_by_hand() -> None:
@@ -141,7 +137,7 @@ def test_speaking_by_hand() -> None:
     assert "circle" in turn.text and "leftmost" in turn.text
     assert (turn.intent, turn.reference, turn.rules) == ("remove the red circle", "extreme", ())
     red, guard = AttributeRule("color", "red"), Protect(Target(1, "star"))
-    move = plain_request(PositionChange(Target(8, "square"), 7))
+    move = Request(PositionChange(Target(8, "square"), 7), "position_change")
     ruled = realize(HERE, move, Rng((2,)), WORDING, [red])
     assert ruled.rules == (red,) and ruled.changes == ()
     assert ruled.intent == "move the square to row 3 column 2 and make it red"
@@ -159,7 +155,9 @@ def test_speaking_by_hand() -> None:
         assert (said.rules, said.changes, said.intent) == (rules, (change,), intent)
     assert under.stating(Except(red)).after(move.edit).bound == (red, guard)
     assert under.stating(Revoke(red)).after(move.edit).bound == (guard,)
-    forbidden = realize(under, plain_request(SubjectRemove(Target(1, "star"))), Rng((4,)), WORDING)
+    forbidden = realize(
+        under, Request(SubjectRemove(Target(1, "star")), "subject_remove"), Rng((4,)), WORDING
+    )
     assert forbidden.intent == LEAVE_ALONE
     with pytest.raises(ValueError, match="corner cannot point at cell 4"):
         realize(HERE, Request(SubjectRemove(target), "subject_remove", "corner"), Rng((5,)), WORDING)

@@ -20,6 +20,7 @@ class BackgroundChange(Edit):
     """
 
     task: ClassVar[str] = "background_change"
+    operation_words: ClassVar[str] = "{task}: {background}"
     covered_by_rules: ClassVar[bool] = False
 
     background: str
@@ -47,7 +48,3 @@ class BackgroundChange(Edit):
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
         """The background."""
         return replace(scene, background=operation.background)
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        return f"{cls.task}: {operation.background}"

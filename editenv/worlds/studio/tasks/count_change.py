@@ -39,6 +39,7 @@ class CountChange(Edit):
     """
 
     task: ClassVar[str] = "count_change"
+    operation_words: ClassVar[str] = "{task}: {count} {looks}"
     covered_by_rules: ClassVar[bool] = False
     simple: ClassVar[bool] = False
 
@@ -166,10 +167,6 @@ class CountChange(Edit):
         for cell in places[: abs(missing)]:
             scene = scene.put(cell, new)
         return scene
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        return f"{cls.task}: {operation.count} {' '.join(operation.looks.values())}"
 
 
 def _has_looks(obj: SceneObject | None, looks: Looks | object) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.edit import Added, EditOfPlace, Looks, Operation, Sampler, same_but, with_new_looks
-from editenv.worlds.studio.noun_phrases import SPARSE, Beside, Target, place
+from editenv.worlds.studio.noun_phrases import SPARSE, Beside, Target
 from editenv.worlds.studio.references import sample_beside, sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import Scene
@@ -24,6 +24,7 @@ class PositionChange(EditOfPlace):
     """
 
     task: ClassVar[str] = "position_change"
+    operation_words: ClassVar[str] = "{task} in {cell} to {second}: {looks}"
     needs_attribute: ClassVar[str | None] = "shape"
     needs_room: ClassVar[bool] = True
 
@@ -89,9 +90,3 @@ class PositionChange(EditOfPlace):
         if altered is None or scene.cells[operation.second] is not None:
             return None
         return altered.put(operation.cell, None).put(operation.second, altered.cells[operation.cell])
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        words = f"{cls.task} in {place(operation.cell, grid)} to {place(operation.second, grid)}"
-        looks = " ".join(operation.looks.values())
-        return f"{words}: {looks}" if looks else words

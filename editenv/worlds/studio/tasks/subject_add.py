@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.edit import Added, EditOfPlace, EditToNewObject, Looks, Operation, Sampler
-from editenv.worlds.studio.noun_phrases import SPARSE, Beside, place
+from editenv.worlds.studio.noun_phrases import SPARSE, Beside
 from editenv.worlds.studio.references import MOST_OBJECTS, sample_beside, sample_looks
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import (
@@ -32,6 +32,7 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
     """
 
     task: ClassVar[str] = "subject_add"
+    operation_words: ClassVar[str] = "{task} in {cell}: {looks}"
     adds: ClassVar[bool] = True
     needs_room: ClassVar[bool] = True
 
@@ -111,9 +112,3 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
         """An object of these looks in an empty cell."""
         new = object_with(operation.looks)
         return None if new is None or scene.cells[operation.cell] else scene.put(operation.cell, new)
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        return f"{cls.task} in {place(operation.cell, grid)}: {' '.join(operation.looks.values())}".rstrip(
-            ": "
-        )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.edit import Added, EditOfTarget, Looks, Operation, without
-from editenv.worlds.studio.noun_phrases import Target, place
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.references import sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import Scene
@@ -22,6 +22,7 @@ class SubjectRemove(EditOfTarget):
     """
 
     task: ClassVar[str] = "subject_remove"
+    operation_words: ClassVar[str] = "{task} in {cells}"
     covered_by_rules: ClassVar[bool] = False
     needs_attribute: ClassVar[str | None] = "shape"
 
@@ -66,7 +67,3 @@ class SubjectRemove(EditOfTarget):
         for cell in operation.cells:
             scene = scene.put(cell, None)
         return scene
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        return f"{cls.task} in {' and '.join(place(cell, grid) for cell in operation.cells)}"

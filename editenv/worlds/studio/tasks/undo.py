@@ -36,6 +36,7 @@ class Undo(Edit):
     """
 
     task: ClassVar[str] = "undo"
+    operation_words: ClassVar[str] = "{task}"
     covered_by_rules: ClassVar[bool] = False
     simple: ClassVar[bool] = False
 
@@ -81,10 +82,6 @@ class Undo(Edit):
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
         """The scene a turn before."""
         return earlier
-
-    @classmethod
-    def operation_words(cls, operation: Operation, grid: int) -> str:
-        return cls.task
 
 
 @dataclass(frozen=True, slots=True)
