@@ -86,8 +86,7 @@ def hydra_app(config_dir: str | None = None) -> Iterator[Any]:
         yield GlobalHydra.instance().hydra
         return
     with hydra.initialize_config_module(PACKAGE, job_name="editenv", version_base="1.3"):
-        app = GlobalHydra.instance().hydra
-        assert app is not None
+        app: Any = GlobalHydra.instance().hydra
         if config_dir is not None:
             if not Path(config_dir).is_dir():
                 raise ValueError(f"--config-dir is {config_dir!r}, expected a folder of YAML files")

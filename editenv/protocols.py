@@ -18,13 +18,16 @@ class SessionSpec(Protocol):
     @property
     def id(self) -> str:
         """Names the session in records: the same content has the same id."""
+        ...
 
     @property
     def turn_count(self) -> int:
         """Number of turns the script holds."""
+        ...
 
     def to_json(self) -> dict[str, Any]:
         """The whole session as JSON values."""
+        ...
 
 
 class World(Protocol):
@@ -37,12 +40,15 @@ class World(Protocol):
 
     def session(self, split: str, seed: int, index: int) -> Any:
         """Session `index` of `seed` in a split: the same value wherever and whenever it is asked for."""
+        ...
 
     def picture(self, spec: Any) -> Image:
         """The session's source picture, uint8 [H, W, 3], a fresh array."""
+        ...
 
     def spec_from_json(self, data: Mapping[str, Any]) -> Any:
         """The session that `spec.to_json()` described; raises ValueError naming the wrong key."""
+        ...
 
 
 class User(Protocol):
@@ -57,9 +63,11 @@ class User(Protocol):
 
     def begin(self, spec: Any) -> UserMessage:
         """The first instruction of a session."""
+        ...
 
     def reply(self, outcome: TurnResult) -> UserMessage | Stop:
         """The next instruction, judged from what the pictures show, or the end of the session."""
+        ...
 
 
 class Scorer(Protocol):
@@ -74,6 +82,7 @@ class Scorer(Protocol):
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns from any number of sessions, in the order given; never raises for a bad picture."""
+        ...
 
 
 class Policy(Protocol[Memory]):
@@ -87,9 +96,11 @@ class Policy(Protocol[Memory]):
             seeds: one number a session, from which all that the agent draws at random in it must follow, so
                 that its actions do not depend on the sessions beside it.
         """
+        ...
 
     def act(self, observations: Observations, memories: list[Memory]) -> tuple[dict[str, Any], list[Memory]]:
         """Actions as the vector environment takes them, and one new memory a session.
 
         Memories given are not changed: a session can be branched together with its agent.
         """
+        ...

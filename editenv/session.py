@@ -241,7 +241,7 @@ class SessionEngine:
                 "yet; expected one whose reads_scores is False, such as the replay user"
             )
         if hasattr(self.user, "max_length"):  # one who finds words of their own has to know
-            self.user.max_length = self.max_length
+            setattr(self.user, "max_length", self.max_length)  # noqa: B010
 
     def versions(self) -> dict[str, str | None]:
         """Versions of world, user and scorer, as records keep them."""
@@ -322,9 +322,10 @@ class SessionEngine:
         """Hands those that have just ended to `on_end`, once each where the same turn is played again."""
         for session, one in zip(sessions, played, strict=True):
             last = session.recorded
-            again = last is not None and last.intents == one.intents
-            again = again and np.array_equal(last.pictures[-1], one.pictures[-1])
-            if self.on_end is not None and one.ending is not None and not again:
+            if last is not None and last.intents == one.intents:
+                if np.array_equal(last.pictures[-1], one.pictures[-1]):
+                    continue
+            if self.on_end is not None and one.ending is not None:
                 self.on_end(one)
                 session.recorded = one
 

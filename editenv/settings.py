@@ -160,7 +160,8 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def _part_of(hint: Any) -> type | None:
-    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+    kinds = (kind for kind in (hint, *get_args(hint)) if isinstance(kind, type))
+    return next((kind for kind in kinds if is_dataclass(kind)), None)
 
 
 def _kind_in_words(hint: Any, value: Any) -> str:

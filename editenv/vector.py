@@ -149,7 +149,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         super().reset(seed=shared)  # type: ignore[arg-type]
         if shared is None and not self._sessions:
             shared = int(self.np_random.integers(2**31))
-        seeds = [shared] * self.num_envs if own_seeds is None else own_seeds
+        seeds: list[Any] = [shared] * self.num_envs if own_seeds is None else own_seeds
         strides = list(self._strides)
         for row in rows:
             if seeds[row] is not None:

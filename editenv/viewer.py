@@ -49,22 +49,27 @@ class Shown(Protocol):
     @property
     def title(self) -> str:
         """The session's name for a reader."""
+        ...
 
     @property
     def pictures(self) -> Sequence[Image]:
         """The source, then the picture after each turn, uint8 [H, W, 3]."""
+        ...
 
     @property
     def transcript(self) -> Sequence[str]:
         """What the user said, in order; may be one longer than there are turns."""
+        ...
 
     @property
     def intents(self) -> Sequence[str]:
         """One entry a finished turn."""
+        ...
 
     @property
     def scores(self) -> Sequence[Scores]:
         """One entry a finished turn."""
+        ...
 
 
 def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Image:
@@ -273,9 +278,9 @@ def _drawable(text: str, size: int) -> str:
     """The text, letters that no font here has as their code points, such as [732B]."""
     if text.isascii():
         return text
-    known = (letter.isspace() or _font_of(letter, size) is not None for letter in text)
     return "".join(
-        letter if is_known else f"[{ord(letter):04X}]" for letter, is_known in zip(text, known, strict=True)
+        letter if letter.isspace() or _font_of(letter, size) is not None else f"[{ord(letter):04X}]"
+        for letter in text
     )
 
 
@@ -283,8 +288,9 @@ def _drawable(text: str, size: int) -> str:
 def _font_of(letter: str, size: int) -> int | None:
     """The place among `_fonts` of the first one that has the letter; None where none has it."""
     for place, font in enumerate(_fonts(size)):
-        glyph, missing = (font.getmask(one) for one in (letter, chr(0x10FFFF)))
-        if (glyph.size, bytes(glyph)) != (missing.size, bytes(missing)):
+        # The code point that no font has shows the glyph for missing letters.
+        glyph, missing = (np.asarray(font.getmask(one)) for one in (letter, chr(0x10FFFF)))
+        if not np.array_equal(glyph, missing):
             return place
     return None
 
