@@ -83,7 +83,7 @@ class StudioRecordsWorld:
         self.size, self.grid = found[0][0].size, found[0][0].grid
         if size not in (None, self.size):
             raise ValueError(f"size is {size}, but the scenes in {file.path} are {self.size} pixels wide")
-        self.image_shape = (self.size, self.size, 3)
+        self.image_shape: tuple[int, int, int] = (self.size, self.size, 3)
         self._specs = [spec for _, spec in found]
         self._lines: dict[str, Line] = {}
         for line, (meaning, spec) in zip(file.lines, found, strict=True):
