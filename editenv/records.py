@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 
 import gymnasium
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from editenv.picturefile import MAX_PIXELS, read_png, write_png
 from editenv.session import Session
@@ -83,12 +83,6 @@ def _task(task: str) -> str:
     return task
 
 
-def _turns(count: int) -> int:
-    if not 1 <= count <= MOST_TURNS:
-        raise ValueError(f"{count}, expected {'1 or more' if count < 1 else f'{MOST_TURNS} at most'}")
-    return count
-
-
 Words = Annotated[str, AfterValidator(_words)]
 Task = Annotated[str, AfterValidator(_task)]
 
@@ -104,7 +98,7 @@ class SessionLine(Strict):
     unchanged_objects: list[list[Words]]
     available_objects: list[list[Words]]
     all_objects: list[list[Words]]
-    turns: Annotated[int, AfterValidator(_turns)]
+    turns: Annotated[int, Field(ge=1, le=MOST_TURNS)]
     editenv: dict[str, Any] | None = None
     played: dict[str, Any] | None = None
 
@@ -136,20 +130,13 @@ class ScoresLine(Strict):
 
 
 class Training(Strict):
-    """What a training did with a rollout.
+    """What a training did with a rollout."""
 
-    Attributes:
-        iteration: in which it was played.
-        rollout: which of the session's rollouts, from 0.
-        noise: what all its random numbers are a function of.
-        advantages: of each turn; None where it has none.
-        turns: what became of each turn: it trains, the filter dropped it, or it has no score.
-    """
-
-    iteration: int
-    rollout: int
-    noise: list[int]
-    advantages: list[float | None]
+    iteration: int  # in which it was played
+    rollout: int  # which of the session's rollouts, from 0
+    noise: list[int]  # what all its random numbers are a function of
+    advantages: list[float | None]  # of each turn; None where it has none
+    # what became of each turn: it trains, the filter dropped it, or it has no score
     turns: list[Literal["trains", "filtered", "unscored"]]
 
 
@@ -172,19 +159,14 @@ class Played(Strict):
 
 
 class PlayedLine(Strict):
-    """A session that was played; the published keys beside `instruction` may be missing."""
+    """A session that was played; the other published keys may be there."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
     image: str
     instruction: list[str]
     turns: int
     played: Played
-    task_type: Any = None
-    formatted_instruction: Any = None
-    bg_consistency: Any = None
-    unchanged_objects: Any = None
-    available_objects: Any = None
-    all_objects: Any = None
-    editenv: Any = None
 
 
 def scores_of(line: ScoresLine) -> Scores:
@@ -197,38 +179,24 @@ def scores_of(line: ScoresLine) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class RecordTurn:
-    """What a record says of one turn beside the user's words.
+    """What a record says of one turn beside the user's words."""
 
-    Attributes:
-        task_type: a word of TASKS.
-        formatted_instruction: the resolved instruction, what it speaks of in [brackets].
-        bg_consistency: must the background still look as in the source picture.
-        unchanged_objects: phrases of the objects that must still look as in the source picture.
-        available_objects: phrases of the objects that are there after the turn.
-        all_objects: phrases of all objects that were there up to the turn.
-    """
-
-    task_type: str
-    formatted_instruction: str
-    bg_consistency: bool = True
+    task_type: str  # a word of TASKS
+    formatted_instruction: str  # the resolved instruction, what it speaks of in [brackets]
+    bg_consistency: bool = True  # must the background still look as in the source picture
+    # phrases of the objects that must still look as in the source picture
     unchanged_objects: tuple[str, ...] = ()
-    available_objects: tuple[str, ...] = ()
-    all_objects: tuple[str, ...] = ()
+    available_objects: tuple[str, ...] = ()  # phrases of the objects that are there after the turn
+    all_objects: tuple[str, ...] = ()  # phrases of all objects that were there up to the turn
 
 
 @dataclass(frozen=True)
 class RecordSpec:
-    """A whole session.
+    """A whole session."""
 
-    Attributes:
-        image: path of the source picture below the folder of the file, with forward slashes.
-        instruction: what the user says, one a turn.
-        turns: what is meant by it, one a turn.
-    """
-
-    image: str
-    instruction: tuple[str, ...]
-    turns: tuple[RecordTurn, ...]
+    image: str  # path of the source picture below the folder of the file, with forward slashes
+    instruction: tuple[str, ...]  # what the user says, one a turn
+    turns: tuple[RecordTurn, ...]  # what is meant by it, one a turn
 
     @property
     def turn_count(self) -> int:
@@ -301,32 +269,20 @@ def _record(line: SessionLine) -> RecordSpec:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a sessions file.
+    """One line of a sessions file."""
 
-    Attributes:
-        number: of the line, from 1.
-        record: the session.
-        extra: the JSON object under the key "editenv", None where the line has none.
-    """
-
-    number: int
-    record: RecordSpec
-    extra: Mapping[str, Any] | None
+    number: int  # of the line, from 1
+    record: RecordSpec  # the session
+    extra: Mapping[str, Any] | None  # the JSON object under the key "editenv", None where the line has none
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsFile:
-    """A sessions file that was read; pictures lie below its folder.
+    """A sessions file that was read; pictures lie below its folder."""
 
-    Attributes:
-        path: of the file.
-        lines: one or more, in order.
-        folder: where the records' picture paths begin.
-    """
-
-    path: Path
-    lines: tuple[Line, ...]
-    folder: Path
+    path: Path  # of the file
+    lines: tuple[Line, ...]  # one or more, in order
+    folder: Path  # where the records' picture paths begin
 
     @property
     def longest_instruction(self) -> int:
@@ -441,34 +397,22 @@ def at_line(path: Path, number: int, key: str | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One session as it was played.
+    """One session as it was played."""
 
-    Attributes:
-        versions: of world, user and scorer.
-        split, seed, index: where the session came from.
-        session: its id.
-        spec: the world's session as JSON values.
-        transcript: what the user said, in order.
-        intents, scores: one entry a turn.
-        pictures: the source, then the picture after each turn, uint8 [H, W, 3].
-        reason: why it ended; None where it did not.
-        details: what the user wanted kept about each entry of the transcript, empty where nothing.
-        training: of a training's rollouts.
-    """
-
-    versions: Mapping[str, str | None]
-    split: str
+    versions: Mapping[str, str | None]  # of world, user and scorer
+    split: str  # split, seed, index: where the session came from
     seed: int
     index: int
-    session: str
-    spec: Mapping[str, Any]
-    transcript: tuple[str, ...]
-    intents: tuple[str, ...]
+    session: str  # its id
+    spec: Mapping[str, Any]  # the world's session as JSON values
+    transcript: tuple[str, ...]  # what the user said, in order
+    intents: tuple[str, ...]  # intents, scores: one entry a turn
     scores: tuple[Scores, ...]
-    pictures: tuple[Image, ...]
-    reason: str | None
+    pictures: tuple[Image, ...]  # the source, then the picture after each turn, uint8 [H, W, 3]
+    reason: str | None  # why it ended; None where it did not
+    # what the user wanted kept about each entry of the transcript, empty where nothing
     details: tuple[Mapping[str, Any], ...] = ()
-    training: Training | None = None
+    training: Training | None = None  # of a training's rollouts
 
     @property
     def title(self) -> str:

@@ -23,17 +23,11 @@ from editenv.worlds.studio.scene import Scene
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """An instruction that could not be read, or in more than one way.
+    """An instruction that could not be read, or in more than one way."""
 
-    Attributes:
-        text: what the user said.
-        turn: in which turn of its session, from 0.
-        meanings: in how many ways it can be meant, 0 or more than 1.
-    """
-
-    text: str
-    turn: int
-    meanings: int
+    text: str  # what the user said
+    turn: int  # in which turn of its session, from 0
+    meanings: int  # in how many ways it can be meant, 0 or more than 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,32 +19,22 @@ USAGE = "records check PATH [--json]"
 
 @dataclass(slots=True)
 class Report:
-    """What a check found. Findings are JSON objects; each has the key "line", counted from 1.
+    """What a check found. Findings are JSON objects; each has the key "line", counted from 1."""
 
-    Attributes:
-        path: of the file.
-        sessions: records that can be used.
-        turns: of the records that could be read.
-        tasks: turns of each task type.
-        with_meaning: records with the key "editenv", which are scored exactly.
-        rules: records whose user states a lasting rule.
-        references: turns in which the user's words point back.
-        unparsed_sentences: "line", "turn" and "sentence" of what follows no known pattern.
-        contradictions: "line", "turn", "kind" (a word of KINDS) and "text".
-        repeated: "line" and "first", of records that stand in the file twice.
-        errors: "line" (None where the file as a whole is meant) and "error", of what cannot be used.
-    """
-
-    path: str
-    sessions: int = 0
-    turns: int = 0
-    tasks: dict[str, int] = field(default_factory=dict)
-    with_meaning: int = 0
-    rules: int = 0
-    references: int = 0
+    path: str  # of the file
+    sessions: int = 0  # records that can be used
+    turns: int = 0  # of the records that could be read
+    tasks: dict[str, int] = field(default_factory=dict)  # turns of each task type
+    with_meaning: int = 0  # records with the key "editenv", which are scored exactly
+    rules: int = 0  # records whose user states a lasting rule
+    references: int = 0  # turns in which the user's words point back
+    # "line", "turn" and "sentence" of what follows no known pattern
     unparsed_sentences: list[dict[str, Any]] = field(default_factory=list)
+    # "line", "turn", "kind" (a word of KINDS) and "text"
     contradictions: list[dict[str, Any]] = field(default_factory=list)
+    # "line" and "first", of records that stand in the file twice
     repeated: list[dict[str, Any]] = field(default_factory=list)
+    # "line" (None where the file as a whole is meant) and "error", of what cannot be used
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     @property

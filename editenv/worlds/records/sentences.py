@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from editenv.records import RecordSpec
+from editenv.records import RecordSpec, RecordTurn
 
 LONGEST_SENTENCE = 1000
 """Characters above which a sentence is not taken apart; what is longer holds notes, not an instruction."""
@@ -17,25 +17,17 @@ POSITIONS = ("left", "right", "above", "below")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The parts of one resolved instruction; None where the sentence has no such part.
+    """The parts of one resolved instruction; None where the sentence has no such part."""
 
-    Attributes:
-        task: the task type that the sentence asks for.
-        object: phrase of what is edited: the new object of an addition, the old one of a replacement.
-        value: what is asked for: a colour, material, count, background or text, or the replacing object.
-        position: a word of POSITIONS.
-        beside: phrase of the object that the position is told from.
-        old_text: the text that is replaced.
-        kept: phrases that the sentence says to leave unchanged.
-    """
-
-    task: str
+    task: str  # the task type that the sentence asks for
+    # phrase of what is edited: the new object of an addition, the old one of a replacement
     object: str | None = None
+    # what is asked for: a colour, material, count, background or text, or the replacing object
     value: str | None = None
-    position: str | None = None
-    beside: str | None = None
-    old_text: str | None = None
-    kept: tuple[str, ...] = ()
+    position: str | None = None  # a word of POSITIONS
+    beside: str | None = None  # phrase of the object that the position is told from
+    old_text: str | None = None  # the text that is replaced
+    kept: tuple[str, ...] = ()  # phrases that the sentence says to leave unchanged
 
     @property
     def new_object(self) -> str | None:
@@ -134,31 +126,21 @@ _PATTERNS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class StatedRule:
-    """A rule that stays in force over later turns, as the sessions of MICE-Bench's CM part state one.
+    """A rule that stays in force over later turns, as the sessions of MICE-Bench's CM part state one."""
 
-    Attributes:
-        attribute: "color" or "material".
-        value: the colour or material.
-    """
-
-    attribute: str
-    value: str
+    attribute: str  # "color" or "material"
+    value: str  # the colour or material
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One turn of a record taken apart.
+    """One turn of a record taken apart."""
 
-    Attributes:
-        sentence: the parts of `formatted_instruction`.
-        rule: what the user's words state for this and all later turns, None where they state nothing.
-        pronouns: words that point at something said before, such as "its", in order.
-        referent: the phrase that they stand for, as the resolved instruction tells; None where it does not.
-    """
-
-    sentence: Sentence
+    sentence: Sentence  # the parts of `formatted_instruction`
+    # what the user's words state for this and all later turns, None where they state nothing
     rule: StatedRule | None = None
-    pronouns: tuple[str, ...] = ()
+    pronouns: tuple[str, ...] = ()  # words that point at something said before, such as "its", in order
+    # the phrase that they stand for, as the resolved instruction tells; None where it does not
     referent: str | None = None
 
 
@@ -239,17 +221,11 @@ def _referent(sentence: Sentence, said: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """One finding.
+    """One finding."""
 
-    Attributes:
-        turn: number of the turn, from 0.
-        kind: a word of KINDS.
-        text: what contradicts what.
-    """
-
-    turn: int
-    kind: str
-    text: str
+    turn: int  # number of the turn, from 0
+    kind: str  # a word of KINDS
+    text: str  # what contradicts what
 
 
 KINDS = {
@@ -267,34 +243,16 @@ KINDS = {
 }
 
 
-@dataclass(slots=True)
-class _Story:
-    """What the turns so far did to the objects, by plain phrase.
+_Found = Iterator[tuple[str, str]]
+"""Kinds and texts of contradictions."""
 
-    Attributes:
-        removed, replaced: turn that removed or replaced the object of a phrase.
-        renamed: turn that changed the looks of the object of a phrase.
-        rules: turn and rule in force, by attribute.
-    """
-
-    removed: dict[str, int] = field(default_factory=dict)
-    replaced: dict[str, int] = field(default_factory=dict)
-    renamed: dict[str, int] = field(default_factory=dict)
-    rules: dict[str, tuple[int, StatedRule]] = field(default_factory=dict)
-
-    def tell(self, turn: int, sentence: Sentence) -> None:
-        """Goes on by one turn."""
-        new = sentence.new_object
-        for fates in (self.removed, self.replaced, self.renamed):
-            fates.pop(plain(new or ""), None)
-        lost = {
-            "subject_remove": self.removed,
-            "subject_replace": self.replaced,
-            "color_alter": self.renamed,
-            "material_alter": self.renamed,
-        }
-        if sentence.task in lost and sentence.object:
-            lost[sentence.task][plain(sentence.object)] = turn
+_FATES = {
+    "color_alter": "old_name",
+    "material_alter": "old_name",
+    "subject_replace": "replaced_object",
+    "subject_remove": "removed_object",
+}
+"""What a task makes of the name of the object that it edits; later ones outweigh earlier ones."""
 
 
 def contradictions(record: RecordSpec) -> list[Contradiction]:
@@ -303,66 +261,70 @@ def contradictions(record: RecordSpec) -> list[Contradiction]:
     Turns whose sentence follows no known pattern are passed over.
     """
     meanings = [turn_meaning(record, turn) for turn in range(record.turn_count)]
-    story, found = _Story(), list[Contradiction]()
+    fates: dict[str, tuple[str, int]] = {}  # what became of an object's name, and in which turn
+    rules: dict[str, tuple[StatedRule, int]] = {}  # rule in force by attribute, and its turn
+    found: list[Contradiction] = []
+    weight = list(_FATES.values()).index
     for turn, meaning in enumerate(meanings):
         if meaning is None:
             continue
-        found += _of_names(record, turn, meaning.sentence, story)
-        found += _of_rules(turn, meaning, story)
-        found += _of_keys(record, turn, meaning.sentence)
-        found += _of_additions(record, turn, meanings)
-        story.tell(turn, meaning.sentence)
+        sentence, there = meaning.sentence, _there(record, turn)
+        told = (
+            *_of_names(sentence, there, fates),
+            *_of_rules(turn, meaning, rules),
+            *_of_keys(record.turns[turn], sentence),
+            *_of_additions(turn, meanings, there),
+        )
+        found += [Contradiction(turn, kind, text) for kind, text in told]
+        fates.pop(plain(sentence.new_object or ""), None)
+        name, fate = plain(sentence.object or ""), _FATES.get(sentence.task)
+        if fate and name and (name not in fates or weight(fate) >= weight(fates[name][0])):
+            fates[name] = fate, turn
     return found
 
 
-def _of_names(record: RecordSpec, turn: int, sentence: Sentence, story: _Story) -> Iterator[Contradiction]:
+def _there(record: RecordSpec, turn: int) -> set[str]:
+    """Names of the objects that are there before a turn, as far as they are listed."""
+    return set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
+
+
+def _of_names(sentence: Sentence, there: set[str], fates: Mapping[str, tuple[str, int]]) -> _Found:
     """Objects that are gone, or have another name by now."""
-    listed = set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
+    says = {"removed_object": "was removed in", "replaced_object": "was replaced in"}
     for phrase in sentence.mentioned:
         name = plain(phrase)
-        if name in story.removed:
-            yield Contradiction(
-                turn, "removed_object", f"[{phrase}] was removed in turn {story.removed[name]}"
-            )
-        elif name in story.replaced:
-            what = f"[{phrase}] was replaced in turn {story.replaced[name]}"
-            yield Contradiction(turn, "replaced_object", what)
-        elif name in story.renamed and listed and name not in listed:
-            what = f"[{phrase}] has looked different since turn {story.renamed[name]}"
-            yield Contradiction(turn, "old_name", what)
+        kind, turn = fates.get(name, ("", 0))
+        if kind in says or (kind and there and name not in there):
+            yield kind, f"[{phrase}] {says.get(kind, 'has looked different since')} turn {turn}"
 
 
-def _of_rules(turn: int, meaning: Meaning, story: _Story) -> Iterator[Contradiction]:
+def _of_rules(turn: int, meaning: Meaning, rules: dict[str, tuple[StatedRule, int]]) -> _Found:
     """Rules stated twice differently, and values asked for that are not the rule's."""
     rule, sentence = meaning.rule, meaning.sentence
     if rule is not None:
-        first = story.rules.setdefault(rule.attribute, (turn, rule))
-        if first[1] != rule:
-            what = f"{rule.attribute} {rule.value!r}, but {first[1].value!r} since turn {first[0]}"
-            yield Contradiction(turn, "two_rules", what)
+        first, since = rules.setdefault(rule.attribute, (rule, turn))
+        if first != rule:
+            yield "two_rules", f"{rule.attribute} {rule.value!r}, but {first.value!r} since turn {since}"
     asked = {"color_alter": "color", "material_alter": "material"}.get(sentence.task, "")
-    if asked in story.rules and plain(sentence.value or "") != plain(story.rules[asked][1].value):
-        stated, value = story.rules[asked][0], story.rules[asked][1].value
-        what = f"{asked} {sentence.value!r} is asked for, the rule of turn {stated} says {value!r}"
-        yield Contradiction(turn, "against_rule", what)
+    if asked in rules and plain(sentence.value or "") != plain(rules[asked][0].value):
+        stated, since = rules[asked]
+        what = f"{asked} {sentence.value!r} is asked for, the rule of turn {since} says {stated.value!r}"
+        yield "against_rule", what
 
 
-def _of_keys(record: RecordSpec, turn: int, sentence: Sentence) -> Iterator[Contradiction]:
+def _of_keys(said: RecordTurn, sentence: Sentence) -> _Found:
     """Sentences that do not fit the other keys of their turn, or ask for nothing."""
-    said = record.turns[turn]
     if sentence.task != said.task_type:
-        what = f"the sentence is one of {sentence.task}, task_type is {said.task_type}"
-        yield Contradiction(turn, "other_task", what)
+        yield "other_task", f"the sentence is one of {sentence.task}, task_type is {said.task_type}"
     if sentence.task == "background_change" and said.bg_consistency:
-        yield Contradiction(turn, "kept_background", "the background is changed, bg_consistency is true")
+        yield "kept_background", "the background is changed, bg_consistency is true"
     kept = set(map(plain, said.unchanged_objects))
     if sentence.task in ("subject_remove", "subject_replace") and plain(sentence.object or "") in kept:
-        what = f"[{sentence.object}] is edited and stands in unchanged_objects"
-        yield Contradiction(turn, "kept_but_edited", what)
+        yield "kept_but_edited", f"[{sentence.object}] is edited and stands in unchanged_objects"
     if sentence.task == "text_change" and not sentence.value:
-        yield Contradiction(turn, "empty_text", "the new text is empty")
+        yield "empty_text", "the new text is empty"
     elif _asks_nothing(sentence):
-        yield Contradiction(turn, "no_change", f"[{sentence.object or sentence.old_text}] is so already")
+        yield "no_change", f"[{sentence.object or sentence.old_text}] is so already"
 
 
 def _asks_nothing(sentence: Sentence) -> bool:
@@ -379,15 +341,13 @@ def _asks_nothing(sentence: Sentence) -> bool:
     return False
 
 
-def _of_additions(record: RecordSpec, turn: int, meanings: list[Meaning | None]) -> Iterator[Contradiction]:
+def _of_additions(turn: int, meanings: Sequence[Meaning | None], there: set[str]) -> _Found:
     """Additions that make a later turn's words fit two objects."""
     sentences = [meaning.sentence if meaning else Sentence("") for meaning in meanings]
     this, new = sentences[turn], plain(sentences[turn].new_object or "")
-    there = set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
-    if this.task == "subject_replace":
-        there.discard(plain(this.object or ""))
+    if new not in there or (this.task == "subject_replace" and new == plain(this.object or "")):
+        return
     for later in range(turn + 1, len(sentences)):
-        if new in there and new in map(plain, sentences[later].mentioned):
-            what = f"[{this.new_object}] is there already, and turn {later} speaks of it"
-            yield Contradiction(turn, "already_there", what)
+        if new in map(plain, sentences[later].mentioned):
+            yield "already_there", f"[{this.new_object}] is there already, and turn {later} speaks of it"
             return

@@ -88,14 +88,10 @@ class SpeechAct:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where words are read.
+    """Where words are read."""
 
-    Attributes:
-        state: where the session stands; its scene is what the picture shows.
-        literal: objects are named by looks and place alone, as in intents; users may also point back at them.
-    """
-
-    state: DialogueState
+    state: DialogueState  # where the session stands; its scene is what the picture shows
+    # objects are named by looks and place alone, as in intents; users may also point back at them
     literal: bool = False
 
     @property
@@ -529,14 +525,10 @@ def _templates(acts: int) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 @dataclass(frozen=True, slots=True)
 class ParsedIntent:
-    """One canonical sentence that was understood.
+    """One canonical sentence that was understood."""
 
-    Attributes:
-        edit: what is to be done; possible on the scene that it was read for.
-        looks: what the edited object shall get beside, by attribute; rules worked into a sentence say so.
-    """
-
-    edit: Edit
+    edit: Edit  # what is to be done; possible on the scene that it was read for
+    # what the edited object shall get beside, by attribute; rules worked into a sentence say so
     looks: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, scene: Scene) -> Scene | None:
