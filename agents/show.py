@@ -45,13 +45,17 @@ def _played(config: ShowConfig) -> Session:
 
 
 def _recorded(config: ShowConfig, run: str) -> Shown:
-    from editenv.agents.training_records import read_rollout, recorded_iterations, rollout_table
+    from editenv.agents.training_records import read_rollout, record_table, recorded_iterations
+    from editenv.records import FILE, read_record
 
-    if config.iteration is None:
+    if config.iteration is None and (Path(run) / FILE).is_file():
+        record = read_record(run, config.session)
+    elif config.iteration is None:
         known = ", ".join(map(str, recorded_iterations(Path(run)))) or "none"
         raise ValueError(f"iteration is not given; {run} has records of: {known}")
-    record = read_rollout(Path(run), config.iteration, config.session, config.rollout)
-    Console().print(rollout_table(record))
+    else:
+        record = read_rollout(Path(run), config.iteration, config.session, config.rollout)
+    Console().print(record_table(record))
     _draw(record, config)
     return record
 

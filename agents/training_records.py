@@ -168,21 +168,23 @@ def _within(name: str, value: int, count: int, place: Path) -> int:
     return value
 
 
-def rollout_table(record: SessionRecord) -> Table:
-    """A row a turn: instruction, intent, scores, advantage, and whether the turn trained the model."""
-    assert record.training is not None
-    ended = f"end: {record.reason or 'none'}; judged by {record.versions['scorer']}"
+def record_table(record: SessionRecord) -> Table:
+    """A row a turn: instruction, intent, scores, and of a rollout advantage and what became of the turn."""
+    ended = f"end: {record.reason or 'none'}; judged by {record.versions.get('scorer')}"
     table = Table(title=record.title, title_justify="left", caption=ended, caption_justify="left")
+    training = record.training
     table.add_column("turn", justify="right")
     for heading in ("user", "intent"):
         table.add_column(heading, overflow="fold")
-    for heading in (*_SHOWN.values(), "advantage"):
+    for heading in (*_SHOWN.values(), *(["advantage"] if training else [])):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("update", no_wrap=True)
-    for turn, (scores, advantage) in enumerate(zip(record.scores, record.training.advantages, strict=True)):
+    if training:
+        table.add_column("update", no_wrap=True)
+    for turn, scores in enumerate(record.scores):
         judged = [getattr(scores, name) if scores.scored else None for name in _SHOWN]
-        numbers = ["-" if value is None else f"{value:.2f}" for value in judged]
-        paid = "-" if advantage is None else f"{advantage:+.2f}"
-        said = (Text(record.transcript[turn]), Text(record.intents[turn] or "-"))
-        table.add_row(str(turn + 1), *said, *numbers, paid, record.training.turns[turn])
+        cells = ["-" if value is None else f"{value:.2f}" for value in judged]
+        if training:
+            advantage = training.advantages[turn]
+            cells += ["-" if advantage is None else f"{advantage:+.2f}", training.turns[turn]]
+        table.add_row(str(turn + 1), Text(record.transcript[turn]), Text(record.intents[turn] or "-"), *cells)
     return table

@@ -550,6 +550,15 @@ def read_records(folder: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[S
             yield record
 
 
+def read_record(folder: str | Path, number: int) -> SessionRecord:
+    """Record `number` of a folder, from 0; ValueError where it has fewer, or one up to it cannot be used."""
+    count = 0
+    for count, record in enumerate(read_records(folder), start=1):
+        if count == number + 1:
+            return record
+    raise ValueError(f"session is {number}, expected 0 to {count - 1}, which {Path(folder) / FILE} has")
+
+
 def _read_played(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
     """One line as a record."""
     data = read_object(line)

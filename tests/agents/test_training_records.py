@@ -108,6 +108,19 @@ def test_the_command_shows_it(out, rollout, monkeypatch, capsys):
     assert np.asarray(Image.open("shown/filmstrip.png")).std() > 5
 
 
+def test_a_folder_of_records_is_shown_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+    envs = make_vector_env(num_envs=2, suite="mixed", record_to="played", autoreset_mode="Disabled")
+    sessions = run_episodes(envs, OraclePolicy(envs), [3, 4], 0)
+    assert main(["show", "played", "session=1", "out=shown"]) == 0
+    printed = capsys.readouterr().out
+    assert sessions[1].title.split("  ")[0] in printed and "advantage" not in printed
+    assert np.asarray(Image.open("shown/filmstrip.png")).std() > 5
+    assert main(["show", "played", "session=2", "out=shown"]) == 2
+    assert "session is 2, expected 0 to 1, which played/sessions.jsonl has" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,8 +140,9 @@ def test_what_was_not_recorded_is_said_with_what_was(out, words, message, monkey
 
 def test_a_folder_without_records_and_an_iteration_without_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["show", "it's, nowhere", "iteration=20", "out=x"]) == 2
-    assert "it's, nowhere has no record, which has no records at all" in capsys.readouterr().err
+    (tmp_path / "it's, empty").mkdir()
+    assert main(["show", "it's, empty", "iteration=20", "out=x"]) == 2
+    assert "it's, empty has no record, which has no records at all" in capsys.readouterr().err
     assert main(["show", "iteration=20", "out=x"]) == 2
     assert "no run is named: editenv show RUN iteration=20" in capsys.readouterr().err
 
