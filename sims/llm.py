@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -25,25 +24,19 @@ _Wanted = tuple[GoalTurn, StudioSpec, int]
 """What is meant, in which session and turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a model is told before it is asked.
+_FIRST, _, _REST = (
+    (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8").partition("\n")
+)
+PROMPT_VERSION, PROMPT = _FIRST.removeprefix("version:").strip(), _REST.strip()
+"""What a model is told, with {summary} for the persona's; answers to another version are not used."""
 
-    Attributes:
-        version: of the text; answers to another version are not used.
-        text: with {summary} for the persona's.
-    """
-
-    version: str
-    text: str
-
-
-@lru_cache(maxsize=1)
-def load_prompt() -> Prompt:
-    """The prompt file: its version in the first line, then the text."""
-    content = (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8")
-    head, _, text = content.partition("\n")
-    return Prompt(head.removeprefix("version:").strip(), text.strip())
+EXAMPLES = (
+    ("turn the striped cross yellow", "could you make the striped cross yellow for me"),
+    ("put a plain square in row 1 column 1", "i would like a plain square in row 1 column 1"),
+    ("delete it", "could you take it away"),
+    ("delete the dotted circle", "i want you to take the dotted circle away"),
+)
+"""Sentences and wordings that it is shown."""
 
 
 class LLMUser(GoalUser):
@@ -77,11 +70,10 @@ class LLMUser(GoalUser):
         patience: int | None = None,
     ) -> None:
         super().__init__(persona, patience)
-        self.prompt = load_prompt()
         if isinstance(endpoint, Mapping):
             endpoint = {"timeout": 30.0, "max_tokens": 60, **endpoint}
         self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
-        self.version = f"llm {self.prompt.version} {self.endpoint.settings.model}, {self.version}"
+        self.version = f"llm {PROMPT_VERSION} {self.endpoint.settings.model}, {self.version}"
         self.max_length: int | None = None
         self._worded: OrderedDict[tuple[str, int, str], UserMessage] = OrderedDict()
         self._wordings = self._fallbacks = self._failures = 0
@@ -122,9 +114,10 @@ class LLMUser(GoalUser):
         """What is meant in some turns; all that was not worded before is asked for in one call."""
         keys = [(spec.id, number, turn.text) for turn, spec, number in wanted]
         new = {key: one for key, one in zip(keys, wanted, strict=True) if key not in self._worded}
-        talks = [conversation(self.prompt, self.persona, turn.sentence) for turn, _, _ in new.values()]
-        seeds = [spec.index * 1000 + number for _, spec, number in new.values()]
-        answers = self.endpoint.ask(talks, self.prompt.version, seeds)
+        talks = [conversation(self.persona, turn.sentence) for turn, _, _ in new.values()]
+        # Session numbers may be as large as 2^63, seeds of most servers may not.
+        seeds = [(spec.index * 1000 + number) % 2**31 for _, spec, number in new.values()]
+        answers = self.endpoint.ask(talks, PROMPT_VERSION, seeds)
         for (key, (turn, _, _)), answer in zip(new.items(), answers, strict=True):
             self._worded[key] = self._checked(turn, answer)
         known = [self._worded[key] for key in keys]
@@ -163,21 +156,12 @@ class LLMUser(GoalUser):
         return UserMessage(text, detail=turn.detail() | found)
 
 
-def conversation(prompt: Prompt, persona: Persona, sentence: str) -> list[dict[str, Any]]:
+def conversation(persona: Persona, sentence: str) -> list[dict[str, Any]]:
     """The question for a wording, as chat messages with examples of what is wanted."""
-    examples = (
-        ("turn the striped cross yellow", "could you make the striped cross yellow for me"),
-        ("put a plain square in row 1 column 1", "i would like a plain square in row 1 column 1"),
-        ("delete it", "could you take it away"),
-        ("delete the dotted circle", "i want you to take the dotted circle away"),
-    )
-    shown = [
-        {"role": role, "content": content}
-        for pair in examples
-        for role, content in zip(("user", "assistant"), pair, strict=True)
-    ]
-    told = {"role": "system", "content": prompt.text.replace("{summary}", persona.summary)}
-    return [told, *shown, {"role": "user", "content": sentence}]
+    talk = [("system", PROMPT.replace("{summary}", persona.summary))]
+    for asked, worded in EXAMPLES:
+        talk += [("user", asked), ("assistant", worded)]
+    return [{"role": role, "content": content} for role, content in [*talk, ("user", sentence)]]
 
 
 def cleaned(answer: str) -> str:

@@ -25,7 +25,7 @@ _DO, _REMOVE = ("add", "put", "place", "draw"), ("remove", "delete", "erase", "r
 _VERBS = {
     "subject_add": (*_DO, "insert", "create", "give", "want", "need", "like", "have", "see"),
     "subject_remove": (*_REMOVE, "want"),
-    "subject_replace": tuple("replace swap exchange turn change put draw want like instead place".split()),
+    "subject_replace": tuple("replace swap exchange turn change put draw want like".split()),
     "color_alter": tuple("make paint color turn change recolor be want like same have".split()),
     "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same", "have"),
     "position_change": tuple("move put shift take place bring make want like relocate".split()),
@@ -54,12 +54,16 @@ _EXACT = frozenset(
 
 _FILLERS = frozenset(
     "i you we me us my your would could can will should may might do don t am are is was s d ll m be been "
-    "please kindly thanks thank just now so like love want need wish prefer glad happy how what about if "
-    "possible let lets the a an of for in into to on at with by from as and get got have has any longer "
-    "anymore over up color colored image picture scene being quickly maybe hey hi hello ok okay yes good "
-    "great nice".split()
+    "being please kindly thanks thank just now so like love want need wish prefer glad happy how what about "
+    "if let lets possible the a an of for in into to on at with by from as and get got have has color "
+    "colored quickly maybe hey hi hello ok okay yes good great nice".split()
 )
 """Words that ask for nothing by themselves, in any number and place."""
+_MORE_FILLERS = {
+    "subject_remove": ("any", "longer", "anymore"),
+    "subject_replace": ("instead", "place"),
+    "position_change": ("over",),
+}
 _CHARACTERS = frozenset(ascii_letters + digits + " .,;:!?'\"()-")
 
 _FROM_TO = frozenset(("with", "for", "into", "by", "to"))
@@ -92,7 +96,8 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
         return f"{', '.join(sorted(changed)) or 'background'} is said in only one of both"
     if reference in _POINTERS and not set(said) & set(_POINTERS[reference]):
         return f"it does not point back as {reference!r} does"
-    known = {*meant, *_FILLERS, *_VERBS.get(task, ()), *_POINTERS.get(reference or "", ()), *_LOOKS}
+    known = _FILLERS.union(meant, _LOOKS, _MORE_FILLERS.get(task, ()), _VERBS.get(task, ()))
+    known = known.union(_POINTERS.get(reference or "", ()))
     added = [word for word in said if word not in known and not word.isdigit()]
     wrong = _wrong_deed(said, meant, task)
     return wrong or (f"it adds {added[0]!r}" if added else None)

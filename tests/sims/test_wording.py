@@ -58,6 +58,8 @@ def test_other_words_for_the_same_pass(wording: str, act: tuple) -> None:
         (f"<think> no </think> {ADD[0]}", ADD, "it holds"),
         (f"{MOVE[0]} and delete it", MOVE, "to be removed"),
         (f"{REMOVE[0]} and everything else", REMOVE, "adds 'everything'"),
+        (f"{COLOR[0]} and paint over the picture", COLOR, "adds 'over'"),
+        (f"{COLOR[0]} or any color", COLOR, "adds 'or'"),
         ("never add a striped red star in row 2 column 3", ADD, "says no"),
         ("remove the striped red star in row 2 column 3", ADD, "asks for"),
         ("keep the blue circle", REMOVE, "asks for subject_remove"),
