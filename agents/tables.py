@@ -19,8 +19,8 @@ ROWS = {
 }
 """Scores in the order of the tables, with their short names; other scores follow under their own names."""
 
-WIDEST = 6
-"""Turns that stand side by side; tables of longer sessions have a row a turn instead."""
+WIDEST = 4
+"""Turns that stand side by side in 80 characters; tables of longer sessions have a row a turn instead."""
 
 
 def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
@@ -38,6 +38,8 @@ def turn_table(summary: Summary, title: str, signed: bool = False) -> Table:
     """
     heads, rows = _laid_out(summary, signed)
     table = Table(title=f"{title} ({summary['sessions']} sessions)", title_justify="left", pad_edge=False)
+    if _turns(summary) == WIDEST:
+        table.padding = 0
     if _turns(summary) > WIDEST:
         # All scores have to stand side by side in 80 characters.
         table.box, table.padding = SIMPLE_HEAD, 0

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -171,7 +172,9 @@ def _within(name: str, value: int, count: int, place: Path) -> int:
 def record_table(record: SessionRecord) -> Table:
     """A row a turn: instruction, intent, scores, and of a rollout advantage and what became of the turn."""
     ended = f"end: {record.reason or 'none'}; judged by {record.versions.get('scorer')}"
+    # Narrow, so that words stay whole in 80 characters.
     table = Table(title=record.title, title_justify="left", caption=ended, caption_justify="left")
+    table.box, table.padding, table.pad_edge = SIMPLE_HEAD, (0, 1, 0, 0), False
     training = record.training
     table.add_column("turn", justify="right")
     for heading in ("user", "intent"):

@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from editenv.agents.stats import summarise, summarise_difference
@@ -91,3 +92,13 @@ def test_many_turns_go_down_the_table():
     text = printed(turn_table(summarise(gains), "gains", signed=True), 80)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\N{HORIZONTAL ELLIPSIS}" not in text and text.count("[+.50,+.50]") == 6
+
+
+@pytest.mark.parametrize("turns", range(1, 10))
+def test_tables_of_any_number_of_turns_fit_into_80_characters(turns):
+    """Fails where a column is cut or a number is broken on a narrow terminal."""
+    names = ["instruction_following", "content_consistency", "global_awareness", "turn_consistency"]
+    scores = {name: [[0.25] * turns, [0.75] * turns] for name in [*names, "rule_kept", "reward"]}
+    text = printed(turn_table(summarise(scores), "a policy on a suite", signed=True), 80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert text.count("+0.50") == 6 * turns and "\N{HORIZONTAL ELLIPSIS}" not in text
