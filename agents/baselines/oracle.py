@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -92,8 +93,9 @@ def right_pictures(
 ) -> list[Image]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
-    Where earlier turns went wrong so that the edit cannot be done, such as that of an object that is gone,
-    or the picture holds what cannot be read, it stays as it is.
+    Where earlier turns went wrong so that the object meant stands elsewhere, it is edited there. A picture
+    stays as it is where the edit cannot be done, such as that of an object that is gone, or where it holds
+    what cannot be read.
 
     Args:
         pictures: uint8 [H, W, 3] each.
@@ -105,10 +107,11 @@ def right_pictures(
     right = []
     for picture, turn, scene, shown in zip(pictures, turns, parse(pictures, grid), earlier, strict=True):
         past = parse(shown[-1:], grid) if isinstance(turn.edit, Undo) else ()
-        try:
-            right.append(render(right_result(turn.edit, turn.rules, scene, past), size))
-        except ValueError:
-            right.append(picture.copy())
+        edit = turn.edit.located(scene)  # an earlier mistake may have left the object in another cell
+        right.append(picture.copy())
+        if edit is not None:
+            with suppress(ValueError):
+                right[-1] = render(right_result(edit, turn.rules, scene, past), size)
     return right
 
 

@@ -7,12 +7,17 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents.baselines import POLICIES
-from editenv.agents.baselines.oracle import OraclePolicy
+from editenv.agents.baselines.oracle import OraclePolicy, right_pictures
 from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.build import make_vector_env
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.scene import Scene, SceneObject
+from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import suite_names
+from editenv.worlds.studio.tasks import ColorAlter, Target
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
 
 SESSIONS = 60
@@ -79,3 +84,12 @@ def test_the_oracle_refuses_what_it_cannot_understand():
     )
     with pytest.raises(ValueError, match="no studio meaning"):
         run_episodes(envs, OraclePolicy(envs), [0], seed=0)
+
+
+def test_the_oracle_edits_an_object_where_it_really_stands():
+    """Meant is the circle of cell 0: moved by mistake it is edited in cell 2; gone, nothing else is."""
+    turn = StudioTurn("", "", ColorAlter(Target(0, "circle"), "blue"))
+    moved = Scene((SceneObject("star", "red"), None, SceneObject("circle", "red"), None), "white")
+    gone = moved.put(2, None)
+    found = right_pictures([render(moved, 32), render(gone, 32)], [turn, turn], 2, [(), ()])
+    assert parse(found, 2) == [moved.put(2, SceneObject("circle", "blue")), gone]
