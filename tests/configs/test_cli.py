@@ -124,11 +124,11 @@ def test_training_gets_its_settings_and_a_folder(calls, tmp_path):
 
 
 def test_a_sweep_gives_each_job_a_folder_of_its_own(calls, capsys):
-    assert main(["train", "experiment=demo", "out=runs/x", "-m", "seed=0,1,2", "specs=2,4"]) == 0
+    assert main(["train", "experiment=demo", "out=runs/x", "-m", "seed=0,1", "specs=2,4"]) == 0
     assert {(config.seed, config.specs, config.out) for config in calls} == {
-        (seed, specs, f"runs/x/seed-{seed}_specs-{specs}") for seed in (0, 1, 2) for specs in (2, 4)
+        (seed, specs, f"runs/x/seed-{seed}_specs-{specs}") for seed in (0, 1) for specs in (2, 4)
     }
-    assert "runs/x/seed-2_specs-4" in capsys.readouterr().out
+    assert "runs/x/seed-1_specs-4" in capsys.readouterr().out
 
 
 def test_one_failed_job_of_a_sweep_leaves_the_others(monkeypatch, tmp_path, capsys):
@@ -303,7 +303,8 @@ def test_settings_can_be_looked_at(monkeypatch, tmp_path, capsys):
 
 
 def test_bench_answers_in_json(capsys):
-    assert main(["bench", "env", "--json", "num_envs=4", "turns=12", "repeats=1"]) == 0
+    off = ["scaling_sessions=0", "memory_sessions=0", "minigrid_steps=0"]
+    assert main(["bench", "env", "--json", "num_envs=4", "turns=12", "repeats=1", *off]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["turns"] == 12
 
 
@@ -383,10 +384,10 @@ def test_hydra_says_where_settings_come_from(own_code, capsys):
 
 def test_folders_may_have_any_letters(calls, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for out in ("运行/一", "~/runs", "with space/and,comma=x", "it's"):
+    for out in ("运行/一", "~/runs", "it's, with=x"):
         assert main(["train", f"out={out}"]) == 0
     home = str(tmp_path / "home" / "runs")
-    assert [config.out for config in calls] == ["运行/一", home, "with space/and,comma=x", "it's"]
+    assert [config.out for config in calls] == ["运行/一", home, "it's, with=x"]
 
 
 def test_a_sweep_of_paths_stays_below_its_folder(calls, tmp_path):
