@@ -130,7 +130,7 @@ def _run_hydra(command: str, words: list[str]) -> int:
 
     flags, overrides = _flags(words)
     with hydra_app(flags.config_dir) as app:
-        sweep = flags.multirun
+        sweep = flags.multirun or "hydra.mode=MULTIRUN" in overrides
         lines = checked_overrides(app, command, overrides, sweep)
         swept = _swept(lines)
         if not any(line.startswith("out=") for line in lines):
@@ -144,11 +144,13 @@ def _run_hydra(command: str, words: list[str]) -> int:
             return 0
         job = partial(run_job, command=command, swept=swept if sweep else ())
         played = in_words(app.multirun if sweep else app.run, command, job, lines)
-        results = [one.return_value for batch in played for one in batch] if sweep else [played.return_value]
+        # Sweepers other than Hydra's own may hand back nothing.
+        jobs = [one for batch in played or () for one in batch] if sweep else [played]
+    results = [one.return_value for one in jobs]
     for result in results:
         if isinstance(result, Exception):
             raise result
-    return max(map(_status, results))
+    return max(map(_status, results), default=0)
 
 
 class _Flags(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, fields
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
@@ -26,6 +27,7 @@ from editenv.configs.compose import compose
 from editenv.configs.schema import TrainConfig
 from editenv.manual import overview, page, settings_table, text_of
 
+DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = [
     (name, line.strip())
     for name in COMMANDS
@@ -395,3 +397,15 @@ def test_a_sweep_of_paths_stays_below_its_folder(calls, tmp_path):
     folders = [Path(config.out).resolve() for config in calls]
     assert len(set(folders)) == 2 and all(folder.parent == tmp_path / "there" for folder in folders)
     assert [config.model for config in calls] == ["../a", "/etc/b"]
+
+
+def test_the_page_of_settings_has_a_table_for_every_command():
+    """Fails where a command has no table, or where a bar in a text breaks it."""
+    hooks = SourceFileLoader("site_hooks", str(DOCS / "scripts" / "site_hooks.py")).load_module()
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="settings.md"))
+    text = hooks.on_page_markdown((DOCS / "settings.md").read_text(encoding="utf-8"), page, None, None)
+    assert "--help`\n\n" not in text
+    for name in schema.COMMANDS:
+        table = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
+        assert "| `seed` | `0` |" in table
+        assert {line.count("|") for line in table.splitlines() if line.startswith("|")} == {4}
