@@ -285,7 +285,7 @@ def _pixels(
     """Pictures at a height and width, less the model's mean, over its deviation; float32 [N, 3, H, W]."""
     from PIL import Image as PILImage
 
-    size = shape[::-1]
+    size = (shape[1], shape[0])
     resized = [
         picture
         if picture.shape[:2] == shape
