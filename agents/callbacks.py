@@ -23,7 +23,6 @@ from transformers.integrations.integration_utils import (
     get_available_reporting_integrations,
 )
 
-from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.episodes import run_episodes
 from editenv.agents.failures import skip_if_full, warn_of_unscored
 from editenv.agents.heldout import (
@@ -41,6 +40,7 @@ from editenv.agents.heldout import (
 )
 from editenv.agents.metrics import group_by_turn, turn_means
 from editenv.agents.resume import atomic_write, atomic_write_text
+from editenv.agents.rollout import RolloutBatch
 from editenv.agents.trainer import Batch, EditR2Trainer, RolloutCallback
 from editenv.agents.training_records import write_rollouts
 from editenv.build import make_vector_env
@@ -97,7 +97,7 @@ class HeldOutEvaluation(RolloutCallback):
         self._past: list[Evaluation] | None = None
 
     def on_rollout(
-        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
     ) -> None:
         """Evaluates the weights before an iteration's update, where that is due."""
         if _due(iteration, self.config.eval_every):
@@ -108,7 +108,7 @@ class HeldOutEvaluation(RolloutCallback):
         if state.global_step == state.max_steps:
             self._look(self.trainer.iteration, (), "last_held_out/")
             # TRL logs other numbers while the model is not in training.
-            self.trainer.checkpoint.model.train()
+            self.trainer.policy.train()
 
     def summary(self) -> dict[str, Any]:
         """What a run's summary says: who judged, the best weights' facts and all warnings."""
@@ -201,16 +201,16 @@ class Filmstrips(RolloutCallback):
         self.config, self.trackers = config, trackers
 
     def on_rollout(
-        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
     ) -> None:
         """Draws, where that is due."""
         if _due(iteration, self.config.image_every):
             skip_if_full("the filmstrip", partial(self._draw, iteration, rollout))
 
-    def _draw(self, iteration: int, rollout: Rollout) -> None:
+    def _draw(self, iteration: int, rollout: RolloutBatch) -> None:
         folder = Path(self.config.out, "images")
         folder.mkdir(parents=True, exist_ok=True)
-        picture = filmstrip(rollout.sessions[:: self.config.rollouts][:_STRIPS])
+        picture = filmstrip(rollout.sessions[:: self.config.group_size][:_STRIPS])
         atomic_write(
             folder / f"iteration_{iteration:05d}.png",
             lambda path: Image.fromarray(picture).save(path, format="PNG"),
@@ -225,7 +225,7 @@ class RolloutRecorder(RolloutCallback):
         self.config = config
 
     def on_rollout(
-        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Judged]
+        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
     ) -> None:
         """Writes, where that is due."""
         if _due(iteration, self.config.record_every):
@@ -329,7 +329,7 @@ class Trackers:
         """Each writer, and the optimiser step of the iteration, which trackers count."""
         if self.trainer is None:
             return []
-        step = iteration * self.trainer.settings.update.updates_per_iteration
+        step = iteration * self.trainer.algorithm.updates_per_iteration
         writers = [
             getattr(callback, "tb_writer", None) for callback in self.trainer.callback_handler.callbacks
         ]

@@ -25,13 +25,21 @@ from editenv.registry import lookup
 from editenv.types import Scores
 
 if TYPE_CHECKING:
-    from editenv.agents.edit_r2.places import At, Place, Places
-    from editenv.agents.edit_r2.rollout import Rollout
+    from editenv.agents.rollout import RolloutBatch
 
 T = TypeVar("T")
 Plain = TypeVar("Plain", bound=nn.Module)
 
-_SCORES = ("reward", "instruction_following", "valid", "intent_mask")
+_FILLERS = {
+    "reward": 0.0,
+    "instruction_following": float("nan"),
+    "scored_mask": 0,
+    "turn_index": -1,
+    "is_branch": 0,
+    "start_state": -1,
+    "intent_mask": 0,
+}
+"""What advantages and the log read of a rollout, and what stands where a process played no such turn."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
 """Names, and what matrix products are cast to; None leaves them as the weights are."""
@@ -55,7 +63,7 @@ def local_rows(sessions: int) -> slice:
     count, rest = divmod(sessions, state.num_processes)
     if rest:
         raise ValueError(
-            f"specs * rollouts is {sessions}, expected a multiple of the {state.num_processes} processes"
+            f"groups * group_size is {sessions}, expected a multiple of the {state.num_processes} processes"
         )
     return slice(state.process_index * count, (state.process_index + 1) * count)
 
@@ -108,26 +116,30 @@ class RemoteSession:
     index: int
 
 
-def gather_rollout(rollout: Rollout) -> Rollout:
+def gather_rollout(rollout: RolloutBatch) -> RolloutBatch:
     """The rollout of all processes as far as advantages read it: scores and which tokens were written.
 
-    A process may have played fewer turns than others; what it did not play is not valid, with a reward of 0
+    A process may have played fewer turns than others; what it did not play is not scored, with a reward of 0
     as after a session's end.
     """
     if process().num_processes == 1:
         return rollout
-    own = {name: value.cpu() for name, value in rollout.tensors.items() if name in _SCORES}
+    tensors = {name: getattr(rollout, name) for name in _FILLERS if hasattr(rollout, name)}
+    tensors["intent_mask"] = rollout.turns["intent_mask"].cpu()
     sessions = [
         RemoteSession(tuple(replace(scores, detail={}) for scores in session.scores), session.index)
         for session in rollout.sessions
     ]
-    part = {"tensors": own, "sessions": sessions, "fallbacks": rollout.fallbacks, "places": rollout.places}
-    pieces: list[dict[str, Any]] = all_gather(part)
-    return type(rollout)(
-        tuple(session for piece in pieces for session in piece["sessions"]),
-        _joined([piece["tensors"] for piece in pieces]),
-        sum(piece["fallbacks"] for piece in pieces) / len(pieces),
-        _joined_places(pieces),
+    pieces: list[dict[str, Any]] = all_gather(
+        {"tensors": tensors, "sessions": sessions, "fallback_share": rollout.fallback_share}
+    )
+    joined = _joined([piece["tensors"] for piece in pieces])
+    return replace(
+        rollout,
+        sessions=tuple(session for piece in pieces for session in piece["sessions"]),
+        turns={"intent_mask": joined.pop("intent_mask")},
+        fallback_share=sum(piece["fallback_share"] for piece in pieces) / len(pieces),
+        **joined,
     )
 
 
@@ -143,10 +155,11 @@ def local_slice(everyones: dict[str, Tensor], rows: slice, turns: int) -> tuple[
 
 def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Tensors [S, K, ...] of all processes in one, padded to the most turns and the longest intent."""
-    turns = max(piece["reward"].shape[1] for piece in pieces)
-    found = {}
-    for name in _SCORES:
-        filler = float("nan") if name == "instruction_following" else 0
+    turns, found, before = max(piece["reward"].shape[1] for piece in pieces), {}, 0
+    for piece in pieces:  # states are named by rows, which now follow one another
+        piece["start_state"] = piece["start_state"] + torch.tensor([before, 0])
+        before += len(piece["reward"])
+    for name, filler in _FILLERS.items():
         rows = [_with_turns(piece[name], turns, filler) for piece in pieces]
         longest = max(row.shape[-1] for row in rows)
         found[name] = torch.cat([pad(row, (0, longest - row.shape[-1])) for row in rows])
@@ -156,18 +169,6 @@ def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def _with_turns(value: Tensor, turns: int, filler: float) -> Tensor:
     missing = turns - value.shape[1]
     return torch.cat([value, value.new_full((len(value), missing, *value.shape[2:]), filler)], dim=1)
-
-
-def _joined_places(pieces: list[dict[str, Any]]) -> Places | None:
-    """The places of all processes, whose rows follow one another."""
-    found: dict[At, Place] = {}
-    rows = 0
-    for piece in pieces:
-        if piece["places"] is None:
-            return None
-        found |= {(row + rows, column): place.moved(rows) for (row, column), place in piece["places"].items()}
-        rows += len(piece["tensors"]["reward"])
-    return found
 
 
 # Weights split by FSDP2
@@ -221,7 +222,7 @@ def gather_weights(model: nn.Module) -> None:
     with torch.no_grad():
         # Asked for nothing, the model computes nothing; but FSDP2 then knows which module is the outermost
         # one, and layers may be called by other methods of the model.
-        model()
+        model({}, None, text=False)
     for part in _sharded_parts(model):
         part.unshard()
 

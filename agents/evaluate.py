@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from inspect import signature
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -22,6 +22,7 @@ from editenv.agents.episodes import (
     write_filmstrip,
     write_lines,
 )
+from editenv.agents.settings import GenerationSettings
 from editenv.agents.stats import Summary, TurnScores, summarise
 from editenv.agents.tables import turn_table
 from editenv.build import make_vector_env
@@ -30,9 +31,6 @@ from editenv.protocols import Policy
 from editenv.registry import build, load_class
 from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
-
-if TYPE_CHECKING:
-    from editenv.agents.editor.turns import TurnSettings
 
 _REASONS_SHOWN = 5
 SESSIONS = 256
@@ -49,7 +47,7 @@ MODEL_SETTINGS = [
 ]  # fmt: skip
 """Settings that say something where policy=model alone."""
 
-MODEL = {"model": "editenv.agents.editor.policy:editor_policy"}
+MODEL = {"model": "editenv.agents.editor:editor_policy"}
 """The policies that are trained, in the form of POLICIES; called with the environments and more."""
 
 
@@ -220,16 +218,15 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     use_threads(config.threads)
     # Loading a small model is no work worth a progress bar.
     logging.disable_progress_bar()
-    model: Policy[Any] = make(envs, config.model, config.intent, config.image, turn_settings(config))
+    model: Policy[Any] = make(
+        envs, config.model, config.intent, config.image, turn_settings(config), config.intent_form
+    )
     return model
 
 
-def turn_settings(config: PlayConfig) -> TurnSettings:
+def turn_settings(config: PlayConfig) -> GenerationSettings:
     """The settings of a model's turn."""
-    from editenv.agents.editor.turns import TurnSettings
-
-    values = {field.name: getattr(config, field.name) for field in fields(TurnSettings)}
-    return TurnSettings(**values | {"intent_form": config.intent_form})
+    return GenerationSettings(**{one.name: getattr(config, one.name) for one in fields(GenerationSettings)})
 
 
 def _policy_of_class(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:

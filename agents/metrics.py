@@ -17,33 +17,54 @@ from editenv.session import Session
 from editenv.types import SCORE_NAMES
 
 if TYPE_CHECKING:
-    from editenv.agents.edit_r2.rollout import Rollout
+    from editenv.agents.rollout import RolloutBatch
 
 _SCORES = ("reward", *SCORE_NAMES)
 _TRAINERS_OWN = ("epoch", "step")
 _APART = ("held_out", "last_held_out")
 
 
-def rollout_metrics(rollout: Rollout, keep: Tensor, valid: Tensor) -> dict[str, float]:
+def rollout_metrics(
+    rollout: RolloutBatch, advantages: dict[str, Tensor], used: Tensor, group_size: int
+) -> dict[str, float]:
     """Flat numbers for a log.
 
     Args:
         rollout: what was played.
-        keep: which turns the filter lets train, bool [S, K].
-        valid: which turns were scored, bool [S, K].
+        advantages: `loss_mask` and `scored_mask`, bool [S, K].
+        used: which turns the loss uses, bool [S, K].
+        group_size: sessions a group.
 
     Returns:
         "NAME/K" the mean of a score at turn K from 1 over the sessions where it applies; `filtered_share`,
-        `unscored_share`, `fallback_share` and `intent_tokens`, the mean length of an intent.
+        `unscored_share`, `fallback_share`; `intent_tokens`, the mean length of an intent; `constant_groups`,
+        the share of groups whose rewards are all equal; and `wasted_share`, the share of the turns played
+        that the loss does not use.
     """
-    mask = rollout.tensors["intent_mask"]
+    keep, scored = advantages["loss_mask"], advantages["scored_mask"]
+    own = (scored & ~rollout.is_branch).unflatten(0, (-1, group_size))
+    played = used[rollout.turn_index >= 0]
     return {
         **turn_means(rollout.sessions),
-        "filtered_share": float((~keep & valid).double().mean()),
-        "unscored_share": float((~valid).double().mean()),
-        "fallback_share": rollout.fallbacks,
-        "intent_tokens": float(mask.sum(-1).double().mean()),
+        "filtered_share": float((~keep & scored).double().mean()),
+        "unscored_share": float((~scored).double().mean()),
+        "fallback_share": rollout.fallback_share,
+        "intent_tokens": float(rollout.turns["intent_mask"].sum(-1).double().mean()),
+        "constant_groups": constant_groups(rollout.reward.unflatten(0, (-1, group_size)), own),
+        "wasted_share": float((~played).double().mean()) if len(played) else 0.0,
     }
+
+
+def constant_groups(rewards: Tensor, scored: Tensor, tolerance: float = 1e-6) -> float:
+    """Share of groups [group, rollout, turn] that teach nothing, because all their rewards are equal.
+
+    Equality is a spread (largest minus smallest) within the tolerance: the float32 std of 18 equal rewards of
+    0.85 is 6e-8 and not 0. A group without any scored turn teaches nothing either and counts.
+    """
+    counted = scored & ~rewards.isnan()
+    largest = rewards.masked_fill(~counted, -torch.inf).amax(dim=(1, 2))
+    smallest = rewards.masked_fill(~counted, torch.inf).amin(dim=(1, 2))
+    return float((largest - smallest <= tolerance).double().mean())
 
 
 def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float]:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,21 +29,14 @@ from editenv.agents.callbacks import (
     check_trackers,
     held_out_envs,
 )
-from editenv.agents.distributed import local_rows, process, use_threads
-from editenv.agents.edit_r2.credit import CreditSettings
-from editenv.agents.edit_r2.rollout import RolloutSettings
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from editenv.agents.editor.policy import model_policy
-from editenv.agents.editor.room import check_room
-from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.distributed import check_precision, local_rows, process, use_threads
+from editenv.agents.editor import EditorPolicy
 from editenv.agents.failures import SAVE_ERRORS
 from editenv.agents.heldout import BEST, recover_best
-from editenv.agents.limits import check_limits
 from editenv.agents.metrics import group_by_turn, with_last_evaluation
+from editenv.agents.objective import check_algorithm
 from editenv.agents.plots import learning_curves
+from editenv.agents.policy import JointPolicy, load_policy
 from editenv.agents.resume import (
     TrainingAborted,
     atomic_write_text,
@@ -53,10 +46,11 @@ from editenv.agents.resume import (
     newest_checkpoint,
     run_lock,
 )
+from editenv.agents.settings import AlgorithmSettings, GenerationSettings, TrainingSettings
 from editenv.agents.trainer import EditR2Trainer
-from editenv.agents.unified import UnifiedModel
 from editenv.build import make_vector_env
-from editenv.configs.schema import AlgorithmConfig, TrainConfig
+from editenv.configs.schema import TrainConfig
+from editenv.settings import check_settings
 from editenv.vector import MICEEditVectorEnv
 
 _BESIDE = (
@@ -104,11 +98,11 @@ def train(config: TrainConfig) -> TrainResult:
     use_threads(config.threads)
     _quiet()
     out = Path(config.out)
-    check_limits(config)
+    check_settings(config)
     settings = training_settings(config)
     if config.scorer.kind is None:
         raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
-    rows = local_rows(config.specs * config.rollouts)
+    rows = local_rows(config.groups * config.group_size)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.engine.scorer is None:
         raise ValueError(
@@ -116,22 +110,22 @@ def train(config: TrainConfig) -> TrainResult:
         )
     held_out = held_out_envs(config)
     _check_written(config.algorithm, envs.engine.world.max_turns)
-    checkpoint = load_checkpoint(config.model)
-    check_room(checkpoint, envs, settings.rollout.turn)
+    policy = load_policy(config.model)
+    policy.check_context_length(envs, settings.algorithm)
     with _only_training(out):
         with process().main_process_first():
             resumed = _checkpoint_of(config)
-        trainer = EditR2Trainer(checkpoint, envs, settings)
+        trainer = EditR2Trainer(policy, envs, settings)
         trainer.args.run_settings = flat_settings(config)
         trainer.args.run_name = "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-        checkpoint.model = trainer.merged_model()
-        logs = group_by_turn(trainer.state.log_history, settings.update.updates_per_iteration)
+        trained = trainer.merged_model()
+        logs = group_by_turn(trainer.state.log_history, settings.algorithm.updates_per_iteration)
         result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
         if process().is_main_process:
             with _told_if_full(out):
-                save_checkpoint(checkpoint, out / "model")
+                trained.save(out / "model")
                 _write(config, result, evaluation)
         process().wait_for_everyone()
     return result
@@ -146,15 +140,14 @@ def _add_callbacks(
     trainer: EditR2Trainer, config: TrainConfig, held_out: MICEEditVectorEnv | None
 ) -> HeldOutEvaluation | None:
     """Everything that happens beside the training; returns what evaluates, None where nothing does."""
-    out, updates = Path(config.out), trainer.settings.update.updates_per_iteration
+    out, updates = Path(config.out), trainer.algorithm.updates_per_iteration
     trackers, evaluation = Trackers(trainer), None
     trainer.remove_callback(PrinterCallback)
     if process().is_main_process:
         trainer.add_callback(Filmstrips(config, trackers))
         trainer.add_callback(RolloutRecorder(config))
     if held_out is not None:
-        turn = replace(trainer.settings.rollout.turn, temperature=0.0)
-        candidate_of = partial(_candidate, trainer.checkpoint, turn)
+        candidate_of = partial(_candidate, replace(trainer.algorithm, temperature=0.0))
         evaluation = HeldOutEvaluation(trainer, config, held_out, candidate_of, trackers)
         trainer.add_callback(evaluation)
     if process().is_main_process:
@@ -163,10 +156,9 @@ def _add_callbacks(
     return evaluation
 
 
-def _candidate(checkpoint: Checkpoint, turn: TurnSettings, model: UnifiedModel) -> Candidate:
-    """A checkpoint with other weights, as held-out sessions see it."""
-    trained = replace(checkpoint, model=model)
-    return Candidate(model_policy(trained, turn), partial(save_checkpoint, trained))
+def _candidate(settings: GenerationSettings, policy: JointPolicy) -> Candidate:
+    """A policy as held-out sessions see it."""
+    return Candidate(EditorPolicy(policy, settings), policy.save)
 
 
 def training_settings(config: TrainConfig) -> TrainingSettings:
@@ -175,28 +167,18 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     Raises:
         ValueError: a setting does not fit the others.
     """
-    algorithm = config.algorithm
-    turn = _some(TurnSettings, algorithm, intent_form=config.intent_form)
-    spending = _some(SpendSettings, algorithm)
-    rollout = _some(RolloutSettings, algorithm, turn=turn, rollouts=config.rollouts, spending=spending)
     check_trackers(config.report_to)
-    own = {name: getattr(config, name) for name in ("seed", "iterations", "specs", "save_every")}
-    return replace(
-        _some(TrainingSettings, algorithm, out=Path(config.out), report_to=tuple(config.report_to)),
-        rollout=rollout,
-        credit=_some(CreditSettings, algorithm),
-        update=_some(UpdateSettings, algorithm),
-        **own,
+    check_algorithm(config.algorithm)
+    check_precision(config.algorithm.precision)
+    own = ("seed", "iterations", "groups", "group_size", "save_every", "intent_form", "algorithm")
+    return TrainingSettings(
+        out=Path(config.out),
+        report_to=tuple(config.report_to),
+        **{name: getattr(config, name) for name in own},
     )
 
 
-def _some(kind: Any, algorithm: AlgorithmConfig, **given: Any) -> Any:
-    """A settings object filled with those of the algorithm's values that it has."""
-    names = {field.name for field in fields(kind)} & {field.name for field in fields(algorithm)}
-    return kind(**given, **{name: getattr(algorithm, name) for name in names})
-
-
-def _check_written(algorithm: AlgorithmConfig, turns: int) -> None:
+def _check_written(algorithm: AlgorithmSettings, turns: int) -> None:
     """Refuses to teach intents where a session has none."""
     if algorithm.text_weight and algorithm.intent_from_turn > turns:
         raise ValueError(

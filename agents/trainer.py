@@ -1,6 +1,6 @@
 """Edit-R2's trainer: TRL's GRPOTrainer with sessions for completions and the joint loss of text and flow.
 
-One row of TRL's batches is one session. An iteration samples `specs * rollouts` of them, scores them and
+One row of TRL's batches is one session. An iteration samples `groups * group_size` of them, scores them and
 makes `updates_per_iteration` optimiser steps, each on its share. Launching, checkpoints, logging and LoRA are
 TRL's.
 """
@@ -19,8 +19,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from editenv.agents.distributed import (
@@ -40,14 +42,8 @@ from editenv.agents.distributed import (
     masters_in_float32,
     process,
 )
-from editenv.agents.edit_r2.credit import credit, score_weights
-from editenv.agents.edit_r2.experts import clip_gradients, freeze_experts, parameter_groups
-from editenv.agents.edit_r2.objective import OBJECTIVES, Policies
-from editenv.agents.edit_r2.objective.policy import recompute
-from editenv.agents.edit_r2.rollout import Rollout, collect
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.spending import check_surroundings
-from editenv.agents.editor.checkpoint import Checkpoint
+from editenv.agents.edit_r2 import Policies, collect_rollout, compute_advantages
+from editenv.agents.editor import teacher_of, with_form
 from editenv.agents.ema import EMA
 from editenv.agents.failures import (
     SAVE_ERRORS,
@@ -56,13 +52,22 @@ from editenv.agents.failures import (
     mark_or_drop,
     warn_of_unscored,
 )
-from editenv.agents.metrics import Timer
+from editenv.agents.metrics import Timer, rollout_metrics
+from editenv.agents.objective import (
+    check_algorithm,
+    clip_gradients,
+    freeze,
+    parameter_groups,
+    recompute_old_log_probs,
+)
+from editenv.agents.policy import JointPolicy
 from editenv.agents.resume import begin_checkpoint, keep_newest, newest_checkpoint, whole_checkpoints
-from editenv.agents.unified import UnifiedModel
+from editenv.agents.rollout import RolloutBatch
+from editenv.agents.settings import TrainingSettings
+from editenv.agents.variants import score_parts
 from editenv.vector import MICEEditVectorEnv
 
 _KEPT = 2
-_SCORES = ("reward", "instruction_following")
 
 Batch = dict[str, Tensor]
 """Tensors by name, a row a session."""
@@ -74,84 +79,92 @@ class RolloutCallback(TrainerCallback):
     """A transformers callback that also sees every iteration's rollout."""
 
     def on_rollout(
-        self, iteration: int, rollout: Rollout, advantages: Batch, sessions: Sequence[Any]
+        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Any]
     ) -> None:
         """Called in every process before the iteration's update, in which it changes nothing.
 
         Args:
             iteration: its number, from 0.
             rollout: what this process played.
-            advantages: `advantage`, `keep` and `valid`, each [S, K], of the same.
+            advantages: `advantage`, `loss_mask` and `scored_mask`, each [S, K], of the same.
             sessions: those of all processes, of which `index` and `scores` are known.
         """
 
 
 class EditR2Trainer(GRPOTrainer):
-    """Trains a checkpoint's model on sessions of an environment.
+    """Trains a policy on sessions of an environment.
 
     Args:
-        checkpoint: its model is trained in place.
-        envs: `specs * rollouts` environments side by side, autoreset disabled; this process's share of them
-            where several processes train together.
+        policy: trained in place.
+        envs: `groups * group_size` environments side by side, autoreset disabled; this process's share of
+            them where several processes train together.
         settings: see TrainingSettings.
         callbacks: of transformers; a RolloutCallback also sees rollouts.
     """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        policy: JointPolicy,
         envs: MICEEditVectorEnv,
         settings: TrainingSettings,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
-        self.checkpoint, self.envs, self.settings = checkpoint, envs, settings
+        self.policy, self.envs, self.settings = policy, envs, settings
+        algorithm = with_form(settings.algorithm, settings.intent_form)
+        self.algorithm, self.objective = algorithm, check_algorithm(algorithm)
         self.timer, self.guard = Timer(), NonFiniteGradientGuard()
         self.ema: EMA | None = None
-        deferred = envs.engine.queue is not None
-        check_surroundings(settings.rollout.spending, settings.specs, process().num_processes, deferred)
-        self.rows, self.turn_share = local_rows(settings.specs * settings.rollout.rollouts), 1.0
-        update = settings.update
-        trained = update.text_weight > 0, update.flow_weight > 0
-        if settings.lora_rank == 0:
-            freeze_experts(checkpoint.model, *trained, update.text_scope)
-            self.reference = copy.deepcopy(checkpoint.model).requires_grad_(False)
-        rows = Dataset.from_dict(
-            {"prompt": [str(spec) for spec in range(settings.specs * settings.iterations)]}
-        )
+        if algorithm.branch_from_sibling:
+            check_branching(settings.groups, process().num_processes, envs.engine.queue is not None)
+        self.rows, self.turn_share = local_rows(settings.groups * settings.group_size), 1.0
+        self.teacher = teacher_of(algorithm.behaviour, envs, settings.intent_form)
+        adapters = None
+        if algorithm.lora_rank:
+            adapters = LoraConfig(
+                r=algorithm.lora_rank,
+                lora_alpha=algorithm.lora_alpha,  # type: ignore[arg-type] - scaled by alpha / rank
+                init_lora_weights="gaussian",
+                target_modules=policy.lora_targets(algorithm.text_weight > 0, algorithm.flow_weight > 0),
+            )
+        else:
+            freeze(policy, algorithm)
+            self.reference = copy.deepcopy(policy).requires_grad_(False)
+        scripts = range(settings.groups * settings.iterations)
         super().__init__(
-            model=checkpoint.model,
+            model=_known_to_trl(policy),
             reward_funcs=_unused_reward,
             args=grpo_config(settings),
-            train_dataset=rows,
-            processing_class=checkpoint.tokenizer,
-            peft_config=lora_config(settings.lora_rank, settings.lora_alpha, *trained)
-            if settings.lora_rank
-            else None,
+            train_dataset=Dataset.from_dict({"prompt": [str(script) for script in scripts]}),
+            processing_class=policy.tokenizer or _blank_tokenizer(),
+            peft_config=adapters,
             callbacks=list(callbacks),
         )
         if self.is_fsdp_enabled:
+            self._unsharded = copy.deepcopy(policy)
             check_sharding(
-                update.context_gradient and settings.rollout.turn.interleaved, update.nft_decay > 0
+                algorithm.context_gradient and algorithm.context == "interleaved", algorithm.nft_decay > 0
             )
-        checkpoint.autoencoder.to(self.accelerator.device)
-        if settings.lora_rank == 0:
+        if adapters is None:
             self.reference.to(self.accelerator.device)
         else:
-            freeze_experts(self.model, *trained, update.text_scope)
+            freeze(policy, algorithm)
         masters_in_float32(self.model)
-        checkpoint.model.language_model.model.gradient_checkpointing = update.gradient_checkpointing
+        policy.set_gradient_checkpointing(algorithm.gradient_checkpointing)
         self.model_accepts_loss_kwargs = False
 
     @property
     def iteration(self) -> int:
         """Number of the iteration being made, from 0."""
-        return int(self.state.global_step) // self.settings.update.updates_per_iteration
+        return int(self.state.global_step) // self.algorithm.updates_per_iteration
 
-    def merged_model(self) -> UnifiedModel:
-        """The trained model; adapters are added into the weights. All processes have to ask."""
-        trained = self.accelerator.unwrap_model(self.model)
+    def merged_model(self) -> JointPolicy:
+        """The trained policy; adapters are added into the weights. All processes have to ask."""
+        trained: Any = self.accelerator.unwrap_model(self.model)
         if is_sharded(trained):
-            trained = full_copy(trained, _empty_like(trained))
+            empty: Any = copy.deepcopy(self._unsharded)
+            if isinstance(trained, PeftModel):
+                empty = get_peft_model(empty, trained.active_peft_config)
+            trained = full_copy(trained, empty)
             # Putting them together has split them again, and an update may follow.
             gather_weights(self.model)
         if isinstance(trained, PeftModel):
@@ -164,10 +177,9 @@ class EditR2Trainer(GRPOTrainer):
             self._metrics["train"][name].append(value)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """AdamW with a group for each expert."""
+        """AdamW with a group for the text's parameters and one for the flow's."""
         if self.optimizer is None:  # type: ignore[has-type]
-            update = self.settings.update
-            groups = parameter_groups(self.model, update.text_rate, update.flow_rate, weight_decay=1e-4)
+            groups = parameter_groups(self.policy, self.algorithm)
             self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
         return self.optimizer
 
@@ -178,56 +190,59 @@ class EditR2Trainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """A rollout with advantages and filter, one session a row."""
-        settings, iteration = self.settings, self.iteration
-        self.checkpoint.model.eval()
-        player = self._player(iteration)
-        rollout = self._played(iteration, player)
-        everyones, weights = gather_rollout(rollout), score_weights(self.envs)
-        objective = OBJECTIVES[settings.update.objective]
-        paid, numbers = credit(
-            everyones,
-            settings.rollout.rollouts,
-            settings.credit,
-            weights,
-            lambda turns: objective.trains(turns, settings.update),
+        settings, algorithm, iteration = self.settings, self.algorithm, self.iteration
+        self.policy.eval()
+        sampling = self._sampling_weights(iteration)
+        rollout = self._rollout(iteration, sampling)
+        everyones = gather_rollout(rollout)
+        weights = getattr(self.envs.engine.scorer, "weights", None)
+        parts = weights and score_parts(everyones, settings.group_size, weights.by_name())
+        advantages = compute_advantages(everyones, settings.group_size, algorithm, parts)
+        self.record(
+            rollout_metrics(
+                everyones, advantages, self.objective.select(advantages, algorithm), settings.group_size
+            )
         )
-        paid, self.turn_share = local_slice(paid, self.rows, rollout.tensors["reward"].shape[1])
-        self.record(numbers)
-        batch = rollout.tensors | paid
-        for name in _SCORES:
-            del batch[name]
-        with player(), autocast(settings.precision), self.timer.phase("update"):
-            prepare = partial(objective.prepare, self.checkpoint.model)
-            pieces = micro_batches(batch, settings.update.chunk_sessions)
-            parts = [prepare(piece, settings.rollout, settings.update) for piece in pieces]
-            batch |= {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        advantages, self.turn_share = local_slice(advantages, self.rows, rollout.reward.shape[1])
+        batch = rollout.turns | advantages | {"group_id": rollout.group_id, "rng_keys": rollout.rng_keys}
+        with sampling(), autocast(algorithm.precision), self.timer.phase("update"):
+            pieces = micro_batches(batch, algorithm.chunk_sessions)
+            more = [self.objective.prepare(self.policy, piece, algorithm) for piece in pieces]
+            batch |= {name: torch.cat([part[name] for part in more]) for name in more[0]}
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, RolloutCallback):
-                callback.on_rollout(iteration, rollout, paid, everyones.sessions)
-        self.checkpoint.model.train()
+                callback.on_rollout(iteration, rollout, advantages, everyones.sessions)
+        self.policy.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
-    def _player(self, iteration: int) -> Callable[[], AbstractContextManager[Any]]:
-        """Inside what it makes, the model has the weights that play: its own, or their moving average."""
-        update = self.settings.update
-        if not update.nft_decay:
+    def _sampling_weights(self, iteration: int) -> Callable[[], AbstractContextManager[Any]]:
+        """Inside what it makes, the policy has the weights that sample: its own, or their moving average."""
+        if not self.algorithm.nft_decay:
             return nullcontext
         if self.ema is None:
-            self.ema = EMA(self.checkpoint.model, update.nft_decay_rise, update.nft_decay)
+            self.ema = EMA(self.policy, self.algorithm.nft_decay_rise, self.algorithm.nft_decay)
             if self.state.global_step:
                 self.ema.load(self.settings.out / f"checkpoint-{self.state.global_step}")
         self.ema.update(iteration)
         return self.ema.swapped_in
 
-    def _played(self, iteration: int, player: Callable[[], AbstractContextManager[Any]]) -> Rollout:
+    def _rollout(self, iteration: int, sampling: Callable[[], AbstractContextManager[Any]]) -> RolloutBatch:
         """The iteration's sessions; where they cannot be played, everything before them is kept first."""
-        settings, where = self.settings, (self.checkpoint, self.envs)
-        when = (settings.seed, iteration, settings.specs)
+        settings = self.settings
+        size = settings.seed, iteration, settings.groups, settings.group_size
         try:
-            with player(), autocast(settings.precision):
-                rollout = collect(*where, settings.rollout, *when, self.timer, self.rows)
+            with sampling(), autocast(self.algorithm.precision):
+                rollout = collect_rollout(
+                    self.policy,
+                    self.envs,
+                    self.algorithm,
+                    *size,
+                    rows=self.rows,
+                    teacher=self.teacher,
+                    timer=self.timer.phase,
+                )
             all_gather_or_fail(None)
         except ProcessFailed as error:
             raise aborted(iteration, error, self._kept()) from error
@@ -247,28 +262,25 @@ class EditR2Trainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """The objective's loss of one minibatch, whose micro-batches but the last have gone backward."""
-        settings, update = self.settings, self.settings.update
-        first = self._step % update.updates_per_iteration == 0
-        objective, plain = OBJECTIVES[update.objective], self.checkpoint.model
-        policies = Policies(model, plain, self._as_reference)
+        algorithm, objective = self.algorithm, self.objective
+        first = self._step % algorithm.updates_per_iteration == 0
+        policies = Policies(model, self.policy, self._as_reference)
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
-            with autocast(settings.precision):
-                loss, numbers = objective.loss(policies, piece, settings.rollout, update, first)
+            with autocast(algorithm.precision):
+                loss, numbers = objective.loss(policies, piece, algorithm, first)
                 if first and leading:
-                    numbers |= objective.measure(policies, piece, settings.rollout, update)
+                    numbers |= objective.measure(policies, piece, algorithm)
             return loss * self.turn_share, numbers
 
         with self.timer.phase("update"):
-            if first and update.recompute:
-                whole = self._buffered_inputs or [inputs]
-                pieces = [
-                    piece for minibatch in whole for piece in micro_batches(minibatch, update.chunk_sessions)
-                ]
-                with autocast(settings.precision):
-                    self.record(recompute(plain, pieces, settings.rollout, update))
+            if first and algorithm.recompute:
+                minibatches: Any = self._buffered_inputs or [inputs]
+                pieces = [p for batch in minibatches for p in micro_batches(batch, algorithm.chunk_sessions)]
+                with autocast(algorithm.precision):
+                    self.record(recompute_old_log_probs(self.policy, pieces, algorithm))
             unsynced = partial(self.accelerator.no_sync, model)
-            pieces = micro_batches(inputs, update.chunk_sessions)
+            pieces = micro_batches(inputs, algorithm.chunk_sessions)
             loss, numbers = accumulate_gradients(pieces, loss_of, self.accelerator.backward, unsynced)
             self.record(numbers)
         return loss
@@ -280,10 +292,10 @@ class EditR2Trainer(GRPOTrainer):
         return nullcontext(self.reference)
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
-        """Bounds each expert's gradient norm, so that one cannot shrink the other's step."""
+        """Bounds the gradient norm of each space's parameters."""
         assert self.optimizer is not None
         groups = [group for group in self.optimizer.param_groups if "name" in group]
-        norms = clip_gradients(groups, self.settings.update.max_grad_norm)
+        norms = clip_gradients(groups, self.algorithm.max_grad_norm)
         made = self.guard.check(norms, self.model.parameters())
         self.record(
             {f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made}
@@ -322,6 +334,29 @@ class EditR2Trainer(GRPOTrainer):
         super().log(logs, start_time)
 
 
+def check_branching(groups: int, processes: int, deferred: bool) -> None:
+    """Refuses branches where sessions are spread, or scored, in a way that they cannot bear.
+
+    Args:
+        groups: an iteration.
+        processes: that play them.
+        deferred: whether scores come after a session's last turn only.
+
+    Raises:
+        ValueError: scores come too late, or a group whose rows need each other would be divided.
+    """
+    if deferred:
+        raise ValueError(
+            "scoring is 'deferred' with branch_from_sibling=true, expected 'immediate': a failure has to be "
+            "known before the next turn"
+        )
+    if groups % processes:
+        raise ValueError(
+            f"groups is {groups} on {processes} processes with branch_from_sibling=true, expected a "
+            "multiple: groups must not be divided"
+        )
+
+
 @dataclass
 class RunArguments(GRPOConfig):
     """TRL's arguments, which show trackers a run's own settings beside them.
@@ -344,12 +379,12 @@ def grpo_config(settings: TrainingSettings) -> RunArguments:
     Raises:
         ValueError: an update's sessions cannot be shared out over the processes.
     """
-    updates, sessions = settings.update.updates_per_iteration, settings.specs * settings.rollout.rollouts
-    processes = process().num_processes
+    algorithm, sessions = settings.algorithm, settings.groups * settings.group_size
+    updates, processes = algorithm.updates_per_iteration, process().num_processes
     if sessions % (updates * processes):
         raise ValueError(
             f"updates_per_iteration is {updates} on {processes} processes, expected their product to divide "
-            f"specs * rollouts = {sessions}"
+            f"groups * group_size = {sessions}"
         )
     return RunArguments(
         output_dir=str(settings.out),
@@ -357,12 +392,12 @@ def grpo_config(settings: TrainingSettings) -> RunArguments:
         per_device_train_batch_size=sessions // updates // processes,
         steps_per_generation=updates,
         gradient_accumulation_steps=1,
-        num_generations=settings.rollout.rollouts,
+        num_generations=settings.group_size,
         max_steps=settings.iterations * updates,
-        learning_rate=settings.update.text_rate,
-        lr_scheduler_type=settings.schedule,
+        learning_rate=algorithm.text_rate,
+        lr_scheduler_type=algorithm.schedule,
         beta=0.0,
-        temperature=settings.rollout.turn.temperature or 1.0,
+        temperature=algorithm.temperature or 1.0,
         bf16=False,
         gradient_checkpointing=False,
         shuffle_dataset=False,
@@ -378,24 +413,25 @@ def grpo_config(settings: TrainingSettings) -> RunArguments:
     )
 
 
-def lora_config(rank: int, alpha: float, text: bool, flow: bool) -> LoraConfig:
-    """Adapters on attention and MLP of the experts that train.
+def _known_to_trl(policy: JointPolicy) -> JointPolicy:
+    """The policy with what TRL reads of a transformers model, where it has no such thing."""
+    known = {
+        "config": PretrainedConfig(),
+        "generation_config": GenerationConfig(),
+        "add_model_tags": lambda tags: None,
+        "is_gradient_checkpointing": False,
+        "get_output_embeddings": lambda: None,
+    }
+    for name, value in known.items():
+        if not hasattr(policy, name):
+            setattr(policy, name, value)
+    return policy
 
-    Args:
-        rank: of the adapters, above 0.
-        alpha: they are scaled by alpha / rank.
-        text: whether the understanding expert trains.
-        flow: whether the generation expert trains.
-    """
-    attention, mlp = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
-    of_text = [rf"self_attn\.{attention}", rf"mlp\.{mlp}"] if text else []
-    of_flow = [rf"self_attn\.{attention}_moe_gen", rf"mlp_moe_gen\.{mlp}"] if flow else []
-    return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        init_lora_weights="gaussian",
-        target_modules=rf".*\.({'|'.join(of_text + of_flow)})",
-    )
+
+def _blank_tokenizer() -> PreTrainedTokenizerFast:
+    """TRL wants a tokenizer, which nothing here uses."""
+    words = Tokenizer(WordLevel({"<pad>": 0, "<eos>": 1}, "<pad>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
 
 
 def micro_batches(sessions: Batch, most: int | None) -> list[Batch]:
@@ -460,13 +496,6 @@ def merge_metrics(told: Sequence[tuple[float, Numbers]]) -> Numbers:
         else:
             found[name] = sum(share * value for share, value in having) / sum(share for share, _ in having)
     return found
-
-
-def _empty_like(model: UnifiedModel | PeftModel) -> UnifiedModel | PeftModel:
-    """A model of the same make, with adapters where it has some, to load its weights into."""
-    if isinstance(model, PeftModel):
-        return get_peft_model(UnifiedModel(model.config), model.active_peft_config)
-    return UnifiedModel(model.config)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from editenv.records import FILE, SessionRecord, Training, played_line, read_rec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editenv.agents.edit_r2.rollout import Rollout
+    from editenv.agents.rollout import RolloutBatch
 
 FOLDER = "records"
 """Below a run's folder."""
@@ -44,7 +44,7 @@ def recorded_iterations(out: Path) -> list[int]:
 
 
 def write_rollouts(
-    out: Path, iteration: int, rollout: Rollout, paid: Mapping[str, Tensor], most_bytes: int
+    out: Path, iteration: int, rollout: RolloutBatch, paid: Mapping[str, Tensor], most_bytes: int
 ) -> int:
     """Writes the records of an iteration; all of them are there, or none.
 
@@ -55,7 +55,7 @@ def write_rollouts(
         out: the run's folder.
         iteration: its number.
         rollout: what was played.
-        paid: `advantage`, `keep` and `valid`, each [S, K].
+        paid: `advantage`, `loss_mask` and `scored_mask`, each [S, K].
         most_bytes: of all records of a run.
 
     Returns:
@@ -67,7 +67,7 @@ def write_rollouts(
         left.unlink() if left.is_symlink() else shutil.rmtree(left)
     unfinished.mkdir(parents=True)
     _drop(out, [late for late in recorded_iterations(out) if late > iteration])
-    noise = rollout.tensors["names"].tolist()
+    noise = rollout.rng_keys.tolist()
     try:
         lines = []
         for row, session in enumerate(rollout.sessions):
@@ -108,22 +108,13 @@ def _drop(out: Path, iterations: Sequence[int]) -> None:
         shutil.rmtree(place)
 
 
-def _own(rollout: Rollout, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the row's session was paid, [turns] each: further attempts that the row holds are left out."""
-    if rollout.places is None:
-        columns = list(range(len(rollout.sessions[row].scores)))
-    else:
-        own = [
-            (place.turn, column)
-            for (at, column), place in rollout.places.items()
-            if at == row and place.attempt == 0 and not place.again
-        ]
-        columns = [column for _, column in sorted(own)]
-    return {name: value[row, columns] for name, value in paid.items()}
+def _own(rollout: RolloutBatch, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the row's session was paid, [turns] each; further tries of siblings' turns come after them."""
+    return {name: value[row, : len(rollout.sessions[row].scores)] for name, value in paid.items()}
 
 
 def _training(iteration: int, noise: Sequence[int], paid: Mapping[str, Tensor]) -> Training:
-    fates = zip(paid["valid"].tolist(), paid["keep"].tolist(), strict=True)
+    fates = zip(paid["scored_mask"].tolist(), paid["loss_mask"].tolist(), strict=True)
     return Training(
         iteration=iteration,
         rollout=noise[-1],

@@ -19,11 +19,11 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.distributed import use_threads
-from editenv.agents.edit_r2.rollout import Rollout, RolloutSettings, collect
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.editor.checkpoint import Checkpoint, load_checkpoint
-from editenv.agents.editor.growing import growing, rereading
+from editenv.agents.edit_r2 import collect_rollout
 from editenv.agents.metrics import Timer, peak_memory_mib
+from editenv.agents.policy import JointPolicy, load_policy
+from editenv.agents.rollout import RolloutBatch
+from editenv.agents.settings import TrainingSettings
 from editenv.agents.train import training_settings
 from editenv.agents.trainer import EditR2Trainer
 from editenv.build import make_vector_env
@@ -40,8 +40,8 @@ _SPLIT = ("iteration_seconds", "phases", "environment_share", "iteration_operati
 
 def bench_rollout(
     model: str = "practice",
-    specs: int = 16,
-    rollouts: int = 6,
+    groups: int = 16,
+    group_size: int = 6,
     *,
     plain_sessions: int = 4,
     repeats: int = 3,
@@ -60,8 +60,8 @@ def bench_rollout(
 
     Args:
         model: a shipped checkpoint, a run's folder or a checkpoint's.
-        specs: session scripts of the batch.
-        rollouts: how often each is played in it.
+        groups: session scripts of the batch.
+        group_size: how often each is played in it.
         plain_sessions: sessions of the plain loop, spread over the batch.
         repeats: how often both are timed.
         iterations: of training that are timed, by the demo's settings; 0 leaves it out.
@@ -80,7 +80,7 @@ def bench_rollout(
     use_threads(threads or None)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     peaks = [peak(device)]
-    shared = {"specs": specs, "rollouts": rollouts, "seed": seed, "suite": suite, "model": model}
+    shared = {"groups": groups, "group_size": group_size, "seed": seed, "suite": suite, "model": model}
 
     def configured(words: str) -> tuple[TrainingSettings, Callable[[int], MICEEditVectorEnv]]:
         config = compose("train", [words], out="unused", **shared)
@@ -95,13 +95,13 @@ def bench_rollout(
     sides = {}
     for context, words in COMPARED.items():
         settings, envs = configured(words)
-        work = Work(load_checkpoint(model, device), settings.rollout, specs, settings.seed)
+        work = Work(load_policy(model, device), settings)
         sides[context] = _compared(work, envs, plain_sessions, repeats, peaks)
     split: dict[str, Any] = dict.fromkeys([*_SPLIT, "operations_per_second"])
     if iterations:
         settings, envs = configured(COMPARED["current"])
         # Loaded anew, as training changes it.
-        split = iteration_split(load_checkpoint(model, device), envs(specs * rollouts), settings, iterations)
+        split = iteration_split(load_policy(model, device), envs(groups * group_size), settings, iterations)
         split["operations_per_second"] = split["iteration_operations"] / split["iteration_seconds"]
     best = max(*peaks, peak(device))
     for part in (*sides.values(), split):
@@ -116,7 +116,7 @@ def bench_rollout(
         "peak_memory_mib": peak_memory_mib(),
         "device": device,
         **shared,
-        "sessions": specs * rollouts,
+        "sessions": groups * group_size,
         "plain_sessions": plain_sessions,
         "turns": sides["current"]["turns"],
         "repeats": repeats,
@@ -160,16 +160,12 @@ class Work:
     """An iteration's sessions.
 
     Attributes:
-        checkpoint: whose model plays.
-        settings: of the rollout.
-        specs: session scripts; each is played `settings.rollouts` times.
-        seed: of all that is drawn.
+        policy: plays.
+        settings: of the training whose first rollout this is.
     """
 
-    checkpoint: Checkpoint
-    settings: RolloutSettings
-    specs: int
-    seed: int
+    policy: JointPolicy
+    settings: TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -182,7 +178,7 @@ class Side:
         seconds, processor: by the clock, and by this process's processor time.
     """
 
-    rollouts: tuple[Rollout, ...]
+    rollouts: tuple[RolloutBatch, ...]
     turns: int
     seconds: float
     processor: float
@@ -195,7 +191,7 @@ class Side:
 
 def batched(work: Work, envs: MICEEditVectorEnv) -> Side:
     """All sessions in one batch, as training plays them: what was read of a session is kept."""
-    return _timed(work, envs, [slice(0, work.specs * work.settings.rollouts)])
+    return _timed(work, envs, [slice(0, work.settings.groups * work.settings.group_size)])
 
 
 def plain(work: Work, env: MICEEditVectorEnv, rows: Sequence[int]) -> Side:
@@ -204,10 +200,10 @@ def plain(work: Work, env: MICEEditVectorEnv, rows: Sequence[int]) -> Side:
 
 
 def _timed(work: Work, envs: MICEEditVectorEnv, parts: Sequence[slice]) -> Side:
-    reader = growing if envs.num_envs > 1 else rereading
-    given = work.checkpoint, envs, work.settings, work.seed, 0, work.specs
+    own, cached = work.settings, envs.num_envs > 1
+    given = work.policy, envs, own.algorithm, own.seed, 0, own.groups, own.group_size
     started, begun = perf_counter(), process_time()
-    rollouts = tuple(collect(*given, Timer(), part, reader=reader) for part in parts)
+    rollouts = tuple(collect_rollout(*given, rows=part, cached=cached) for part in parts)
     seconds, processor = perf_counter() - started, process_time() - begun
     turns = sum(len(session.scores) for rollout in rollouts for session in rollout.sessions)
     return Side(rollouts, turns, seconds, processor)
@@ -221,7 +217,7 @@ def _compared(
     peaks: list[float],
 ) -> dict[str, Any]:
     """Both sides with one algorithm's settings; appends to `peaks` what the machine can do in between."""
-    total, device = work.specs * work.settings.rollouts, work.checkpoint.model.device
+    total, device = work.settings.groups * work.settings.group_size, work.policy.device
     count = min(plain_sessions, total)
     rows = [place * total // count for place in range(count)]
     envs, one = envs_of(total), envs_of(1)
@@ -270,7 +266,7 @@ class Agreement:
 
 def agreement(one: Side, other: Side, rows: Sequence[int]) -> Agreement:
     """Compare the batched side's rows with the plain side's rollouts."""
-    whole = one.rollouts[0].tensors
+    whole = one.rollouts[0].turns
     same: list[bool] = []
     log_probs, latents = [0.0], [0.0]
 
@@ -278,10 +274,9 @@ def agreement(one: Side, other: Side, rows: Sequence[int]) -> Agreement:
         return float((mine - theirs).abs().max()) if mine.numel() else 0.0
 
     for row, rollout in zip(rows, other.rollouts, strict=True):
-        names = [name for name in rollout.tensors if name not in ("group_id", "names")]
-        for turn in range(rollout.tensors["reward"].shape[1]):
-            mine = {name: whole[name][row, turn] for name in names}
-            theirs = {name: rollout.tensors[name][0, turn] for name in names}
+        for turn in range(rollout.reward.shape[1]):
+            mine = {name: value[row, turn] for name, value in whole.items()}
+            theirs = {name: value[0, turn] for name, value in rollout.turns.items()}
             pair = mine, theirs
             begun = torch.allclose(mine["source"], theirs["source"], atol=1e-6)
             intents = [side["intent_ids"][side["intent_mask"]].tolist() for side in pair]
@@ -300,7 +295,7 @@ def agreement(one: Side, other: Side, rows: Sequence[int]) -> Agreement:
 
 
 def iteration_split(
-    checkpoint: Checkpoint, envs: MICEEditVectorEnv, settings: TrainingSettings, iterations: int
+    checkpoint: JointPolicy, envs: MICEEditVectorEnv, settings: TrainingSettings, iterations: int
 ) -> dict[str, Any]:
     """Train for some iterations in a folder that is thrown away; the checkpoint is changed by it.
 
@@ -308,7 +303,7 @@ def iteration_split(
 
     Args:
         checkpoint: to be trained.
-        envs: `specs * rollouts` of them.
+        envs: `groups * group_size` of them.
         settings: of the training; nothing is saved on the way.
         iterations: that are timed.
 

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from editenv.configs.learning import AlgorithmConfig
+from editenv.agents.settings import AlgorithmSettings
 from editenv.settings import setting
 
 SPLITS = ("train", "validation", "test")
@@ -224,8 +224,8 @@ class TrainConfig(SessionsConfig):
         "free", "of the intents; what the model was taught", choices=("free", "rules", "structured")
     )
     iterations: int = setting(60, "rollouts and updates", ge=1)
-    specs: int = setting(16, "sessions an iteration", ge=1)
-    rollouts: int = setting(6, "times each is played, G", ge=2)
+    groups: int = setting(16, "session scripts an iteration", ge=1)
+    group_size: int = setting(6, "sessions of each, G", ge=2)
     save_every: int = setting(20, "iterations between checkpoints", ge=1)
     eval_every: int = setting(20, "iterations between evaluations on validation sessions; 0 for none", ge=0)
     eval_sessions: int = setting(256, "sessions of such an evaluation", ge=1)
@@ -240,7 +240,7 @@ class TrainConfig(SessionsConfig):
     record_mib: int = setting(256, "most MiB that a run's records take; the oldest go", ge=0)
     report_to: list[str] = setting(help="trackers, such as tensorboard, wandb", default_factory=list)
     threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
-    algorithm: AlgorithmConfig = setting(help="the update and its rollouts", group="algorithm")
+    algorithm: AlgorithmSettings = setting(help="the update and its rollouts", group="algorithm")
 
 
 @dataclass(kw_only=True)
@@ -262,7 +262,7 @@ class AuditConfig(CommandConfig):
     """
 
     out: str = setting("runs/audit", "folder of audit.json")
-    algorithm: AlgorithmConfig = setting(help="the update and its rollouts", group="algorithm")
+    algorithm: AlgorithmSettings = setting(help="the update and its rollouts", group="algorithm")
     trainer: str | None = setting(
         None, "somebody else's, package.module:function, through an adapter (docs/audit.md)"
     )
@@ -388,7 +388,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
 """The settings of each command, by its name, which is also that of its YAML file."""
 
 GROUPS: dict[str, type | None] = {
-    "algorithm": AlgorithmConfig,
+    "algorithm": AlgorithmSettings,
     "user": UserConfig,
     "scorer": ScorerConfig,
     "recipe": None,

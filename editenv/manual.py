@@ -45,7 +45,7 @@ _OTHERS = {
         repeats=5, suite, split, seed, size, grid, noise=0, minigrid_steps=1500, scaling_sessions=32,
         memory_sessions=1024 (0 leaves one out). rollout: plays an iteration's sessions with a model as
         training does, beside a plain loop that plays one at a time and keeps nothing between turns, and
-        takes a training iteration apart. Settings: model=practice, specs=16, rollouts=6, repeats=5,
+        takes a training iteration apart. Settings: model=practice, groups=16, group_size=6, repeats=5,
         threads=0, plain_sessions=4, iterations=3. With --json the last line is one JSON object with
         medians over the repeats. OMP_NUM_THREADS=1 keeps it on one core.
 

@@ -6,64 +6,61 @@ from dataclasses import replace
 
 import torch
 
+from editenv.agents import edit_r2 as algorithm
+from editenv.agents import flow, rollout, variants
 from editenv.agents.audit import edit_r2
-from editenv.agents.audit.model import KnownModel
-from editenv.agents.edit_r2 import course, credit, loss, sampling, update
-from editenv.agents.edit_r2.advantage import ADVANTAGES
-from editenv.agents.edit_r2.filter import FILTERS, Filtered
-from editenv.agents.edit_r2.kl import FLOW_KLS
-from editenv.agents.flow.schedule import PLACEMENTS
-from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.audit.known import KnownPolicy
+from editenv.agents.edit_r2 import Filtered
 from editenv.agents.trainer import EditR2Trainer
 from editenv.vector import MICEEditVectorEnv
 
 
 def without_root_of_dt(monkeypatch):
-    true = SAMPLERS["flow_sde"]
+    true = flow.flow_sde_step
 
     def broken(x, velocity, t, t_next, *rest):
         mean, std = true(x, velocity, t, t_next, *rest)
         return mean, std / torch.sqrt(torch.as_tensor(t - t_next))
 
-    monkeypatch.setitem(SAMPLERS, "flow_sde", broken)
+    monkeypatch.setattr(flow, "flow_sde_step", broken)
 
 
 def noise_too_large(monkeypatch):
-    true = sampling.normals
-    monkeypatch.setattr(sampling, "normals", lambda names, shape: 1.2 * true(names, shape))
+    true = algorithm.normals
+    monkeypatch.setattr(algorithm, "normals", lambda names, shape: 1.2 * true(names, shape))
 
 
 def words_from_bent_numbers(monkeypatch):
-    true = sampling.uniforms
+    true = algorithm.uniforms
     monkeypatch.setattr(
-        sampling, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
+        algorithm, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
     )
 
 
 def stale_log_probs(monkeypatch):
-    true, kept = edit_r2.collect, {}
+    true, kept = edit_r2.collect_rollout, {}
 
     def broken(*arguments):
         found = true(*arguments)
         names = ("flow_log_prob_mean", "text_log_prob")
-        fresh = {name: found.tensors[name] for name in names}
+        fresh = {name: found.turns[name] for name in names}
         for name in names:
             old = kept.get(name, fresh[name])
             if old.shape == fresh[name].shape:
-                found.tensors[name] = old
+                found.turns[name] = old
         kept.update(fresh)
         return found
 
-    monkeypatch.setattr(edit_r2, "collect", broken)
+    monkeypatch.setattr(edit_r2, "collect_rollout", broken)
 
 
 def training_forgets_the_temperature(monkeypatch):
-    true = KnownModel.text_logits
+    true = KnownPolicy.forward
 
-    def colder_in_training(self, hidden):
-        return true(self, hidden) * (0.9 if hidden.ndim == 3 else 1.0)
+    def colder_in_training(self, turn, settings, **rest):
+        return true(self, turn, replace(settings, temperature=settings.temperature / 0.9), **rest)
 
-    monkeypatch.setattr(KnownModel, "text_logits", colder_in_training)
+    monkeypatch.setattr(KnownPolicy, "forward", colder_in_training)
 
 
 def old_log_probs_taken_anew(monkeypatch):
@@ -81,37 +78,39 @@ def old_log_probs_taken_anew(monkeypatch):
 
 
 def log_prob_that_ignores_the_policy(monkeypatch):
-    true = edit_r2.judge
+    true = edit_r2.evaluate_actions
 
     def broken(model, batch, *rest):
         found = true(model, batch, *rest)
         return replace(found, flow_log_prob_mean=found.flow_log_prob_mean * 0 + batch["flow_log_prob_mean"])
 
-    monkeypatch.setattr(edit_r2, "judge", broken)
+    monkeypatch.setattr(edit_r2, "evaluate_actions", broken)
 
 
 def filtered_turns_renormalised_away(monkeypatch):
-    monkeypatch.setattr(
-        loss,
-        "_mean_over_turns",
-        lambda values, elements: values.sum() / elements.sum().clamp(min=1),
-    )
+    true = algorithm.joint_loss
+
+    def broken(terms, advantage, trains):
+        total, numbers = true(terms, advantage, trains)
+        return total / trains.float().mean(), numbers
+
+    monkeypatch.setattr(algorithm, "joint_loss", broken)
 
 
 def no_clip(monkeypatch):
     monkeypatch.setattr(
-        loss, "clipped_policy_loss", lambda new, old, gain, clip: -gain.float() * torch.exp(new - old)
+        algorithm, "clipped_policy_loss", lambda log_ratio, gain, clip: -gain.float() * torch.exp(log_ratio)
     )
 
 
 def swapped_text_kl(monkeypatch):
-    true = update.text_kl
-    monkeypatch.setattr(update, "text_kl", lambda policy, reference: true(reference, policy))
+    true = algorithm.text_kl
+    monkeypatch.setattr(algorithm, "text_kl", lambda policy, reference: true(reference, policy))
 
 
 def flow_kl_of_the_reference_with_itself(monkeypatch):
-    true = FLOW_KLS["gaussian"]
-    monkeypatch.setitem(FLOW_KLS, "gaussian", lambda now, then: true(now, now))
+    true = algorithm.gaussian_kl
+    monkeypatch.setattr(algorithm, "gaussian_kl", lambda now, then: true(now, now))
 
 
 def advantage_across_groups(monkeypatch):
@@ -119,27 +118,27 @@ def advantage_across_groups(monkeypatch):
         known = rewards[valid]
         return ((rewards - known.mean()) / (known.std() + 1e-4)).nan_to_num()
 
-    monkeypatch.setitem(ADVANTAGES, "pooled", broken)
+    monkeypatch.setattr(algorithm, "pooled", broken)
 
 
 def constant_groups_by_a_float32_mean(monkeypatch):
-    true = ADVANTAGES["pooled"]
+    true = algorithm.pooled
 
     def broken(rewards, valid=None, **rest):
         return true(rewards.float(), valid, **rest) * 1.001
 
-    monkeypatch.setitem(ADVANTAGES, "pooled", broken)
+    monkeypatch.setattr(algorithm, "pooled", broken)
 
 
 def filter_one_turn_late(monkeypatch):
-    true = FILTERS["first_failure"]
+    true = algorithm.first_failure
 
     def broken(following, valid=None, **rest):
         keep, counts = true(following, valid, **rest)
         late = torch.cat([torch.ones_like(keep[..., :1]), keep[..., :-1]], -1)
         return Filtered(late, counts)
 
-    monkeypatch.setitem(FILTERS, "first_failure", broken)
+    monkeypatch.setattr(algorithm, "first_failure", broken)
 
 
 def filter_that_drops_the_failure_itself(monkeypatch):
@@ -147,31 +146,29 @@ def filter_that_drops_the_failure_itself(monkeypatch):
         keep = (following != 0).long().cumprod(-1).bool()
         return Filtered(keep, torch.ones_like(keep))
 
-    monkeypatch.setitem(FILTERS, "first_failure", broken)
+    monkeypatch.setattr(algorithm, "first_failure", broken)
 
 
 def filter_that_the_loss_forgets(monkeypatch):
     true = edit_r2.policy_loss
 
     def broken(now, reference, batch, settings):
-        return true(now, reference, batch | {"keep": torch.ones_like(batch["keep"])}, settings)
+        return true(now, reference, batch | {"loss_mask": torch.ones_like(batch["loss_mask"])}, settings)
 
     monkeypatch.setattr(edit_r2, "policy_loss", broken)
 
 
 def tries_from_failed_sessions(monkeypatch):
     """A row that failed goes on from where it failed, and calls that a try."""
-    true = course.Branches._turned
 
-    def broken(self, here, failed, over, left):
-        on = [row for row, fell in enumerate(failed) if fell and left]
-        kept = {row: (self.envs.get_state(row), self.next[row]) for row in on}
-        seen = true(self, here, failed, over, left)
-        for row, (_, place) in kept.items():
-            self.next[row] = replace(place, attempt=9, again=True)
-        return self.envs.set_states({row: state for row, (state, _) in kept.items()})[0] if kept else seen
+    def broken(self, active, more):
+        failed = self._failed(active)
+        rollout.WholeSessions.end_turn(self, active, more)
+        for row, fell in enumerate(failed):
+            self.is_branch[row] = self.is_branch[row] or fell
+        return None
 
-    monkeypatch.setattr(course.Branches, "_turned", broken)
+    monkeypatch.setattr(rollout.BranchFromSibling, "end_turn", broken)
 
 
 def tries_from_another_state(monkeypatch):
@@ -185,51 +182,51 @@ def tries_from_another_state(monkeypatch):
 
 
 def tries_paid_across_states(monkeypatch):
-    true = credit.same_state
+    true = variants.per_state
 
-    def broken(reward, valid, state, *rest, **more):
-        return true(reward, valid, torch.zeros_like(state), *rest, **more)
+    def broken(batch, std="batch"):
+        return true(replace(batch, start_state=torch.zeros_like(batch.start_state)), std)
 
-    monkeypatch.setattr(credit, "same_state", broken)
+    monkeypatch.setattr(variants, "per_state", broken)
 
 
 def window_never_at_the_first_step(monkeypatch):
-    true = PLACEMENTS["random"]
-    monkeypatch.setitem(PLACEMENTS, "random", lambda u, low, *rest: true(u, low + 1, *rest))
+    true = flow.random_window
+    monkeypatch.setattr(flow, "random_window", lambda u, low, *rest: true(u, low + 1, *rest))
 
 
 def one_window_for_ever(monkeypatch):
     """As where the draw is seeded by the rank at every call."""
-    monkeypatch.setitem(PLACEMENTS, "random", PLACEMENTS["fixed"])
+    monkeypatch.setattr(flow, "random_window", flow.fixed_window)
 
 
 def noise_from_the_global_generator(monkeypatch):
-    monkeypatch.setattr(sampling, "normals", lambda names, shape: torch.randn(len(names), *shape))
+    monkeypatch.setattr(algorithm, "normals", lambda names, shape: torch.randn(len(names), *shape))
 
 
 def seed_ignored(monkeypatch):
-    true = sampling.normals
-    monkeypatch.setattr(sampling, "normals", lambda names, shape: true([(0, *n[1:]) for n in names], shape))
+    true = algorithm.normals
+    monkeypatch.setattr(algorithm, "normals", lambda names, shape: true([(0, *n[1:]) for n in names], shape))
 
 
 def iteration_ignored(monkeypatch):
-    true_normals, true_uniforms = sampling.normals, sampling.uniforms
+    true_normals, true_uniforms = algorithm.normals, algorithm.uniforms
 
     def still(names):
         return [(n[0], 0, n[2] % 12, *n[3:]) for n in names]
 
-    monkeypatch.setattr(sampling, "normals", lambda names, shape: true_normals(still(names), shape))
-    monkeypatch.setattr(sampling, "uniforms", lambda names, count: true_uniforms(still(names), count))
+    monkeypatch.setattr(algorithm, "normals", lambda names, shape: true_normals(still(names), shape))
+    monkeypatch.setattr(algorithm, "uniforms", lambda names, count: true_uniforms(still(names), count))
 
 
 def rollouts_of_a_group_alike(monkeypatch):
-    true_normals, true_uniforms = sampling.normals, sampling.uniforms
+    true_normals, true_uniforms = algorithm.normals, algorithm.uniforms
 
     def group(names):
         return [(*n[:3], 0, *n[4:]) for n in names]
 
-    monkeypatch.setattr(sampling, "normals", lambda names, shape: true_normals(group(names), shape))
-    monkeypatch.setattr(sampling, "uniforms", lambda names, count: true_uniforms(group(names), count))
+    monkeypatch.setattr(algorithm, "normals", lambda names, shape: true_normals(group(names), shape))
+    monkeypatch.setattr(algorithm, "uniforms", lambda names, count: true_uniforms(group(names), count))
 
 
 def start_from_zero_again(monkeypatch):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from editenv.agents.settings import AlgorithmSettings
 from editenv.configs.compose import compose
-from editenv.configs.learning import AlgorithmConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "method.md").read_text(encoding="utf-8")
@@ -72,4 +72,4 @@ def test_the_table_of_defaults_is_that_of_the_configs(names, theirs, ours, demo)
 
 def test_the_table_has_every_setting_of_an_algorithm():
     rows = [name for row in ROWS for name in re.findall(r"\w+", row[0])]
-    assert sorted(rows) == sorted(AlgorithmConfig.__dataclass_fields__)
+    assert sorted(rows) == sorted(AlgorithmSettings.__dataclass_fields__)

@@ -13,14 +13,14 @@ import pytest
 from editenv.cli import main
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-SHORT = ["iterations=1", "specs=2", "rollouts=2", "eval_every=0", "image_every=0", "save_every=1"]
+SHORT = ["iterations=1", "groups=2", "group_size=2", "eval_every=0", "image_every=0", "save_every=1"]
 CUTS = {
     "train": SHORT,
     "evaluate": ["sessions=4"],
     "export": ["sessions=4"],
     "demo": ["sessions=4", "exported=2", *(f"train.{setting}" for setting in SHORT)],
     "bench env": ["turns=192", "repeats=1"],
-    "bench rollout": ["specs=2", "rollouts=2", "plain_sessions=1", "repeats=1", "iterations=0"],
+    "bench rollout": ["groups=2", "group_size=2", "plain_sessions=1", "repeats=1", "iterations=0"],
     "suites": ["sessions=4", "suites=[mixed]"],
 }
 """What is appended to a command, whose last word on a setting counts."""

@@ -14,18 +14,17 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents import callbacks
 from editenv.agents import train as training
-from editenv.agents.edit_r2.credit import CreditSettings
-from editenv.agents.edit_r2.rollout import RolloutSettings
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.agents.editor.checkpoint import SHIPPED, Checkpoint, load_autoencoder
-from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.edit_r2 import collect_rollout
+from editenv.agents.policy import JointPolicy
+from editenv.agents.rollout import RolloutBatch
+from editenv.agents.settings import AlgorithmSettings, TrainingSettings
 from editenv.agents.train import TrainResult
 from editenv.agents.trainer import EditR2Trainer
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.compose import compose
-from editenv.configs.schema import AlgorithmConfig, TrainConfig
+from editenv.configs.schema import TrainConfig
 from editenv.sims.replay import ReplayUser
 from editenv.types import Scores, TurnResult
 from editenv.vector import MICEEditVectorEnv
@@ -33,11 +32,11 @@ from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.world import StudioWorld
 
 _DISABLED = AutoresetMode.DISABLED
-TURN = TurnSettings(max_intent_tokens=5, temperature=0.9, steps=4)
-ROLLOUT = RolloutSettings(turn=TURN, rollouts=3)
+TINY = AlgorithmSettings(max_intent_tokens=5, steps=4, shared_noise=False, text_rate=1e-3, flow_rate=1e-3)
+GROUP_SIZE = 3
 
 
-def tiny_checkpoint(seed: int = 0) -> Checkpoint:
+def tiny_policy(seed: int = 0) -> UnifiedPolicy:
     """Hidden 32, 2 layers; no weight is zero, so that every part of the model shows in what it does."""
     torch.set_num_threads(1)
     autoencoder = load_autoencoder(SHIPPED / "autoencoder")
@@ -75,7 +74,7 @@ def tiny_checkpoint(seed: int = 0) -> Checkpoint:
         for name, parameter in model.named_parameters():
             if "pos_embed" not in name and "norm.weight" not in name:
                 parameter.normal_(0, 0.15, generator=generator)
-    return Checkpoint(model, autoencoder, tokenizer, "tiny")
+    return UnifiedPolicy(model, autoencoder, tokenizer, "tiny").eval()
 
 
 class BrightnessScorer:
@@ -104,22 +103,34 @@ def brightness_envs(count: int, scorer: Any = None) -> MICEEditVectorEnv:
 
 
 def tiny_settings(out: Path, **changes: Any) -> TrainingSettings:
-    """Two specs, three rollouts, two updates an iteration; keywords go to whichever settings have them."""
-    update = _changed(UpdateSettings(text_rate=1e-3, flow_rate=1e-3), changes)
-    rollout = _changed(ROLLOUT, changes)
-    credit = _changed(CreditSettings(), changes)
-    settings = _changed(TrainingSettings(out, iterations=1, specs=2, save_every=100), changes)
-    assert not changes, f"no settings have {sorted(changes)}"
-    return replace(settings, rollout=rollout, credit=credit, update=update)
+    """Two groups of three, two updates an iteration; keywords go to whichever settings have them."""
+    own = {name: changes.pop(name) for name in list(changes) if name in TrainingSettings.__dataclass_fields__}
+    own = {"iterations": 1, "groups": 2, "group_size": GROUP_SIZE, "save_every": 100} | own
+    return TrainingSettings(out=out, algorithm=replace(TINY, **changes), **own)
 
 
 def tiny_trainer(
-    out: Path, checkpoint: Checkpoint | None = None, scorer: Any = None, **changes: Any
+    out: Path, policy: UnifiedPolicy | None = None, scorer: Any = None, **changes: Any
 ) -> EditR2Trainer:
-    """A trainer of a tiny checkpoint on sessions judged by brightness."""
+    """A trainer of a tiny policy on sessions judged by brightness."""
     settings = tiny_settings(out, **changes)
-    envs = brightness_envs(settings.specs * settings.rollout.rollouts, scorer)
-    return EditR2Trainer(checkpoint or tiny_checkpoint(), envs, settings)
+    envs = brightness_envs(settings.groups * settings.group_size, scorer)
+    return EditR2Trainer(policy or tiny_policy(), envs, settings)
+
+
+def played(policy: JointPolicy, settings: Any = TINY, groups: int = 2, **more: Any) -> RolloutBatch:
+    """A rollout of groups of three in environments judged by brightness, the seed's first iteration."""
+    size = more.pop("group_size", GROUP_SIZE)
+    envs = more.pop("envs", None) or brightness_envs(groups * size, more.pop("scorer", None))
+    return collect_rollout(
+        policy, envs, settings, more.pop("seed", 0), more.pop("iteration", 0), groups, size, **more
+    )
+
+
+def tensors_of(rollout: RolloutBatch) -> dict[str, torch.Tensor]:
+    """All tensors of a rollout by name."""
+    own = {name: value for name, value in vars(rollout).items() if isinstance(value, torch.Tensor)}
+    return {**rollout.turns, **own}
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -127,21 +138,16 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def _changed(settings: Any, changes: dict[str, Any]) -> Any:
-    own = {name: changes.pop(name) for name in list(changes) if hasattr(settings, name)}
-    return replace(settings, **own)
-
-
 def tiny_config(out: Path, model: Path, **changes: Any) -> TrainConfig:
     """Settings of `editenv train` for a tiny checkpoint; keywords go to whichever level has them."""
     tiny = {"max_intent_tokens": 5, "steps": 4, "text_rate": 1e-3, "flow_rate": 1e-3, "schedule": "constant"}
     algorithm = {
-        name: changes.pop(name) for name in list(changes) if name in AlgorithmConfig.__dataclass_fields__
+        name: changes.pop(name) for name in list(changes) if name in AlgorithmSettings.__dataclass_fields__
     }
     own = {
         "iterations": 4,
-        "specs": 2,
-        "rollouts": 3,
+        "groups": 2,
+        "group_size": 3,
         "save_every": 1,
         "eval_every": 0,
         "image_every": 0,

@@ -22,7 +22,7 @@ from editenv.agents.distributed import process
 from editenv.agents.heldout import training_reward
 from editenv.agents.resume import newest_checkpoint
 from editenv.agents.trainer import EditR2Trainer, RolloutCallback
-from tests.tiny_editor import brightness_envs, tiny_checkpoint, tiny_settings, weights
+from tests.tiny_editor import brightness_envs, tiny_policy, tiny_settings, weights
 
 SPECS, ROLLOUTS, ITERATIONS = 3, 2, 2
 """Of six sessions each of two processes plays three: the second group is divided between them."""
@@ -63,8 +63,8 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
     """A training from the newest whole checkpoint on: what this process had, and of which kind it was."""
     settings = tiny_settings(
         out,
-        specs=SPECS,
-        rollouts=ROLLOUTS,
+        groups=SPECS,
+        group_size=ROLLOUTS,
         iterations=ITERATIONS,
         updates_per_iteration=1,
         save_every=1,
@@ -78,7 +78,7 @@ def train_and_keep(out: Path, dies: bool = False, **changes: Any) -> dict[str, A
     # Adapters begin at random.
     torch.manual_seed(0)
     rewards = Rewards()
-    trainer = Kept(tiny_checkpoint(), envs, settings, [rewards])
+    trainer = Kept(tiny_policy(), envs, settings, [rewards])
     trainer.kept, trainer.dies = [], dies
     found = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(found) if found else None)

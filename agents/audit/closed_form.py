@@ -140,8 +140,8 @@ def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity
         nearest = [min(facts.times, key=lambda known: abs(known - value)) for value in (t, t_next)]
         return stochastic_step(facts, *nearest)
 
-    image, gain = PULL * source, float(to_numpy(policy.gain_moe_gen))
-    shift = np.tile(to_numpy(policy.shift_moe_gen), latents.shape[-1] // len(policy.shift_moe_gen))
+    image, gain = PULL * source, float(to_numpy(policy.gain))
+    shift = np.tile(to_numpy(policy.shift), latents.shape[-1] // len(policy.shift))
     steps = [[step(*pair) for pair in pairwise(row)] for row in times]
     x_factor, v_factor, std = np.moveaxis(np.array(steps), -1, 0)[..., None]
     x, t = latents[:, :-1], times[:, :-1, None]
@@ -185,8 +185,8 @@ def loss_gradient(
         by_log_ratio = _by_log_ratio(log_ratio, gains, facts.flow_clip)
         weight = (facts.flow_weight * turn_weight)[:, None] * by_log_ratio
         by_velocity = weight[..., None] / facts.window * score
-        found["gain_moe_gen"] = (by_velocity * now.x).sum()
-        found["shift_moe_gen"] = by_velocity.reshape(-1, len(policy.shift_moe_gen)).sum(0)
+        found["gain"] = (by_velocity * now.x).sum()
+        found["shift"] = by_velocity.reshape(-1, len(policy.shift)).sum(0)
     if facts.temperature is not None and facts.text_weight:
         tokens, mask, before = text_arrays(turns)
         now_text, then_text = (text_log_prob(p, facts, tokens, before) for p in (policy, old))

@@ -16,7 +16,6 @@ from editenv.agents.audit.edit_r2 import EditR2Audit
 from editenv.agents.audit.protocol import Auditable
 from editenv.agents.audit.results import table
 from editenv.agents.audit.run import run_audit
-from editenv.agents.limits import check_limits
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
 from editenv.configs.schema import AuditConfig
@@ -55,7 +54,6 @@ def audit(words: Sequence[str]) -> int:
 def _trainer(config: AuditConfig) -> Auditable:
     if config.trainer is None:
         train = replace(compose("train", out=config.out), algorithm=config.algorithm, seed=config.seed)
-        check_limits(train)
         return EditR2Audit(training_settings(train))
     trainer: Auditable = registry.build("trainer", config.trainer, {}, None)
     return trainer

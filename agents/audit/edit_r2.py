@@ -1,10 +1,10 @@
-"""This package's own trainer on the bench: its rollout, its loss and its training loop, as configured."""
+"""This package's own trainer under audit: its rollout, its loss and its training loop, as configured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,28 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 from transformers.trainer_callback import PrinterCallback
 
-from editenv.agents.audit.known import BOS, KnownPolicy
-from editenv.agents.audit.model import CHANNELS, known_checkpoint
+from editenv.agents.audit.known import BOS, CHANNELS, KnownPolicy
 from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Spent, Turns
 from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
-from editenv.agents.edit_r2.advantage import ADVANTAGES
-from editenv.agents.edit_r2.credit import CreditSettings, credit
-from editenv.agents.edit_r2.filter import FILTERS, Filtered
-from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.spending import SpendSettings
-from editenv.agents.edit_r2.update import judge, policy_loss
-from editenv.agents.flow.sde import SAMPLERS
-from editenv.agents.metrics import Timer
+from editenv.agents.edit_r2 import (
+    Filtered,
+    collect_rollout,
+    compute_advantages,
+    evaluate_actions,
+    policy_loss,
+    time_grid,
+)
 from editenv.agents.resume import newest_checkpoint
+from editenv.agents.rollout import RolloutBatch
+from editenv.agents.settings import ADVANTAGES, FILTERS, SAMPLERS, AlgorithmSettings, TrainingSettings
 from editenv.agents.trainer import EditR2Trainer
+from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
 
-_SPECS, _ROLLOUTS = 12, 4
+_GROUPS, _SIZE = 12, 4
 _CPS_LEVEL = 0.8
 _KNOWN_OBJECTIVES = ("policy", "nft")
-"""Of "nft" the intents' half; pictures without stochastic steps have no densities to be looked at."""
-_OF_SESSIONS = ("group_id", "names")
-_PER_TURN = ("advantage", "keep", "valid")
+"""Of "nft" the intents' half; images without stochastic steps have no densities to be looked at."""
 
 
 class EditR2Audit:
@@ -45,153 +44,159 @@ class EditR2Audit:
         settings: of the trainer.
 
     Raises:
-        ValueError: the objective has no ratios that theory knows.
+        ValueError: the objective has no ratios that are known in closed form.
     """
 
     dimensions = CHANNELS
 
     def __init__(self, settings: TrainingSettings) -> None:
-        objective = settings.update.objective
+        objective = settings.algorithm.objective
         if objective not in _KNOWN_OBJECTIVES:
             raise ValueError(
                 f"objective is {objective!r}, expected {' or '.join(map(repr, _KNOWN_OBJECTIVES))}: the "
                 "audit knows the gradient of clipped ratios"
             )
-        rollout = replace(settings.rollout, rollouts=_ROLLOUTS)
-        update = replace(settings.update, text_rate=1e-2, flow_rate=1e-2, updates_per_iteration=2)
-        self.settings = replace(
-            settings,
-            rollout=rollout,
-            update=update,
-            specs=_SPECS,
-            save_every=1,
+        self.algorithm = replace(
+            settings.algorithm,
+            text_rate=1e-2,
+            flow_rate=1e-2,
+            text_scope="expert",
+            updates_per_iteration=2,
             lora_rank=0,
             schedule="constant",
+        )
+        self.settings = replace(
+            settings,
+            algorithm=self.algorithm,
+            groups=_GROUPS,
+            group_size=_SIZE,
+            save_every=1,
             report_to=(),
         )
-        self.facts = _facts(self.settings)
+        self.facts = _facts(self.algorithm)
 
     def variants(self) -> Sequence[EditR2Audit]:
         """The trainer with each sampler; CPS knows no level above 1, no bound of time and no last step."""
-        found, rollout = [self], self.settings.rollout
-        last = rollout.window_high + rollout.window
+        found, algorithm = [self], self.algorithm
+        last = algorithm.window_high + algorithm.window
         for name in SAMPLERS:
-            if name == rollout.sampler or (name == "cps" and last == rollout.turn.steps):
+            if name == algorithm.sampler or (name == "cps" and last == algorithm.steps):
                 continue
-            update = replace(self.settings.update, kl="gaussian")
             known: dict[str, Any] = {"sigma_t_max": None, "noise_level": _CPS_LEVEL} if name == "cps" else {}
-            stepping = replace(rollout, sampler=name, **known)
-            found.append(EditR2Audit(replace(self.settings, rollout=stepping, update=update)))
+            other = replace(algorithm, sampler=name, kl="gaussian", **known)
+            found.append(EditR2Audit(replace(self.settings, algorithm=other)))
         return found
 
     def rollout(self, policy: KnownPolicy, seed: int, iteration: int) -> Turns:
-        """One iteration of `collect`."""
-        rollout = collect(
-            known_checkpoint(policy),
-            _envs(_SPECS * _ROLLOUTS),
-            self.settings.rollout,
-            seed,
-            iteration,
-            _SPECS,
-            Timer(),
-        )
-        native = rollout.tensors
-        shaped = {
-            name: value.unflatten(0, (_SPECS, _ROLLOUTS))
-            for name, value in native.items()
-            if name not in _OF_SESSIONS
-        }
+        """One iteration of `collect_rollout`."""
+        rollout = _collect(policy, self.algorithm, seed, iteration)
+        shaped = {name: value.unflatten(0, (_GROUPS, _SIZE)) for name, value in rollout.turns.items()}
+        reward = rollout.reward.unflatten(0, (_GROUPS, _SIZE))
         return Turns(
-            reward=shaped["reward"],
-            following=shaped["instruction_following"],
+            reward=reward,
+            following=rollout.instruction_following.unflatten(0, (_GROUPS, _SIZE)),
             source=shaped["source"],
             latents=shaped.get("latents"),
             times=shaped.get("times"),
             flow_log_prob=shaped.get("flow_log_prob_mean"),
             tokens=shaped["intent_ids"],
             mask=shaped["intent_mask"],
-            previous=torch.full(shaped["reward"].shape, BOS),
+            previous=torch.full(reward.shape, BOS),
             text_log_prob=shaped["text_log_prob"],
-            native=native,
+            native=rollout.turns,
         )
 
     def spent(self, policy: KnownPolicy, seed: int) -> dict[str, Spent]:
-        """Branches, whatever is configured, paid by `credit` with a baseline for each turn."""
-        return {"resample": self._spent(policy, seed, SpendSettings("resample"))}
-
-    def _spent(self, policy: KnownPolicy, seed: int, way: SpendSettings) -> Spent:
-        settings, count = replace(self.settings.rollout, spending=way), _SPECS * _ROLLOUTS
-        checkpoint = known_checkpoint(policy)
-        rollout = collect(checkpoint, _envs(count), settings, seed, 0, _SPECS, Timer())
-        paying = CreditSettings("turn", math.inf, filter=way.filter)
-        paid, _ = credit(rollout, _ROLLOUTS, paying, {})
-        tensors, places = rollout.tensors, rollout.places or {}
-        where = sorted(places)
-        number = {at: turn for turn, at in enumerate(where)}
-        rows, columns = (torch.tensor(side) for side in zip(*where, strict=True))
-        pixels = checkpoint.autoencoder.decode(tensors["image"].flatten(0, 1))
-        image = checkpoint.autoencoder.encode(pixels).reshape(tensors["image"].shape)
-        return Spent(
-            reward=tensors["reward"][rows, columns],
-            following=tensors["instruction_following"][rows, columns],
-            advantage=paid["advantage"][rows, columns],
-            keep=paid["keep"][rows, columns],
-            source=tensors["source"][rows, columns],
-            image=image[rows, columns],
-            past=[[number[before] for before in places[at].past] for at in where],
-            again=torch.tensor([places[at].again for at in where]),
-            state=torch.tensor([number[places[at].state] for at in where]),
-            when=columns,
+        """Branches, whatever is configured, with a baseline for each turn."""
+        algorithm = replace(
+            self.algorithm,
+            branch_from_sibling=True,
+            filter="exclude",
+            advantage="turn",
+            advantage_clip=math.inf,
+            advantage_std="batch",
         )
+        rollout = _collect(policy, algorithm, seed, 0)
+        found = compute_advantages(rollout, _SIZE, algorithm)
+        where = (rollout.turn_index >= 0).nonzero()
+        rows, columns = where.unbind(1)
+        number = {tuple(at): turn for turn, at in enumerate(where.tolist())}
+        image = rollout.turns["image"]
+        # As the next turn reads it: rounded to pixels.
+        pixels = policy.encode_images(policy.decode_images(image.flatten(0, 1))).reshape(image.shape)
+        paths = rollout.history[rows, columns].tolist()
+        width = rollout.reward.shape[1]
+        states = rollout.start_state[rows, columns].tolist()
+        names = {state: number for number, state in enumerate(sorted({tuple(state) for state in states}))}
+        return {
+            "branch_from_sibling": Spent(
+                reward=rollout.reward[rows, columns],
+                following=rollout.instruction_following[rows, columns],
+                advantage=found["advantage"][rows, columns],
+                keep=found["loss_mask"][rows, columns],
+                source=rollout.turns["source"][rows, columns],
+                image=pixels[rows, columns],
+                past=[[number[divmod(place, width)] for place in path if place >= 0] for path in paths],
+                again=rollout.is_branch[rows, columns],
+                state=torch.tensor([names[tuple(state)] for state in states]),
+                when=columns,
+            )
+        }
 
     def advantages(self, reward: Tensor, following: Tensor) -> Tensor:
         """The advantage that is configured, over the turns that the filter counts."""
-        paid = self.settings.credit
-        if paid.advantage == "fused":
+        settings = self.algorithm
+        if settings.advantage == "fused":
             raise NotOffered("the judge has one score, which 'fused' cannot fuse")
-        counted = self._filtered(following).counted(reward, ~reward.isnan())
-        return ADVANTAGES[paid.advantage](*counted, clip=paid.advantage_clip, std=paid.advantage_std)
+        scored = ~reward.isnan()
+        counted = self._filtered(following).counted
+        found = load_class("advantage", settings.advantage, ADVANTAGES)(
+            reward.masked_fill(~counted, 0.0), scored & counted, std=settings.advantage_std
+        )
+        return found.clamp(-settings.advantage_clip, settings.advantage_clip)
 
     def keep(self, following: Tensor) -> Tensor:
         """The filter that is configured."""
-        return self._filtered(following).keep
+        return self._filtered(following).loss_mask
 
     def _filtered(self, following: Tensor) -> Filtered:
-        paid = self.settings.credit
-        return FILTERS[paid.filter](following, ~following.isnan(), threshold=paid.filter_threshold)
+        found: Filtered = load_class("filter", self.algorithm.filter, FILTERS)(
+            following, ~following.isnan(), threshold=self.algorithm.filter_threshold
+        )
+        return found
 
     def loss(
         self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor
     ) -> Loss:
-        """`judge` and `policy_loss` on all turns, as the trainer calls them."""
-        shape = turns.reward.shape
-        given = (advantage, keep, ~turns.reward.isnan())
-        single = {
-            name: value.flatten(0, 1) for name, value in turns.native.items() if name not in _OF_SESSIONS
-        }
-        single |= {name: value.flatten() for name, value in zip(_PER_TURN, given, strict=True)}
-        rollout, update = self.settings.rollout, self.settings.update
-        now = judge(known_checkpoint(policy).model, single, rollout, update)
+        """`evaluate_actions` and `policy_loss` on all turns, as the trainer calls them."""
+        shape, settings = turns.reward.shape, self.algorithm
+        single = {name: value.flatten(0, 1) for name, value in turns.native.items()}
+        single |= {"advantage": advantage.flatten(), "loss_mask": keep.flatten()}
+        single["scored_mask"] = ~turns.reward.isnan().flatten()
+        now = evaluate_actions(policy, single, settings)
         with torch.no_grad():
-            then = judge(known_checkpoint(reference).model, single, rollout, update)
-        loss = policy_loss(now, then, single, replace(update, text_kl=0.0, flow_kl=0.0))
-        parts = {name: float(value) for name, value in loss.parts.items()}
+            then = evaluate_actions(reference, single, settings)
+        total, numbers = policy_loss(now, then, single, replace(settings, text_kl=0.0, flow_kl=0.0))
         return Loss(
-            loss.total,
+            total,
             _shaped(now.flow_log_prob_mean, shape),
             _shaped(now.text_log_prob, shape),
-            parts.get("flow_kl"),
-            parts.get("text_kl"),
+            numbers.get("flow_kl"),
+            numbers.get("text_kl"),
         )
 
     def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
         """`EditR2Trainer`, from the newest whole checkpoint of the folder on."""
-        update = replace(self.settings.update, text_kl=0.0, flow_kl=0.0)
-        settings = replace(self.settings, out=folder, iterations=iterations, seed=seed, update=update)
+        algorithm = replace(self.algorithm, text_kl=0.0, flow_kl=0.0)
+        settings = replace(self.settings, out=folder, iterations=iterations, seed=seed, algorithm=algorithm)
         newest = newest_checkpoint(folder)
-        trainer = EditR2Trainer(known_checkpoint(policy), _envs(_SPECS * _ROLLOUTS), settings)
+        trainer = EditR2Trainer(policy, _envs(_GROUPS * _SIZE), settings)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+
+
+def _collect(policy: KnownPolicy, settings: AlgorithmSettings, seed: int, iteration: int) -> RolloutBatch:
+    return collect_rollout(policy, _envs(_GROUPS * _SIZE), settings, seed, iteration, _GROUPS, _SIZE)
 
 
 def _envs(count: int) -> MICEEditVectorEnv:
@@ -199,31 +204,9 @@ def _envs(count: int) -> MICEEditVectorEnv:
     return MICEEditVectorEnv(count, FlatWorld(), Reader(), BrightnessJudge(), autoreset_mode=disabled)
 
 
-def _facts(settings: TrainingSettings) -> Facts:
-    rollout, update = settings.rollout, settings.update
-    return Facts(
-        times=tuple(rollout.turn.times().tolist()),
-        sampler=rollout.sampler,
-        noise_level=rollout.noise_level,
-        sigma_t_max=rollout.sigma_t_max,
-        window=rollout.window,
-        window_low=rollout.window_low,
-        window_high=rollout.window_high,
-        window_placement=rollout.window_placement,
-        window_every=rollout.window_every,
-        temperature=rollout.turn.temperature,
-        advantage=settings.credit.advantage,
-        advantage_clip=settings.credit.advantage_clip,
-        advantage_std=settings.credit.advantage_std,
-        filter=settings.credit.filter,
-        filter_threshold=settings.credit.filter_threshold,
-        flow_weight=update.flow_weight,
-        text_weight=update.text_weight,
-        flow_clip=update.flow_clip,
-        text_clip=update.text_clip,
-        ratio=update.ratio,
-        flow_kl=update.kl,
-    )
+def _facts(settings: AlgorithmSettings) -> Facts:
+    own = {one.name: getattr(settings, one.name) for one in fields(Facts) if hasattr(settings, one.name)}
+    return Facts(**own | {"times": tuple(time_grid(settings).tolist()), "flow_kl": settings.kl})
 
 
 def _shaped(value: Tensor | None, shape: Any) -> Tensor | None:

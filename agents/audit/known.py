@@ -1,50 +1,62 @@
-"""A policy of which everything is known: pictures drawn from a Gaussian, text from a bigram table."""
+"""A policy of which everything is known: images drawn from a Gaussian, text from a bigram table."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from editenv.agents.audit.world import SIDE, WORDS
+from editenv.agents.flow import Velocity
+from editenv.agents.policy import GeneratedIntents, JointPolicy, PolicyOutput, Turn
+from editenv.agents.settings import GenerationSettings
+from editenv.protocols import Observations
+from editenv.types import Image
+
 PAD, BOS, EOS = 0, 2, 3
 FIRST_WORD = 6
-"""Tokens below are special: padding, unknown, start, stop and the two marks of an image."""
-VOCABULARY = 16
+"""Tokens below are special."""
+VOCABULARY = FIRST_WORD + len(WORDS)
+CHANNELS = 3
 PULL, SPREAD = 0.4, 0.6
-"""An edited picture is the source times PULL, plus noise of std SPREAD in each dimension."""
+"""An edited image is the source times PULL, plus noise of std SPREAD in each dimension."""
+_HALF = 127.5
 
 
-class KnownPolicy(nn.Module):
-    """Its pictures are N(PULL source, SPREAD^2) in each dimension, its words a Markov chain.
+class KnownPolicy(JointPolicy):
+    """Its images are N(PULL source, SPREAD^2) in each dimension, its words a Markov chain from BOS.
 
     velocity(x, t) = E[noise - image | x] = k(t) (x - (1 - t) PULL source) - PULL source + gain x + shift
     with k(t) = (t - (1 - t) SPREAD^2) / (t^2 + (1 - t)^2 SPREAD^2); gain and shift start at zero
 
     The velocity is linear in x, so each step of a sampler is an affine Gaussian map whose moments, densities
-    and gradients follow in closed form (`closed_form`).
+    and gradients follow in closed form (closed_form.py). Latents are pixels from -1 to 1, one token each.
 
     Args:
         dimensions: of the shift, the size of the last dimension of latents.
         seed: of the bigram table.
     """
 
-    def __init__(self, dimensions: int, seed: int = 0) -> None:
+    def __init__(self, dimensions: int = CHANNELS, seed: int = 0) -> None:
         super().__init__()
-        self.gain_moe_gen = nn.Parameter(torch.zeros(()))
-        self.shift_moe_gen = nn.Parameter(torch.zeros(dimensions))
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.shift = nn.Parameter(torch.zeros(dimensions))
         generator = torch.Generator().manual_seed(seed)
         scores = torch.randn(VOCABULARY, VOCABULARY, generator=generator)
         scores[:, :FIRST_WORD] = -20.0
         scores[:, EOS] = 0.5
         self.bigram = nn.Parameter(scores)
 
-    def velocity(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
-        """D x / d t at latents x [B, ...] and times t [B], given clean latents of the current picture."""
+    def flow(self, x: Tensor, t: Tensor, source: Tensor) -> Tensor:
+        """D x / d t at latents x [B, ...] and times t [B], given clean latents of the current image."""
         t = t.reshape(t.shape + (1,) * (x.ndim - t.ndim)).to(x.dtype)
         image = PULL * source
         slope = (t - (1 - t) * SPREAD**2) / (t.square() + ((1 - t) * SPREAD).square())
-        return slope * (x - (1 - t) * image) - image + self.gain_moe_gen * x + self.shift_moe_gen
+        return slope * (x - (1 - t) * image) - image + self.gain * x + self.shift
 
     def next_logits(self, ids: Tensor) -> Tensor:
         """Logits [..., VOCABULARY] of the token after each of these tokens, whatever came before."""
@@ -55,7 +67,82 @@ class KnownPolicy(nn.Module):
         other = copy.deepcopy(self)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            other.gain_moe_gen.add_(gain)
-            other.shift_moe_gen.add_(shift)
+            other.gain.add_(gain)
+            other.shift.add_(shift)
             other.bigram.add_(text * torch.randn(self.bigram.shape, generator=generator))
         return other
+
+    # As a JointPolicy
+
+    def observe(self, observations: Observations) -> Turn:
+        """The image is all it reads."""
+        return {"source": self.encode_images(observations["image"])}
+
+    def encode_intents(self, intents: Sequence[str]) -> Turn:
+        """Images do not depend on intents."""
+        return {}
+
+    def encode_images(self, images: Sequence[Image]) -> Tensor:
+        """Pixels from -1 to 1, [B, SIDE * SIDE, 3]."""
+        return torch.from_numpy(np.stack(list(images))).flatten(1, 2).float() / _HALF - 1
+
+    def decode_images(self, latents: Tensor) -> list[Image]:
+        """The nearest pixels."""
+        pixels = ((latents + 1) * _HALF).round().clamp(0, 255).to(torch.uint8)
+        return list(pixels.unflatten(1, (SIDE, SIDE)).numpy())
+
+    def generate_intents(
+        self, context: Turn, settings: GenerationSettings, uniforms: Tensor | None
+    ) -> GeneratedIntents:
+        """Token by token, each the first whose cumulative probability exceeds its number."""
+        assert uniforms is not None
+        shape = len(context["source"]), settings.max_intent_tokens
+        ids, mask = torch.full(shape, PAD), torch.zeros(shape, dtype=torch.bool)
+        log_prob, before = torch.zeros(shape), torch.full(shape[:1], BOS)
+        going = torch.ones(shape[0], dtype=torch.bool)
+        for step in range(shape[1]):
+            chances = torch.log_softmax(self.next_logits(before) / settings.temperature, -1)
+            cumulative = chances.double().exp().cumsum(-1)
+            wanted = uniforms[:, step, None] * cumulative[:, -1:]
+            token = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=VOCABULARY - 1)
+            ids[going, step], mask[going, step] = token[going], True
+            log_prob[going, step] = chances.gather(1, token[:, None])[going, 0]
+            before, going = token, going & (token != EOS)
+        longest = int(mask.any(0).sum())
+        texts = [self._text(row[there].tolist()) for row, there in zip(ids, mask, strict=True)]
+        return GeneratedIntents(ids[:, :longest], mask[:, :longest], log_prob[:, :longest], texts)
+
+    def _text(self, tokens: list[int]) -> str | None:
+        words = [WORDS[token - FIRST_WORD] for token in tokens if token >= FIRST_WORD]
+        return " ".join(words) if words and tokens[-1] == EOS else None
+
+    def velocity(self, context: Turn) -> Velocity:
+        """The known one."""
+        return lambda x, t: self.flow(x, t, context["source"])
+
+    def forward(
+        self,
+        turn: Turn,
+        settings: GenerationSettings,
+        *,
+        text: bool = True,
+        x: Tensor | None = None,
+        t: Tensor | None = None,
+        context_gradient: bool = False,
+        guided: bool = True,
+    ) -> PolicyOutput:
+        """There is no context that a gradient could flow through, and no guidance."""
+        log_prob: Any = None
+        if text:
+            ids = turn["intent_ids"]
+            before = torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], 1)
+            chances = torch.log_softmax(self.next_logits(before) / settings.temperature, -1)
+            log_prob = chances.gather(-1, ids[..., None])[..., 0].masked_fill(~turn["intent_mask"], 0.0)
+        if x is None or t is None:
+            return PolicyOutput(log_prob)
+        velocity = self.flow(x, t, turn["source"][:, None])
+        return PolicyOutput(log_prob, velocity, velocity)
+
+    def parameter_space(self, name: str) -> str:
+        """The table is the text's."""
+        return "text" if "bigram" in name else "flow"

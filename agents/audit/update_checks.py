@@ -25,7 +25,7 @@ from editenv.agents.audit.protocol import NotOffered, Spent
 from editenv.agents.audit.results import CheckResult
 from editenv.agents.audit.subject import Subject
 
-_PARAMETERS = {"flow": ("gain_moe_gen", "shift_moe_gen"), "text": ("bigram",)}
+_PARAMETERS = {"flow": ("gain", "shift"), "text": ("bigram",)}
 _GRADIENT = 2e-3
 _KL = 1e-3
 _ITERATIONS = 3

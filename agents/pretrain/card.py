@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from editenv.agents.editor.checkpoint import Checkpoint
-from editenv.agents.editor.policy import EditorPolicy, ModelPainter, ModelWriter, OracleWriter
-from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.editor import EditorPolicy, OracleWriter, with_form
 from editenv.agents.episodes import run_episodes
+from editenv.agents.settings import GenerationSettings
 from editenv.agents.stats import known_mean
 from editenv.agents.unified.autoencoder import CellAutoencoder
+from editenv.agents.unified.policy import UnifiedPolicy
 from editenv.build import make_vector_env
 from editenv.session import Session
 from editenv.worlds.studio.parse import parse
@@ -32,7 +32,7 @@ _NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2)
 _LONGEST_INTENT = 40
 
 
-def mixed_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
+def mixed_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
     """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
     size = checkpoint.autoencoder.config.token_side * grid
     envs = make_vector_env(
@@ -43,11 +43,10 @@ def mixed_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, fo
         grid=grid,
         autoreset_mode="Disabled",
     )
-    greedy = TurnSettings(intent_form=form)
-    painter = ModelPainter(checkpoint, greedy)
-    plain = EditorPolicy(ModelWriter(checkpoint, greedy), painter)
-    given = EditorPolicy(OracleWriter(envs, form), painter)
-    sampling = EditorPolicy(ModelWriter(checkpoint, replace(greedy, temperature=0.9)), painter)
+    greedy = with_form(GenerationSettings(temperature=0.0, steps=8), form)
+    plain = EditorPolicy(checkpoint, greedy)
+    given = EditorPolicy(checkpoint, greedy, OracleWriter(envs, form))
+    sampling = EditorPolicy(checkpoint, replace(greedy, temperature=0.9))
 
     def played(policy: EditorPolicy, name: str, attempt: int = 0) -> list[Session]:
         return run_episodes(envs, policy, range(sessions), seed, name, attempt=attempt)
@@ -66,7 +65,7 @@ def mixed_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, fo
     }
 
 
-def suite_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
+def suite_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
     """Scores on test sessions of every suite (fixed scripts), with the likeliest and with right intents.
 
     Args:
@@ -80,20 +79,20 @@ def suite_scores(checkpoint: Checkpoint, grid: int, sessions: int, seed: int, fo
         "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and
         GA of the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
     """
-    settings = TurnSettings(max_intent_tokens=_LONGEST_INTENT, intent_form=form)
+    settings = GenerationSettings(max_intent_tokens=_LONGEST_INTENT, temperature=0.0, steps=8)
+    settings = with_form(settings, form)
     size = checkpoint.autoencoder.config.token_side * grid
-    painter = ModelPainter(checkpoint, settings)
     suites: dict[str, Any] = {}
     followed: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
     for suite in suite_names():
         envs = make_vector_env(
             num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
         )
-        writers = {"greedy": ModelWriter(checkpoint, settings), "right_intents": OracleWriter(envs, form)}
+        writers = {"greedy": None, "right_intents": OracleWriter(envs, form)}
         suites[suite] = {}
         for name, writer in writers.items():
             played = run_episodes(
-                envs, EditorPolicy(writer, painter), range(sessions), seed, f"{suite}, {name}"
+                envs, EditorPolicy(checkpoint, settings, writer), range(sessions), seed, f"{suite}, {name}"
             )
             scores = [score for session in played for score in session.scores]
             last = [session.scores[-1].global_awareness for session in played]

@@ -9,17 +9,11 @@ from typing import Any
 import torch
 
 from editenv.agents.distributed import use_threads
-from editenv.agents.editor.checkpoint import (
-    SHIPPED,
-    Checkpoint,
-    load_autoencoder,
-    load_checkpoint,
-    save_checkpoint,
-)
 from editenv.agents.pretrain.card import mixed_scores, round_trip, suite_scores, write_card
 from editenv.agents.pretrain.data import LatentTable
 from editenv.agents.pretrain.training import train_autoencoder, train_phase
 from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig
 from editenv.worlds.studio.language import vocabulary
@@ -62,7 +56,7 @@ def make_autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[st
 def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
     """A unified model, phase by phase."""
     started = time.perf_counter()
-    checkpoint = load_checkpoint(recipe.start) if recipe.start else new_checkpoint(recipe)
+    checkpoint = UnifiedPolicy.load(Path(recipe.start)) if recipe.start else new_checkpoint(recipe)
     table = LatentTable(checkpoint.autoencoder, checkpoint.autoencoder.config.token_side)
     model, tokenizer, form = checkpoint.model, checkpoint.tokenizer, recipe.intent_form
     for number, phase in enumerate(recipe.phases):
@@ -72,13 +66,13 @@ def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
         model.half().float()
     seconds = time.perf_counter() - started
     checkpoint.model = model.eval()
-    save_checkpoint(checkpoint, out, torch.float16)
+    checkpoint.save(out, torch.float16)
     return measured_card(recipe, seed, out, seconds)
 
 
 def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> dict[str, Any]:
     """Measure the checkpoint in `out` as it is written, and write its card beside it."""
-    checkpoint, grid, form = load_checkpoint(out), recipe.grid, recipe.intent_form
+    checkpoint, grid, form = UnifiedPolicy.load(out), recipe.grid, recipe.intent_form
     card = {
         "name": recipe.name,
         "taught": recipe.taught,
@@ -95,7 +89,7 @@ def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> 
     return card
 
 
-def new_checkpoint(recipe: ModelRecipe) -> Checkpoint:
+def new_checkpoint(recipe: ModelRecipe) -> UnifiedPolicy:
     """A model with random weights beside an autoencoder and a tokenizer of the studio's words."""
     autoencoder = load_autoencoder(
         Path(recipe.autoencoder) if recipe.autoencoder else SHIPPED / "autoencoder"
@@ -125,4 +119,4 @@ def new_checkpoint(recipe: ModelRecipe) -> Checkpoint:
         residual_prediction=True,
         adaptive_norm=True,
     )
-    return Checkpoint(UnifiedModel(config), autoencoder, tokenizer, recipe.name)
+    return UnifiedPolicy(UnifiedModel(config), autoencoder, tokenizer, recipe.name)

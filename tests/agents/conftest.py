@@ -9,9 +9,8 @@ import pytest
 def start(tmp_path_factory) -> Path:
     """Folder of a checkpoint that trainings start from."""
     # Reports and the agents without weights are tested without torch.
-    from editenv.agents.editor.checkpoint import save_checkpoint
-    from tests.tiny_editor import tiny_checkpoint
+    from tests.tiny_editor import tiny_policy
 
     folder = tmp_path_factory.mktemp("start")
-    save_checkpoint(tiny_checkpoint(), folder)
+    tiny_policy().save(folder)
     return folder

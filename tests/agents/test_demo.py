@@ -9,18 +9,17 @@ from PIL import Image
 
 from editenv.agents import demo as module
 from editenv.agents.demo import before_after, demo
-from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.evaluate import run_evaluation
 from editenv.agents.train import TrainResult
 from editenv.configs.compose import compose
-from tests.tiny_editor import tiny_checkpoint
+from tests.tiny_editor import tiny_policy
 
 KEYS = ("instruction_following", "content_consistency", "global_awareness", "reward")
 
 
 @pytest.fixture
 def config(tmp_path):
-    save_checkpoint(tiny_checkpoint(), tmp_path / "start")
+    tiny_policy().save(tmp_path / "start")
     return compose(
         "demo",
         out=str(tmp_path / "demo"),
@@ -57,8 +56,8 @@ def test_the_demo_compares_and_keeps_everything(config, tmp_path, monkeypatch, c
 
 
 def test_training_is_the_demo_experiment_with_the_demos_seed():
-    demo_train = compose("demo", ["train.specs=2"], out="x", seed=7, threads=1).train
-    assert demo_train == compose("train", ["experiment=demo", "specs=2"], out="x", seed=7, threads=1)
+    demo_train = compose("demo", ["train.groups=2"], out="x", seed=7, threads=1).train
+    assert demo_train == compose("train", ["experiment=demo", "groups=2"], out="x", seed=7, threads=1)
 
 
 def test_changed_sessions_come_first(tmp_path):

@@ -10,8 +10,9 @@ from torch import nn
 
 from editenv.agents import trainer as training
 from editenv.agents.distributed import check_sharding
-from editenv.agents.edit_r2.objective import OBJECTIVES
 from editenv.agents.ema import EMA, ema_decay
+from editenv.agents.objective import check_algorithm
+from editenv.settings import check_settings
 from tests.tiny_editor import tiny_settings, tiny_trainer, weights
 
 SLOW = {"objective": "nft", "window": 0, "nft_decay": 0.5, "nft_decay_rise": 0.25}
@@ -75,7 +76,7 @@ def test_it_plays_the_rollouts_and_what_learns_is_trained(tmp_path, monkeypatch)
     """Decays are 0, 1/4, 1/2 in iterations 0, 1, 2; old velocities are the player's."""
     trainer = tiny_trainer(tmp_path, iterations=3, **SLOW)
     learnt, played, prepared = [], [], []
-    model, collect = trainer.checkpoint.model, training.collect
+    model, collect = trainer.policy, training.collect_rollout
 
     def spied(*args, **kwargs):
         played.append(weights(model))
@@ -89,9 +90,9 @@ def test_it_plays_the_rollouts_and_what_learns_is_trained(tmp_path, monkeypatch)
         prepared.append(weights(model))
         return made(*args, **kwargs)
 
-    score, made = trainer._generate_and_score_completions, OBJECTIVES["nft"].prepare
-    monkeypatch.setattr(training, "collect", spied)
-    monkeypatch.setitem(training.OBJECTIVES, "nft", replace(OBJECTIVES["nft"], prepare=prepares))
+    score, made = trainer._generate_and_score_completions, trainer.objective.prepare
+    monkeypatch.setattr(training, "collect_rollout", spied)
+    trainer.objective = replace(trainer.objective, prepare=prepares)
     monkeypatch.setattr(trainer, "_generate_and_score_completions", begins)
     trainer.train()
     assert len(played) == 3
@@ -115,7 +116,9 @@ def test_it_plays_the_rollouts_and_what_learns_is_trained(tmp_path, monkeypatch)
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
-        tiny_settings(tmp_path, **changes)
+        settings = tiny_settings(tmp_path, **changes).algorithm
+        check_settings(settings)
+        check_algorithm(settings)
 
 
 def test_weights_that_are_split_have_none():

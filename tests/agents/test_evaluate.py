@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editenv.agents.editor.checkpoint import save_checkpoint
 from editenv.agents.evaluate import NO_JUDGE, evaluate, main, run_evaluation
 from editenv.agents.export import export
 from editenv.agents.show import show
 from editenv.configs.compose import compose
 from editenv.configs.schema import ScorerConfig
 from editenv.types import Scores
-from tests.tiny_editor import tiny_checkpoint
+from tests.tiny_editor import tiny_policy
 
 SCORES = {
     "instruction_following",
@@ -56,7 +55,7 @@ def test_noop_follows_nothing_and_breaks_nothing(tmp_path):
 
 
 def test_equal_settings_give_equal_sessions(tmp_path):
-    save_checkpoint(tiny_checkpoint(), tmp_path)
+    tiny_policy().save(tmp_path)
     same = {"model": str(tmp_path), "sessions": 3, "steps": 2, "temperature": 1.0, "max_intent_tokens": 5}
     first, again = (run_evaluation(settings(tmp_path, **same)) for _ in range(2))
     for one, two in zip(first.sessions, again.sessions, strict=True):
@@ -99,7 +98,7 @@ def any_pictures(tmp_path):
 
 
 def test_any_pictures_can_be_played_without_scores(tmp_path, any_pictures, capsys):
-    save_checkpoint(tiny_checkpoint(), tmp_path)
+    tiny_policy().save(tmp_path)
     for chosen in ({"policy": "noop"}, {"model": str(tmp_path), "size": 64, "steps": 1}):
         evaluation = evaluate(settings(tmp_path, sessions_file=str(any_pictures), **chosen))
         assert [session.turn for session in evaluation.sessions] == [2, 1]

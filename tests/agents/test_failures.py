@@ -18,7 +18,7 @@ from editenv.agents.failures import NonFiniteGradientGuard, TrainingAborted, mar
 from editenv.agents.resume import COMPLETE, mark_complete, newest_checkpoint, whole_checkpoints
 from editenv.sims.replay import ReplayUser
 from editenv.types import Scores
-from tests.tiny_editor import BrightnessScorer, tiny_checkpoint, tiny_trainer, weights
+from tests.tiny_editor import BrightnessScorer, tiny_policy, tiny_trainer, weights
 
 ITERATIONS = 3
 
@@ -45,7 +45,7 @@ def finite(model) -> bool:
 
 def trained(out: Path, scorer=None, **changes):
     """The weights after a run, which goes on from what its folder holds."""
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_policy()
     trainer = tiny_trainer(out, checkpoint, scorer, iterations=ITERATIONS, **changes)
     newest = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
@@ -71,7 +71,7 @@ def test_one_that_raises_at_once_leaves_no_checkpoint_and_says_so(tmp_path):
 
 def test_a_judge_that_fails_for_a_while_is_said_and_the_run_goes_on(tmp_path):
     """In the second iteration it answers nothing: its sessions end in their first turn."""
-    before = weights(tiny_checkpoint().model)
+    before = weights(tiny_policy().model)
     with pytest.warns(UserWarning, match=r"iteration 1: 6 of 6 sessions ended unscored.*judge: timed out"):
         after = trained(tmp_path, FailsAt(4, 4, Scores(error="judge: timed out")))
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
@@ -87,7 +87,7 @@ def test_a_reward_that_is_no_number_counts_nowhere(tmp_path):
 def test_a_reward_that_is_no_number_is_said_and_changes_no_mean(tmp_path, reward):
     """The second iteration's middle turn; all its other turns train, and no update is left out."""
     trainer = tiny_trainer(
-        tmp_path, tiny_checkpoint(), FailsAt(5, 5, Scores(1.0, None, 1.0, reward=reward)), iterations=2
+        tmp_path, tiny_policy(), FailsAt(5, 5, Scores(1.0, None, 1.0, reward=reward)), iterations=2
     )
     with pytest.warns(UserWarning, match=rf"iteration 1: 6 of 18 turns were paid {reward}, and count in no"):
         trainer.train()
@@ -120,7 +120,7 @@ class Vanishing(ReplayUser):
 @pytest.mark.parametrize(("method", "at"), [("begin", 8), ("reply", 20)])
 def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at):
     """Six sessions of three turns an iteration: both happen in the second one, before and within a turn."""
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_policy()
     trainer = tiny_trainer(tmp_path / "broken", checkpoint, iterations=ITERATIONS)
     vanishing = replace(trainer.envs.engine, user=Vanishing(method, at))
     object.__setattr__(trainer.envs, "engine", vanishing)
@@ -131,7 +131,7 @@ def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at)
 
 
 def test_an_update_with_a_gradient_that_is_no_number_is_left_out(tmp_path, monkeypatch):
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_policy()
     trainer = tiny_trainer(tmp_path, checkpoint, iterations=2, updates_per_iteration=1)
     true, seen = trainer._compute_loss, []
 

@@ -8,7 +8,7 @@ import torch
 
 from editenv.agents.resume import TrainingAborted, whole_checkpoints
 from editenv.agents.trainer import EditR2Trainer
-from tests.tiny_editor import BrightnessScorer, brightness_envs, tiny_checkpoint, tiny_settings
+from tests.tiny_editor import BrightnessScorer, brightness_envs, tiny_policy, tiny_settings
 from tests.two_processes import in_processes, join_others
 
 LIMIT = 240.0
@@ -27,10 +27,10 @@ class FailsLater(BrightnessScorer):
 def train_until_it_stops(out: Path, rank: int, processes: int, port: int) -> None:
     """One process's training, whose scorer fails in the second process; what it said goes to `RANK.pt`."""
     join_others(rank, processes, port)
-    settings = tiny_settings(out, specs=SPECS, rollouts=ROLLOUTS, iterations=3, updates_per_iteration=1)
+    settings = tiny_settings(out, groups=SPECS, group_size=ROLLOUTS, iterations=3, updates_per_iteration=1)
     envs = brightness_envs(SPECS * ROLLOUTS // processes, FailsLater() if rank == 1 else None)
     try:
-        EditR2Trainer(tiny_checkpoint(), envs, settings).train()
+        EditR2Trainer(tiny_policy(), envs, settings).train()
     except TrainingAborted as error:
         torch.save(str(error), out / f"{rank}.pt")
 

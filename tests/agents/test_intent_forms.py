@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.editor.policy import editor_policy
-from editenv.agents.editor.turns import TurnSettings
+from editenv.agents.editor import editor_policy, teacher_of, with_form
 from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.agents.evaluate import agent_name, run_evaluation
-from editenv.agents.metrics import Timer
 from editenv.agents.pretrain import run as pretraining
 from editenv.agents.pretrain.data import edit_samples, noisy_intent, text_samples
-from editenv.agents.train import training_settings
+from editenv.agents.settings import GenerationSettings
 from editenv.build import make_vector_env
 from editenv.configs.compose import compose
 from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.intents import FORMS
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
-from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
+from tests.tiny_editor import TINY, brightness_envs, played, tiny_policy
 
 
 @pytest.mark.parametrize("suite", suite_names())
@@ -31,7 +27,7 @@ def test_right_intents_carried_out_exactly_score_one_in_every_form(suite: str) -
     """Fails where a form loses anything of a turn, by the exact scorer's judgement."""
     envs = make_vector_env(num_envs=6, suite=suite, autoreset_mode="Disabled", split="test")
     for form in FORMS:
-        policy = editor_policy(envs, "none", "oracle", "exact", TurnSettings(intent_form=form))
+        policy = editor_policy(envs, "none", "oracle", "exact", GenerationSettings(), form)
         scores = turn_scores(run_episodes(envs, policy, range(6), seed=1))
         assert {v for session in scores["global_awareness"] for v in session} == {1.0}, form
         assert policy.counts() == {"left_alone_share": 0.0}, form
@@ -52,23 +48,20 @@ def test_the_command_line_chooses_a_form_beside_who_writes() -> None:
 def test_training_gives_a_form_the_tokens_that_it_needs() -> None:
     """Fails where listed rules are cut off after as many tokens as one sentence takes."""
     for name, tokens in (("free", 20), ("structured", 32), ("rules", 64)):
-        turn = training_settings(compose("train", [f"intent_form={name}"], out="none")).rollout.turn
-        assert (turn.intent_form, turn.intent_tokens) == (name, tokens)
+        assert with_form(GenerationSettings(), name).max_intent_tokens == tokens
     assert compose("demo", out="none").train.intent_form == "free"
     with pytest.raises(ValueError, match="intent_form 'ruled' is not known, did you mean 'rules'"):
-        TurnSettings(intent_form="ruled")
+        with_form(TINY, "ruled")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_imitation_teaches_the_form(form: str) -> None:
     """Fails where the teacher's tokens are those of another form."""
-    turn = replace(ROLLOUT.turn, intent_form=form)
-    settings = replace(ROLLOUT, turn=turn, behaviour="oracle", rollouts=1)
-    checkpoint, envs = tiny_checkpoint(), brightness_envs(2)
-    rollout = collect(checkpoint, envs, settings, 0, 0, 2, Timer())
+    checkpoint, envs = tiny_policy(), brightness_envs(2)
+    rollout = played(checkpoint, envs=envs, group_size=1, teacher=teacher_of("oracle", envs, form))
     for row, session in enumerate(rollout.sessions):
         for number, turn in enumerate(session.spec.turns):
-            ids = rollout.tensors["intent_ids"][row, number][rollout.tensors["intent_mask"][row, number]]
+            ids = rollout.turns["intent_ids"][row, number][rollout.turns["intent_mask"][row, number]]
             wanted = FORMS[form].write(turn, 4)
             assert ids[:-1].tolist() == checkpoint.tokenizer(wanted, add_special_tokens=False)["input_ids"]
 

@@ -15,8 +15,8 @@ from gymnasium.vector import AutoresetMode
 from rich.console import Console
 
 from editenv.agents import train as training
-from editenv.agents.editor.checkpoint import load_checkpoint
 from editenv.agents.evaluate import evaluate
+from editenv.agents.policy import load_policy
 from editenv.agents.tables import turn_table
 from editenv.configs.compose import compose
 from editenv.sims.replay import ReplayUser
@@ -40,7 +40,7 @@ def test_an_iteration_trains_on_every_turn(
 ) -> None:
     """Fails where a late turn is not played, not logged or does not fit, or where nothing is learnt."""
     config = tiny_config(
-        tmp_path, start, suite=suite, context=context, filter="none", iterations=1, specs=1, rollouts=2
+        tmp_path, start, suite=suite, context=context, filter="none", iterations=1, groups=1, group_size=2
     )
     config = replace(config, algorithm=replace(config.algorithm, steps=2, window=1, window_high=0))
     with patch.object(training, "make_vector_env", bright):
@@ -48,7 +48,7 @@ def test_an_iteration_trains_on_every_turn(
     assert len(log["reward"]) == len(log["global_awareness"]) == turns
     assert all(0 < reward < 1 for reward in log["reward"])
     assert log["text_ratio_error"] < 1e-3 and log["flow_ratio_error"] < 1e-4
-    before, after = (load_checkpoint(folder).model.state_dict() for folder in (start, tmp_path))
+    before, after = (load_policy(folder).model.state_dict() for folder in (start, tmp_path))
     moved = [name for name, value in after.items() if not torch.equal(value, before[name])]
     assert any("mlp.up_proj" in name for name in moved) and any("mlp_moe_gen.up" in name for name in moved)
 

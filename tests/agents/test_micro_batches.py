@@ -10,43 +10,39 @@ import pytest
 import torch
 
 from editenv.agents import trainer as training
-from editenv.agents.edit_r2.objective import Policies
-from editenv.agents.edit_r2.objective.policy import policy_gradient
-from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.agents.metrics import Timer
+from editenv.agents.edit_r2 import Policies, collect_rollout, policy_gradient
 from editenv.agents.trainer import EditR2Trainer, accumulate_gradients, merge_metrics, micro_batches
-from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint, tiny_settings
+from editenv.settings import check_settings
+from tests.tiny_editor import TINY, brightness_envs, played, tensors_of, tiny_policy, tiny_settings
 
-LATE = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
-UPDATE = UpdateSettings(text_kl=0.3, flow_kl=0.2, text_weight=0.7)
+LATE = replace(TINY, intent_from_turn=2, text_kl=0.3, flow_kl=0.2, text_weight=0.7)
 
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return tiny_checkpoint()
+    return tiny_policy()
 
 
 @pytest.fixture(scope="module")
 def sessions(checkpoint):
     """Six sessions of three turns: some filtered, one unscored, one whole session that teaches nothing."""
-    batch = collect(checkpoint, brightness_envs(6), LATE, 0, 0, 2, Timer()).tensors
+    batch = tensors_of(played(checkpoint, LATE))
     keep = torch.ones(6, 3).bool()
     keep[0, 2] = keep[2, 1] = keep[2, 2] = False
     keep[4] = False
-    batch["valid"][5, 0] = False
+    batch["scored_mask"][5, 0] = False
     advantage = torch.linspace(-2, 2, 18).reshape(6, 3)
-    return batch | {"keep": keep, "advantage": advantage}
+    return batch | {"loss_mask": keep, "advantage": advantage}
 
 
 def gradients(checkpoint, sessions, most):
     """Gradients of one update in chunks, and its loss."""
-    model, other = checkpoint.model.requires_grad_(True), tiny_checkpoint(1).model.requires_grad_(False)
+    model, other = checkpoint.requires_grad_(True), tiny_policy(1).requires_grad_(False)
     model.zero_grad()
     policies = Policies(model, model, lambda: nullcontext(other))
     loss, numbers = accumulate_gradients(
         micro_batches(sessions, most),
-        lambda piece, leading: policy_gradient(policies, piece, LATE, UPDATE, False),
+        lambda piece, leading: policy_gradient(policies, piece, LATE, False),
         torch.Tensor.backward,
     )
     loss.backward()
@@ -96,7 +92,7 @@ class Halted(EditR2Trainer):
 
 def first_gradients(folder, **changes):
     settings = tiny_settings(folder, updates_per_iteration=1, **changes)
-    trainer = Halted(tiny_checkpoint(), brightness_envs(6), settings)
+    trainer = Halted(tiny_policy(), brightness_envs(6), settings)
     trainer.train()
     return trainer.gradients
 
@@ -120,18 +116,18 @@ def test_a_wrong_ratio_in_any_chunk_stops_the_run(tmp_path, monkeypatch, objecti
     """Fails where the first of six chunks alone is looked at."""
 
     def stale(*args, **kwargs):
-        found = collect(*args, **kwargs)
-        found.tensors["text_log_prob"][row] += 0.03 * found.tensors["intent_mask"][row]
+        found = collect_rollout(*args, **kwargs)
+        found.turns["text_log_prob"][row] += 0.03 * found.turns["intent_mask"][row]
         return found
 
-    monkeypatch.setattr(training, "collect", stale)
+    monkeypatch.setattr(training, "collect_rollout", stale)
     settings = tiny_settings(
         tmp_path, updates_per_iteration=1, chunk_sessions=1, filter="none", objective=objective
     )
     with pytest.raises(RuntimeError, match=r"the text ratio [a-z ]*differs from 1"):
-        EditR2Trainer(tiny_checkpoint(), brightness_envs(6), settings).train()
+        EditR2Trainer(tiny_policy(), brightness_envs(6), settings).train()
 
 
 def test_a_chunk_has_to_hold_something():
     with pytest.raises(ValueError, match="chunk_sessions is 0, expected 1 or more"):
-        UpdateSettings(chunk_sessions=0)
+        check_settings(replace(TINY, chunk_sessions=0))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from editenv.agents import callbacks, training_records
-from editenv.agents import train as training
 from editenv.agents.heldout import read_best, read_evaluations
 from editenv.agents.resume import COMPLETE, FIRST, TrainingAborted, whole_checkpoints
 from editenv.agents.training_records import recorded_iterations
+from editenv.agents.unified.policy import UnifiedPolicy
 from tests.tiny_editor import DarknessScorer, logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 3
@@ -51,7 +51,7 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
         part = tmp_path / f"{name}.part"
         part.parent.mkdir(exist_ok=True)
         part.symlink_to("/dev/full")
-    true, true_line, refused = training.save_checkpoint, training_records.played_line, []
+    true, true_line, refused = UnifiedPolicy.save, training_records.played_line, []
 
     def full_later(folder, session, **kept):
         if not folder.name.startswith("iteration_00000"):
@@ -66,7 +66,7 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
             raise OSError(errno.ENOSPC, "No space left on device")
         true(checkpoint, folder)
 
-    monkeypatch.setattr(training, "save_checkpoint", full_once)
+    monkeypatch.setattr(UnifiedPolicy, "save", full_once)
     said = run(config_of(tmp_path, start))
     words = [text for text in said if "No space left" in text]
     for what in ("logs.jsonl", "held-out evaluations", "the filmstrip", "the best weights"):
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
 
 
 def test_a_disk_too_full_for_the_last_weights_says_where_they_are(unbroken, start, tmp_path, monkeypatch):
-    true = training.save_checkpoint
+    true = UnifiedPolicy.save
 
     def full(checkpoint, folder):
         if folder.name == "model":
@@ -91,7 +91,7 @@ def test_a_disk_too_full_for_the_last_weights_says_where_they_are(unbroken, star
         true(checkpoint, folder)
 
     with monkeypatch.context() as patch, pytest.raises(TrainingAborted, match=r"No space left.*checkpoint-6"):
-        patch.setattr(training, "save_checkpoint", full)
+        patch.setattr(UnifiedPolicy, "save", full)
         run(config_of(tmp_path, start))
     run(config_of(tmp_path, start))
     assert same_weights(tmp_path, unbroken) and (tmp_path / "summary.json").is_file()

@@ -8,22 +8,29 @@ from dataclasses import replace
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import LoraConfig, get_peft_model
 
 from editenv.agents.distributed import autocast, check_precision, masters_in_float32
-from editenv.agents.edit_r2.kl import gaussian_flow_kl, text_kl, velocity_flow_kl
-from editenv.agents.edit_r2.loss import PolicyTerm, clipped_policy_loss, joint_loss
-from editenv.agents.edit_r2.ratio import RATIOS
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.update import token_log_prob
-from editenv.agents.flow.sample import window_log_prob
-from editenv.agents.flow.sde import SAMPLERS
+from editenv.agents.edit_r2 import (
+    PolicyTerm,
+    Steps,
+    clipped_policy_loss,
+    gaussian_kl,
+    joint_loss,
+    plain_log_ratio,
+    text_kl,
+)
+from editenv.agents.flow import cps_step, flow_sde_step, window_log_prob
+from editenv.agents.settings import AlgorithmSettings
 from editenv.agents.train import training_settings
-from editenv.agents.trainer import lora_config
+from editenv.agents.trainer import _known_to_trl
+from editenv.agents.unified import UnifiedModel, UnifiedOutput
+from editenv.agents.variants import guarded_log_ratio, velocity_kl
 from editenv.configs.compose import compose
-from tests.tiny_editor import tiny_checkpoint
+from tests.tiny_editor import TINY, tiny_policy
 
 HALVES = [torch.bfloat16, torch.float16]
+SAMPLERS = {"flow_sde": flow_sde_step, "cps": cps_step}
 
 
 def numbers(*shape, dtype, seed=0):
@@ -38,18 +45,22 @@ def assert_float32_of(found, expected):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_log_probs_of_tokens(dtype):
+def test_log_probs_of_tokens(dtype, monkeypatch):
     """Fails where log-softmax or the division by the temperature is done in the logits' type."""
-    logits = numbers(2, 3, 50, dtype=dtype) * 8
-    batch = {
+    logits, policy = numbers(2, 3, 50, dtype=dtype) * 8, tiny_policy()
+    turn = {
         "intent_ids": torch.tensor([[1, 2, 3], [4, 5, 0]]),
         "intent_mask": torch.tensor([[True] * 3, [True, True, False]]),
+        "transcript_ids": torch.ones(2, 4).long(),
+        "transcript_mask": torch.ones(2, 4).bool(),
+        "source": torch.zeros(2, 16, 8),
     }
+    monkeypatch.setattr(UnifiedModel, "forward", lambda *_, **__: UnifiedOutput(logits=logits))
     assert_float32_of(
-        token_log_prob(logits, batch, 0.7),
+        policy(turn, replace(TINY, temperature=0.7)).text_log_prob,
         torch.log_softmax(logits.double() / 0.7, -1)
-        .gather(-1, batch["intent_ids"][..., None])[..., 0]
-        .masked_fill(~batch["intent_mask"], 0.0),
+        .gather(-1, turn["intent_ids"][..., None])[..., 0]
+        .masked_fill(~turn["intent_mask"], 0.0),
     )
 
 
@@ -71,21 +82,22 @@ def test_ratios_distances_and_losses(dtype):
     mean, before = numbers(2, 3, 4, 2, dtype=dtype, seed=2), numbers(2, 3, 4, 2, dtype=dtype, seed=3)
     std, gain = numbers(2, 3, dtype=dtype, seed=4).abs() + 0.5, numbers(2, 1, dtype=dtype, seed=5)
     wide = [value.double() for value in (now, old, mean, before, std, gain)]
-    for ratio in RATIOS.values():
-        assert_float32_of(ratio(now, old, mean, before, std), ratio(*wide[:5]))
+    mine, theirs = Steps(mean, std, mean, -std, None), Steps(before, std, before, -std, None)
+    both = [Steps(m, wide[4], m, -wide[4], None) for m in wide[2:4]]
+    for ratio in (plain_log_ratio, guarded_log_ratio):
+        assert_float32_of(ratio(now, old, mine, before), ratio(*wide[:2], both[0], wide[3]))
     assert_float32_of(text_kl(now, old), text_kl(*wide[:2]))
-    assert_float32_of(gaussian_flow_kl(mean, before, std), gaussian_flow_kl(*wide[2:5]))
-    assert_float32_of(velocity_flow_kl(mean, before), velocity_flow_kl(*wide[2:4]))
-    loss = clipped_policy_loss(now, old, gain, 0.2)
-    assert_float32_of(loss, clipped_policy_loss(*wide[:2], wide[5], 0.2))
+    for kl in (gaussian_kl, velocity_kl):
+        assert_float32_of(kl(mine, theirs), kl(*both))
+    assert_float32_of(clipped_policy_loss(now, gain, 0.2), clipped_policy_loss(wide[0], wide[5], 0.2))
 
 
 def test_a_joint_loss_of_small_types_is_float32():
-    term = PolicyTerm(numbers(4, 2, dtype=torch.bfloat16), torch.zeros(4, 2), torch.ones(4, 2).bool(), 0.2)
+    term = PolicyTerm(numbers(4, 2, dtype=torch.bfloat16), torch.ones(4, 2).bool(), 0.2)
     every = torch.ones(4).bool()
-    total = joint_loss(term, None, torch.ones(4), every, every).total
-    wide = replace(term, log_prob=term.log_prob.double(), old_log_prob=term.old_log_prob.double())
-    expected = joint_loss(wide, None, torch.ones(4), every, every).total
+    total, _ = joint_loss({"text": term}, torch.ones(4), every)
+    wide = term._replace(log_ratio=term.log_ratio.double())
+    expected, _ = joint_loss({"text": wide}, torch.ones(4), every)
     assert total.dtype == torch.float32 and float(total) == pytest.approx(float(expected), abs=1e-6)
 
 
@@ -110,7 +122,9 @@ def test_float32_opens_no_autocast_and_bfloat16_none_of_the_cpu():
 
 def test_what_trains_is_held_in_float32_beside_small_frozen_weights():
     """Fails where an update of 1e-3 is lost on a weight of 1."""
-    model = get_peft_model(tiny_checkpoint().model.bfloat16(), lora_config(2, 4, text=True, flow=True))
+    model = tiny_policy().bfloat16()
+    adapters = LoraConfig(r=2, target_modules=model.lora_targets(True, True))
+    model = get_peft_model(_known_to_trl(model), adapters)
     masters_in_float32(model)
     kinds = {True: set(), False: set()}
     for parameter in model.parameters():
@@ -121,5 +135,5 @@ def test_what_trains_is_held_in_float32_beside_small_frozen_weights():
     assert math.isclose(float(trained.flatten()[0]), 1.001, rel_tol=1e-6)
 
 
-def test_training_settings_hold_float32_by_default(tmp_path):
-    assert TrainingSettings(tmp_path).precision == "float32"
+def test_training_settings_hold_float32_by_default():
+    assert AlgorithmSettings().precision == "float32"

@@ -10,7 +10,7 @@ import torch
 
 from editenv.agents.distributed import local_slice
 from editenv.agents.resume import whole_checkpoints
-from tests.tiny_editor import tiny_checkpoint, weights
+from tests.tiny_editor import tiny_policy, weights
 from tests.training_processes import ITERATIONS, ROLLOUTS, SPECS, train_and_keep
 from tests.two_processes import in_processes, join_others
 
@@ -69,7 +69,7 @@ def test_the_mean_of_both_losses_is_the_loss_of_one_process(trained):
 
 def test_weights_stay_the_same_on_both_and_equal_those_of_one_process(trained):
     pair, alone, _ = trained
-    start = weights(tiny_checkpoint().model)
+    start = weights(tiny_policy().model)
     moved = 0
     for name, value in pair[0]["weights"].items():
         assert torch.equal(value, pair[1]["weights"][name]), name

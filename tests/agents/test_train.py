@@ -15,18 +15,19 @@ from transformers import TrainerCallback
 from editenv.agents import callbacks
 from editenv.agents import train as training
 from editenv.agents.callbacks import ProgressReport
-from editenv.agents.editor.checkpoint import load_checkpoint
-from editenv.agents.editor.policy import model_policy
-from editenv.agents.editor.turns import TurnSettings, generate, write_intents
+from editenv.agents.editor import EditorPolicy
 from editenv.agents.episodes import run_episodes
+from editenv.agents.flow import SamplingPlan, shifted_times
 from editenv.agents.heldout import read_best, read_evaluations
+from editenv.agents.policy import load_policy
 from editenv.agents.train import train
 from editenv.agents.training_records import read_rollout, recorded_iterations
+from editenv.agents.unified.policy import UnifiedPolicy
 from editenv.configs.schema import ScorerConfig
 from editenv.records import EXTRA
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.studio.world import StudioWorld
-from tests.tiny_editor import brightness_envs, tiny_config, train_for_brightness
+from tests.tiny_editor import TINY, brightness_envs, tiny_config, train_for_brightness
 
 
 class Tracker(TrainerCallback):
@@ -56,7 +57,7 @@ def run(tmp_path_factory, start):
     watched = {"eval_every": 2, "eval_sessions": 5, "image_every": 2, "record_every": 2}
     config = tiny_config(out, start, iterations=3, report_to=["stub"], **watched)
     kept = []
-    true = training.save_checkpoint
+    true = UnifiedPolicy.save
 
     def keep(checkpoint, folder):
         if folder.name == "model":
@@ -64,7 +65,7 @@ def run(tmp_path_factory, start):
         true(checkpoint, folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", keep)
+        patch.setattr(UnifiedPolicy, "save", keep)
         patch.setitem(callbacks.INTEGRATION_TO_CALLBACK, "stub", Tracker)
         patch.setattr(callbacks, "get_available_reporting_integrations", lambda: ["stub"])
         result = train_for_brightness(config)
@@ -108,17 +109,22 @@ def test_the_summary_says_how_the_run_was_made(run, start):
 
 def test_the_loaded_model_does_what_the_trained_one_did(run, start):
     out, _, _, trained = run
-    by_run = load_checkpoint(out)
+    by_run = load_policy(out)
     latents = torch.linspace(-1, 1, 16 * trained.model.config.latent_dim).reshape(1, 16, -1)
-    settings = TurnSettings(steps=3, max_intent_tokens=4)
+    settings = replace(TINY, steps=3, max_intent_tokens=4, temperature=0.0)
 
-    def behaviour(checkpoint):
-        words = write_intents(checkpoint, [("add a star",)], settings)
-        return words.log_prob, generate(checkpoint, latents, ["add a star"], -latents, settings)
+    def behaviour(policy):
+        said = {"transcript": [("add a star",)], "image": np.zeros((1, 64, 64, 3), np.uint8)}
+        turn = policy.observe(said) | policy.encode_intents(["add a star"]) | {"source": latents}
+        words = policy.generate_intents(policy.intent_context(turn, settings, None), settings, None)
+        context = policy.image_context(turn, settings, None)
+        return words.log_prob, policy.sample_images(
+            context, -latents, SamplingPlan(shifted_times(4, 2.0))
+        ).final
 
     for mine, theirs in zip(behaviour(by_run), behaviour(trained), strict=True):
         assert torch.equal(mine, theirs)
-    assert not torch.equal(behaviour(load_checkpoint(start))[1], behaviour(by_run)[1])
+    assert not torch.equal(behaviour(load_policy(start))[1], behaviour(by_run)[1])
 
 
 def test_the_best_weights_and_the_last_ones_are_those_that_were_evaluated(run):
@@ -129,10 +135,10 @@ def test_the_best_weights_and_the_last_ones_are_those_that_were_evaluated(run):
     best = read_best(out)
     assert looks[best["iteration"]].rank == max(look.rank for look in looks.values())
     assert json.loads((out / "summary.json").read_text())["best"] == best
-    turn = replace(training.training_settings(replace(config, report_to=[])).rollout.turn, temperature=0.0)
+    greedy = replace(config.algorithm, temperature=0.0)
     for folder, iteration in ((out / "best", best["iteration"]), (result.model_folder, 3)):
         envs = brightness_envs(5)
-        played = run_episodes(envs, model_policy(load_checkpoint(folder), turn), range(5), config.seed)
+        played = run_episodes(envs, EditorPolicy(load_policy(folder), greedy), range(5), config.seed)
         for name in ("reward", "global_awareness", "instruction_following"):
             scores = [np.mean([getattr(s.scores[k], name) for s in played]) for k in range(3)]
             assert scores == pytest.approx(looks[iteration].scores[name], abs=1e-12), (folder, name)
@@ -179,7 +185,7 @@ def test_trackers_get_all_numbers_and_the_pictures(run):
 
 def test_a_run_with_adapters_leaves_whole_weights(start, tmp_path):
     train_for_brightness(tiny_config(tmp_path, start, iterations=1, lora_rank=2))
-    trained, before = load_checkpoint(tmp_path).model.state_dict(), load_checkpoint(start).model.state_dict()
+    trained, before = load_policy(tmp_path).model.state_dict(), load_policy(start).model.state_dict()
     assert trained.keys() == before.keys()
     assert not torch.equal(
         *(w["language_model.model.layers.0.mlp.up_proj.weight"] for w in (trained, before))
@@ -190,14 +196,14 @@ def test_sessions_come_from_a_file(start, tmp_path):
     """Exported sessions are scored exactly; more specs than the file has sessions play them again."""
     file = export_sessions(StudioWorld("mice-cm"), "train", 0, 3, tmp_path / "sessions")
     config = tiny_config(
-        tmp_path / "run", start, iterations=1, specs=4, rollouts=2, eval_every=1, eval_sessions=3
+        tmp_path / "run", start, iterations=1, groups=4, group_size=2, eval_every=1, eval_sessions=3
     )
     result = train(replace(config, sessions_file=str(file)))
     assert result.logs[0]["unscored_share"] == 0.0 and len(result.logs[0]["held_out"]["reward"]) == 3
 
 
 def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "load_checkpoint", heavy)
+    monkeypatch.setattr(training, "load_policy", heavy)
     file = export_sessions(StudioWorld("mixed"), "train", 0, 1, tmp_path / "sessions")
     for picture in file.parent.rglob("*.png"):
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -220,22 +226,22 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"suite": "mixd"}, "mixd.*mixed"),
         ({"report_to": ["wandbb"]}, "report_to 'wandbb' is not known, did you mean 'wandb'"),
         ({"window_high": 9}, "window is 2 with starts 0 to 9"),
-        ({"text_scope": "exprt"}, "algorithm.text_scope 'exprt' is not known, did you mean 'expert'"),
+        ({"text_scope": "exprt"}, "text_scope is 'exprt', expected one of expert, text_only"),
         ({"report_to": ["tensorbord"]}, "report_to 'tensorbord' is not known, did you mean 'tensorboard'"),
         ({"eval_every": -1}, "eval_every is -1, expected 0 or more"),
         ({"eval_every": 1, "eval_sessions": 0}, "eval_sessions is 0, expected 1 or more"),
         ({"record_mib": -1}, "record_mib is -1, expected 0 or more"),
-        ({"rollouts": 1}, "rollouts is 1, expected 2 or more"),
+        ({"group_size": 1}, "group_size is 1, expected 2 or more"),
         ({"flow_rate": -1e-5}, "algorithm.flow_rate is -1e-05, expected 0 or more"),
         ({"text_rate": float("nan")}, "algorithm.text_rate is nan, expected 0 or more"),
         ({"max_grad_norm": 0.0}, "algorithm.max_grad_norm is 0.0, expected above 0"),
-        ({"filter_threshold": 2.0}, "algorithm.filter_threshold is 2.0, expected 0 to 1"),
-        ({"sigma_t_max": 2.0}, "algorithm.sigma_t_max is 2.0, expected above 0 to 1, or null"),
+        ({"filter_threshold": 2.0}, "algorithm.filter_threshold is 2.0, expected 0 or more and 1 or less"),
+        ({"sigma_t_max": 2.0}, "algorithm.sigma_t_max is 2.0, expected above 0 and 1 or less"),
         ({"noise_level": 0.0}, "algorithm.noise_level is 0 with algorithm.window 2, expected above 0"),
         ({"text_weight": 0.0, "flow_weight": 0.0}, "both 0, expected one above 0: nothing would train"),
         ({"text_rate": 0.0, "flow_rate": 0.0}, "algorithm.text_rate and algorithm.flow_rate are both 0"),
         ({"nft_range": 0.0}, "algorithm.nft_range is 0.0, expected above 0"),
-        ({"lora_rank": 4, "text_scope": "unread"}, "text_scope is 'unread' with algorithm.lora_rank 4"),
+        ({"lora_rank": 4, "text_scope": "text_only"}, "text_scope is 'text_only' with algorithm.lora_rank 4"),
         ({"intent_from_turn": 4}, "algorithm.intent_from_turn is 4, but sessions have no more than 3 turns"),
         ({"scorer": ScorerConfig(kind=None, settings={}, scoring="immediate")}, "scorer is none, expected"),
         ({"sampler": "cps"}, "sigma_t_max of cps: got 0.96, expected None"),
@@ -248,7 +254,7 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
     ],
 )
 def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr(training, "load_checkpoint", heavy)
+    monkeypatch.setattr(training, "load_policy", heavy)
     with pytest.raises(ValueError, match=message):
         train(tiny_config(tmp_path / "run", tmp_path, **changes))
     assert not (tmp_path / "run").exists()

@@ -6,24 +6,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.edit_r2 import sampling
-from editenv.agents.edit_r2.experts import is_generation, unread_names
-from editenv.agents.edit_r2.settings import TrainingSettings
-from editenv.agents.edit_r2.update import UpdateSettings
-from editenv.agents.flow.sample import sample_window
+from editenv.agents import policy as seam
+from editenv.agents.flow import sample_window
 from editenv.agents.metrics import group_by_turn
 from editenv.agents.trainer import EditR2Trainer, RolloutCallback
 from editenv.agents.unified import ImageBlock, TextBlock
+from editenv.agents.unified.policy import UnifiedPolicy, text_only_names
 from tests.tiny_editor import (
     BrightnessScorer,
     brightness_envs,
-    tiny_checkpoint,
+    tiny_policy,
     tiny_settings,
     tiny_trainer,
     weights,
 )
 
 RATE = 1e-3
+TABLE = {"model.latent_pos_embed.pos_embed"}
 FAR = 0.1 * RATE
 """AdamW's first step moves a weight with any gradient by about its rate, decay alone by 1e-7 of itself."""
 
@@ -37,53 +36,50 @@ def moved(before, model) -> set[str]:
     return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
 
 
-def learnt(model, generation: bool) -> set[str]:
-    return {name for name, _ in model.named_parameters() if is_generation(name) is generation}
+def learnt(policy, space: str) -> set[str]:
+    return {name for name, _ in policy.named_parameters() if policy.parameter_space(name) == space}
 
 
 @pytest.fixture
 def checkpoint():
-    return tiny_checkpoint()
+    return tiny_policy()
 
 
 def test_one_iteration_moves_every_trainable_weight_and_never_the_reference(tmp_path, checkpoint):
-    before = weights(checkpoint.model)
+    before = weights(checkpoint)
     trainer = tiny_trainer(tmp_path, checkpoint)
     coder = weights(checkpoint.autoencoder)
     trainer.train()
-    table = {"latent_pos_embed.pos_embed"}
-    assert far_moved(before, checkpoint.model) == set(before) - table
+    assert far_moved(before, checkpoint) == set(before) - TABLE
     assert not moved(before, trainer.reference)
     assert not moved(coder, checkpoint.autoencoder)
 
 
-@pytest.mark.parametrize(("off", "frozen"), [("flow_weight", True), ("text_weight", False)])
-def test_an_expert_without_a_loss_is_frozen(tmp_path, checkpoint, off, frozen):
+@pytest.mark.parametrize(("off", "trained"), [("flow_weight", "text"), ("text_weight", "flow")])
+def test_an_expert_without_a_loss_is_frozen(tmp_path, checkpoint, off, trained):
     """Also against gradients that reach it through the shared attention."""
-    before = weights(checkpoint.model)
+    before = weights(checkpoint)
     tiny_trainer(tmp_path, checkpoint, **{off: 0.0}, context_gradient=True).train()
-    trained = learnt(checkpoint.model, generation=not frozen) - {"latent_pos_embed.pos_embed"}
-    assert moved(before, checkpoint.model) == far_moved(before, checkpoint.model) == trained
+    names = learnt(checkpoint, trained) - TABLE
+    assert moved(before, checkpoint) == far_moved(before, checkpoint) == names
 
 
 def test_text_updates_of_narrow_scope_leave_every_picture_as_it_was(tmp_path, checkpoint):
-    before = weights(checkpoint.model)
-    tiny_trainer(tmp_path, checkpoint, flow_weight=0.0, text_scope="unread").train()
-    assert moved(before, checkpoint.model) == unread_names(checkpoint.model)
+    before = weights(checkpoint)
+    tiny_trainer(tmp_path, checkpoint, flow_weight=0.0, text_scope="text_only").train()
+    assert moved(before, checkpoint) == text_only_names(checkpoint)
 
 
-@pytest.mark.parametrize(("rate", "still"), [("text_rate", False), ("flow_rate", True)])
-def test_each_expert_has_its_own_learning_rate(tmp_path, checkpoint, rate, still):
-    before = weights(checkpoint.model)
+@pytest.mark.parametrize(("rate", "moving"), [("text_rate", "flow"), ("flow_rate", "text")])
+def test_each_expert_has_its_own_learning_rate(tmp_path, checkpoint, rate, moving):
+    before = weights(checkpoint)
     tiny_trainer(tmp_path, checkpoint, **{rate: 0.0}).train()
-    assert moved(before, checkpoint.model) == learnt(checkpoint.model, not still) - {
-        "latent_pos_embed.pos_embed"
-    }
+    assert moved(before, checkpoint) == learnt(checkpoint, moving) - {"model.latent_pos_embed.pos_embed"}
 
 
 def test_adapters_learn_in_two_steps_and_the_weights_below_them_stay(tmp_path, checkpoint):
     """B starts at zero, so that A cannot move in the first step."""
-    base = weights(checkpoint.model)
+    base = weights(checkpoint)
     trainer = tiny_trainer(tmp_path, checkpoint, lora_rank=2)
     before = weights(trainer.model)
     trainer.train()
@@ -91,17 +87,17 @@ def test_adapters_learn_in_two_steps_and_the_weights_below_them_stay(tmp_path, c
     assert len(adapters) == 2 * 2 * 2 * 7, "A and B, in 2 layers, of 2 experts, with 7 projections each"
     assert far_moved(before, trainer.model) == moved(before, trainer.model) == adapters
     with trainer.model.disable_adapter():
-        assert torch.equal(reading(trainer.checkpoint.model), reading(with_weights(base)))
+        assert torch.equal(reading(trainer.policy.model), reading(with_weights(base).model))
     merged = trainer.merged_model()
     assert merged.state_dict().keys() == base.keys()
-    torch.testing.assert_close(reading(merged), reading(checkpoint.model), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reading(merged.model), reading(checkpoint.model), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("off", "kept"), [("flow_weight", "text"), ("text_weight", "flow")])
 def test_adapters_sit_on_the_expert_that_trains_alone(tmp_path, checkpoint, off, kept):
     trainer = tiny_trainer(tmp_path, checkpoint, lora_rank=2, **{off: 0.0})
     names = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
-    assert names and all(is_generation(name) is (kept == "flow") and "lora_" in name for name in names)
+    assert names and all(trainer.policy.parameter_space(name) == kept and "lora_" in name for name in names)
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -116,22 +112,21 @@ def test_ratios_are_one_before_the_first_update_of_every_iteration(tmp_path, ran
 
 
 def test_intents_sampled_at_another_temperature_stop_the_run(tmp_path, monkeypatch):
-    true = sampling.write_intents
+    true = UnifiedPolicy.generate_intents
 
-    def hotter(checkpoint, transcripts, settings, numbers, before):
-        hot = replace(settings, temperature=settings.temperature * 1.1)
-        return true(checkpoint, transcripts, hot, numbers, before)
+    def hotter(policy, context, settings, uniforms):
+        return true(policy, context, replace(settings, temperature=settings.temperature * 1.1), uniforms)
 
-    monkeypatch.setattr(sampling, "write_intents", hotter)
+    monkeypatch.setattr(UnifiedPolicy, "generate_intents", hotter)
     with pytest.raises(RuntimeError, match=r"the text ratio differs from 1 by .*, expected at most 1e-04"):
         tiny_trainer(tmp_path).train()
 
 
 def test_images_sampled_at_another_noise_level_stop_the_run(tmp_path, monkeypatch):
-    def noisier(velocity, start, times, window_start, size, noise_level, *rest):
-        return sample_window(velocity, start, times, window_start, size, noise_level * 1.1, *rest)
+    def noisier(velocity, start, plan):
+        return sample_window(velocity, start, replace(plan, noise_level=plan.noise_level * 1.1))
 
-    monkeypatch.setattr(sampling, "sample_window", noisier)
+    monkeypatch.setattr(seam, "sample_window", noisier)
     with pytest.raises(RuntimeError, match=r"the flow ratio differs from 1 by .*, expected at most 1e-04"):
         tiny_trainer(tmp_path).train()
 
@@ -151,16 +146,16 @@ class Seen(EditR2Trainer):
 @torch.no_grad()
 def flow_kl_by_hand(trainer, inputs) -> float:
     """Mean over what trains of (mean - mean_ref)^2 / (2 std^2); the means differ by velocities alone."""
-    settings = trainer.settings.rollout
+    settings = trainer.algorithm
     total, counted = 0.0, 0
     for row in range(len(inputs["group_id"])):
-        for turn in range(inputs["keep"].shape[1]):
-            if not (inputs["keep"][row, turn] and inputs["valid"][row, turn]):
+        for turn in range(inputs["loss_mask"].shape[1]):
+            if not (inputs["loss_mask"][row, turn] and inputs["scored_mask"][row, turn]):
                 continue
             at = {
                 name: value[row, turn][None]
                 for name, value in inputs.items()
-                if name not in ("group_id", "names")
+                if name not in ("group_id", "rng_keys")
             }
             length = int(at["condition_mask"].sum())
             context = [ImageBlock(at["source"]), TextBlock(at["condition_ids"][:, :length])]
@@ -169,7 +164,7 @@ def flow_kl_by_hand(trainer, inputs) -> float:
                 x = at["latents"][:, step]
                 mine, theirs = (
                     model.velocity(model.build_context(context, 1), x, t, source=at["source"])
-                    for model in (trainer.checkpoint.model, trainer.reference)
+                    for model in (trainer.policy.model, trainer.reference.model)
                 )
                 held = min(float(t), 0.96)
                 variance = 0.9**2 * held / (1 - held)
@@ -182,8 +177,8 @@ def flow_kl_by_hand(trainer, inputs) -> float:
 
 def seen_trainer(tmp_path, scorer=None, **changes) -> Seen:
     settings = tiny_settings(tmp_path, **changes)
-    envs = brightness_envs(settings.specs * settings.rollout.rollouts, scorer)
-    return Seen(tiny_checkpoint(), envs, settings)
+    envs = brightness_envs(settings.groups * settings.group_size, scorer)
+    return Seen(tiny_policy(), envs, settings)
 
 
 @pytest.mark.parametrize("flow_kl", [0.0, 1e-3], ids=["measured", "in the loss"])
@@ -201,9 +196,9 @@ def test_turns_without_a_score_stay_out_of_loss_and_statistics(tmp_path):
     trainer = seen_trainer(tmp_path, BrightnessScorer(fails=[(1, 1)]), updates_per_iteration=1)
     trainer.train()
     (batch,) = trainer.batches
-    unscored = ~batch["valid"]
+    unscored = ~batch["scored_mask"]
     assert int(unscored.sum()) == 3 * 2, "three rollouts of session 1, from its second turn on"
-    assert (batch["advantage"][unscored] == 0).all() and (batch["advantage"][batch["valid"]] != 0).any()
+    assert (batch["advantage"][unscored] == 0).all() and (batch["advantage"][batch["scored_mask"]] != 0).any()
     (log,) = group_by_turn(trainer.state.log_history, 1)
     assert log["unscored_share"] == pytest.approx(6 / 18)
     sessions = trainer.envs.sessions
@@ -211,10 +206,10 @@ def test_turns_without_a_score_stay_out_of_loss_and_statistics(tmp_path):
 
 
 def test_a_judge_that_never_answers_teaches_nothing_and_crashes_nothing(tmp_path, checkpoint):
-    before = weights(checkpoint.model)
+    before = weights(checkpoint)
     trainer = tiny_trainer(tmp_path, checkpoint, BrightnessScorer(fails=[(0, 0), (1, 0)]))
     trainer.train()
-    assert not far_moved(before, checkpoint.model)
+    assert not far_moved(before, checkpoint)
     (log,) = group_by_turn(trainer.state.log_history, 2)
     assert log["reward"] == [None] and log["unscored_share"] == 1.0 and log["constant_groups"] == 1.0
 
@@ -232,7 +227,7 @@ class EveryOther(RolloutCallback):
     """Looks at every other iteration, and at the advantages of each session."""
 
     def on_rollout(self, iteration, rollout, advantages, sessions):
-        assert advantages["advantage"].shape == rollout.tensors["reward"].shape
+        assert advantages["advantage"].shape == rollout.reward.shape
         assert sessions == rollout.sessions, "a process alone has played all of them"
         if iteration % 2 == 0:
             self.trainer.record({"held_out/reward/1": float(iteration)})
@@ -240,7 +235,7 @@ class EveryOther(RolloutCallback):
 
 def test_what_a_callback_records_is_logged_with_its_iteration(tmp_path):
     settings, callback = tiny_settings(tmp_path, iterations=3), EveryOther()
-    trainer = callback.trainer = EditR2Trainer(tiny_checkpoint(), brightness_envs(6), settings, [callback])
+    trainer = callback.trainer = EditR2Trainer(tiny_policy(), brightness_envs(6), settings, [callback])
     trainer.train()
     logs = group_by_turn(trainer.state.log_history, 2)
     assert [log.get("held_out") for log in logs[:3]] == [{"reward": [0.0]}, None, {"reward": [2.0]}]
@@ -271,18 +266,18 @@ def test_the_gradient_of_each_expert_is_bounded_by_itself(tmp_path):
     [
         ({"iterations": 0}, "iterations is 0, expected 1 or more"),
         (
-            {"specs": 5, "update": UpdateSettings(updates_per_iteration=4)},
+            {"groups": 5, "group_size": 6, "updates_per_iteration": 4},
             "updates_per_iteration is 4, .* 30",
         ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        TrainingSettings(tmp_path, **changes)
+        tiny_settings(tmp_path, **changes)
 
 
 def with_weights(values):
-    model = copy.deepcopy(tiny_checkpoint().model)
+    model = copy.deepcopy(tiny_policy())
     model.load_state_dict(values)
     return model
 

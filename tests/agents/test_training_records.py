@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,6 @@ import torch
 from PIL import Image
 
 from editenv.agents.baselines.oracle import OraclePolicy
-from editenv.agents.edit_r2.places import Place
-from editenv.agents.edit_r2.rollout import Rollout
 from editenv.agents.episodes import run_episodes
 from editenv.agents.training_records import (
     read_rollout,
@@ -37,7 +36,7 @@ def rollout():
     envs = make_vector_env(num_envs=4, suite="mixed", autoreset_mode="Disabled")
     sessions = run_episodes(envs, OraclePolicy(envs), NUMBERS, 0)
     names = torch.tensor([(0, 20, number, row % 2) for row, number in enumerate(NUMBERS)])
-    return Rollout(tuple(sessions), {"names": names}, 0.0)
+    return SimpleNamespace(sessions=tuple(sessions), rng_keys=names)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def paid():
     valid, keep = torch.ones(4, 3, dtype=torch.bool), torch.ones(4, 3, dtype=torch.bool)
     keep[0, 2] = False
     valid[1, 2] = False
-    return {"advantage": ADVANTAGES.double(), "keep": keep, "valid": valid}
+    return {"advantage": ADVANTAGES.double(), "loss_mask": keep, "scored_mask": valid}
 
 
 @pytest.fixture
@@ -81,14 +80,12 @@ def test_advantages_and_what_became_of_each_turn(out):
 
 
 def test_further_attempts_of_a_row_are_left_out(tmp_path, rollout, paid):
-    """Row 0 played one turn, then two of another attempt: its own session has a turn less to show for it."""
-    places = {(row, turn): Place(40, 0, turn, (row, 0)) for row in range(4) for turn in range(3)}
-    places |= {(0, turn): Place(40, 1, turn - 1, (0, 1)) for turn in (1, 2)}
+    """Row 0 played one turn, then tried two of a sibling's: its own session has fewer turns."""
     first = rollout.sessions[0]
     short = replace(
         first, scores=first.scores[:1], intents=first.intents[:1], pictures=first.pictures[:2], ending=None
     )
-    branched = replace(rollout, sessions=(short, *rollout.sessions[1:]), places=places)
+    branched = SimpleNamespace(sessions=(short, *rollout.sessions[1:]), rng_keys=rollout.rng_keys)
     write_rollouts(tmp_path, 0, branched, paid, MANY)
     found = read_rollout(tmp_path, 0, 0, 0)
     assert found.training.advantages == [0.5] and found.training.turns == ["trains"] and found.reason is None
@@ -172,7 +169,8 @@ def test_a_judge_that_failed_and_a_reward_that_is_no_number(tmp_path, rollout, p
     """Both are read back as a reward of 0."""
     first = rollout.sessions[0]
     scores = [Scores(error="judge: timed out"), Scores(1.0, reward=float("nan")), *first.scores[2:]]
-    broken = Rollout((replace(first, scores=scores), *rollout.sessions[1:]), rollout.tensors, 0.0)
+    sessions = (replace(first, scores=scores), *rollout.sessions[1:])
+    broken = SimpleNamespace(sessions=sessions, rng_keys=rollout.rng_keys)
     write_rollouts(tmp_path, 0, broken, paid, MANY)
     found = read_rollout(tmp_path, 0, 0, 0).scores
     assert found[0] == scores[0] and found[1] == Scores(1.0, reward=0.0)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from editenv.agents.editor.checkpoint import SHIPPED
 from editenv.agents.unified.autoencoder import CellAutoencoder
+from editenv.agents.unified.policy import SHIPPED
 from editenv.agents.weights import load_weights
 
 

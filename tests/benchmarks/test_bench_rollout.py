@@ -8,11 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.editor.checkpoint import save_checkpoint
-from editenv.agents.editor.growing import growing, rereading
-from editenv.agents.metrics import Timer
-from editenv.agents.unified import UnifiedModel
 from editenv.benchmarks.rollout import (
     PARTS,
     Work,
@@ -25,26 +20,21 @@ from editenv.benchmarks.rollout import (
     plain,
     rollout_table,
 )
-from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint, tiny_settings
+from tests.tiny_editor import TINY, brightness_envs, tiny_policy, tiny_settings
 
-PAST = replace(
-    ROLLOUT,
-    turn=replace(
-        ROLLOUT.turn, context="interleaved", intent_from_turn=2, text_guidance=4.0, image_guidance=2.0
-    ),
-)
+PAST = replace(TINY, context="interleaved", intent_from_turn=2, text_guidance=4.0, image_guidance=2.0)
 ROWS = [1, 3, 5]
 
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return tiny_checkpoint()
+    return tiny_policy()
 
 
-@pytest.mark.parametrize("settings", [PAST, ROLLOUT], ids=["interleaved", "current"])
-def test_both_sides_play_the_same(checkpoint, settings):
+@pytest.mark.parametrize("settings", [PAST, TINY], ids=["interleaved", "current"])
+def test_both_sides_play_the_same(checkpoint, settings, tmp_path):
     """Fails where the plain loop reads another context, or draws other numbers, than its row of the batch."""
-    work = Work(checkpoint, settings, 2, 7)
+    work = Work(checkpoint, replace(tiny_settings(tmp_path, seed=7), algorithm=settings))
     ours, theirs = batched(work, brightness_envs(6)), plain(work, brightness_envs(1), ROWS)
     assert ours.turns == 18 and theirs.turns == 9
     told = agreement(ours, theirs, ROWS)
@@ -53,34 +43,14 @@ def test_both_sides_play_the_same(checkpoint, settings):
     assert told.log_prob < 1e-4 and told.latents < 1e-3
 
 
-def test_sides_that_differ_are_told(checkpoint):
-    work = Work(checkpoint, PAST, 2, 7)
+def test_sides_that_differ_are_told(checkpoint, tmp_path):
+    work = Work(checkpoint, replace(tiny_settings(tmp_path, seed=7), algorithm=PAST))
     ours = batched(work, brightness_envs(6))
-    unguided = replace(PAST, turn=replace(PAST.turn, text_guidance=1.0, image_guidance=1.0))
+    unguided = replace(work.settings, algorithm=replace(PAST, text_guidance=1.0, image_guidance=1.0))
     other = plain(replace(work, settings=unguided), brightness_envs(1), ROWS)
     assert agreement(ours, other, ROWS).latents > 1e-2
-    elsewhere = plain(replace(work, seed=8), brightness_envs(1), ROWS)
+    elsewhere = plain(replace(work, settings=replace(work.settings, seed=8)), brightness_envs(1), ROWS)
     assert agreement(ours, elsewhere, ROWS).same_intents == 0.0
-
-
-def test_a_context_that_grows_reads_nothing_twice_and_holds_the_same_to_the_last_bit(checkpoint, monkeypatch):
-    """Fails where growing changes a number, or where a picture or an intent is read a second time."""
-    found, read = {}, {}
-    true = UnifiedModel.append
-    for reader in (growing, rereading):
-        read[reader] = 0
-
-        def counting(model, context, block, reader=reader):
-            read[reader] += 1
-            return true(model, context, block)
-
-        monkeypatch.setattr(UnifiedModel, "append", counting)
-        rollout = collect(checkpoint, brightness_envs(6), PAST, 0, 0, 2, Timer(), reader=reader)
-        found[reader] = rollout.tensors
-    for name, value in found[growing].items():
-        assert torch.equal(value.nan_to_num(), found[rereading][name].nan_to_num()), name
-    # Three turns: a picture and an intent each, the intents once more for the view without pictures.
-    assert read[growing] == 3 * 3 < read[rereading]
 
 
 def test_operations_are_those_of_the_shapes():
@@ -99,16 +69,16 @@ def test_operations_are_those_of_the_shapes():
 
 
 def test_an_iteration_is_taken_apart_without_rest(checkpoint, tmp_path):
-    split = iteration_split(tiny_checkpoint(), brightness_envs(6), tiny_settings(tmp_path), 2)
+    split = iteration_split(tiny_policy(), brightness_envs(6), tiny_settings(tmp_path), 2)
     assert tuple(split["phases"]) == PARTS
     assert all(seconds > 0 for seconds in split["phases"].values())
     assert 0 < split["environment_share"] < 100 and split["iteration_operations"] > 1e7
 
 
 def test_the_command_gives_every_figure(checkpoint, tmp_path):
-    save_checkpoint(tiny_checkpoint(), tmp_path / "model")
+    tiny_policy().save(tmp_path / "model")
     figures = bench_rollout(
-        str(tmp_path / "model"), specs=2, rollouts=2, plain_sessions=1, repeats=1, iterations=0
+        str(tmp_path / "model"), groups=2, group_size=2, plain_sessions=1, repeats=1, iterations=0
     )
     figures = json.loads(json.dumps(figures))
     assert figures["ratio"] == figures["sides"]["interleaved"]["ratio"] > 0

@@ -56,7 +56,7 @@ def test_help_comes_without_heavy_imports():
     """Fails where the command line imports what a command needs before it is known which one."""
     code = (
         "import sys; from editenv.cli import main; main(['--help']); main(['train', '--help']);"
-        "sys.exit(sum(name in sys.modules for name in ('torch', 'hydra', 'rich', 'editenv.agents')))"
+        "sys.exit(sum(name in sys.modules for name in ('torch', 'hydra', 'rich', 'editenv.agents.train')))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert all(name in run.stdout for name in COMMANDS)
@@ -117,20 +117,20 @@ def test_every_command_calls_a_function_that_is_there(name):
 
 
 def test_training_gets_its_settings_and_a_folder(calls, tmp_path):
-    assert main(["train", "experiment=demo", "seed=3", "specs=2", "algorithm.steps=4", "out=there"]) == 0
+    assert main(["train", "experiment=demo", "seed=3", "groups=2", "algorithm.steps=4", "out=there"]) == 0
     (config,) = calls
     assert isinstance(config, TrainConfig)
-    assert (config.seed, config.specs, config.algorithm.steps, config.out) == (3, 2, 4, "there")
+    assert (config.seed, config.groups, config.algorithm.steps, config.out) == (3, 2, 4, "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [".hydra"]
 
 
 def test_a_sweep_gives_each_job_a_folder_of_its_own(calls, capsys):
-    assert main(["train", "experiment=demo", "out=runs/x", "-m", "seed=0,1", "specs=2,4"]) == 0
-    assert {(config.seed, config.specs, config.out) for config in calls} == {
-        (seed, specs, f"runs/x/seed-{seed}_specs-{specs}") for seed in (0, 1) for specs in (2, 4)
+    assert main(["train", "experiment=demo", "out=runs/x", "-m", "seed=0,1", "groups=2,4"]) == 0
+    assert {(config.seed, config.groups, config.out) for config in calls} == {
+        (seed, groups, f"runs/x/seed-{seed}_groups-{groups}") for seed in (0, 1) for groups in (2, 4)
     }
-    assert "runs/x/seed-1_specs-4" in capsys.readouterr().out
+    assert "runs/x/seed-1_groups-4" in capsys.readouterr().out
 
 
 def test_one_failed_job_of_a_sweep_leaves_the_others(monkeypatch, tmp_path, capsys):
@@ -183,7 +183,7 @@ def test_many_settings_make_a_short_name():
         (["demo", "train.algorithm=nft"], ["train.algorithm is 'nft'", "algorithm@train.algorithm=nft"]),
         (["train", "scorer@eval_scorer=imperfect", "eval_scorer.setings=1"], ["'eval_scorer.settings'"]),
         (["train", "+recrd_every=3"], ["no setting 'recrd_every', did you mean 'record_every'?"]),
-        (["train", "specs=many"], ["specs is 'many', expected a whole number"]),
+        (["train", "groups=many"], ["groups is 'many', expected a whole number"]),
         (["train", "seed=0,1"], ["'seed=0,1' gives several values", "-m"]),
         (
             ["train", "user=[terse,chatty]"],
@@ -226,7 +226,7 @@ def test_many_settings_make_a_short_name():
         (["evaluate", "model=nowhere"], ["'nowhere'", "expected"]),
         (["evaluate", "policy=noop", "sessions_file=none.jsonl"], ["none.jsonl"]),
         (["bench", "speed"], ["'speed'", "'env'", "'rollout'"]),
-        (["bench", "rollout", "specs=x"], ["specs is 'x', expected int"]),
+        (["bench", "rollout", "groups=x"], ["groups is 'x', expected int"]),
         (["bench", "env", "turns=x"], ["turns is 'x', expected int"]),
         (["bench", "env", "turn=3"], ["'turn=3'", "turns"]),
     ],
@@ -327,8 +327,8 @@ def test_every_group_and_recipe_composes():
     demo, text = (compose("train", [f"experiment={name}"], out="x") for name in ("demo", "base_text"))
     pictures = compose("train", ["experiment=base_pictures"], out="x")
     assert [demo.model, text.model, pictures.model] == ["practice", "base", "runs/base_text"]
-    assert [text.algorithm.behaviour, text.algorithm.objective] == ["exact_pictures", "policy"]
-    assert [pictures.algorithm.behaviour, pictures.algorithm.objective] == ["right_intents", "nft"]
+    assert [text.algorithm.behaviour, text.algorithm.objective] == ["oracle_images", "policy"]
+    assert [pictures.algorithm.behaviour, pictures.algorithm.objective] == ["oracle_intents", "nft"]
 
 
 def test_no_schema_field_lacks_a_value():

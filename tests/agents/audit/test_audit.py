@@ -10,7 +10,7 @@ import torch
 from editenv.agents.audit import CheckResult, NotOffered, run_audit, table
 from editenv.agents.audit.edit_r2 import EditR2Audit
 from editenv.agents.audit.run import CHECKS
-from editenv.agents.edit_r2.settings import TrainingSettings
+from editenv.agents.settings import AlgorithmSettings, TrainingSettings
 from editenv.agents.train import training_settings
 from editenv.cli import main
 from editenv.configs.compose import compose
@@ -20,7 +20,7 @@ from tests.broken_trainers import MUTATIONS, window_never_at_the_first_step
 @pytest.fixture
 def trainer(tmp_path) -> EditR2Audit:
     torch.set_num_threads(1)
-    return EditR2Audit(TrainingSettings(tmp_path))
+    return EditR2Audit(TrainingSettings(out=tmp_path, algorithm=AlgorithmSettings()))
 
 
 def failures(trainer, check) -> list[str]:
@@ -72,7 +72,7 @@ def test_what_can_be_trained_can_be_audited(tmp_path, words):
     config = compose("train", words, out=str(tmp_path))
     results = run_audit(EditR2Audit(training_settings(config)), [c for c in CHECKS if c != "resume"])
     assert all(r.passed for r in results), table(results)
-    without_window = training_settings(config).rollout.window == 0
+    without_window = training_settings(config).algorithm.window == 0
     assert [r.check for r in results if r.skipped] == ["window"] * without_window
 
 

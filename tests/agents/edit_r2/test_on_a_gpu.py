@@ -13,24 +13,23 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from editenv.agents.edit_r2.spending import SpendSettings
 from tests.pretend_gpu import GPU, OnGpu, attention, pretended, put
-from tests.tiny_editor import TURN, tiny_trainer
+from tests.tiny_editor import tiny_trainer
 
-PUBLISHED = replace(TURN, context="interleaved", intent_from_turn=2, text_guidance=2.0, image_guidance=1.5)
-LATE = replace(TURN, context="interleaved", intent_from_turn=2)
+LATE = {"context": "interleaved", "intent_from_turn": 2}
+PUBLISHED = LATE | {"text_guidance": 2.0, "image_guidance": 1.5}
 CASES = {
     "plain": {},
-    "published": {"turn": PUBLISHED, "recompute": True, "text_kl": 0.1, "flow_kl": 0.1},
-    "adapters": {"turn": LATE, "lora_rank": 2},
+    "published": PUBLISHED | {"recompute": True, "text_kl": 0.1, "flow_kl": 0.1},
+    "adapters": LATE | {"lora_rank": 2},
     "chunks": {"chunk_sessions": 2, "recompute": True},
-    "checkpointing": {"turn": LATE, "gradient_checkpointing": True, "context_gradient": True},
-    "branches": {"turn": LATE, "spending": SpendSettings(filter="resample"), "filter": "resample"},
-    "nft": {"turn": LATE, "objective": "nft"},
+    "checkpointing": LATE | {"gradient_checkpointing": True, "context_gradient": True},
+    "branches": LATE | {"branch_from_sibling": True, "filter": "exclude"},
+    "nft": LATE | {"objective": "nft"},
     "rejection": {"objective": "rft"},
     "supervised": {"objective": "supervised", "behaviour": "oracle"},
-    "right_intents": {"behaviour": "right_intents", "text_weight": 0.0},
-    "exact_pictures": {"behaviour": "exact_pictures", "flow_weight": 0.0, "window": 0, "turn": LATE},
+    "oracle_intents": {"behaviour": "oracle_intents", "text_weight": 0.0},
+    "oracle_images": {"behaviour": "oracle_images", "flow_weight": 0.0, "window": 0} | LATE,
 }
 
 
@@ -48,8 +47,8 @@ def an_iteration(trainer):
 def on_gpu(trainer):
     """The trainer with all that it computes on the pretended GPU."""
     with pretended(), patch.object(Accelerator, "device", GPU):
+        put(trainer.policy.autoencoder)
         put(trainer.model)
-        put(trainer.checkpoint.autoencoder)
         if hasattr(trainer, "reference"):
             put(trainer.reference)
         yield trainer
@@ -72,9 +71,9 @@ def test_an_iteration_computes_there_what_it_does_on_the_cpu(name, tmp_path):
 def test_bfloat16_is_of_matrix_products_alone(tmp_path):
     """Fails where autocast reaches latents, pictures or log-probs, or types meet that may not."""
     with on_gpu(tiny_trainer(tmp_path, **CASES["published"])) as trainer:
-        trainer.settings = replace(trainer.settings, precision="bfloat16")
+        trainer.algorithm = replace(trainer.algorithm, precision="bfloat16")
         kinds = set()
-        trainer.model.register_forward_hook(lambda model, args, output: kinds.add(output.logits.dtype))
+        trainer.policy.model.register_forward_hook(lambda model, args, output: kinds.add(output.logits.dtype))
         batch, loss, log = an_iteration(trainer)
     assert kinds == {torch.bfloat16}
     floats = {key: value.dtype for key, value in batch.items() if value.dtype.is_floating_point}

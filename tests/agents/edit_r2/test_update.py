@@ -5,43 +5,37 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.edit_r2.padding import single_turns
-from editenv.agents.edit_r2.rollout import collect
-from editenv.agents.edit_r2.update import (
-    Judgement,
-    UpdateSettings,
+from editenv.agents.edit_r2 import (
+    ActionLogProbs,
     check_ratio,
-    judge,
+    evaluate_actions,
     policy_loss,
-    policy_trains,
     ratio_errors,
-    trained_turns,
+    select_trained,
+    single_turns,
+    take_trained,
 )
-from editenv.agents.metrics import Timer
-from tests.tiny_editor import ROLLOUT, brightness_envs, tiny_checkpoint
-
-UPDATE = UpdateSettings()
+from editenv.agents.objective import check_algorithm
+from tests.tiny_editor import TINY, played, tensors_of, tiny_policy
 
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return tiny_checkpoint()
+    return tiny_policy()
 
 
 @pytest.fixture(scope="module")
 def turns(checkpoint):
     """Turns of a rollout, one a row, with advantages that differ."""
-    late = replace(ROLLOUT, turn=replace(ROLLOUT.turn, intent_from_turn=2))
-    tensors = collect(checkpoint, brightness_envs(6), late, 0, 0, 2, Timer()).tensors
-    batch = single_turns(tensors)
-    count = len(batch["valid"])
-    return batch | {"advantage": torch.linspace(-1, 1, count), "keep": torch.ones(count).bool()}
+    batch = single_turns(tensors_of(played(checkpoint, replace(TINY, intent_from_turn=2))))
+    count = len(batch["scored_mask"])
+    return batch | {"advantage": torch.linspace(-1, 1, count), "loss_mask": torch.ones(count).bool()}
 
 
 @pytest.fixture(scope="module")
 def judged(checkpoint, turns):
     with torch.no_grad():
-        return judge(checkpoint.model, turns, ROLLOUT, UPDATE)
+        return evaluate_actions(checkpoint, turns, TINY)
 
 
 def test_judging_finds_the_log_probs_of_the_rollout(turns, judged):
@@ -57,25 +51,25 @@ def test_judging_finds_the_log_probs_of_the_rollout(turns, judged):
 def test_a_few_rows_are_judged_as_in_the_whole_batch(checkpoint, turns, judged):
     rows = [1, 4, 8]
     with torch.no_grad():
-        few = judge(checkpoint.model, {name: value[rows] for name, value in turns.items()}, ROLLOUT, UPDATE)
+        few = evaluate_actions(checkpoint, {name: value[rows] for name, value in turns.items()}, TINY)
     torch.testing.assert_close(few.text_log_prob, judged.text_log_prob[rows], atol=1e-5, rtol=0)
     torch.testing.assert_close(few.flow_log_prob_mean, judged.flow_log_prob_mean[rows], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("off", "space"), [("text_weight", "flow"), ("flow_weight", "text")])
 def test_a_term_without_weight_is_neither_judged_nor_checked(checkpoint, turns, off, space):
-    update = replace(UPDATE, **{off: 0.0})
-    now = judge(checkpoint.model, turns, ROLLOUT, update)
+    update = replace(TINY, **{off: 0.0})
+    now = evaluate_actions(checkpoint, turns, update)
     assert (now.text_log_prob is None) == (space == "flow") and (now.flow_mean is None) == (space == "text")
     assert ratio_errors(now, turns).keys() == {space}
-    assert all(name.startswith(space) for name in policy_loss(now, None, turns, update).parts)
+    assert all(name.startswith(space) for name in policy_loss(now, None, turns, update)[1])
 
 
 def test_turns_without_an_intent_have_no_text_gradient_but_a_flow_gradient(checkpoint, turns):
-    now = judge(checkpoint.model, turns, ROLLOUT, UPDATE)
+    now = evaluate_actions(checkpoint, turns, TINY)
     now.text_log_prob.retain_grad()
     now.flow_log_prob_mean.retain_grad()
-    policy_loss(now, None, turns, UPDATE).total.backward()
+    policy_loss(now, None, turns, TINY)[0].backward()
     written = turns["intent_mask"].any(-1)
     assert not written[0] and written[1], "the first turn uses the user's words"
     assert torch.equal(now.text_log_prob.grad.abs().sum(-1) > 0, written)
@@ -91,40 +85,40 @@ def gradients(model, loss):
 @pytest.mark.parametrize("text_kl", [0.0, 0.5])
 def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, turns, judged, text_kl):
     """Filtered, unscored, and without an advantage; the last teach something where a distance is paid for."""
-    update = replace(UPDATE, text_kl=text_kl)
+    update = replace(TINY, text_kl=text_kl)
     batch = {name: value.clone() for name, value in turns.items()}
-    batch["keep"][1], batch["valid"][4], batch["advantage"][[2, 5]] = False, False, 1e-17
-    few, share = trained_turns(batch, policy_trains(batch, update))
-    assert len(few["valid"]) == len(turns["valid"]) - (2 if text_kl else 4)
+    batch["loss_mask"][1], batch["scored_mask"][4], batch["advantage"][[2, 5]] = False, False, 1e-17
+    few, share = take_trained(batch, select_trained(batch, update))
+    assert len(few["scored_mask"]) == len(turns["scored_mask"]) - (2 if text_kl else 4)
     far = None
     if text_kl:
         far = replace(judged, text_log_prob=judged.text_log_prob - 1)
-    model = checkpoint.model.requires_grad_(True)
-    whole = gradients(model, policy_loss(judge(model, batch, ROLLOUT, update), far, batch, update).total)
-    rows = (batch["keep"] & batch["valid"]).nonzero()[:, 0]
+    model = checkpoint.requires_grad_(True)
+    whole = gradients(model, policy_loss(evaluate_actions(model, batch, update), far, batch, update)[0])
+    rows = (batch["loss_mask"] & batch["scored_mask"]).nonzero()[:, 0]
     near = None
     if far is not None:
-        near = Judgement(*(None if value is None else value[rows] for value in vars(far).values()))
-    part = gradients(model, policy_loss(judge(model, few, ROLLOUT, update), near, few, update).total * share)
+        near = ActionLogProbs(*(None if value is None else value[rows] for value in vars(far).values()))
+    part = gradients(model, policy_loss(evaluate_actions(model, few, update), near, few, update)[0] * share)
     for name, gradient in whole.items():
         torch.testing.assert_close(part[name], gradient, atol=1e-6, rtol=1e-3, msg=name)
 
 
 def test_where_no_turn_trains_there_is_still_a_loss_to_go_backward_from(checkpoint, turns):
-    nothing = torch.zeros_like(turns["keep"])
-    few, share = trained_turns(turns | {"keep": nothing}, nothing)
-    loss = policy_loss(judge(checkpoint.model, few, ROLLOUT, UPDATE), None, few, UPDATE).total * share
-    assert loss == 0 and not any(value.any() for value in gradients(checkpoint.model, loss).values())
+    nothing = torch.zeros_like(turns["loss_mask"])
+    few, share = take_trained(turns | {"loss_mask": nothing}, nothing)
+    loss = policy_loss(evaluate_actions(checkpoint, few, TINY), None, few, TINY)[0] * share
+    assert loss == 0 and not any(value.any() for value in gradients(checkpoint, loss).values())
 
 
 def test_turns_that_are_filtered_or_unscored_have_no_gradient_in_either_space(checkpoint, turns):
     batch = dict(turns)
-    batch["keep"], batch["valid"] = turns["keep"].clone(), turns["valid"].clone()
-    batch["keep"][1], batch["valid"][4] = False, False
-    now = judge(checkpoint.model, batch, ROLLOUT, UPDATE)
+    batch["loss_mask"], batch["scored_mask"] = turns["loss_mask"].clone(), turns["scored_mask"].clone()
+    batch["loss_mask"][1], batch["scored_mask"][4] = False, False
+    now = evaluate_actions(checkpoint, batch, TINY)
     now.text_log_prob.retain_grad()
     now.flow_log_prob_mean.retain_grad()
-    policy_loss(now, None, batch, UPDATE).total.backward()
+    policy_loss(now, None, batch, TINY)[0].backward()
     for row in (1, 4):
         assert (now.text_log_prob.grad[row] == 0).all() and (now.flow_log_prob_mean.grad[row] == 0).all()
     assert (now.flow_log_prob_mean.grad[2] != 0).all()
@@ -134,8 +128,8 @@ def test_both_distances_by_hand():
     """flow: (0.3^2 + 0.1^2) / 2 / (2 * 0.5^2) = 0.1; text: k3 = exp(d) - d - 1 with d = 0.5 is 0.148721."""
     zeros = torch.zeros(1, 1)
     nowhere, std = torch.zeros(1, 1, 1, 2), torch.full((1, 1), 0.5)
-    now = Judgement(zeros, zeros, nowhere, std, nowhere)
-    then = Judgement(zeros + 0.5, zeros, torch.tensor([[[[0.3, -0.1]]]]), std, nowhere)
+    now = ActionLogProbs(zeros, zeros, nowhere, std, nowhere)
+    then = ActionLogProbs(zeros + 0.5, zeros, torch.tensor([[[[0.3, -0.1]]]]), std, nowhere)
     yes = torch.ones(1).bool()
     batch = {
         "text_log_prob": zeros,
@@ -144,13 +138,14 @@ def test_both_distances_by_hand():
         "flow_mean": nowhere,
         "times": torch.tensor([[0.5, 0.25]]),
         "advantage": torch.zeros(1),
-        "keep": yes,
-        "valid": yes,
+        "loss_mask": yes,
+        "scored_mask": yes,
     }
-    loss = policy_loss(now, then, batch, replace(UPDATE, text_kl=2.0, flow_kl=10.0, text_weight=0.5))
-    assert float(loss.parts["flow_kl"]) == pytest.approx(0.1)
-    assert float(loss.parts["text_kl"]) == pytest.approx(0.148721, rel=1e-5)
-    assert float(loss.total) == pytest.approx(10 * 0.1 + 0.5 * 2 * 0.148721, rel=1e-5)
+    weights = replace(TINY, text_kl=2.0, flow_kl=10.0, text_weight=0.5)
+    loss, numbers = policy_loss(now, then, batch, weights)
+    assert numbers["flow_kl"] == pytest.approx(0.1)
+    assert numbers["text_kl"] == pytest.approx(0.148721, rel=1e-5)
+    assert float(loss) == pytest.approx(10 * 0.1 + 0.5 * 2 * 0.148721, rel=1e-5)
 
 
 def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
@@ -160,11 +155,7 @@ def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
         flow_log_prob_mean=judged.flow_log_prob_mean + 0.01,
     )
     plain, guarded = (
-        float(
-            policy_loss(near, None, turns, replace(UPDATE, flow_clip=0.008, ratio=ratio)).parts[
-                "flow_clip_fraction"
-            ]
-        )
+        policy_loss(near, None, turns, replace(TINY, flow_clip=0.008, ratio=ratio))[1]["flow_clip_fraction"]
         for ratio in ("plain", "guard")
     )
     assert plain == 1.0
@@ -181,18 +172,18 @@ def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
 )
 def test_unknown_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        UpdateSettings(**changes)
+        check_algorithm(replace(TINY, **changes))
 
 
 @pytest.mark.parametrize("context_gradient", [True, False])
 def test_the_context_gradient_is_a_setting(checkpoint, turns, context_gradient):
     """The picture's context is the only thing that reaches word embeddings other than the image markers."""
-    update = replace(UPDATE, text_weight=0.0, context_gradient=context_gradient)
-    checkpoint.model.zero_grad()
-    policy_loss(judge(checkpoint.model, turns, ROLLOUT, update), None, turns, update).total.backward()
+    update = replace(TINY, text_weight=0.0, context_gradient=context_gradient)
+    checkpoint.zero_grad()
+    policy_loss(evaluate_actions(checkpoint, turns, update), None, turns, update)[0].backward()
     words = checkpoint.model.get_input_embeddings().weight.grad[6:]
     assert bool((words != 0).any()) is context_gradient
-    checkpoint.model.zero_grad()
+    checkpoint.zero_grad()
 
 
 @pytest.mark.parametrize(
@@ -205,8 +196,8 @@ def test_the_context_gradient_is_a_setting(checkpoint, turns, context_gradient):
 )
 def test_ratios_off_one_stop_the_run(errors, clips, message):
     with pytest.raises(RuntimeError, match=message):
-        check_ratio(errors, replace(UPDATE, **clips))
+        check_ratio(errors, replace(TINY, **clips))
 
 
 def test_ratios_within_a_tenth_of_the_clip_pass():
-    check_ratio({"text": 9e-5, "flow": 9e-5}, UPDATE)
+    check_ratio({"text": 9e-5, "flow": 9e-5}, TINY)

@@ -3,10 +3,18 @@ from itertools import pairwise
 import pytest
 import torch
 
-from editenv.agents.flow.sample import sample_ode, sample_window, window_log_prob
-from editenv.agents.flow.schedule import shifted_times
-from editenv.agents.flow.sde import SAMPLERS, flow_sde_mean_std, ode_step
+from editenv.agents.flow import (
+    SamplingPlan,
+    cps_step,
+    flow_sde_step,
+    ode_step,
+    sample_ode,
+    sample_window,
+    shifted_times,
+    window_log_prob,
+)
 
+SAMPLERS = {"flow_sde": flow_sde_step, "cps": cps_step}
 TIMES = shifted_times(9, 2.0)
 B, W, N, C = 4, 2, 3, 5
 
@@ -27,7 +35,7 @@ STARTS = torch.tensor([0, 2, 3, 0])
 
 def sample(name="flow_sde", starts=STARTS, times=TIMES, velocity=model, **settings):
     x, noise = draws()
-    return sample_window(velocity, x, times, starts, W, 0.7, noise, SAMPLERS[name], **settings)
+    return sample_window(velocity, x, SamplingPlan(times, W, starts, noise, SAMPLERS[name], 0.7, **settings))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -50,7 +58,9 @@ def test_a_row_does_not_depend_on_the_windows_of_the_others(name):
     x, noise = draws()
     for row in range(B):
         one = slice(row, row + 1)
-        alone = sample_window(model, x[one], TIMES, STARTS[one], W, 0.7, noise[one], SAMPLERS[name])
+        alone = sample_window(
+            model, x[one], SamplingPlan(TIMES, W, STARTS[one], noise[one], SAMPLERS[name], 0.7)
+        )
         for ours, single in zip(together, alone, strict=True):
             torch.testing.assert_close(ours[one], single, atol=1e-6, rtol=0)
 
@@ -63,7 +73,7 @@ def test_the_sample_is_the_written_out_loop():
         velocity = model(x, t[None])
         if step in (2, 3):
             torch.testing.assert_close(out.latents[1, step - 2], x[0])
-            mean, std = flow_sde_mean_std(x, velocity, t, t_next, 0.7, float(TIMES[1]))
+            mean, std = flow_sde_step(x, velocity, t, t_next, 0.7, float(TIMES[1]))
             x = mean + std * noise[:, step - 2]
             torch.testing.assert_close(out.latents[1, step - 1], x[0])
         else:
@@ -75,14 +85,14 @@ def test_the_sample_is_the_written_out_loop():
 def test_rollouts_share_their_start_up_to_the_window_and_differ_after_it():
     x, noise = draws()
     x, starts = x[:1].expand(B, N, C), torch.full((B,), 3)
-    out = sample_window(model, x, TIMES, starts, W, 0.7, noise, flow_sde_mean_std)
+    out = sample_window(model, x, SamplingPlan(TIMES, W, starts, noise, flow_sde_step, 0.7))
     assert torch.equal(out.latents[:, 0], out.latents[:1, 0].expand(B, N, C))
     assert (out.final[0] - out.final[1]).abs().max() > 1e-3
 
 
 def test_without_fresh_noise_cps_at_a_tiny_level_is_the_ode():
     x, noise = draws(dtype=torch.float64)
-    out = sample_window(model, x, TIMES.double(), STARTS, W, 1e-6, noise, SAMPLERS["cps"])
+    out = sample_window(model, x, SamplingPlan(TIMES.double(), W, STARTS, noise, cps_step, 1e-6))
     torch.testing.assert_close(out.final, sample_ode(model, x, TIMES.double()), atol=1e-4, rtol=0)
 
 
@@ -114,7 +124,7 @@ def test_bounded_sigma_reaches_both_the_sample_and_its_log_prob():
     assert not torch.equal(free.final[0], bounded.final[0])
     velocity = model(bounded.latents[:, 0], bounded.times[:, 0])[:, None]
     log_prob, _, _ = window_log_prob(
-        velocity, bounded.latents[:, :2], bounded.times[:, :2], flow_sde_mean_std, 0.7, float(TIMES[1]), 0.8
+        velocity, bounded.latents[:, :2], bounded.times[:, :2], flow_sde_step, 0.7, float(TIMES[1]), 0.8
     )
     torch.testing.assert_close(log_prob[:, 0], bounded.log_prob_mean[:, 0])
 
@@ -127,10 +137,10 @@ def test_a_window_that_leaves_the_grid_is_refused(starts):
 
 def test_wrong_shapes_are_refused():
     x, noise = draws()
-    with pytest.raises(ValueError, match="window_start: got shape"):
-        sample_window(model, x, TIMES, STARTS[:1], W, 0.7, noise, flow_sde_mean_std)
+    with pytest.raises(ValueError, match="starts: got shape"):
+        sample_window(model, x, SamplingPlan(TIMES, W, STARTS[:1], noise, flow_sde_step, 0.7))
     with pytest.raises(ValueError, match="noise: got shape"):
-        sample_window(model, x, TIMES, STARTS, W, 0.7, noise[:, :1], flow_sde_mean_std)
+        sample_window(model, x, SamplingPlan(TIMES, W, STARTS, noise[:, :1], flow_sde_step, 0.7))
 
 
 def test_the_last_step_is_stochastic_for_flow_sde_and_refused_by_cps():
@@ -138,3 +148,22 @@ def test_the_last_step_is_stochastic_for_flow_sde_and_refused_by_cps():
     assert sample(starts=last).times[0, -1] == 0
     with pytest.raises(ValueError, match="t_next of cps: got 0"):
         sample("cps", starts=last)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_padding_of_smaller_images_changes_neither_their_sample_nor_its_log_prob(name):
+    """Images of one token beside those of three; the velocity of padding is 0."""
+    x, noise = draws()
+    mask = torch.tensor([[True, False, False], [True, True, True]]).repeat(2, 1)
+    real = mask[..., None].float()
+
+    def masked(x, t):
+        return (torch.tanh(x) * (0.3 + t[:, None, None])) * real[: len(x)]
+
+    plan = SamplingPlan(TIMES, W, STARTS, noise * real[:, None], SAMPLERS[name], 0.7, mask=mask)
+    together = sample_window(masked, x * real, plan)
+    small = SamplingPlan(TIMES, W, STARTS[:1], noise[:1, :, :1], SAMPLERS[name], 0.7)
+    alone = sample_window(lambda x, t: torch.tanh(x) * (0.3 + t[:, None, None]), x[:1, :1], small)
+    torch.testing.assert_close(together.final[:1, :1], alone.final)
+    torch.testing.assert_close(together.log_prob_mean[:1], alone.log_prob_mean)
+    assert not together.final[0, 1:].any()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.flow.schedule import PLACEMENTS, shifted_times, window_starts
+from editenv.agents.flow import fixed_window, random_window, shifted_times, sliding_window, window_starts
 
 
 def test_shift_three_on_five_points_is_derived_by_hand():
@@ -61,12 +61,12 @@ def test_impossible_draws_are_refused(uniform, low, high):
 def test_placements_by_hand():
     """A window that slides rests two iterations at each step from 1 to 3, then stays."""
     numbers = torch.tensor([0.0, 0.34, 0.99])
-    assert [PLACEMENTS["sliding"](numbers, 1, 3, i, 2).tolist() for i in (0, 1, 2, 5, 40)] == [
+    assert [sliding_window(numbers, 1, 3, i, 2).tolist() for i in (0, 1, 2, 5, 40)] == [
         [1] * 3,
         [1] * 3,
         [2] * 3,
         [3] * 3,
         [3] * 3,
     ]
-    assert PLACEMENTS["fixed"](numbers, 1, 3, 9, 2).tolist() == [1, 1, 1]
-    assert PLACEMENTS["random"](numbers, 1, 3, 9, 2).tolist() == [1, 2, 3]
+    assert fixed_window(numbers, 1, 3, 9, 2).tolist() == [1, 1, 1]
+    assert random_window(numbers, 1, 3, 9, 2).tolist() == [1, 2, 3]

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.flow.cps import cps_mean_std
-from editenv.agents.flow.schedule import shifted_times
-from editenv.agents.flow.sde import SAMPLERS, flow_sde_mean_std, flow_sigma, log_prob_mean, ode_step
+from editenv.agents.flow import (
+    cps_step,
+    flow_sde_step,
+    flow_sigma,
+    log_prob_mean,
+    ode_step,
+    shifted_times,
+)
 
+SAMPLERS = {"flow_sde": flow_sde_step, "cps": cps_step}
 DATA = Path(__file__).parents[2] / "data"
 CASES = json.loads((DATA / "sde.json").read_text())["cases"]
 ARRAYS = dict(np.load(DATA / "sde.npz"))
@@ -33,7 +39,7 @@ def assert_near(ours, theirs, tolerance):
 
 def step(precision, index, velocity="v"):
     f = case(precision, index)
-    return flow_sde_mean_std(f["x"], f[velocity], f["t"], f["t_prev"], float(f["a"]), float(f["sigma_max"]))
+    return flow_sde_step(f["x"], f[velocity], f["t"], f["t_prev"], float(f["a"]), float(f["sigma_max"]))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -70,9 +76,9 @@ def test_cps_reproduces_the_reference_step_and_its_log_prob_once_the_variance_is
     arguments = (f["x"], f["v"], f["t"], f["t_prev"], min(float(f["a"]), 1.0), float(f["sigma_max"]))
     if float(f["t_prev"]) == 0:
         with pytest.raises(ValueError, match="t_next of cps: got 0"):
-            cps_mean_std(*arguments)
+            cps_step(*arguments)
         return
-    mean, std = cps_mean_std(*arguments)
+    mean, std = cps_step(*arguments)
     assert_near(mean, f["cps_mean"], tolerance)
     assert_near(std, f["cps_std"], tolerance)
     assert_near(mean + std[:, None, None] * f["noise"], f["cps_x_next"], tolerance)
@@ -104,7 +110,7 @@ def noise_std(sampler, t, t_next, noise_level, t_second, spread=0.0):
 
 def test_flow_sde_overshoots_the_noise_level_on_a_coarse_grid():
     grid = shifted_times(15, 3.0, torch.float64).tolist()
-    excess = [100 * noise_std(flow_sde_mean_std, grid[i], grid[i + 1], 1.3, grid[1]) - 100 for i in range(6)]
+    excess = [100 * noise_std(flow_sde_step, grid[i], grid[i + 1], 1.3, grid[1]) - 100 for i in range(6)]
     assert excess == pytest.approx([34.0, 42.5, 15.1, 8.9, 6.7, 5.8], abs=0.06)
 
 
@@ -112,9 +118,9 @@ def test_the_overshoot_of_the_first_step_alone_survives_any_number_of_steps():
     first, inner = [], []
     for points in (15, 100, 1000, 10000):
         grid = shifted_times(points, 3.0, torch.float64).tolist()
-        first.append(noise_std(flow_sde_mean_std, grid[0], grid[1], 1.3, grid[1]) - 1)
+        first.append(noise_std(flow_sde_step, grid[0], grid[1], 1.3, grid[1]) - 1)
         middle = points // 3
-        inner.append(noise_std(flow_sde_mean_std, grid[middle], grid[middle + 1], 1.3, grid[1]) - 1)
+        inner.append(noise_std(flow_sde_step, grid[middle], grid[middle + 1], 1.3, grid[1]) - 1)
     assert min(first) > 0.3
     # a step of a tenth the length has a hundredth of the error
     assert [inner[i] / inner[i + 1] for i in (1, 2)] == pytest.approx([100, 100], rel=0.2)
@@ -123,14 +129,14 @@ def test_the_overshoot_of_the_first_step_alone_survives_any_number_of_steps():
 def test_cps_keeps_the_marginals_of_a_known_image_exactly():
     grid = shifted_times(15, 3.0, torch.float64).tolist()
     for noise_level in (0.3, 0.7, 1.0):
-        ratios = [noise_std(cps_mean_std, grid[i], grid[i + 1], noise_level, grid[1]) for i in range(13)]
+        ratios = [noise_std(cps_step, grid[i], grid[i + 1], noise_level, grid[1]) for i in range(13)]
         assert ratios == pytest.approx([1.0] * 13, abs=1e-12)
 
 
 def test_cps_comes_out_narrow_where_the_image_is_uncertain_but_closer_than_flow_sde():
     grid = shifted_times(15, 3.0, torch.float64).tolist()
-    narrow = [noise_std(cps_mean_std, grid[i], grid[i + 1], 1.0, grid[1], spread=1.0) for i in range(6)]
-    wide = [noise_std(flow_sde_mean_std, grid[i], grid[i + 1], 1.3, grid[1], spread=1.0) for i in range(6)]
+    narrow = [noise_std(cps_step, grid[i], grid[i + 1], 1.0, grid[1], spread=1.0) for i in range(6)]
+    wide = [noise_std(flow_sde_step, grid[i], grid[i + 1], 1.3, grid[1], spread=1.0) for i in range(6)]
     assert [100 * n - 100 for n in narrow] == pytest.approx(
         [-0.03, -0.15, -0.41, -0.87, -1.64, -2.89], abs=0.01
     )
@@ -233,15 +239,15 @@ def test_noise_level_zero_is_refused_and_points_to_the_ode(name):
 @pytest.mark.parametrize("noise_level", [-0.1, 1.3, math.nan])
 def test_cps_refuses_levels_outside_its_quarter_turn(noise_level):
     with pytest.raises(ValueError, match=r"noise_level of cps"):
-        cps_mean_std(X, X, 0.5, 0.4, noise_level, 0.9)
+        cps_step(X, X, 0.5, 0.4, noise_level, 0.9)
 
 
 def test_settings_without_meaning_are_refused():
     with pytest.raises(ValueError, match="sigma_t_max of cps"):
-        cps_mean_std(X, X, 0.5, 0.4, 0.5, 0.9, sigma_t_max=0.96)
+        cps_step(X, X, 0.5, 0.4, 0.5, 0.9, sigma_t_max=0.96)
     with pytest.raises(ValueError, match="sigma_t_max: got 1"):
-        flow_sde_mean_std(X, X, 0.5, 0.4, 0.5, 0.9, sigma_t_max=1.0)
+        flow_sde_step(X, X, 0.5, 0.4, 0.5, 0.9, sigma_t_max=1.0)
     with pytest.raises(ValueError, match="t_second: got 1"):
-        flow_sde_mean_std(X, X, 1.0, 0.4, 0.5, 1.0)
+        flow_sde_step(X, X, 1.0, 0.4, 0.5, 1.0)
     with pytest.raises(ValueError, match="std: got 0"):
         log_prob_mean(X, X, torch.tensor([0.0]))

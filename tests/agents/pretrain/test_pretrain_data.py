@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.editor.checkpoint import SHIPPED, load_autoencoder
 from editenv.agents.pretrain.data import (
     LatentTable,
     edit_samples,
@@ -15,6 +14,7 @@ from editenv.agents.pretrain.data import (
     text_samples,
     wrong_result,
 )
+from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render

@@ -5,11 +5,11 @@ from itertools import islice
 import pytest
 import torch
 
-from editenv.agents.editor.checkpoint import SHIPPED, load_autoencoder
 from editenv.agents.pretrain.data import LatentTable, edit_samples, text_samples
 from editenv.agents.pretrain.training import flow_loss, shifted_logit_normal, text_loss, train_phase
+from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture, TrainingPhase
-from tests.tiny_editor import tiny_checkpoint, weights
+from tests.tiny_editor import tiny_policy, weights
 
 PHASE = TrainingPhase(
     data=DataMixture(suites=["mixed"]), image_steps=24, rate=3e-3, image_batch=16, text_batch=8
@@ -34,7 +34,7 @@ def losses(model, tokenizer, table) -> tuple[float, float]:
 
 
 def test_a_few_steps_lower_both_losses_of_model_and_average(table):
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_policy()
     before = losses(checkpoint.model, checkpoint.tokenizer, table)
     average = train_phase(checkpoint.model, checkpoint.tokenizer, table, PHASE, 0, 4, ema=0.8)
     for model in (checkpoint.model, average):
@@ -43,7 +43,7 @@ def test_a_few_steps_lower_both_losses_of_model_and_average(table):
 
 
 def test_text_steps_come_first_and_teach_no_picture(table):
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_policy()
     before = losses(checkpoint.model, checkpoint.tokenizer, table)
     phase = TrainingPhase(data=PHASE.data, image_steps=0, text_steps=12, rate=3e-3, text_batch=8)
     held = weights(checkpoint.model)
@@ -57,7 +57,7 @@ def test_seeds_reproduce(table):
     phase = TrainingPhase(data=PHASE.data, image_steps=2, image_batch=4, text_batch=4)
 
     def trained(seed: int) -> dict[str, torch.Tensor]:
-        checkpoint = tiny_checkpoint()
+        checkpoint = tiny_policy()
         torch.manual_seed(torch.seed())
         return weights(train_phase(checkpoint.model, checkpoint.tokenizer, table, phase, seed, 4))
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from editenv.agents.unified import Guidance, ImageBlock, TextBlock, layers
-from tests.tiny_editor import tiny_checkpoint
+from tests.tiny_editor import tiny_policy
 
 ROWS, TOKENS = 3, 16
 
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_checkpoint().model.requires_grad_(True)
+    return tiny_policy().model.requires_grad_(True)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from editenv.agents.unified import ImageBlock, TextBlock
-from tests.tiny_editor import tiny_checkpoint
+from tests.tiny_editor import tiny_policy
 
 ROWS, TOKENS = 3, 16
 
@@ -56,7 +56,7 @@ def test_an_unpadded_context_knows_it(model):
 
 @pytest.fixture(scope="module")
 def tiny():
-    return tiny_checkpoint().model.requires_grad_(True)
+    return tiny_policy().model.requires_grad_(True)
 
 
 def latents(tiny, seed):

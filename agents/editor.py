@@ -1,0 +1,257 @@
+"""A JointPolicy as a player of sessions; each half may be exact instead, for measuring and for teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
+from editenv.agents.episodes import rows_of
+from editenv.agents.flow import SamplingPlan, shifted_times
+from editenv.agents.policy import JointPolicy, Turn, load_policy, normals, stack_history, uniforms
+from editenv.agents.rollout import Teacher
+from editenv.agents.settings import GenerationSettings
+from editenv.protocols import Observations
+from editenv.registry import lookup
+from editenv.types import Image
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.intents import intent_form
+from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.render import render
+from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene
+
+_WORDS, _NOISE = range(2)  # what a random number is for: the last part of its key
+
+
+def with_form(settings: Any, form: str) -> Any:
+    """Settings whose intents may be as long as a form of intents needs."""
+    return replace(settings, max_intent_tokens=max(settings.max_intent_tokens, intent_form(form).tokens))
+
+
+class OracleWriter:
+    """Reads the right intent from the open sessions, where agents cannot look.
+
+    Args:
+        envs: whose sessions are played, of studio scenes.
+        form: a name in `intents.FORMS`.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
+        self.envs, self.form = envs, intent_form(form)
+
+    def write(self, rows: Sequence[int]) -> list[str]:
+        """Intents of the rows' sessions; ValueError where one has no studio meaning."""
+        sessions = [self.envs.sessions[row] for row in rows]
+        return [self.form.write(studio_turn(session), session.spec.scene.grid) for session in sessions]
+
+
+class ExactEditor:
+    """Reads image and intent by rules and draws the result; what it cannot carry out stays as it is.
+
+    Args:
+        envs: whose images are edited, of studio scenes.
+        form: of the intents, a name in `intents.FORMS`.
+
+    Raises:
+        ValueError: the images are no studio scenes.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
+        world = envs.engine.world
+        grid = getattr(world, "grid", None)
+        if grid is None:
+            raise ValueError(
+                f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes"
+            )
+        self.size, self.grid, self.form = world.image_shape[0], int(grid), intent_form(form)
+        self.edited = self.left_alone = 0
+
+    def edit(self, images: Sequence[Image], intents: Sequence[str]) -> list[Image]:
+        """Exact images of the scenes that the intents ask for."""
+        edited = list(images)
+        for row, (scene, intent) in enumerate(zip(parse(images, self.grid), intents, strict=True)):
+            result = self.form.read(intent, scene, self.grid) if _readable(scene) else None
+            self.edited += 1
+            self.left_alone += result is None
+            if result is not None:
+                edited[row] = render(result, self.size)
+        return edited
+
+
+def _readable(scene: Scene) -> bool:
+    return scene.background in BACKGROUNDS and UNREADABLE not in scene.cells
+
+
+def teacher_of(behaviour: str, envs: MICEEditVectorEnv, form: str) -> Teacher:
+    """What rules do in a training's rollouts; sessions that are over keep the user's words and their image.
+
+    Args:
+        behaviour: "policy" (nothing), "oracle_intents", "oracle_images" or "oracle" (both, to be imitated).
+        envs: whose sessions are played, of studio scenes.
+        form: of intents, a name in `intents.FORMS`.
+
+    Raises:
+        ValueError: the worlds' images are no studio scenes.
+    """
+    writer = OracleWriter(envs, form)
+
+    def live() -> list[int]:
+        return [row for row, session in enumerate(envs.sessions) if session.ending is None]
+
+    def intents(observations: Observations) -> list[str]:
+        found, rows = list(observations["instruction"]), live()
+        for row, intent in zip(rows, writer.write(rows), strict=True):
+            found[row] = intent
+        return found
+
+    def right_images(observations: Observations, _: Sequence[str]) -> Sequence[Image]:
+        images, rows = np.array(observations["image"]), live()
+        actions, _ = OraclePolicy(envs, form).act(rows_of(observations, rows), rows)
+        images[rows] = actions["image"]
+        return list(images)
+
+    if behaviour == "oracle":
+        return Teacher(intents, right_images, imitated=True)
+    if behaviour == "oracle_images":
+        exact = ExactEditor(envs, form)
+        return Teacher(images=lambda seen, wanted: exact.edit(seen["image"], wanted))
+    return Teacher(intents) if behaviour == "oracle_intents" else Teacher()
+
+
+@dataclass(frozen=True, slots=True)
+class EditorMemory:
+    """What the player knows of a session beside the observations.
+
+    Attributes:
+        row: of the session in its environments, where the oracle looks.
+        seed: of all that is drawn at random in the session.
+        turn: number of the turn to come, from 0.
+        past: what the policy reads again of earlier turns, oldest first.
+    """
+
+    row: int
+    seed: int
+    turn: int = 0
+    past: tuple[Turn, ...] = ()
+
+
+class EditorPolicy:
+    """In each turn an intent is written, then carried out.
+
+    Args:
+        policy: the model; None where both halves are exact.
+        settings: of generation; images come by the flow's ODE.
+        writer: writes right intents in the model's place.
+        exact: edits images in the model's place.
+    """
+
+    def __init__(
+        self,
+        policy: JointPolicy | None,
+        settings: GenerationSettings,
+        writer: OracleWriter | None = None,
+        exact: ExactEditor | None = None,
+    ) -> None:
+        self.policy, self.settings, self.writer, self.exact = policy, settings, writer, exact
+        self._written = self._fallbacks = 0
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[EditorMemory]:
+        """Fresh memories; sessions are the environments' first rows, in order."""
+        return [EditorMemory(row, seed) for row, seed in enumerate(seeds)]
+
+    @torch.no_grad()
+    def act(
+        self, observations: Observations, memories: list[EditorMemory]
+    ) -> tuple[dict[str, Any], list[EditorMemory]]:
+        """One turn of all sessions."""
+        policy, turn, past = self.policy, {}, {}
+        if policy is not None:
+            turn = policy.observe(observations)
+            past = stack_history([memory.past for memory in memories])
+        intents = self._intents(observations, memories, turn | past)
+        if policy is not None:
+            turn |= policy.encode_intents(intents)
+        if self.exact is not None:
+            images = self.exact.edit(observations["image"], intents)
+        else:
+            assert policy is not None, "a policy without a model has an exact editor"
+            noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(turn["source"].shape[1:]))
+            if "latent_mask" in turn:
+                noise = noise * turn["latent_mask"][..., None].cpu()
+            context = policy.image_context(turn | past, self.settings, None)
+            plan = SamplingPlan(shifted_times(self.settings.steps + 1, self.settings.shift))
+            sample = policy.editor.sample_images(context, noise.to(policy.device), plan)
+            images = policy.decode_images(sample.final)
+        kept = policy.history if policy is not None and self.settings.context == "interleaved" else ()
+        after = []
+        for row, memory in enumerate(memories):
+            read = ({name: turn[name][row] for name in kept},) if kept else ()
+            after.append(replace(memory, turn=memory.turn + 1, past=(*memory.past, *read)))
+        return {"image": np.stack(images), "intent": tuple(intents)}, after
+
+    def _intents(self, observations: Observations, memories: Sequence[EditorMemory], turn: Turn) -> list[str]:
+        """Intents from `intent_from_turn` on, the user's words before it and where none can be used."""
+        said = list(observations["instruction"])
+        if self.writer is not None:
+            return self.writer.write([memory.row for memory in memories])
+        assert self.policy is not None, "a policy without a model has an oracle writer"
+        context = self.policy.intent_context(turn, self.settings, None)
+        writes = [memory.turn + 1 >= self.settings.intent_from_turn for memory in memories]
+        if not any(writes):
+            return said
+        draws = None
+        if self.settings.temperature:
+            keys = [(memory.seed, memory.turn, _WORDS) for memory in memories]
+            draws = uniforms(keys, self.settings.max_intent_tokens)
+        texts = self.policy.writer.generate_intents(context, self.settings, draws).texts
+        self._written += sum(writes)
+        self._fallbacks += sum(text is None for text, own in zip(texts, writes, strict=True) if own)
+        return [
+            text if own and text is not None else word
+            for text, own, word in zip(texts, writes, said, strict=True)
+        ]
+
+    def counts(self) -> dict[str, float]:
+        """`fallback_share` of the intents written, `left_alone_share` of those edited exactly."""
+        counts = {}
+        if self.writer is None:
+            counts["fallback_share"] = self._fallbacks / max(self._written, 1)
+        if self.exact is not None:
+            counts["left_alone_share"] = self.exact.left_alone / max(self.exact.edited, 1)
+        return counts
+
+
+def editor_policy(
+    envs: MICEEditVectorEnv, model: str, intent: str, image: str, settings: GenerationSettings, form: str
+) -> EditorPolicy:
+    """The player of a model, which is loaded only where it is used.
+
+    Args:
+        envs: what is going to be played.
+        model: see `load_policy`.
+        intent: "model" or "oracle".
+        image: "model" or "exact".
+        settings: of generation.
+        form: in which right intents are given and carried out, a name in `intents.FORMS`.
+
+    Raises:
+        ValueError: a name is not known, the sessions are longer than the model's context, or the exact editor
+            is to play images that are no studio scenes.
+    """
+    settings = with_form(settings, form)
+    policy = None
+    if "model" in (intent, image):
+        policy = load_policy(model)
+        policy.check_context_length(envs, settings)
+    writer = lookup("intent", intent, {"model": None, "oracle": OracleWriter})
+    exact = lookup("image", image, {"model": None, "exact": ExactEditor})
+    return EditorPolicy(
+        policy,
+        settings,
+        writer and writer(envs, form),
+        exact and exact(envs, form),
+    )

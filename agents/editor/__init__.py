@@ -1,1 +1,0 @@
-"""The unified model as an editing agent: prompts, checkpoints, noise and the policy that plays sessions."""

@@ -1,1 +1,0 @@
-"""Flow matching: time grids, stochastic transitions with their log-densities, and the window sampler."""

@@ -1,0 +1,206 @@
+"""Settings of learning, declared once; Hydra's schema, `--help`, docs and checks read these fields. No torch.
+
+What can be chosen by name stands here as "module:Name"; any of these names may also be written so, to use one
+of your own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from editenv.settings import setting
+
+_HERE = "editenv.agents"
+
+OBJECTIVES = {
+    "policy": f"{_HERE}.objective:POLICY_GRADIENT",
+    "nft": f"{_HERE}.nft:NFT",
+    "supervised": f"{_HERE}.sft:SUPERVISED",
+    "rft": f"{_HERE}.sft:REJECTION",
+}
+ADVANTAGES = {
+    "pooled": f"{_HERE}.edit_r2:pooled",
+    "turn": f"{_HERE}.variants:per_turn",
+    "return_to_go": f"{_HERE}.variants:return_to_go",
+    "broadcast": f"{_HERE}.variants:broadcast",
+    "fused": f"{_HERE}.variants:fused",
+}
+FILTERS = {
+    "first_failure": f"{_HERE}.edit_r2:first_failure",
+    "exclude": f"{_HERE}.variants:exclude",
+    "threshold": f"{_HERE}.variants:below_threshold",
+    "none": f"{_HERE}.variants:no_filter",
+}
+SCHEDULES = {"whole": f"{_HERE}.rollout:WholeSessions", "branch": f"{_HERE}.rollout:BranchFromSibling"}
+SAMPLERS = {"flow_sde": f"{_HERE}.flow:flow_sde_step", "cps": f"{_HERE}.flow:cps_step"}
+WINDOWS = {
+    "random": f"{_HERE}.flow:random_window",
+    "fixed": f"{_HERE}.flow:fixed_window",
+    "sliding": f"{_HERE}.flow:sliding_window",
+}
+FLOW_KLS = {
+    "gaussian": f"{_HERE}.edit_r2:gaussian_kl",
+    "published": f"{_HERE}.variants:published_kl",
+    "velocity": f"{_HERE}.variants:velocity_kl",
+}
+RATIOS = {"plain": f"{_HERE}.edit_r2:plain_log_ratio", "guard": f"{_HERE}.variants:guarded_log_ratio"}
+X0_LOSSES = {"bounded": f"{_HERE}.sft:x0_loss", "adaptive": f"{_HERE}.nft:adaptive_x0_loss"}
+
+
+@dataclass(kw_only=True)
+class GenerationSettings:
+    """How a policy generates a turn, in training and in evaluation."""
+
+    context: str = setting(
+        "current",
+        "interleaved reads all earlier images and intents, as published; current the transcript or the "
+        "current image and its intent alone",
+        choices=("current", "interleaved"),
+    )
+    intent_from_turn: int = setting(
+        1, "first turn, from 1, at which an intent is written; before it the user's words serve", ge=1
+    )
+    max_intent_tokens: int = setting(20, "most tokens of an intent, the stop token included", ge=1)
+    temperature: float = setting(0.9, "of the intent's tokens; 0 takes the likeliest", ge=0)
+    steps: int = setting(5, "steps of the flow from noise to image", ge=1)
+    shift: float = setting(2.0, "of the time grid; above 1 spends more steps near the noise", gt=0)
+    text_guidance: float = setting(1.0, "scale of guidance by the text; 1 is off", ge=0)
+    image_guidance: float = setting(1.0, "scale of guidance by the images; 1 is off", ge=0)
+
+
+@dataclass(kw_only=True)
+class EditR2Settings(GenerationSettings):
+    """Edit-R2 (arXiv 2606.05950): how sessions are sampled and the policy learns from them."""
+
+    # Rollout: W stochastic steps a turn, all others are steps of the ODE.
+    sampler: str = setting(
+        "flow_sde", "transition of the stochastic steps: flow_sde, cps or package.module:Name"
+    )
+    noise_level: float = setting(0.9, "a of the stochastic steps", ge=0)
+    sigma_t_max: float | None = setting(
+        0.96, "time is held at this or less inside sigma; null for the published rule", gt=0, le=1
+    )
+    window: int = setting(2, "stochastic steps a turn, W; 0 where the objective needs none", ge=0)
+    window_low: int = setting(0, "first step at which the window may start", ge=0)
+    window_high: int = setting(2, "last step at which the window may start", ge=0)
+    window_placement: str = setting(
+        "random", "where it starts: random, fixed (first step), sliding (MixGRPO)"
+    )
+    window_every: int = setting(25, "iterations that a sliding window rests at a step", ge=1)
+    shared_noise: bool = setting(True, "whether a group's images of a turn start from one noise")
+    fallbacks_train: bool = setting(True, "whether tokens of intents that could not be used train")
+    branch_from_sibling: bool = setting(
+        False, "after a failure a row samples further turns from states that its group has reached cleanly"
+    )
+    # Advantages and filter.
+    advantage: str = setting("pooled", "pooled, turn, return_to_go, broadcast, fused or package.module:Name")
+    advantage_clip: float = setting(5.0, "bound of the advantages", gt=0)
+    advantage_std: str = setting(
+        "batch", "standard deviation that advantages are divided by", choices=("batch", "group")
+    )
+    filter: str = setting(
+        "first_failure", "which turns train: first_failure, exclude, threshold, none or package.module:Name"
+    )
+    filter_threshold: float = setting(
+        0.5, "instruction following below which a turn has failed, for filter=threshold", ge=0, le=1
+    )
+    # Joint loss.
+    text_weight: float = setting(1.0, "of the text's loss; 0 freezes the text's parameters", ge=0)
+    flow_weight: float = setting(1.0, "of the flow's loss; 0 freezes the flow's parameters", ge=0)
+    text_clip: float = setting(0.2, "half width of the text ratio's clip range", ge=0)
+    flow_clip: float = setting(1e-3, "half width of the flow ratio's clip range", ge=0)
+    text_kl: float = setting(0.0, "weight of the text's KL to the reference", ge=0)
+    flow_kl: float = setting(0.0, "weight of the flow's KL to the reference", ge=0)
+    kl: str = setting("gaussian", "which KL the flow's is: gaussian, published or velocity")
+    ratio: str = setting("plain", "the flow's log-ratio: plain, or guard (GRPO-Guard)")
+    context_gradient: bool = setting(False, "whether gradients flow through the context; published: false")
+    # Update.
+    text_rate: float = setting(3e-4, "learning rate of the text's parameters", ge=0)
+    flow_rate: float = setting(3e-5, "learning rate of the flow's parameters", ge=0)
+    text_scope: str = setting(
+        "expert",
+        "which parameters text updates reach: all of the text's, or those that no image reads",
+        choices=("expert", "text_only"),
+    )
+    updates_per_iteration: int = setting(2, "optimiser steps an iteration; with 1 no clip ever acts", ge=1)
+    max_grad_norm: float = setting(
+        1.0, "largest gradient norm, of the text's and the flow's parameters each", gt=0
+    )
+
+
+@dataclass(kw_only=True)
+class AlgorithmSettings(EditR2Settings):
+    """Everything in the group `algorithm`: Edit-R2, the other objectives, and how the trainer computes."""
+
+    objective: str = setting("policy", "what is learnt: policy, nft, supervised, rft or package.module:Name")
+    behaviour: str = setting(
+        "policy",
+        "who plays: policy; oracle_intents or oracle_images: rules give that half; oracle: both",
+        choices=("policy", "oracle_intents", "oracle_images", "oracle"),
+    )
+    # Objectives that noise finished images (nft, supervised, rft).
+    times: int = setting(2, "times of the flow at which a finished image is learnt", ge=1)
+    x0_loss: str = setting(
+        "bounded", "distance of the predicted image, for objective=nft: bounded or adaptive"
+    )
+    nft_beta: float = setting(1.0, "how far nft's implicit policies lie from the one that sampled", gt=0)
+    nft_range: float = setting(5.0, "advantage that nft counts as certainly better", gt=0)
+    nft_decay: float = setting(
+        0.0, "highest decay of the moving average that samples for nft; 0: the policy itself", ge=0, lt=1
+    )
+    nft_decay_rise: float = setting(0.001, "growth of that decay an iteration", gt=0)
+    # Trainer.
+    schedule: str = setting(
+        "constant",
+        "of the learning rates; the other two fall to zero",
+        choices=("constant", "linear", "cosine"),
+    )
+    lora_rank: int = setting(0, "of the adapters; 0 trains the weights themselves", ge=0)
+    lora_alpha: float = setting(128.0, "adapters are scaled by alpha / rank", gt=0)
+    recompute: bool = setting(False, "whether the training forward computes the old log-probs anew")
+    precision: str = setting("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
+    gradient_checkpointing: bool = setting(False, "whether layers run again on the way back, to save memory")
+    chunk_sessions: int | None = setting(
+        None, "most sessions whose gradients are computed at a time; null for a whole minibatch", ge=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Everything about a training but the policy and the environment.
+
+    Attributes:
+        out: folder of checkpoints.
+        algorithm: how sessions are sampled and the policy learns.
+        seed: of sessions, noise and minibatches.
+        iterations: how many.
+        groups: session scripts an iteration.
+        group_size: sessions of each, G.
+        save_every: iterations between checkpoints.
+        report_to: trackers, as transformers names them.
+        intent_form: of right intents, a name in `intents.FORMS`.
+
+    Raises:
+        ValueError: numbers do not fit together.
+    """
+
+    out: Path
+    algorithm: AlgorithmSettings
+    seed: int = 0
+    iterations: int = 60
+    groups: int = 16
+    group_size: int = 6
+    save_every: int = 10
+    report_to: tuple[str, ...] = ()
+    intent_form: str = "free"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "groups", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        updates, sessions = self.algorithm.updates_per_iteration, self.groups * self.group_size
+        if updates < 1 or sessions % updates:
+            raise ValueError(
+                f"updates_per_iteration is {updates}, expected a divisor of groups * group_size = {sessions}"
+            )

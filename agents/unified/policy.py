@@ -1,0 +1,561 @@
+"""The unified model as a JointPolicy: prompts, contexts that grow over turns, checkpoints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from re import compile as pattern
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from editenv.agents.flow import Velocity
+from editenv.agents.policy import ContextCache, GeneratedIntents, JointPolicy, PolicyOutput, Turn
+from editenv.agents.settings import GenerationSettings
+from editenv.agents.unified.autoencoder import CellAutoencoder
+from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock
+from editenv.agents.unified.generate import generate_text, prompt_logits
+from editenv.agents.unified.guidance import (
+    UNGUIDED,
+    Guidance,
+    GuidanceContexts,
+    build_guidance_contexts,
+    predict_velocity,
+)
+from editenv.agents.unified.model import UnifiedModel
+from editenv.agents.weights import load_weights
+from editenv.protocols import Observations
+from editenv.types import Image
+
+if TYPE_CHECKING:
+    from editenv.vector import MICEEditVectorEnv
+
+SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
+"""Folder of the checkpoints that come with the package."""
+
+_GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
+_LAYER = pattern(r"\blayers\.(\d+)\.")
+_BEHIND_KEYS = (
+    "self_attn.q_proj.", "self_attn.q_norm.", "self_attn.o_proj.", "mlp.", "post_attention_layernorm.",
+)  # fmt: skip
+_SESSIONS = 32  # whose transcripts are measured to see whether a context fits
+
+
+@dataclass(frozen=True)
+class IntentContext:
+    """What has been read before the transcript, and the transcript itself."""
+
+    before: Context
+    transcript: TextBlock
+
+
+@dataclass(frozen=True)
+class ImageContext:
+    """What images are generated from: contexts for the guidance, and the current image's latents."""
+
+    contexts: GuidanceContexts
+    source: Tensor | None
+    guidance: Guidance
+
+
+class UnifiedPolicy(JointPolicy):
+    """A unified model with its tokenizer and its autoencoder, which is frozen.
+
+    Tensors of a turn: `source` [B, N, C]; `transcript_ids`, `transcript_mask` [B, L1], padding on the left;
+    `condition_ids`, `condition_mask` [B, L3], the intent that the image follows.
+
+    Args:
+        model: writes intents and predicts velocities.
+        autoencoder: between pixels and latents.
+        tokenizer: of the model's words.
+        name: what it was loaded as.
+    """
+
+    history = ("source", "condition_ids", "condition_mask")
+    _no_split_modules = UnifiedModel._no_split_modules
+
+    def __init__(
+        self,
+        model: UnifiedModel,
+        autoencoder: CellAutoencoder,
+        tokenizer: PreTrainedTokenizerFast,
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.config, self.generation_config = model.config, model.generation_config
+        # In a tuple, torch does not see it: it is no part of the weights that are trained, copied or sharded.
+        self._frozen = (autoencoder,)
+
+    @property
+    def autoencoder(self) -> CellAutoencoder:
+        """Between pixels and latents, on the model's device."""
+        coder = self._frozen[0]
+        return coder if coder.device == self.device else coder.to(self.device)
+
+    # Turns
+
+    def observe(self, observations: Observations) -> Turn:
+        """The transcript's tokens and the current image's latents."""
+        prompt = transcript_block(self.tokenizer, observations["transcript"]).to(self.device)
+        found = {"transcript_ids": prompt.ids, "transcript_mask": _full_mask(prompt)}
+        return found | {"source": self.encode_images(observations["image"])}
+
+    def encode_intents(self, intents: Sequence[str]) -> Turn:
+        """Their tokens."""
+        block = intent_block(self.tokenizer, intents).to(self.device)
+        return {"condition_ids": block.ids, "condition_mask": _full_mask(block)}
+
+    def encode_answers(self, intents: Sequence[str]) -> Turn:
+        """Their tokens as answers to a transcript."""
+        block = answer_block(self.tokenizer, intents).to(self.device)
+        return {"intent_ids": block.ids, "intent_mask": _full_mask(block)}
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image]) -> Tensor:
+        """Latents, float32 whatever the model computes in."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.autoencoder.encode(torch.from_numpy(np.stack(list(images))).to(self.device))
+
+    @torch.no_grad()
+    def decode_images(self, latents: Tensor) -> list[Image]:
+        """Near white, bfloat16's steps are as large as a byte's."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return list(self.autoencoder.decode(latents).cpu().numpy())
+
+    # Contexts
+
+    def new_cache(self, rows: int, settings: GenerationSettings) -> GrowingCache | None:
+        """With context=interleaved no image and no intent is read twice."""
+        if settings.context != "interleaved":
+            return None
+        return GrowingCache(self.model, rows, images_dropped=settings.image_guidance != 1)
+
+    @torch.no_grad()
+    def intent_context(
+        self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None
+    ) -> IntentContext:
+        """Nothing before the transcript, or everything up to the current image."""
+        transcript = TextBlock(turn["transcript_ids"], _mask_if_padded(turn["transcript_mask"]))
+        if isinstance(cache, GrowingCache):
+            return IntentContext(cache.read_image(turn["source"]), transcript)
+        rows = len(turn["source"])
+        if settings.context != "interleaved":
+            return IntentContext(self.model.new_context(rows), transcript)
+        blocks = [*_past_blocks(turn), ImageBlock(turn["source"])]
+        return IntentContext(self.model.build_context(blocks, rows), transcript)
+
+    @torch.no_grad()
+    def image_context(
+        self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None
+    ) -> ImageContext:
+        """The current image and the intent, after all earlier ones with context=interleaved."""
+        guidance = Guidance(settings.text_guidance, settings.image_guidance)
+        intent = TextBlock(turn["condition_ids"], _mask_if_padded(turn["condition_mask"]))
+        if isinstance(cache, GrowingCache):
+            contexts = cache.read_intent(intent, text_dropped=guidance.text != 1)
+        else:
+            past = _past_blocks(turn) if settings.context == "interleaved" else []
+            blocks = [*past, ImageBlock(turn["source"]), intent]
+            contexts = build_guidance_contexts(self.model, blocks, len(turn["source"]), guidance)
+        source = turn["source"] if self.model.config.source_channel else None
+        return ImageContext(contexts, source, guidance)
+
+    # Generation
+
+    @torch.no_grad()
+    def generate_intents(
+        self, context: IntentContext, settings: GenerationSettings, uniforms: Tensor | None
+    ) -> GeneratedIntents:
+        """Tokens and words; an intent that is empty or never ended cannot be used."""
+        if context.before.length:
+            read = context.before.copy()
+            logits = prompt_logits(self.model, read, context.transcript)
+        else:
+            read, logits = self._read_once(context.transcript)
+        draws = None if uniforms is None else uniforms.to(self.device)
+        limit, temperature = settings.max_intent_tokens, settings.temperature
+        written = generate_text(self.model, read, logits, limit, temperature, uniforms=draws)
+        texts: list[str | None] = []
+        for ids, mask in zip(written.ids, written.mask, strict=True):
+            tokens = ids[mask].tolist()
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            texts.append(text if text and tokens[-1] == self.tokenizer.eos_token_id else None)
+        return GeneratedIntents(written.ids, written.mask, written.log_prob, texts)
+
+    def _read_once(self, transcript: TextBlock) -> tuple[Context, Tensor]:
+        """A context of each row's transcript and the logits [B, V] behind it, where nothing precedes it.
+
+        A group's sessions mostly have the same transcript: each one is read once and its row selected.
+        """
+        place: dict[tuple[int, ...], int] = {}
+        rows = [place.setdefault(tuple(ids), len(place)) for ids in transcript.ids.tolist()]
+        first = torch.tensor([rows.index(number) for number in range(len(place))], device=self.device)
+        mask = None if transcript.mask is None else transcript.mask[first]
+        context = self.model.new_context(len(place))
+        logits = prompt_logits(self.model, context, TextBlock(transcript.ids[first], mask))
+        index = torch.tensor(rows, device=self.device)
+        return context.select(index), logits[index]
+
+    def velocity(self, context: ImageContext) -> Velocity:
+        """The guided velocity; contexts must not grow as long as it is called."""
+        model, shared = self.model, (None, context.source, context.guidance)
+        return lambda x, t: predict_velocity(model, context.contexts, x, t, *shared)[0]
+
+    # Training
+
+    def forward(
+        self,
+        turn: Turn,
+        settings: GenerationSettings,
+        *,
+        text: bool = True,
+        x: Tensor | None = None,
+        t: Tensor | None = None,
+        context_gradient: bool = False,
+        guided: bool = True,
+    ) -> PolicyOutput:
+        """See JointPolicy: the contexts are those that the rollout's turns had."""
+        current, interleaved = ImageBlock(turn["source"]), settings.context == "interleaved"
+        past = _past_blocks(turn) if interleaved else []
+        wanted: dict[str, Any] = {"context_gradient": context_gradient}
+        if text:
+            transcript = _trimmed(*_aligned_right(turn["transcript_ids"], turn["transcript_mask"]), left=True)
+            wanted |= {
+                "text_context": [*past, current, transcript] if interleaved else [transcript],
+                "intent_ids": turn["intent_ids"],
+                "intent_mask": turn["intent_mask"],
+            }
+        if x is not None:
+            condition = _trimmed(turn["condition_ids"], turn["condition_mask"])
+            wanted |= {
+                "image_context": [*past, current, condition],
+                "x": x,
+                "t": t,
+                "source": turn["source"],
+                "guidance": Guidance(settings.text_guidance, settings.image_guidance) if guided else UNGUIDED,
+            }
+        output = self.model(**wanted)
+        log_prob = None
+        if text:
+            # Log-probs are those of the distribution that was sampled: of logits / temperature, in float32.
+            every = torch.log_softmax(output.logits.float() / (settings.temperature or 1.0), -1)
+            log_prob = every.gather(-1, turn["intent_ids"][..., None])[..., 0]
+            log_prob = log_prob.masked_fill(~turn["intent_mask"], 0.0)
+        return PolicyOutput(log_prob, output.velocity, output.unguided)
+
+    def parameter_space(self, name: str) -> str:
+        """The generation expert and what leads into and out of it is the flow's."""
+        return "flow" if any(part in name for part in _GENERATION) else "text"
+
+    def text_parameters(self, scope: str) -> Callable[[str], bool]:
+        """For "text_only", see `text_only_names`."""
+        if scope != "text_only":
+            return super().text_parameters(scope)
+        names = text_only_names(self)
+        return lambda name: name in names
+
+    def lora_targets(self, text: bool, flow: bool) -> str:
+        """Attention and MLP of the experts that train."""
+        attention, mlp = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
+        of_text = [rf"self_attn\.{attention}", rf"mlp\.{mlp}"] if text else []
+        of_flow = [rf"self_attn\.{attention}_moe_gen", rf"mlp_moe_gen\.{mlp}"] if flow else []
+        return rf".*\.({'|'.join(of_text + of_flow)})"
+
+    def set_gradient_checkpointing(self, on: bool) -> None:
+        """In every layer."""
+        self.model.language_model.model.gradient_checkpointing = on
+
+    # Files and limits
+
+    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
+        """Model and tokenizer; the autoencoder too, unless it is the shipped one."""
+        weights = {name: value.to(dtype or value.dtype) for name, value in self.model.state_dict().items()}
+        self.model.save_pretrained(folder, state_dict=weights)
+        self.tokenizer.save_pretrained(folder)
+        if not _is_shipped(self.autoencoder):
+            self.autoencoder.save_pretrained(folder / "autoencoder")
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> UnifiedPolicy:
+        """A checkpoint by name, run or folder, in float32; nothing is unpickled.
+
+        Raises:
+            ValueError: there is none, or it is not whole.
+        """
+        place = checkpoint_folder(folder or "")
+        coder = place / "autoencoder" if (place / "autoencoder").is_dir() else SHIPPED / "autoencoder"
+        model = load_weights(UnifiedModel, place)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
+        return cls(model, load_autoencoder(coder), tokenizer, str(folder)).eval()
+
+    def check_context_length(self, envs: MICEEditVectorEnv, settings: GenerationSettings) -> None:
+        """See JointPolicy; also refuses images that the autoencoder cannot code."""
+        size, side = envs.engine.world.image_shape[0], self.autoencoder.config.token_side
+        if size % side:
+            raise ValueError(f"size is {size}, expected a multiple of {side}, the pixels that a token codes")
+        limit, taken = self.model.config.max_position_embeddings, context_length(self, envs, settings)
+        if taken.needed > limit:
+            raise ValueError(
+                f"{taken.turns} turns in context {settings.context!r} take up to {taken.needed} positions "
+                f"({taken.transcript} of the transcript, {taken.past} of earlier images and intents, "
+                f"{taken.intent} of the intent), but model {self.name!r} has max_position_embeddings "
+                f"{limit}; expected a suite with fewer turns, a smaller max_intent_tokens, context "
+                "'current', or a model with more positions"
+            )
+
+
+class GrowingCache:
+    """The interleaved context of B rows, which grows turn by turn: no image and no intent is read twice.
+
+    The same blocks are appended in the same order as by a model that reads everything anew, so that what it
+    holds equals what that one reads to the last bit. A row that goes on elsewhere takes the turns that it
+    follows, of whichever rows, and no token is read again.
+
+    Args:
+        model: that reads.
+        rows: B.
+        images_dropped: whether the guidance needs a context without images.
+    """
+
+    def __init__(self, model: UnifiedModel, rows: int, images_dropped: bool) -> None:
+        self.model = model
+        self._all = _Columns(model.new_context(rows))
+        self._texts = _Columns(model.new_context(rows)) if images_dropped else None
+
+    def begin_turn(self, rows: Tensor) -> None:
+        """See ContextCache."""
+        for columns in (self._all, self._texts):
+            if columns is not None:
+                columns.begin(rows)
+
+    def read_image(self, latents: Tensor) -> Context:
+        """Appends the current images; returns what intents follow, which the caller may grow."""
+        self.model.append(self._all.now, ImageBlock(latents))
+        return self._all.now.copy()
+
+    def read_intent(self, intent: TextBlock, text_dropped: bool) -> GuidanceContexts:
+        """Appends the intents; the contexts are valid until the next turn begins."""
+        before = self._all.now.copy() if text_dropped else None
+        self.model.append(self._all.now, intent)
+        if self._texts is None:
+            return GuidanceContexts(self._all.now, before, None)
+        self.model.append(self._texts.now, intent)
+        return GuidanceContexts(self._all.now, before, self._texts.now)
+
+
+class _Columns:
+    """What B rows have read in each turn, all of them as many tokens; `empty` has read nothing."""
+
+    def __init__(self, empty: Context) -> None:
+        self.now = self._own = empty
+        self._lengths: list[int] = []
+        self._advances: list[Tensor] = []
+        self._begun = (0, empty.position)
+
+    def begin(self, rows: Tensor) -> None:
+        """Begins a turn, which `now` is to be grown by; rows as in ContextCache."""
+        self._close(rows.shape[1])
+        rows = rows.to(self._own.valid.device)
+        own = torch.arange(len(rows), device=rows.device)[:, None]
+        if torch.equal(rows, own.expand_as(rows)):
+            self.now = self._own
+        else:
+            there = rows >= 0
+            rows = rows.where(there, own)
+            position = (torch.stack(self._advances, 1).gather(0, rows) * there).sum(1)
+            lengths = torch.tensor(self._lengths, device=rows.device)
+            of_tokens, known = (value.repeat_interleave(lengths, dim=1) for value in (rows, there))
+            self.now = self._own.regroup(of_tokens, known, position)
+        self._begun = (self.now.length, self.now.position)
+
+    def _close(self, turns: int) -> None:
+        """Keeps what the turn that is over has read."""
+        if len(self._lengths) == turns:
+            return
+        start, position = self._begun
+        self._lengths.append(self.now.length - start)
+        self._advances.append(self.now.position - position)
+        if self.now is not self._own:
+            self._own.append_from(self.now, start, self._advances[-1])
+
+
+# Prompts
+
+
+def transcript_block(tokenizer: PreTrainedTokenizerFast, transcripts: Sequence[Sequence[str]]) -> TextBlock:
+    """Everything the user said so far, then the start of the answer: <bos> round ... round ... <eos> <bos>.
+
+    Padded on the left, so that the answer starts at the same place in every row.
+    """
+    texts = [" ".join(f"round {text}" for text in said) for said in transcripts]
+    ends = [tokenizer.eos_token_id, tokenizer.bos_token_id]
+    rows = [[tokenizer.bos_token_id, *ids, *ends] for ids in _token_ids(tokenizer, texts)]
+    return _padded(rows, tokenizer.pad_token_id, left=True)
+
+
+def intent_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
+    """One intent a row, <bos> ... <eos>, padded on the right."""
+    rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
+    return _padded(rows, tokenizer.pad_token_id, left=False)
+
+
+def answer_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
+    """Intents as answers that are learnt, ... <eos>, the stop token included, padded on the right."""
+    rows = [[*ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
+    return _padded(rows, tokenizer.pad_token_id, left=False)
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int | None, left: bool) -> TextBlock:
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), pad or 0, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    for number, row in enumerate(rows):
+        place = slice(length - len(row), length) if left else slice(0, len(row))
+        ids[number, place] = torch.tensor(row)
+        mask[number, place] = True
+    return TextBlock(ids, None if mask.all() else mask)
+
+
+def _full_mask(block: TextBlock) -> Tensor:
+    return torch.ones_like(block.ids, dtype=torch.bool) if block.mask is None else block.mask
+
+
+def _mask_if_padded(mask: Tensor) -> Tensor | None:
+    return None if mask.all() else mask
+
+
+def _aligned_right(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves each row's real tokens to its end, in their order."""
+    order = mask.long().argsort(dim=1, stable=True)
+    return ids.gather(1, order), mask.gather(1, order)
+
+
+def _trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
+    """Ids and mask [B, L] without the columns that are padding in every row, on one side."""
+    used = mask.any(0).nonzero()
+    if not len(used):
+        return TextBlock(ids[:, :1], mask[:, :1])
+    columns = slice(int(used.min()), None) if left else slice(0, int(used.max()) + 1)
+    return TextBlock(ids[:, columns], _mask_if_padded(mask[:, columns]))
+
+
+def _past_blocks(turn: Turn) -> list[Block]:
+    """Earlier images and intents, oldest first; rows with fewer turns begin later."""
+    blocks: list[Block] = []
+    places = turn["past_there"].shape[1] if "past_there" in turn else 0
+    for place in range(places):
+        there = turn["past_there"][:, place]
+        if there.any():
+            intent = _trimmed(turn["past_condition_ids"][:, place], turn["past_condition_mask"][:, place])
+            source = turn["past_source"][:, place]
+            blocks += [ImageBlock(source, present=None if there.all() else there), intent]
+    return blocks
+
+
+# Parameters
+
+
+def text_only_names(model: torch.nn.Module) -> frozenset[str]:
+    """Names of the understanding expert's weights that change the text and nothing that an image reads.
+
+    Images read the understanding expert through its keys and values. In the last layer these follow from what
+    enters the layer, so its queries, its output projection and its MLP, the final norm and the output words
+    are the text's alone.
+    """
+    names = [name for name, _ in model.named_parameters() if not any(part in name for part in _GENERATION)]
+    last = max(int(found[1]) for name in names if (found := _LAYER.search(name)))
+    parts = (*(f"layers.{last}.{part}" for part in _BEHIND_KEYS), "model.norm.", "lm_head.")
+    return frozenset(name for name in names if any(part in name for part in parts))
+
+
+# Checkpoints
+
+
+def shipped_names() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/tokenizer.json"))
+
+
+def checkpoint_folder(name: str | Path) -> Path:
+    """The folder of a shipped checkpoint, of a run's newest weights, or the folder itself.
+
+    Raises:
+        ValueError: there is no checkpoint of that name and no such folder.
+    """
+    for folder in (SHIPPED / name, Path(name) / "model", Path(name)):
+        if (folder / "model.safetensors").is_file():
+            return folder
+    near = difflib.get_close_matches(str(name), shipped_names()) or shipped_names()
+    raise ValueError(
+        f"model is {str(name)!r}, expected {' or '.join(near)}, a run or folder with model.safetensors, or "
+        "package.module:Class of a JointPolicy"
+    )
+
+
+def load_autoencoder(folder: Path) -> CellAutoencoder:
+    """The autoencoder of a folder, frozen, in float32."""
+    return load_weights(CellAutoencoder, folder).requires_grad_(False)
+
+
+def _is_shipped(autoencoder: CellAutoencoder) -> bool:
+    folder = SHIPPED / "autoencoder"
+    if not (folder / "model.safetensors").is_file():
+        return False
+    shipped, own = load_autoencoder(folder).state_dict(), autoencoder.state_dict()
+    return own.keys() == shipped.keys() and all(torch.equal(own[name].cpu(), shipped[name]) for name in own)
+
+
+# Lengths
+
+
+@dataclass(frozen=True)
+class ContextLength:
+    """Rope positions that the last turn of a session takes at most; an image of any size takes one.
+
+    Attributes:
+        turns: of the session.
+        past: of earlier images and intents, and of the current image, where the intent is written from them.
+        transcript: of everything the user said, as long as the longest of some sessions of the world.
+        intent: of the turn itself.
+    """
+
+    turns: int
+    past: int
+    transcript: int
+    intent: int
+
+    @property
+    def needed(self) -> int:
+        """In all, of writing the intent or of generating the image after it, whichever takes more."""
+        generating = (
+            max(self.past, 1) + self.intent + 2 + 1
+        )  # <bos> and <eos> around the intent, the new image
+        return max(self.past + self.transcript + self.intent, generating)
+
+
+def context_length(
+    policy: UnifiedPolicy, envs: MICEEditVectorEnv, settings: GenerationSettings
+) -> ContextLength:
+    """What sessions of the environments take at their full number of turns, with the longest intents."""
+    world, turns = envs.engine.world, envs.engine.world.max_turns
+    longest = 0
+    for index in range(_SESSIONS):
+        spec = world.session(envs.engine.split, 0, index)
+        said = [spec.message(turn).text for turn in range(spec.turn_count)]
+        length = transcript_block(policy.tokenizer, [said]).ids.shape[1]
+        # A user who does not follow the script may speak more often.
+        longest = max(longest, -(-length * turns // len(said)))
+    intent = settings.max_intent_tokens
+    past = (turns - 1) * (1 + intent + 2) + 1 if settings.context == "interleaved" else 0
+    return ContextLength(turns, past, longest, intent)
