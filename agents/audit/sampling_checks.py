@@ -40,7 +40,7 @@ def check_ratio(subject: Subject) -> list[CheckResult]:
     """
     facts, trainer, policy = subject.facts, subject.trainer, subject.policy
     worst: dict[str, float] = {}
-    for turns in subject.rollouts[1:3]:
+    for turns in (subject.rollout(1), subject.rollout(2)):
         keep = trainer.keep(turns.following)
         loss = trainer.loss(policy, policy, turns, turns.reward.nan_to_num(), keep)
         errors = {}
@@ -77,7 +77,7 @@ def check_ratio(subject: Subject) -> list[CheckResult]:
 
 def check_density(subject: Subject) -> list[CheckResult]:
     """Stored log-probs against the closed form, and noise that has the std which they assume."""
-    turns, facts, found = subject.rollouts[0], subject.facts, []
+    turns, facts, found = subject.rollout(0), subject.facts, []
     if facts.window:
         latents, times, _ = flow_arrays(turns)
         density = flow_density(subject.policy, facts, turns)
@@ -121,8 +121,7 @@ def check_marginals(subject: Subject) -> list[CheckResult]:
 
 def _latent_moments(subject: Subject, trainer: Auditable) -> list[CheckResult]:
     facts = trainer.facts
-    turns = subject.rollouts if trainer is subject.trainer else subject.rollouts_of(trainer)
-    parts = [flow_arrays(some) for some in turns]
+    parts = [flow_arrays(turns) for turns in subject.rollouts(trainer)]
     latents, times, source = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     starts = np.abs(np.array(facts.times) - times[:, :1]).argmin(-1)
     found = []
@@ -152,7 +151,7 @@ def _latent_moments(subject: Subject, trainer: Auditable) -> list[CheckResult]:
 def _word_pairs(subject: Subject) -> CheckResult:
     """Chi-square of the words that follow each word, in standard deviations of its distribution."""
     counts = np.zeros((VOCABULARY, VOCABULARY))
-    for turns in subject.rollouts:
+    for turns in subject.rollouts():
         tokens, mask, before = text_arrays(turns)
         np.add.at(counts, (before[mask], tokens[mask]), 1)
     table = np.exp(text_log_probs(subject.policy, subject.facts, np.arange(VOCABULARY)))
@@ -169,7 +168,7 @@ def check_window(subject: Subject) -> list[CheckResult]:
     facts = subject.facts
     if not facts.window:
         raise NotOffered("pictures")
-    times = np.concatenate([flow_arrays(turns)[1] for turns in subject.rollouts])
+    times = np.concatenate([flow_arrays(turns)[1] for turns in subject.rollouts()])
     grid = np.array(facts.times)
     places = np.abs(grid - times[..., None]).argmin(-1)
     found = [
@@ -201,7 +200,7 @@ def check_seeds(subject: Subject) -> list[CheckResult]:
     np.random.seed(54321)
     again = subject.trainer.rollout(subject.policy, subject.seed, 0)
     other_seed = subject.trainer.rollout(subject.policy, subject.seed + 1, 0)
-    drawn, *others = (_noise(subject, turns) for turns in (first, other_seed, subject.rollouts[1]))
+    drawn, *others = (_noise(subject, turns) for turns in (first, other_seed, subject.rollout(1)))
     sessions = drawn.reshape(first.reward.shape[0] * first.reward.shape[1], -1).round(2)
     unique = len(np.unique(sessions, axis=0)) / len(sessions)
     repeated = float(np.abs(_samples(first) - _samples(again)).max())

@@ -23,6 +23,7 @@ class Subject:
 
     def __init__(self, trainer: Auditable, seed: int = 0) -> None:
         self.trainer, self.seed = trainer, seed
+        self._rollouts: dict[int, Turns] = {}
 
     @property
     def facts(self) -> Facts:
@@ -34,18 +35,21 @@ class Subject:
         """The known policy."""
         return KnownPolicy(self.trainer.dimensions)
 
-    @cached_property
-    def rollouts(self) -> list[Turns]:
-        """Rollouts of the first iterations."""
-        return self.rollouts_of(self.trainer)
+    def rollout(self, iteration: int) -> Turns:
+        """The rollout of an iteration, made once."""
+        if iteration not in self._rollouts:
+            self._rollouts[iteration] = self.trainer.rollout(self.policy, self.seed, iteration)
+        return self._rollouts[iteration]
 
-    def rollouts_of(self, trainer: Auditable) -> list[Turns]:
-        """Rollouts of a trainer's first iterations."""
+    def rollouts(self, trainer: Auditable | None = None) -> list[Turns]:
+        """Rollouts of the first iterations, of the trainer or of a variant of it."""
+        if trainer is None or trainer is self.trainer:
+            return [self.rollout(iteration) for iteration in range(ITERATIONS)]
         return [trainer.rollout(self.policy, self.seed, iteration) for iteration in range(ITERATIONS)]
 
     @cached_property
     def scored(self) -> tuple[Turns, Tensor, Tensor]:
         """The first rollout, with its advantages and what the filter keeps."""
-        turns = self.rollouts[0]
+        turns = self.rollout(0)
         advantage = self.trainer.advantages(turns.reward, turns.following)
         return turns, advantage, self.trainer.keep(turns.following)
