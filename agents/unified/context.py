@@ -162,10 +162,6 @@ class Context:
         """A context that can be grown without growing this one."""
         return self._map(lambda tensor: tensor)
 
-    def detach(self) -> Context:
-        """The same context without its gradient."""
-        return self._map(torch.Tensor.detach)
-
     def select(self, rows: Tensor) -> Context:
         """The rows with these indices, [B'] int64; a row may be taken several times."""
         return self._map(lambda tensor: tensor.index_select(0, rows))

@@ -39,7 +39,7 @@ def generate_text(
     context: Context,
     logits: Tensor,
     max_tokens: int,
-    temperature: float | Tensor = 0.0,
+    temperature: float = 0.0,
     uniforms: Tensor | None = None,
     stop_id: int | None = None,
 ) -> GeneratedText:
@@ -54,23 +54,21 @@ def generate_text(
         context: what the text follows; unchanged.
         logits: of the first token, [B, V], as `prompt_logits` returns them.
         max_tokens: most tokens sampled a row, the stop token included.
-        temperature: 0 takes the likeliest token; a tensor [B] is one of each row, all above 0.
+        temperature: 0 takes the likeliest token.
         uniforms: numbers in [0, 1), [B, max_tokens]; needed when temperature > 0.
         stop_id: token that ends a row; None for the config's `eos_token_id`.
 
     Raises:
         ValueError: for a negative temperature, or missing or wrongly shaped uniforms.
     """
-    by_row = temperature[:, None] if isinstance(temperature, Tensor) else None
-    shared = 1.0 if isinstance(temperature, Tensor) else temperature
-    if shared < 0:
-        raise ValueError(f"temperature is {shared}, expected 0 or more")
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, expected 0 or more")
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
-    if shared and uniforms is None:
-        raise ValueError(f"uniforms are missing: sampling at temperature {shared} draws from them")
+    if temperature and uniforms is None:
+        raise ValueError(f"uniforms are missing: sampling at temperature {temperature} draws from them")
     if (
-        shared
+        temperature
         and uniforms is not None
         and not (len(uniforms) == len(logits) and uniforms.shape[1] >= max_tokens)
     ):
@@ -88,7 +86,7 @@ def generate_text(
     rows, step = torch.arange(len(logits), device=logits.device), 0
     while True:
         column = None if uniforms is None else uniforms[rows, step]
-        token, log_prob = sample_token(logits if by_row is None else logits / by_row[rows], shared, column)
+        token, log_prob = sample_token(logits, temperature, column)
         ids[rows, step], mask[rows, step], log_probs[rows, step] = token, True, log_prob
         step += 1
         unfinished = token.ne(stop).nonzero()[:, 0]

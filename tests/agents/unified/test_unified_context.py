@@ -40,14 +40,6 @@ def test_selected_and_repeated_rows_behave_as_the_rows_they_came_from(model):
     assert_close(repeated, whole.repeat_interleave(2, 0))
 
 
-def test_detaching_cuts_the_gradient_and_keeps_the_values(model):
-    context = filled(model)
-    detached = context.detach()
-    assert context.cache.layers[0].keys.requires_grad
-    assert not detached.cache.layers[0].keys.requires_grad
-    assert torch.equal(detached.cache.layers[0].keys, context.cache.layers[0].keys)
-
-
 def test_an_unpadded_context_knows_it(model):
     context = model.build_context([TextBlock(torch.full((2, 3), 7))], 2)
     assert not context.padded and context.valid.all()
