@@ -34,6 +34,7 @@ class Counting(Protocol):
 
     def counts(self) -> dict[str, float]:
         """Shares by name, of all turns played so far."""
+        ...
 
 
 def run_episodes(

@@ -42,10 +42,12 @@ class Judged(Protocol):
     @property
     def index(self) -> int:
         """Number of its script."""
+        ...
 
     @property
     def scores(self) -> Sequence[Scores]:
         """Of its turns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,9 @@ def write_evaluations(past: Sequence[Evaluation], folder: Path) -> None:
 
 def _from_json(data: dict[str, Any]) -> Evaluation:
     parts = ("global_awareness", "instruction_following", "training")
-    estimates = {name: None if data[name] is None else Estimate(**data[name]) for name in parts}
+    estimates: dict[str, Any] = {
+        name: None if data[name] is None else Estimate(**data[name]) for name in parts
+    }
     return Evaluation(**data | estimates)
 
 
@@ -291,7 +295,7 @@ def trend(points: Sequence[Point]) -> Trend:
     different = sorted({point.iteration for point in points})
     if len(different) < 2:
         raise ValueError(f"points are of the iterations {different}, expected two or more")
-    line = linregress(times, [point.mean for point in points])
+    line: Any = linregress(times, [point.mean for point in points])
     apart = times - times.mean()
     sampled = np.linalg.norm(apart * [point.error for point in points]) / (apart @ apart)
     window = float(np.ptp(times))

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,9 @@ def train(config: TrainConfig) -> TrainResult:
         with process().main_process_first():
             resumed = _checkpoint_of(config)
         trainer = EditR2Trainer(policy, envs, settings)
-        trainer.args.run_settings = flat_settings(config)
-        trainer.args.run_name = "/".join(out.parts[-2:])
+        args: Any = trainer.args
+        args.run_settings = flat_settings(config)
+        args.run_name = "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         trained = trainer.merged_model()
@@ -190,7 +191,7 @@ def _check_written(algorithm: AlgorithmSettings, turns: int) -> None:
 def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Settings by their names on the command line, such as "algorithm.steps", without passwords in URLs."""
     found: dict[str, Any] = {}
-    for name, value in (asdict(settings) if is_dataclass(settings) else settings).items():
+    for name, value in (settings if isinstance(settings, dict) else asdict(settings)).items():
         if isinstance(value, dict) and value:
             found |= flat_settings(value, f"{prefix}{name}.")
         else:

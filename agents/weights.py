@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -27,7 +27,8 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
     # What is missing is an error below, not a table in the middle of the terminal.
     logging.set_verbosity_error()
     try:
-        model, found = kind.from_pretrained(
+        # transformers annotates the model alone, not the pair that comes with the loading info.
+        model, found = cast(Any, kind).from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:

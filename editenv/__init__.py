@@ -6,7 +6,8 @@ Public names (`__all__`) are imported on first access, so that `import editenv` 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.envs.registration import register, registry
+from gymnasium.envs.registration import register
+from gymnasium.envs.registration import registry as gym_registry
 
 if TYPE_CHECKING:
     from editenv.chat import chat_messages, read_chat
@@ -67,7 +68,7 @@ def __dir__() -> list[str]:
 IDS = ("MICEEdit-v0", "MICEEditTools-v0")
 """The environments that Gymnasium knows once this package is imported."""
 
-if IDS[0] not in registry:
+if IDS[0] not in gym_registry:
     # Entry points are strings that take JSON values, so specs survive to_json; the environments refuse a step
     # before reset by themselves.
     vector = "editenv.build:make_vector_env"

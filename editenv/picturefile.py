@@ -11,7 +11,7 @@ from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file beside its place and renames it when it is whole; an error leaves nothing behind."""
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
-            write(file)
+            write(cast(BinaryIO, file))
             file.flush()
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
@@ -137,7 +137,7 @@ def opened(
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             file = source if head_only or "JPEG" not in formats else _few_scans(source)
-            image = PILImage.open(file, formats=formats)
+            image = PILImage.open(file, formats=tuple(formats))
         with image:
             width, height = image.size
             if width * height > max_pixels:
@@ -167,8 +167,9 @@ _MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 def _few_scans(source: Path | BytesIO) -> Path | BytesIO:
     """A JPEG's bytes without the scans after MAX_SCANS, where it has more; anything else as it is."""
-    data = source.getvalue() if isinstance(source, BytesIO) else None
-    if data is None:
+    if isinstance(source, BytesIO):
+        data = source.getvalue()
+    else:
         with open(source, "rb") as file:
             if file.read(2) != b"\xff\xd8":
                 return source

@@ -35,8 +35,12 @@ class World(Protocol):
 
     name: str
     version: str
-    image_shape: tuple[int, int, int]
     max_turns: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and 3 of every picture."""
+        ...
 
     def session(self, split: str, seed: int, index: int) -> Any:
         """Session `index` of `seed` in a split: the same value wherever and whenever it is asked for."""

@@ -171,7 +171,8 @@ class PlayedLine(Strict):
 
 def scores_of(line: ScoresLine) -> Scores:
     """The inverse of Scores.to_json; a null reward counts as 0.0."""
-    return Scores(**line.model_dump() | {"reward": line.reward or 0.0})
+    values: dict[str, Any] = line.model_dump() | {"reward": line.reward or 0.0}
+    return Scores(**values)
 
 
 # Sessions that can be played.

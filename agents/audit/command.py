@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 import transformers
 
-from editenv import registry
 from editenv.agents.audit.edit_r2 import EditR2Audit
 from editenv.agents.audit.protocol import Auditable
 from editenv.agents.audit.results import table
@@ -19,6 +18,7 @@ from editenv.agents.audit.run import run_audit
 from editenv.agents.train import training_settings
 from editenv.configs.compose import compose
 from editenv.configs.schema import AuditConfig
+from editenv.registry import build
 
 
 def audit(words: Sequence[str]) -> int:
@@ -55,5 +55,5 @@ def _trainer(config: AuditConfig) -> Auditable:
     if config.trainer is None:
         train = replace(compose("train", out=config.out), algorithm=config.algorithm, seed=config.seed)
         return EditR2Audit(training_settings(train))
-    trainer: Auditable = registry.build("trainer", config.trainer, {}, None)
+    trainer: Auditable = build("trainer", config.trainer, {}, None)
     return trainer

@@ -58,6 +58,7 @@ class IntentForm(Protocol):
         Raises:
             ValueError: the form has no words for what the turn means.
         """
+        ...
 
     def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
         """The scene that an intent asks for, None where it cannot be carried out; never raises.
@@ -67,9 +68,11 @@ class IntentForm(Protocol):
             scene: what the picture shows now.
             grid: cells a side.
         """
+        ...
 
     def name(self, target: Target, grid: int) -> str:
         """How an intent names an object."""
+        ...
 
 
 class FreeForm:

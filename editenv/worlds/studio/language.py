@@ -32,7 +32,7 @@ FORM_WORDS = ("task", "target")
 def _phrases() -> dict[str, dict[str, Any]]:
     read: dict[str, dict[str, Any]] = {}
     for name in ("phrases.yaml", "phrases_rules.yaml"):
-        read |= read_yaml(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+        read |= read_yaml(files("editenv.worlds.studio").joinpath(name).read_text(encoding="utf-8"))
     return read
 
 

@@ -102,8 +102,10 @@ class Context:
     def objects(self, words: str) -> list[Target]:
         """All single objects that the words may mean: one where they are clear, none where nothing fits."""
         target = described(words, self.state.grid)
-        cells = () if target is None else (target.cell,) if target.placed else range(len(self.scene.cells))
-        fitting = [replace(target, cell=cell) for cell in cells if target.fits(self.scene.cells[cell])]
+        fitting: list[Target] = []
+        if target is not None:
+            cells = (target.cell,) if target.placed else range(len(self.scene.cells))
+            fitting = [replace(target, cell=cell) for cell in cells if target.fits(self.scene.cells[cell])]
         return fitting if fitting or self.literal else _pointed(words, self.state)
 
     def groups(self, words: str) -> list[tuple[Target, ...]]:

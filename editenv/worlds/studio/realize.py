@@ -74,8 +74,9 @@ def _with_statements(
     before: list[tuple[str, Statement]] = []
     behind: list[tuple[str, Statement]] = []
     for statement in statements:
-        change = isinstance(statement, Except | Revoke | Replace)
-        options = wording(statement.family if change else statement.act)
+        options = wording(
+            statement.family if isinstance(statement, Except | Revoke | Replace) else statement.act
+        )
         if behind:
             options = [pattern for pattern in options if pattern.startswith("{edit}")]
         pattern = rng.pick(options)

@@ -200,6 +200,6 @@ def word_pixels(text: str) -> NDArray[np.bool_]:
 @lru_cache(maxsize=1)
 def _font() -> dict[str, NDArray[np.bool_]]:
     """Each letter's pixels, bool [5, 3]."""
-    lines = files(__package__).joinpath("font.txt").read_text(encoding="ascii").splitlines()[2:]
+    lines = files("editenv.worlds.studio").joinpath("font.txt").read_text(encoding="ascii").splitlines()[2:]
     letters = {name: rows for name, *rows in (line.split() for line in lines)}
     return {name: np.array([[mark == "#" for mark in row] for row in rows]) for name, rows in letters.items()}

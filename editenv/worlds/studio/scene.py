@@ -20,7 +20,7 @@ ATTRIBUTES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS}
 """Values by attribute of objects that are no signs."""
 
 _UNREAD = "unreadable"
-_ALL_LOOKS = (
+_ALL_LOOKS: tuple[tuple[str, str, str, str | None], ...] = (
     *((shape, color, material, None) for shape in SHAPES for color in COLORS for material in MATERIALS),
     *((SIGN, color, MATERIALS[0], text) for text in TEXTS for color in COLORS),
 )

@@ -50,8 +50,10 @@ class ScopedRule(Rule):
 
     def overrides(self, earlier: Rule) -> bool:
         """One about the same attribute of the same shape."""
-        same = isinstance(earlier, ScopedRule) and earlier.shape == self.shape
-        return same and earlier.attribute == self.attribute
+        return isinstance(earlier, ScopedRule) and (earlier.shape, earlier.attribute) == (
+            self.shape,
+            self.attribute,
+        )
 
     def slots(self, grid: int) -> dict[str, str]:
         return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}

@@ -113,7 +113,7 @@ class Suite(Strict):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: dict[str, Any]) -> dict[str, Any]:
-        filled = {"max_turns": data.get("turns")} | data
+        filled: dict[str, Any] = {"max_turns": data.get("turns")} | data
         if isinstance(data.get("rule"), dict) and "rules" not in data:
             filled["rules"] = [{"family": "attribute"} | filled.pop("rule")]
         return filled
@@ -162,7 +162,9 @@ class Suite(Strict):
 def suite_names() -> list[str]:
     """Names of all suites."""
     return sorted(
-        f.name.removesuffix(".yaml") for f in files(__package__).iterdir() if f.name.endswith(".yaml")
+        f.name.removesuffix(".yaml")
+        for f in files("editenv.worlds.studio.suites").iterdir()
+        if f.name.endswith(".yaml")
     )
 
 
@@ -188,7 +190,8 @@ def load_suite(name: str) -> Suite:
 
 @lru_cache(maxsize=32)
 def _shipped(name: str) -> Suite:
-    return _parsed(name, files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    text = files("editenv.worlds.studio.suites").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return _parsed(name, text)
 
 
 def _parsed(name: str, text: str) -> Suite:
