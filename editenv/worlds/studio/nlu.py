@@ -478,7 +478,8 @@ def _sentences_in(words: list[str]) -> tuple[list[tuple[int, int, SpeechAct]], _
 
     def match(side: str, start: int, end: int) -> list[SpeechAct]:
         said = " ".join(words[start:end])
-        found = ((act, pattern.fullmatch(said)) for act, pattern in templates[side])
+        known = (*templates.get((side, ""), ()), *templates.get((side, said.partition(" ")[0]), ()))
+        found = ((act, pattern.fullmatch(said)) for act, pattern in known)
         return [SpeechAct(act, match.groupdict()) for act, match in found if match]
 
     marks = [place for place, word in enumerate(words) if word in MARKS]
@@ -507,19 +508,22 @@ def _chains(
 
 
 @lru_cache(maxsize=1)
-def _templates(acts: int) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """Sentences of all splits by where they stand: "asks", "before" {edit} or "behind" {edit}.
+def _templates(acts: int) -> dict[tuple[str, str], list[tuple[str, re.Pattern[str]]]]:
+    """Sentences of all splits by place ("asks", "before" {edit} or "behind" it) and first word.
 
-    `acts` is how many speech acts there are; those that only name an object are left out.
+    The first word is "" where a sentence begins with a slot. `acts` is how many speech acts there are; those
+    that only name an object are left out.
     """
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {"asks": [], "before": [], "behind": []}
+    found: dict[tuple[str, str], list[tuple[str, re.Pattern[str]]]] = defaultdict(list)
     naming = _naming_acts()
     for act in speech_acts():
         for pattern in dict.fromkeys((*all_phrasings(act, "train"), *all_phrasings(act, "test"))):
             side = "behind" if pattern.startswith("{edit}") else "before" if "{edit}" in pattern else "asks"
+            said = pattern.replace("{edit}", "").strip()
+            first = "" if said.startswith("{") else tokens(said)[0]
             if act not in naming:
-                found[side].append((act, template_regex(pattern.replace("{edit}", ""), _SAID_SLOTS)))
-    return found
+                found[side, first].append((act, template_regex(said, _SAID_SLOTS)))
+    return dict(found)
 
 
 # Canonical intents.

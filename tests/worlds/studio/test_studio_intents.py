@@ -73,7 +73,7 @@ def test_every_form_keeps_to_the_models_words_and_to_its_tokens(suite: str) -> N
 
     tokenizer = build_tokenizer(vocabulary())
     world = StudioWorld(suite, size=64)
-    turns = [turn for index in range(300) for turn in world.session("train", 5, index).turns]
+    turns = [turn for index in range(120) for turn in world.session("train", 5, index).turns]
     for name, form in FORMS.items():
         ids = tokenizer([form.write(turn, 4) for turn in turns], add_special_tokens=False)["input_ids"]
         assert not any(tokenizer.unk_token_id in row for row in ids), name
