@@ -142,7 +142,7 @@ def picture_from_url(url: str) -> Image:
         content = BytesIO(b64decode(data, validate=True))
     except Base64Error as error:
         raise ValueError(f"picture's URL holds no readable PNG: {error}") from error
-    with opened(content, "picture's URL", ["PNG"]) as image:
+    with opened(content, "picture's URL", ("PNG",)) as image:
         return np.array(image.convert("RGB"))
 
 

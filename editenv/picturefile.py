@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -36,11 +36,11 @@ FOLDER = "pictures"
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Writes a file beside its place and renames it when it is whole; an error leaves nothing behind."""
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
-            write(cast(BinaryIO, file))
+            write(file)
             file.flush()
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
@@ -113,7 +113,7 @@ def file_inside(folder: Path, name: str) -> Path:
 def opened(
     source: Path | BytesIO,
     name: str,
-    formats: Sequence[str],
+    formats: tuple[str, ...],
     max_pixels: int = MAX_PIXELS,
     head_only: bool = False,
 ) -> Iterator[PILImage.Image]:
@@ -136,8 +136,10 @@ def opened(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
-            file = source if head_only or "JPEG" not in formats else _few_scans(source)
-            image = PILImage.open(file, formats=tuple(formats))
+            if isinstance(source, Path) and "JPEG" in formats and not head_only:
+                image = PILImage.open(_few_scans(source), formats=formats)
+            else:
+                image = PILImage.open(source, formats=formats)
         with image:
             width, height = image.size
             if width * height > max_pixels:
@@ -165,17 +167,14 @@ def _png_depth(source: Path | BytesIO) -> int:
 _MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def _few_scans(source: Path | BytesIO) -> Path | BytesIO:
+def _few_scans(path: Path) -> Path | BytesIO:
     """A JPEG's bytes without the scans after MAX_SCANS, where it has more; anything else as it is."""
-    if isinstance(source, BytesIO):
-        data = source.getvalue()
-    else:
-        with open(source, "rb") as file:
-            if file.read(2) != b"\xff\xd8":
-                return source
-            data = b"\xff\xd8" + file.read(MAX_BYTES)
+    with open(path, "rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return path
+        data = b"\xff\xd8" + file.read(MAX_BYTES)
     place, scans = 2, 0
-    while data[:2] == b"\xff\xd8" and (mark := _MARK.search(data, place)):
+    while mark := _MARK.search(data, place):
         place, kind = mark.end(), data[mark.end() - 1]
         if kind == 0xD9:
             break
@@ -183,4 +182,4 @@ def _few_scans(source: Path | BytesIO) -> Path | BytesIO:
         if scans > MAX_SCANS:
             return BytesIO(data[: mark.start()] + b"\xff\xd9")
         place += int.from_bytes(data[place : place + 2], "big")
-    return source
+    return path

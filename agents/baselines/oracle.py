@@ -62,13 +62,13 @@ def studio_grid(envs: MICEEditVectorEnv, policy: str) -> int:
         ValueError: the sessions are of another world.
     """
     world = envs.engine.world
-    grid = getattr(world, "grid", None)
+    grid: int | None = getattr(world, "grid", None)
     if grid is None:
         raise ValueError(
             f"policy {policy!r} reads studio scenes, which world {world.name!r} has not: expected sessions "
             "of a suite, or of a file that `editenv export` wrote"
         )
-    return int(grid)
+    return grid
 
 
 def studio_turn(session: Session) -> StudioTurn:

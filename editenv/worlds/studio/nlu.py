@@ -101,8 +101,7 @@ class Context:
 
     def objects(self, words: str) -> list[Target]:
         """All single objects that the words may mean: one where they are clear, none where nothing fits."""
-        target = described(words, self.state.grid)
-        fitting: list[Target] = []
+        target, fitting = described(words, self.state.grid), list[Target]()
         if target is not None:
             cells = (target.cell,) if target.placed else range(len(self.scene.cells))
             fitting = [replace(target, cell=cell) for cell in cells if target.fits(self.scene.cells[cell])]
