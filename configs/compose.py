@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
@@ -170,10 +170,10 @@ def in_words(function: Any, *arguments: Any) -> Any:
 
 
 def _values(override: Override) -> list[Any]:
-    """The value of an override, or each one of a sweep."""
-    if not override.is_sweep_override() or not override.is_discrete_sweep():
-        return [] if override.is_sweep_override() else [override.value()]
-    return list(override.sweep_iterator())
+    """The value of an override, or each one of a sweep over given values."""
+    if override.is_sweep_override():
+        return list(override.sweep_iterator()) if override.is_discrete_sweep() else []
+    return [override.value()]
 
 
 def _check_choice(override: Override, choices: Sequence[str]) -> None:
@@ -183,22 +183,20 @@ def _check_choice(override: Override, choices: Sequence[str]) -> None:
         ValueError: there is no such file, or several are asked for at once.
     """
     group, package = override.key_or_group, override.package
-    if override.is_delete():
-        return
-    for value in _values(override):
-        key = f"{group}@{package}" if package else group
-        if value is None and package is None:
-            none = ", or nothing: leave it out for none" if group == "experiment" else ""
-            raise ValueError(f"{key} is null, expected one of {', '.join(sorted(choices))}{none}")
-        if isinstance(value, list):
+    key = f"{group}@{package}" if package else group
+    for value in [] if override.is_delete() else _values(override):
+        if value is None:
+            if package is None:
+                none = ", or nothing: leave it out for none" if group == "experiment" else ""
+                raise ValueError(f"{key} is null, expected one of {', '.join(sorted(choices))}{none}")
+        elif isinstance(value, list):
             names = ",".join(map(str, value))
             raise ValueError(f"{key} is [{names}], expected one name; -m {key}={names} plays each of them")
-        is_class = group in _BY_CLASS and ":" in str(value)
-        if is_class or (group == "user" and str(value).endswith((".yaml", ".yml"))):
+        elif (group in _BY_CLASS and ":" in value) or (group == "user" and value.endswith((".yaml", ".yml"))):
             part: Any = schema.GROUPS[group]
             folder, _, name = f"{group}/{value}".rpartition("/")
-            ConfigStore.instance().store(group=folder, name=name, node=part(kind=str(value)))
-        elif value is not None and value not in choices:
+            ConfigStore.instance().store(group=folder, name=name, node=part(kind=value))
+        elif value not in choices:
             raise ValueError(unknown(group, value, choices))
 
 
@@ -210,61 +208,37 @@ def _check_setting(
     Raises:
         ValueError: there is no such setting, its part is not chosen, or its value is of another kind.
     """
-    key, line = override.key_or_group, override.input_line or ""
-    above = next((name for name in settings if key.startswith(f"{name}.") and _is_open(settings[name])), None)
+    key, line, values = override.key_or_group, override.input_line or "", _values(override)
     known = settings.get(key)
-    if known is None and above is None:
+    is_open = any((key == n or key.startswith(f"{n}.")) and _is_open(one) for n, one in settings.items())
+    if known is None and not is_open:
         near = get_close_matches(key, [*settings, "experiment"], n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"{command} has no setting {key!r}, {hint}`editenv {command} --help` names them")
-    part = next((s for n, s in settings.items() if s.group and (key == n or key.startswith(f"{n}."))), None)
-    if part is not None and part.group and part.default is None and f"{part.group}@{part.name}" not in chosen:
-        _check_part_is_chosen(override, part)
-    if known is not None:
-        for value in _values(override):
-            _check_kind(key, value, known)
-    # Settings by name: Hydra asks for a + in front of names that no YAML file has.
-    is_open = above is not None or _is_open(settings[key])
+    for part in [one for n, one in settings.items() if one.group and (key == n or key.startswith(f"{n}."))]:
+        names = schema.options(part.group or "")
+        near = (get_close_matches(str(values[0]) if values else "", names, n=1) or ["NAME"])[0]
+        choose = f"expected {part.group}@{part.name}={near}, one of {', '.join(names)}"
+        if part.default is None and f"{part.group}@{part.name}" not in chosen and values != [None]:
+            what = f"is {values[0]!r}" if key == part.name else f"is set, but {part.name} is not chosen"
+            raise ValueError(f"{key} {what}; {choose}")
+        if key == part.name and isinstance(values[0], str) and not values[0].startswith("${"):
+            raise ValueError(f"{key} is {values[0]!r}, a name where settings belong; {choose}")
+    for value in values if known else ():
+        _check_kind(known, value)
+    # Hydra asks for a + in front of names that no YAML file has.
     return f"++{line}" if is_open and not line.startswith(("+", "~")) else line
 
 
-def _check_part_is_chosen(override: Override, part: SettingHelp) -> None:
-    """Refuses a setting of a part that is None unless a file of its group is chosen."""
-    if override.key_or_group == part.name and _values(override) == [None]:
-        return
-    came = f"{override.key_or_group} is {override.get_value_element_as_str()!r}"
-    if override.key_or_group != part.name:
-        came = f"{override.key_or_group} is set, but {part.name} is not chosen"
-    raise ValueError(f"{came}; {_choose(part, override)}")
-
-
-def _choose(part: SettingHelp, override: Override) -> str:
-    """How a file of a part's group is chosen."""
-    names = schema.options(part.group or "")
-    name = (get_close_matches(str(override.value()), names, n=1) or ["NAME"])[0]
-    key = part.group if part.group == part.name else f"{part.group}@{part.name}"
-    return f"expected {key}={name}, one of {', '.join(names)}"
-
-
-def _check_kind(key: str, value: Any, known: SettingHelp) -> None:
+def _check_kind(known: SettingHelp, value: Any) -> None:
     """Refuses a value of another kind than the setting's."""
-    if known.group and isinstance(value, str) and not value.startswith("${"):
-        names = schema.options(known.group)
-        near = (get_close_matches(value, names, n=1) or ["NAME"])[0]
-        raise ValueError(
-            f"{key} is {value!r}, a name where settings belong; expected {known.group}@{key}={near}, one of "
-            f"{', '.join(names)}"
-        )
-    holder = OmegaConf.structured(known.holder())
+    holder = OmegaConf.structured(make_dataclass("Holder", [("value", known.kind, field(default=MISSING))]))
     try:
         OmegaConf.update(holder, "value", value)
     except OmegaConfBaseException as error:
-        came = "null" if value is None else repr(_as_written(value))
-        raise ValueError(f"{key} is {came}, expected {known.type_in_words(value)}") from error
-
-
-def _as_written(value: Any) -> Any:
-    return str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
+        written = str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
+        came = "null" if value is None else repr(written)
+        raise ValueError(f"{known.name} is {came}, expected {known.type_in_words(value)}") from error
 
 
 def _is_open(known: SettingHelp) -> bool:

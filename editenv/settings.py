@@ -11,7 +11,7 @@ Hydra's schema, `--help`, the tables in docs/ and the check before anything runs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from operator import ge as at_least
 from operator import gt as above
 from operator import le as at_most
@@ -91,10 +91,6 @@ class SettingHelp:
     expected: str
     names: tuple[str, ...] = ()
     group: str | None = None
-
-    def holder(self) -> type:
-        """A dataclass of one field `value` of this setting's type, for a library to check values with."""
-        return make_dataclass("Holder", [("value", self.kind, field(default=MISSING))])
 
     def type_in_words(self, value: Any = MISSING) -> str:
         """The kind of value that belongs here, in words; given a wrong value, what is wrong with its kind."""

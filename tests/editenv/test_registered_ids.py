@@ -290,6 +290,7 @@ def test_the_page_lists_every_argument_with_its_default() -> None:
 
 def test_a_mode_for_environments_made_one_by_one_is_explained() -> None:
     with pytest.raises(ValueError, match=r"vector_kwargs=\{'autoreset_mode': 'SameStep'\}"):
-        gymnasium.make_vec("MICEEditTools-v0", num_envs=2, autoreset_mode="SameStep")
-    envs = gymnasium.make_vec("MICEEditTools-v0", num_envs=2, vector_kwargs={"autoreset_mode": "SameStep"})
+        gymnasium.make_vec(ID, num_envs=2, vectorization_mode="sync", autoreset_mode="SameStep")
+    mode = {"autoreset_mode": "SameStep"}
+    envs = gymnasium.make_vec(ID, num_envs=2, vectorization_mode="sync", vector_kwargs=mode)
     assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
