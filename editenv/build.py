@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
 from editenv.protocols import Scorer, User, World
+from editenv.records import Recorder
 from editenv.registry import build, load_class, unknown
 from editenv.rewards import SCORERS
 from editenv.rewards.weights import weights_from_json
@@ -98,6 +99,11 @@ def make_env(
     if scorer is not None:
         judge = build("scorer", scorer, SCORERS, scorer_settings, place, weights)
     speaker = _user(user, user_settings or {})
+    on_end = None
+    if record_to is not None:
+        from editenv.worlds.records.export import published_keys
+
+        on_end = Recorder(record_to, partial(published_keys, place))
     return MICEEditEnv(
         place,
         speaker,
@@ -105,7 +111,7 @@ def make_env(
         split=split,
         history=history,
         max_length=max_length,
-        on_end=_recorder(record_to, place),
+        on_end=on_end,
         render_mode=render_mode,
         scoring=scoring,
     )
@@ -239,13 +245,3 @@ def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, 
         )
         scorer = None
     return world, scorer, world.longest_instruction
-
-
-def _recorder(folder: str | None, world: World) -> Callable[..., None] | None:
-    """What writes finished sessions into a folder, or None."""
-    if folder is None:
-        return None
-    from editenv.records import Recorder
-    from editenv.worlds.records.export import published_keys
-
-    return Recorder(folder, partial(published_keys, world))

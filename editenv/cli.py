@@ -111,17 +111,13 @@ def _dispatch(words: list[str]) -> int:
         print(page(name))
         return 0
     if name in _OWN_WORDS:
-        return _status(_function(name)(rest))
-    return _run_hydra(name, _with_first_named(name, rest))
-
-
-def _with_first_named(command: str, words: list[str]) -> list[str]:
-    """The words, a first one without "=" as the setting it stands for: "runs/a" is "run='runs/a'"."""
-    first = COMMANDS[command].first
-    if not first or not words or words[0].startswith(("-", "~", "+")) or "=" in words[0]:
-        return words
-    quoted = words[0].replace("\\", "\\\\").replace("'", "\\'")
-    return [f"{first}='{quoted}'", *words[1:]]
+        return _function(name)(rest) or 0
+    first = COMMANDS[name].first
+    if first and rest and "=" not in rest[0] and not rest[0].startswith(("-", "~", "+")):
+        # "runs/a" stands for "run='runs/a'".
+        quoted = rest[0].replace("\\", "\\\\").replace("'", "\\'")
+        rest[0] = f"{first}='{quoted}'"
+    return _run_hydra(name, rest)
 
 
 def _run_hydra(command: str, words: list[str]) -> int:
@@ -150,7 +146,7 @@ def _run_hydra(command: str, words: list[str]) -> int:
     for result in results:
         if isinstance(result, Exception):
             raise result
-    return max(map(_status, results), default=0)
+    return max([result or 0 for result in results], default=0)
 
 
 class _Flags(argparse.ArgumentParser):
@@ -171,10 +167,6 @@ class _Flags(argparse.ArgumentParser):
         """Raises the message."""
         raise ValueError(message)
 
-    def names(self) -> str:
-        """All flags, for a message."""
-        return ", ".join(name for action in self._actions for name in action.option_strings)
-
 
 def _flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Hydra's flags, and the KEY=VALUE words.
@@ -187,7 +179,8 @@ def _flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     found, left = parser.parse_known_intermixed_args(list(words))
     for word in left:
         hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
-        raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {parser.names()}")
+        flags = ", ".join(name for action in parser._actions for name in action.option_strings)
+        raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {flags}")
     return found, found.overrides
 
 
@@ -241,10 +234,6 @@ def _note(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
 def _function(command: str) -> Callable[[Any], Any]:
     module, _, function = COMMANDS[command].target.partition(":")
     return getattr(import_module(module), function)
-
-
-def _status(result: Any) -> int:
-    return result if isinstance(result, int) else 0
 
 
 def _swept(lines: Sequence[str]) -> tuple[str, ...]:
