@@ -170,8 +170,8 @@ class ScoringQueue:
         return futures
 
     def close(self) -> None:
-        """Ends the thread; turns that wait are not scored."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Ends the thread once the turns that wait are scored: sessions may still ask for these scores."""
+        self._thread.shutdown(wait=False)
 
     def _score(
         self, turns: list[TurnResult], earlier: list[list[Future[Scores]]], futures: list[Future[Scores]]

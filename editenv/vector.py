@@ -78,8 +78,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         max_episode_steps: int | None = None,
     ) -> None:
         for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}, expected a whole number of 1 or more")
         check_render_mode(render_mode)
         self.num_envs = num_envs
         queue = scoring_queue(scoring, scorer)

@@ -161,3 +161,16 @@ def test_without_a_scorer_nothing_is_waited_for():
     steps = play(make(None), (True, True, True))
     assert [step[1] for step in steps] == [0.0, 0.0, 0.0]
     assert "session_scores" not in steps[-1][4]
+
+
+def test_scores_still_come_after_the_environment_was_closed():
+    """Fails where closing drops turns that wait for the scorer: a session would wait for their scores in vain."""
+    scorer = GatedScorer()
+    env = make(scorer)
+    env.reset(seed=1)
+    for grey in env.session.spec.wanted[:2]:
+        env.step(answer(8, grey))
+    env.close()
+    scorer.gate.set()
+    env.session.resolve()
+    assert [scores.reward for scores in env.session.scores] == [1.0, 1.0]
