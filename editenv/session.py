@@ -49,11 +49,7 @@ def termination(reply: UserMessage | Stop | None, turns: int, max_turns: int) ->
     if reply is None:
         return UNSCORED
     if isinstance(reply, Stop):
-        return (
-            OUT_OF_TURNS
-            if reply.reason == OUT_OF_TURNS.reason
-            else Termination(reply.reason, truncated=False)
-        )
+        return Termination(reply.reason, truncated=reply.reason == OUT_OF_TURNS.reason)
     return OUT_OF_TURNS if turns >= max_turns else None
 
 

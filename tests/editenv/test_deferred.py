@@ -164,7 +164,7 @@ def test_without_a_scorer_nothing_is_waited_for():
 
 
 def test_scores_still_come_after_the_environment_was_closed():
-    """Fails where closing drops turns that wait for the scorer: a session would wait for their scores in vain."""
+    """Fails where closing drops waiting turns, for whose scores a session would wait in vain."""
     scorer = GatedScorer()
     env = make(scorer)
     env.reset(seed=1)
