@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from editenv.agents.settings import AlgorithmSettings
+from editenv.agents.settings import AlgorithmSettings, GenerationSettings
 from editenv.settings import setting
 
 SPLITS = ("train", "validation", "test")
@@ -91,7 +91,7 @@ class SessionsConfig(CommandConfig):
 
 
 @dataclass(kw_only=True)
-class PlayConfig(SessionsConfig):
+class PlayConfig(GenerationSettings, SessionsConfig):
     """Which agent plays, and how."""
 
     policy: str = setting(
@@ -114,18 +114,8 @@ class PlayConfig(SessionsConfig):
         "in which form right intents are given and carried out",
         choices=("free", "rules", "structured"),
     )
-    intent_from_turn: int = setting(
-        1, "first turn, from 1, at which an intent is written; before it the user's words serve", ge=1
-    )
-    max_intent_tokens: int = setting(20, "most tokens of an intent, where its form does not need more", ge=1)
     temperature: float = setting(0.0, "of the intent's tokens; 0 takes the likeliest", ge=0)
-    steps: int = setting(8, "steps of the flow from noise to picture", ge=1)
-    shift: float = setting(2.0, "of the flow's time grid", gt=0)
-    context: str = setting(
-        "current", "interleaved reads all earlier pictures and intents", choices=("current", "interleaved")
-    )
-    text_guidance: float = setting(1.0, "scale of the pictures' guidance by the text; 1 is off", ge=0)
-    image_guidance: float = setting(1.0, "scale of the pictures' guidance by the source; 1 is off", ge=0)
+    steps: int = setting(8, "steps of the flow from noise to image", ge=1)
     threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
 
 
@@ -267,6 +257,7 @@ class AuditConfig(CommandConfig):
         None, "somebody else's, package.module:function, through an adapter (docs/audit.md)"
     )
     checks: list[str] | None = setting(None, "which ones; null for all")
+    json: bool = setting(False, "print JSON in place of the table; --json for short")
 
 
 @dataclass(kw_only=True)

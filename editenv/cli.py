@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
@@ -62,7 +62,7 @@ COMMANDS = {
 }
 """By name; editenv.manual holds what is said about them."""
 
-_OWN_WORDS = ("records", "audit", "bench")
+_OWN_WORDS = ("records", "bench")
 """Commands that read their words themselves."""
 
 
@@ -117,11 +117,12 @@ def _dispatch(words: list[str]) -> int:
         # "runs/a" stands for "run='runs/a'".
         quoted = rest[0].replace("\\", "\\\\").replace("'", "\\'")
         rest[0] = f"{first}='{quoted}'"
-    return _run_hydra(name, rest)
+    return _run_hydra(name, ["json=true" if word == "--json" and name == "audit" else word for word in rest])
 
 
 def _run_hydra(command: str, words: list[str]) -> int:
     """Composes the settings, once or for every job of a sweep, and calls the command."""
+    from editenv.configs import schema
     from editenv.configs.compose import checked_overrides, hydra_app, in_words
 
     flags, overrides = _flags(words)
@@ -129,9 +130,11 @@ def _run_hydra(command: str, words: list[str]) -> int:
         sweep = flags.multirun or "hydra.mode=MULTIRUN" in overrides
         lines = checked_overrides(app, command, overrides, sweep)
         swept = _swept(lines)
-        if not any(line.startswith("out=") for line in lines):
+        out = next((line for line in lines if line.startswith("out=")), None)
+        if out is None and schema.COMMANDS[command].__dataclass_fields__["out"].default is MISSING:
             lines.append(f"out={default_out(command, [line for line in lines if _key(line) not in swept])}")
-        _check_out(next(line for line in lines if line.startswith("out=")).partition("=")[2])
+        elif out is not None:
+            _check_out(out.partition("=")[2])
         if flags.cfg:
             in_words(app.show_cfg, command, lines, flags.cfg, flags.package, flags.resolve)
             return 0

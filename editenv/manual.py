@@ -105,7 +105,7 @@ def page(command: str) -> str:
     lines = [f"usage: editenv {command} {COMMANDS[command].usage}", "", text_of(command)]
     if command in schema.COMMANDS:
         lines += ["", "settings, with their defaults:", *_settings(command)]
-        lines += [] if command == "audit" else [_EVERYWHERE]
+        lines.append(_EVERYWHERE)
     return "\n".join(lines)
 
 
@@ -129,7 +129,7 @@ def settings_table(command: str) -> list[tuple[str, str, str]]:
 
 def _settings(command: str) -> Iterator[str]:
     rows = settings_table(command)
-    names, defaults = (min(24, max(len(row[column]) for row in rows)) for column in (0, 1))
+    names, defaults = (min(31, max(len(row[column]) for row in rows)) for column in (0, 1))
     for name, default, meaning in rows:
         head = f"  {name:<{names}}  {default:<{defaults}}  "
         indent = " " * (names + defaults + 6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,23 +20,15 @@ from editenv.configs.schema import AuditConfig
 from editenv.registry import build
 
 
-def audit(words: Sequence[str]) -> int:
-    """Runs the command, and leaves `audit.json` in the folder `out`.
-
-    Args:
-        words: what is typed after `editenv audit`.
+def audit(config: AuditConfig) -> int:
+    """Runs the checks, prints what came out, and leaves `audit.json` in the folder `out`.
 
     Returns:
         The exit status: 0, or 1 where a check failed.
 
     Raises:
-        ValueError: the words are not KEY=VALUE or --json, or name no trainer or check.
+        ValueError: the settings name no trainer or check.
     """
-    overrides = [word for word in words if word != "--json"]
-    wrong = [word for word in overrides if "=" not in word]
-    if wrong:
-        raise ValueError(f"audit got {wrong[0]!r}, expected `editenv audit [--json] [KEY=VALUE ...]`")
-    config = compose("audit", overrides)
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -47,7 +38,7 @@ def audit(words: Sequence[str]) -> int:
     report = {"passed": passed, "results": [result.to_json() for result in results]}
     Path(config.out).mkdir(parents=True, exist_ok=True)
     Path(config.out, "audit.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report) if "--json" in words else table(results))
+    print(json.dumps(report) if config.json else table(results))
     return 0 if passed else 1
 
 

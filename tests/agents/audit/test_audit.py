@@ -147,7 +147,7 @@ def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_i
     [
         (["checks=[windw]"], "check 'windw' is not known, did you mean 'window'?"),
         (["trainer=nowhere:it"], "trainer is 'nowhere:it', expected package.module:Name"),
-        (["--jsn"], "audit got '--jsn'"),
+        (["--jsn"], "'--jsn' is not known"),
         (["algorithm.filtre=none"], "did you mean 'algorithm.filter'"),
     ],
 )
