@@ -360,7 +360,9 @@ def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
         return None
     scorer = held_out_scorer(config)
     judge = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}
-    settings = config.env() | judge | ({} if config.sessions_file else {"split": "validation"})
+    settings: dict[str, Any] = config.env() | judge
+    if not config.sessions_file:
+        settings["split"] = "validation"
     count = min(config.eval_sessions, 256)
     envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", **settings)
     if envs.engine.scorer is None:

@@ -103,7 +103,8 @@ def teacher_of(behaviour: str, envs: MICEEditVectorEnv, form: str) -> Teacher:
         return [row for row, session in enumerate(envs.sessions) if session.ending is None]
 
     def intents(observations: Observations) -> list[str]:
-        found, rows = list(observations["instruction"]), live()
+        found: list[str] = list(observations["instruction"])
+        rows = live()
         for row, intent in zip(rows, writer.write(rows), strict=True):
             found[row] = intent
         return found

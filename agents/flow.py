@@ -30,6 +30,7 @@ class Sampler(Protocol):
         sigma_t_max: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mean [B, ...] and std [B]; see `flow_sde_step` for the arguments."""
+        ...
 
 
 def in_full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -279,6 +280,7 @@ class WindowPlacement(Protocol):
             iteration: of the training, from 0.
             every: iterations that a sliding window rests at a step.
         """
+        ...
 
 
 def shifted_times(points: int, shift: float, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from editenv.agents.distributed import (
     Failed,
@@ -131,8 +132,8 @@ class EditR2Trainer(GRPOTrainer):
             self.reference = copy.deepcopy(policy).requires_grad_(False)
         scripts = range(settings.groups * settings.iterations)
         super().__init__(
-            model=_known_to_trl(policy),
-            reward_funcs=_unused_reward,
+            model=cast(Any, _known_to_trl(policy)),
+            reward_funcs=cast(Any, _unused_reward),
             args=grpo_config(settings),
             train_dataset=Dataset.from_dict({"prompt": [str(script) for script in scripts]}),
             processing_class=policy.tokenizer or _blank_tokenizer(),
@@ -148,7 +149,7 @@ class EditR2Trainer(GRPOTrainer):
             self.reference.to(self.accelerator.device)
         else:
             freeze(policy, algorithm)
-        masters_in_float32(self.model)
+        masters_in_float32(cast(nn.Module, self.model))
         policy.set_gradient_checkpointing(algorithm.gradient_checkpointing)
         self.model_accepts_loss_kwargs = False
 
@@ -166,7 +167,7 @@ class EditR2Trainer(GRPOTrainer):
                 empty = get_peft_model(empty, trained.active_peft_config)
             trained = full_copy(trained, empty)
             # Putting them together has split them again, and an update may follow.
-            gather_weights(self.model)
+            gather_weights(cast(nn.Module, self.model))
         if isinstance(trained, PeftModel):
             return copy.deepcopy(trained).merge_and_unload().eval()
         return trained.eval()
@@ -185,7 +186,7 @@ class EditR2Trainer(GRPOTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """A rollout where one is due, loss and gradients of a minibatch."""
-        with full_weights(self.model):
+        with full_weights(cast(nn.Module, self.model)):
             return super().training_step(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -296,7 +297,7 @@ class EditR2Trainer(GRPOTrainer):
         assert self.optimizer is not None
         groups = [group for group in self.optimizer.param_groups if "name" in group]
         norms = clip_gradients(groups, self.algorithm.max_grad_norm)
-        made = self.guard.check(norms, self.model.parameters())
+        made = self.guard.check(norms, cast(nn.Module, self.model).parameters())
         self.record(
             {f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made}
         )

@@ -152,15 +152,19 @@ class Auditable(Protocol):
 
     def variants(self) -> Sequence[Auditable]:
         """The same trainer with each of its samplers, itself included."""
+        ...
 
     def rollout(self, policy: KnownPolicy, seed: int, iteration: int) -> Turns:
         """What the trainer samples in an iteration, with at least 2 specs, 3 rollouts and 2 turns."""
+        ...
 
     def advantages(self, reward: Tensor, following: Tensor) -> Tensor:
         """Advantages of rewards [S, G, K], given what the filter reads; NaN where a turn was not scored."""
+        ...
 
     def keep(self, following: Tensor) -> Tensor:
         """Which turns train, bool, of instruction following [S, G, K], NaN where a turn was not scored."""
+        ...
 
     def loss(
         self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor
@@ -170,6 +174,7 @@ class Auditable(Protocol):
         mean over all turns of keep (flow_weight mean over steps + text_weight mean over tokens) of PPO's
         clipped loss
         """
+        ...
 
     def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
         """Trains the policy in place up to this iteration, going on from what the folder holds.
@@ -177,3 +182,4 @@ class Auditable(Protocol):
         A distance to where training started stays out of the loss: the policy that a resumed run is handed
         is another one on purpose.
         """
+        ...

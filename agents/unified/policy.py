@@ -96,7 +96,7 @@ class UnifiedPolicy(JointPolicy):
     def autoencoder(self) -> CellAutoencoder:
         """Between pixels and latents, on the model's device."""
         coder = self._frozen[0]
-        return coder if coder.device == self.device else coder.to(self.device)
+        return coder if coder.device == self.device else torch.nn.Module.to(coder, self.device)
 
     # Turns
 
@@ -396,19 +396,19 @@ def transcript_block(tokenizer: PreTrainedTokenizerFast, transcripts: Sequence[S
     texts = [" ".join(f"round {text}" for text in said) for said in transcripts]
     ends = [tokenizer.eos_token_id, tokenizer.bos_token_id]
     rows = [[tokenizer.bos_token_id, *ids, *ends] for ids in _token_ids(tokenizer, texts)]
-    return _padded(rows, tokenizer.pad_token_id, left=True)
+    return _padded(rows, tokenizer, left=True)
 
 
 def intent_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
     """One intent a row, <bos> ... <eos>, padded on the right."""
     rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
-    return _padded(rows, tokenizer.pad_token_id, left=False)
+    return _padded(rows, tokenizer, left=False)
 
 
 def answer_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
     """Intents as answers that are learnt, ... <eos>, the stop token included, padded on the right."""
     rows = [[*ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
-    return _padded(rows, tokenizer.pad_token_id, left=False)
+    return _padded(rows, tokenizer, left=False)
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
@@ -416,7 +416,8 @@ def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list
     return ids
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int | None, left: bool) -> TextBlock:
+def _padded(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast, left: bool) -> TextBlock:
+    pad: Any = tokenizer.pad_token_id
     length = max(len(row) for row in rows)
     ids = torch.full((len(rows), length), pad or 0, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.bool)

@@ -25,8 +25,9 @@ _ALL_LOOKS: tuple[tuple[str, str, str, str | None], ...] = (
     *((SIGN, color, MATERIALS[0], text) for text in TEXTS for color in COLORS),
 )
 _CODES: dict[tuple[str, str, str, str | None], int] = {
-    looks: number for number, looks in enumerate(_ALL_LOOKS, start=1)
-} | {(_UNREAD, _UNREAD, _UNREAD, None): -1}
+    **{looks: number for number, looks in enumerate(_ALL_LOOKS, start=1)},
+    (_UNREAD, _UNREAD, _UNREAD, None): -1,
+}
 _UNKNOWN = -2
 
 
