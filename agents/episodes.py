@@ -19,7 +19,7 @@ from editenv.agents.stats import MaybeScore, TurnScores
 from editenv.protocols import Observations, Policy
 from editenv.session import Session
 from editenv.spaces import read_actions
-from editenv.types import SCORE_NAMES, Image, Scores
+from editenv.types import SCORE_NAMES, Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import Shown, filmstrip
 
@@ -257,21 +257,6 @@ def write_filmstrip(sessions: Sequence[Shown], path: Path) -> None:
     Image.fromarray(filmstrip(sessions)).save(path)
 
 
-def as_text(session: Session) -> str:
-    """The session for a reader: what was said, meant and scored in each turn."""
-    lines = [session.title]
-    for turn, (said, intent, scores) in enumerate(
-        zip(session.transcript, session.intents, session.scores, strict=False), start=1
-    ):
-        lines += [
-            f"turn {turn}",
-            f"  user:   {said}",
-            f"  intent: {intent or '-'}",
-            f"  scores: {_written(scores)}",
-        ]
-    return "\n".join([*lines, f"end: {session.ending.reason if session.ending else 'it goes on'}"])
-
-
 def _column(session: Session, name: str) -> list[MaybeScore]:
     judged = session.versions["scorer"] is not None
     return [getattr(scores, name) if judged and scores.scored else None for scores in session.scores]
@@ -289,11 +274,3 @@ def _line(session: Session) -> dict[str, Any]:
         **{name: _column(session, name) for name in NAMES},
         "errors": [scores.error for scores in session.scores],
     }
-
-
-def _written(scores: Scores) -> str:
-    if scores.error is not None:
-        return f"none, {scores.error}"
-    values = {name: getattr(scores, name) for name in SCORE_NAMES}
-    known = [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
-    return ", ".join([*known, f"reward {scores.reward:.2f}"]) if known else "none"

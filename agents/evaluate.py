@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass, fields
-from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -204,7 +203,11 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
         ValueError: a name or a setting is not known.
     """
     if config.policy not in MODEL:
-        return _policy_of_class(config, envs)
+        policy: Policy[Any] = build("policy", config.policy, MODEL | POLICIES, config.policy_settings, envs)
+        for method in ("start", "act"):
+            if not callable(getattr(policy, method, None)):
+                raise ValueError(f"policy {config.policy!r} has no method {method!r}, expected start and act")
+        return policy
     if config.policy_settings:
         raise ValueError(
             f"policy_settings are {config.policy_settings}, expected none with policy=model, whose settings "
@@ -227,26 +230,3 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
 def turn_settings(config: PlayConfig) -> GenerationSettings:
     """The settings of a model's turn."""
     return GenerationSettings(**{one.name: getattr(config, one.name) for one in fields(GenerationSettings)})
-
-
-def _policy_of_class(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
-    """The policy of a class, which is called with the environments and `policy_settings` by name.
-
-    Raises:
-        ValueError: there is no such class or setting, or what it makes is no policy.
-    """
-    name, known = config.policy, {**dict.fromkeys(MODEL, ""), **POLICIES}
-    make = load_class("policy", name, known)
-    try:
-        signature(make).bind(envs, **config.policy_settings)
-    except TypeError as error:
-        names = ", ".join(list(signature(make).parameters)[1:]) or "none"
-        raise ValueError(
-            f"policy {name!r} cannot be made ({error}), expected a class that takes the environments, with "
-            f"policy_settings of: {names}"
-        ) from error
-    policy: Policy[Any] = build("policy", name, POLICIES, config.policy_settings, envs)
-    for method in ("start", "act"):
-        if not callable(getattr(policy, method, None)):
-            raise ValueError(f"policy {name!r} has no method {method!r}, expected start and act")
-    return policy

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import Any, Protocol
 
 import numpy as np
+from pydantic import TypeAdapter
 from scipy.stats import linregress
 
 from editenv.agents.metrics import turn_means
@@ -166,8 +167,8 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            found.append(_from_json(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+            found.append(TypeAdapter(Evaluation).validate_json(line))
+        except ValueError as error:
             raise ValueError(f"{path}, line {number}: no held-out evaluation: {error}") from error
     return found
 
@@ -176,14 +177,6 @@ def write_evaluations(past: Sequence[Evaluation], folder: Path) -> None:
     """Writes all lines anew, in one step: a resumed run may have to take some back."""
     lines = [json.dumps(asdict(look), allow_nan=False) + "\n" for look in past]
     atomic_write_text(folder / FILE, "".join(lines))
-
-
-def _from_json(data: dict[str, Any]) -> Evaluation:
-    parts = ("global_awareness", "instruction_following", "training")
-    estimates: dict[str, Any] = {
-        name: None if data[name] is None else Estimate(**data[name]) for name in parts
-    }
-    return Evaluation(**data | estimates)
 
 
 def _by_turn(means: dict[str, float]) -> dict[str, list[float | None]]:

@@ -37,16 +37,15 @@ SPACES = ("flow", "text")
 
 
 def learning_curves(logs: Sequence[Log], path: Path, title: str = "") -> None:
-    """Draw reward and its parts per turn, clip fractions and KL of both spaces; leave out what no log holds.
+    """Draws reward and its parts per turn, clip fractions and KL of both spaces, as far as logs hold them.
 
     Thin lines are iterations, thick ones a running mean; markers with bars are held-out sessions and their
     intervals.
 
     Args:
-        logs: one a iteration, each with "iteration" and any of: a score's name (as in a summary, "reward",
-            ...) with
-            a list over turns; "flow_clip_fraction", "text_clip_fraction", "flow_kl", "text_kl" with a number;
-            "held_out" with a summary. None and NaN leave gaps.
+        logs: one an iteration, each with "iteration" and any of: a score's name with a list over turns;
+            "flow_clip_fraction", "text_clip_fraction", "flow_kl", "text_kl" with a number; "held_out" with a
+            summary. None and NaN leave gaps.
         path: of the PNG; its folder must exist.
         title: above the picture.
 
@@ -78,21 +77,18 @@ def learning_curves(logs: Sequence[Log], path: Path, title: str = "") -> None:
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
-    """Centred mean over at most `width` neighbours, narrower at the ends; NaN is left out.
-
-    Args:
-        values: in order; NaN where missing.
-        width: odd number of values.
-
-    Returns:
-        As many means; NaN where a window holds no value.
-    """
+    """Centred means over at most `width` (odd) neighbours, narrower at the ends; NaN is left out."""
     means = []
     for index in range(len(values)):
         reach = min(width // 2, index, len(values) - 1 - index)
         window = [value for value in values[index - reach : index + reach + 1] if not math.isnan(value)]
         means.append(sum(window) / len(window) if window else math.nan)
     return means
+
+
+def turn_colour(turn: int, turns: int) -> str:
+    """Of a turn, from 0: one of COLOURS, or where there are more turns, from viridis, as "#rrggbb"."""
+    return COLOURS[turn] if turns <= _FEW else to_hex(colormaps["viridis"](0.92 * turn / (turns - 1)))
 
 
 def _held_out(log: Log) -> Summary:
@@ -103,9 +99,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _draw_line(axes: Axes, logs: Sequence[Log], values: list[float], colour: str, label: str | None) -> None:
-    points = [(log["iteration"], value) for log, value in zip(logs, values, strict=True)]
-    times, heights = [time for time, _ in points], [height for _, height in points]
+def _draw_line(axes: Axes, logs: Sequence[Log], heights: list[float], colour: str, label: str | None) -> None:
+    times = [log["iteration"] for log in logs]
     axes.plot(times, heights, color=colour, alpha=0.35, linewidth=0.8)
     width = 2 * (len(heights) // 20) + 1
     axes.plot(times, running_mean(heights, width), color=colour, linewidth=1.8, label=label)
@@ -115,26 +110,17 @@ def _draw_turns(axes: Axes, logs: Sequence[Log], name: str) -> None:
     held_out = [(log["iteration"], _held_out(log)) for log in logs if name in _held_out(log)]
     trained = [log for log in logs if name in log]
     turns = max(len(scores[name]) for scores in [*trained, *(summary for _, summary in held_out)])
+    named = range(turns)
+    if turns > _FEW:
+        named = [round(place * (turns - 1) / (_NAMED - 1)) for place in range(_NAMED)]
     for turn in range(turns):
         heights = [_number(log[name][turn]) if turn < len(log[name]) else math.nan for log in trained]
-        colour, label = turn_colour(turn, turns), f"turn {turn + 1}" if _is_named(turn, turns) else None
+        colour, label = turn_colour(turn, turns), f"turn {turn + 1}" if turn in named else None
         _draw_line(axes, trained, heights, colour, label)
         points = [(time, summary) for time, summary in held_out if turn < len(summary[name])]
         _draw_held_out(axes, points, name, turn, colour, label if turns <= _FEW else None)
     axes.set_ylim(-0.03, 1.03)
     _finish(axes, TURN_PANELS[name])
-
-
-def turn_colour(turn: int, turns: int) -> str:
-    """Of a turn, from 0: one of COLOURS, or where there are more turns, from viridis, as "#rrggbb"."""
-    if turns <= _FEW:
-        return COLOURS[turn]
-    return to_hex(colormaps["viridis"](0.92 * turn / (turns - 1)))
-
-
-def _is_named(turn: int, turns: int) -> bool:
-    named = {round(place * (turns - 1) / (_NAMED - 1)) for place in range(_NAMED)}
-    return turns <= _FEW or turn in named
 
 
 def _draw_held_out(
@@ -167,12 +153,12 @@ def _draw_held_out(
 def _draw_spaces(axes: Axes, logs: Sequence[Log], name: str) -> None:
     title, scale = SPACE_PANELS[name]
     drawn: list[float] = []
-    for index, space in enumerate(SPACES):
+    for colour, space in zip(COLOURS, SPACES, strict=False):
         present = [log for log in logs if f"{space}_{name}" in log]
         if present:
             heights = [_number(log[f"{space}_{name}"]) for log in present]
             drawn += heights
-            _draw_line(axes, present, heights, COLOURS[index], space)
+            _draw_line(axes, present, heights, colour, space)
     if scale == "log" and any(height > 0 for height in drawn):
         # the first KL is exactly 0, which a plain logarithmic axis would drop
         axes.set_yscale("symlog", linthresh=min(height for height in drawn if height > 0))

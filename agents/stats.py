@@ -4,7 +4,7 @@ None and NaN are left out, never counted as 0.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -31,8 +31,7 @@ class Interval:
 
     Attributes:
         mean: of the values present; None without any.
-        low: lower end; None with fewer than two values, which say nothing about their spread.
-        high: upper end, likewise.
+        low, high: ends of the interval; None with fewer than two values, which say nothing of their spread.
         count: number of values present.
     """
 
@@ -45,29 +44,24 @@ class Interval:
 def bootstrap_interval(
     values: Sequence[MaybeScore], level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Mean and percentile bootstrap interval of independent values.
+    """Mean and percentile bootstrap interval of independent values, one a session.
 
     Args:
-        values: one a session; None and NaN are left out.
+        values: None and NaN are left out.
         level: confidence, inside (0, 1).
         resamples: number of bootstrap samples.
         seed: of the resampling; the same values and seed give the same interval.
-
-    Returns:
-        The interval; of width 0 when all values are equal.
 
     Raises:
         ValueError: a level outside (0, 1), or an infinite value.
     """
     if not 0 < level < 1:
         raise ValueError(f"level: got {level}, expected inside (0, 1)")
-    present = np.array([value for value in values if _present(value)], dtype=np.float64)
+    present = np.array([v for v in values if v is not None and not math.isnan(v)], dtype=np.float64)
     if np.isinf(present).any():
         raise ValueError("values: got an infinite one, expected finite ones, None or NaN")
-    if len(present) == 0:
-        return Interval(None, None, None, 0)
-    if len(present) == 1:
-        return Interval(float(present[0]), None, None, 1)
+    if len(present) < 2:
+        return Interval(float(present[0]) if len(present) else None, None, None, len(present))
     if np.all(present == present[0]):
         # resampling equals gives the same value always, and SciPy warns about it
         constant = float(present[0])
@@ -88,15 +82,8 @@ def bootstrap_interval(
 def paired_difference(base: Sequence[MaybeScore], trained: Sequence[MaybeScore]) -> Interval:
     """Mean of trained minus base over pairs, with the `bootstrap_interval` of the differences.
 
-    Pairing the same sessions takes their difficulty out of the comparison. A pair with a value missing on
-    either side is left out.
-
-    Args:
-        base: one value a session.
-        trained: of the same sessions in the same order.
-
-    Returns:
-        The interval of the difference; its count is the number of whole pairs.
+    Pairing the same sessions, in the same order, takes their difficulty out of the comparison. A pair with a
+    value missing on either side is left out.
 
     Raises:
         ValueError: different lengths, or an infinite difference.
@@ -105,55 +92,31 @@ def paired_difference(base: Sequence[MaybeScore], trained: Sequence[MaybeScore])
         raise ValueError(
             f"pairs: got {len(base)} base and {len(trained)} trained values, expected equally many"
         )
-    differences = [
-        after - before
-        for before, after in zip(base, trained, strict=True)
-        if before is not None and after is not None
-    ]
-    return bootstrap_interval(differences)
-
-
-def known_mean(values: Iterable[MaybeScore]) -> float | None:
-    """The mean of the scores there are; None where there is none."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _present(value: MaybeScore) -> bool:
-    return value is not None and not math.isnan(value)
+    pairs = zip(base, trained, strict=True)
+    return bootstrap_interval([b - a for a, b in pairs if a is not None and b is not None])
 
 
 def summarise(scores: TurnScores) -> Summary:
-    """Summarise an evaluation turn by turn.
+    """Summarises an evaluation turn by turn.
 
     Args:
-        scores: scores[name][session][turn], such as "instruction_following"; every name with equally many
-            sessions.
+        scores: every name with equally many sessions.
 
     Returns:
-        JSON values: each name's means as a list over turns; "intervals" and "scored" (number of scored
-        sessions) by name in the same form; "sessions", their number. A mean or an end of an interval is None
-        where no session (for an interval: fewer than two) was scored.
+        JSON values. A mean or an end of an interval is None where no session (for an interval: fewer than
+        two) was scored.
 
     Raises:
         ValueError: names with different numbers of sessions.
     """
-    columns = {name: _columns(sessions) for name, sessions in scores.items()}
     return _collect(
-        {name: [bootstrap_interval(column) for column in turns] for name, turns in columns.items()},
+        {name: [bootstrap_interval(turn) for turn in _turns(rows)] for name, rows in scores.items()},
         _session_count(scores),
     )
 
 
 def summarise_difference(base: TurnScores, trained: TurnScores) -> Summary:
-    """Summarise trained minus base, session by session, in the form of `summarise`.
-
-    Args:
-        base: scores before training.
-        trained: scores of the same sessions after it, in the same order.
-
-    Returns:
-        As `summarise`, of the differences, for the names and turns that both have.
+    """Summarises trained minus base, session by session, for the names and turns that both have.
 
     Raises:
         ValueError: different numbers of sessions.
@@ -163,22 +126,28 @@ def summarise_difference(base: TurnScores, trained: TurnScores) -> Summary:
         raise ValueError(
             f"sessions: got {sessions} of base and {_session_count(trained)} of trained, expected as many"
         )
-    pairs = {
-        name: zip(_columns(base[name]), _columns(trained[name]), strict=False)
-        for name in base
-        if name in trained
-    }
     return _collect(
         {
-            name: [paired_difference(before, after) for before, after in turns]
-            for name, turns in pairs.items()
+            name: [
+                paired_difference(before, after)
+                for before, after in zip(_turns(rows), _turns(trained[name]), strict=False)
+            ]
+            for name, rows in base.items()
+            if name in trained
         },
         sessions,
     )
 
 
-def _columns(sessions: Sequence[Sequence[MaybeScore]]) -> list[list[MaybeScore]]:
-    return [list(turn) for turn in zip_longest(*sessions, fillvalue=None)]
+def known_mean(values: Iterable[MaybeScore]) -> float | None:
+    """The mean of the scores there are; None where there is none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _turns(sessions: Sequence[Sequence[MaybeScore]]) -> list[tuple[MaybeScore, ...]]:
+    """Values of each turn over the sessions, None where one had ended."""
+    return list(zip_longest(*sessions, fillvalue=None))
 
 
 def _session_count(scores: TurnScores) -> int:
@@ -188,13 +157,10 @@ def _session_count(scores: TurnScores) -> int:
     return next(iter(counts.values()), 0)
 
 
-def _collect(intervals: dict[str, list[Interval]], sessions: int) -> Summary:
-    def each(value: Callable[[Interval], Any]) -> dict[str, list[Any]]:
-        return {name: [value(interval) for interval in turns] for name, turns in intervals.items()}
-
+def _collect(intervals: Mapping[str, Sequence[Interval]], sessions: int) -> Summary:
     return {
-        **each(lambda interval: interval.mean),
-        "intervals": each(lambda interval: [interval.low, interval.high]),
-        "scored": each(lambda interval: interval.count),
+        **{name: [one.mean for one in turns] for name, turns in intervals.items()},
+        "intervals": {name: [[one.low, one.high] for one in turns] for name, turns in intervals.items()},
+        "scored": {name: [one.count for one in turns] for name, turns in intervals.items()},
         "sessions": sessions,
     }

@@ -103,6 +103,10 @@ class EditR2Trainer(GRPOTrainer):
         callbacks: of transformers; a RolloutCallback also sees rollouts.
     """
 
+    # transformers declares what a trainer may hold in all cases; here it is what was given.
+    model: Any
+    args: Any
+
     def __init__(
         self,
         policy: JointPolicy,

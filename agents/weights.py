@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -27,10 +27,10 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
     # What is missing is an error below, not a table in the middle of the terminal.
     logging.set_verbosity_error()
     try:
-        # transformers annotates the model alone, not the pair that comes with the loading info.
-        model, found = cast(Any, kind).from_pretrained(
+        loaded: Any = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
+        model, found = loaded
     except Exception as error:
         # A folder from somebody else may hold anything: transformers' own checks are of many kinds.
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -43,4 +43,5 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
         raise ValueError(
             f"{folder} lacks the weights {', '.join(missing[:3])}{more} of a {kind.__name__}, expected all"
         )
-    return model.eval()
+    result: Model = model.eval()
+    return result

@@ -214,7 +214,7 @@ def of_class(kind: type) -> str:
         (NoMemories, r"act returned a dict, expected \(actions, memories\)"),
         (LostMemories, "memories are 1 of them, expected a list of 2"),
         (NotAPolicy, "has no method 'start', expected start and act"),
-        (NoArguments, "cannot be made .*, expected a class that takes the environments"),
+        (NoArguments, "cannot be called with MICEEditVectorEnv: too many positional"),
     ],
 )
 def test_a_policy_is_held_to_the_action_space_and_told_what_is_wrong(tmp_path, kind, message):
@@ -228,7 +228,7 @@ def test_a_policy_from_outside_has_settings_by_name_and_need_not_write_intents(t
     found = run_evaluation(replace(config, policy_settings={"level": 3}))
     assert found.facts["policy_settings"] == {"level": 3}
     assert [list(session.intents) for session in found.sessions] == [["", "", ""]] * 2
-    with pytest.raises(ValueError, match=r"'levle'.*policy_settings of: level"):
+    with pytest.raises(ValueError, match="has no setting 'levle', did you mean 'level'"):
         run_evaluation(replace(config, policy_settings={"levle": 3}))
     with pytest.raises(ValueError, match="expected none with policy=model"):
         run_evaluation(replace(config, policy="model", policy_settings={"level": 3}))
