@@ -75,7 +75,7 @@ class Callback:
 def test_only_trackers_with_a_writer_get_what_numbers_do_not_say():
     writer = Writer()
     handler = SimpleNamespace(callbacks=[object(), Callback(None), Callback(writer)])
-    settings = SimpleNamespace(update=SimpleNamespace(updates_per_iteration=4))
+    settings = SimpleNamespace(algorithm=SimpleNamespace(updates_per_iteration=4))
     trackers = Trackers(SimpleNamespace(callback_handler=handler, settings=settings))
     trackers.show("sessions", np.zeros((2, 3, 3), np.uint8), 5)
     trackers.say("warning", "look", 6)
