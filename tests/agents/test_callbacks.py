@@ -75,8 +75,8 @@ class Callback:
 def test_only_trackers_with_a_writer_get_what_numbers_do_not_say():
     writer = Writer()
     handler = SimpleNamespace(callbacks=[object(), Callback(None), Callback(writer)])
-    settings = SimpleNamespace(algorithm=SimpleNamespace(updates_per_iteration=4))
-    trackers = Trackers(SimpleNamespace(callback_handler=handler, settings=settings))
+    algorithm = SimpleNamespace(updates_per_iteration=4)
+    trackers = Trackers(SimpleNamespace(callback_handler=handler, algorithm=algorithm))
     trackers.show("sessions", np.zeros((2, 3, 3), np.uint8), 5)
     trackers.say("warning", "look", 6)
     assert writer.calls == [("sessions", (2, 3, 3), 20, "HWC"), ("warning", "look", 24)]
