@@ -291,8 +291,8 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         for row, (scene, *_) in results.items():
             scenes[row][1].append(scene)
         self._read_scenes()
-        for row in np.flatnonzero(infos.get("_final_obs", ())):
-            infos["final_obs"][row] = self._tools.observation(sessions[row])
+        for ended in np.flatnonzero(infos.get("_final_obs", ())).tolist():
+            infos["final_obs"][ended] = self._tools.observation(sessions[ended])
         mask = np.isin(np.arange(self.num_envs), played)
         done = np.array([row in results and results[row][3] for row in range(self.num_envs)])
         infos |= {"operation": np.array(words, object), "_operation": mask, "carried_out": done}

@@ -13,10 +13,24 @@ from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
+from editenv.worlds.studio.world import StudioWorld
 
 Answer = Callable[[int, int, Scene, Scene], Image]
 """(row of the session, turn, scene before, right scene after) -> the picture an agent answers; the scenes are
 those that pictures should show, whatever was answered earlier."""
+
+
+_DRAWN: dict[tuple[str, str, int], tuple[StudioWorld, list[StudioSpec]]] = {}
+
+
+def drawn_sessions(suite: str, split: str, count: int, grid: int = 4) -> list[StudioSpec]:
+    """The first sessions of a split, drawn once for all tests of a process."""
+    key = suite, split, grid
+    if key not in _DRAWN:
+        _DRAWN[key] = StudioWorld(suite, grid=grid), []
+    world, specs = _DRAWN[key]
+    specs += [world.session(split, 5, index) for index in range(len(specs), count)]
+    return specs[:count]
 
 
 def right_scenes(spec: StudioSpec) -> list[Scene]:

@@ -9,7 +9,7 @@ from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.references import POINTING, pointing_slots
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Except, Replace, Revoke, Statement
+from editenv.worlds.studio.rule import Except, Replace, Revoke, Rule, Statement
 from editenv.worlds.studio.session import StudioTurn
 
 Wording = Callable[[str], Sequence[str]]
@@ -74,9 +74,7 @@ def _with_statements(
     before: list[tuple[str, Statement]] = []
     behind: list[tuple[str, Statement]] = []
     for statement in statements:
-        options = wording(
-            statement.family if isinstance(statement, Except | Revoke | Replace) else statement.act
-        )
+        options = wording(statement.act if isinstance(statement, Rule) else statement.family)
         if behind:
             options = [pattern for pattern in options if pattern.startswith("{edit}")]
         pattern = rng.pick(options)

@@ -33,7 +33,7 @@ from editenv.worlds.studio.tasks import (
     Target,
     Undo,
 )
-from editenv.worlds.studio.world import StudioWorld
+from tests.studio_play import drawn_sessions
 
 STAR, OTHER = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")
 SCENE = Scene((STAR, None, OTHER, SceneObject("square", "green"), *[None] * 5), "mint")
@@ -52,10 +52,8 @@ def turn_of(edit: Edit, *rules: Rule) -> StudioTurn:
 def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, form: str) -> None:
     """Fails where a form loses a rule, a referent or a word of an edit, at any size of grid."""
     for grid in (2, 3, 4, 5):
-        world = StudioWorld(suite, size=64, grid=grid)
         for split in SPLITS:
-            for index in range(5):
-                spec = world.session(split, 23, index)
+            for spec in drawn_sessions(suite, split, 5, grid):
                 scene = spec.scene
                 for turn in spec.turns:
                     right = right_result(turn.edit, turn.rules, scene)
@@ -72,8 +70,7 @@ def test_every_form_keeps_to_the_models_words_and_to_its_tokens(suite: str) -> N
     from editenv.agents.unified.tokenizer import build_tokenizer
 
     tokenizer = build_tokenizer(vocabulary())
-    world = StudioWorld(suite, size=64)
-    turns = [turn for index in range(120) for turn in world.session("train", 5, index).turns]
+    turns = [turn for spec in drawn_sessions(suite, "train", 120) for turn in spec.turns]
     for name, form in FORMS.items():
         ids = tokenizer([form.write(turn, 4) for turn in turns], add_special_tokens=False)["input_ids"]
         assert not any(tokenizer.unk_token_id in row for row in ids), name

@@ -25,14 +25,13 @@ from editenv.worlds.studio.tasks import (
     SubjectRemove,
     Target,
 )
-from editenv.worlds.studio.world import StudioWorld
+from tests.studio_play import drawn_sessions
 
 SESSIONS = 150
 
 
 def texts(suite: str, split: str) -> list[str]:
-    world = StudioWorld(suite)
-    specs = [world.session(split, 7, index) for index in range(SESSIONS)]
+    specs = drawn_sessions(suite, split, SESSIONS)
     return [words for spec in specs for turn in spec.turns for words in (turn.text, turn.intent)]
 
 

@@ -17,16 +17,13 @@ from editenv.worlds.studio.noun_phrases import plural
 from editenv.worlds.studio.references import REFERENCES
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite, suite_names
-from editenv.worlds.studio.world import StudioWorld
-from tests.studio_play import right_scenes
+from tests.studio_play import drawn_sessions, right_scenes
 
 TRAINED = [name for name in suite_names() if load_suite(name).held_out != "allow"]
 
 
-@lru_cache(maxsize=64)
-def drawn(suite: str, split: str) -> tuple[StudioSpec, ...]:
-    world = StudioWorld(suite)
-    return tuple(world.session(split, 61, index) for index in range(200))
+def drawn(suite: str, split: str) -> list[StudioSpec]:
+    return drawn_sessions(suite, split, 200)
 
 
 def said(split: str) -> set[str]:

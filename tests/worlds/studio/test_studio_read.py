@@ -10,7 +10,7 @@ from editenv.worlds.studio.nlu import apply_intent
 from editenv.worlds.studio.rules import right_result
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.world import StudioWorld
+from tests.studio_play import drawn_sessions
 
 STARS = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")
 SCENE = Scene((STARS[0], None, STARS[1], SceneObject("square", "green"), *[None] * 4, UNREADABLE), "mint")
@@ -20,10 +20,8 @@ SCENE = Scene((STARS[0], None, STARS[1], SceneObject("square", "green"), *[None]
 @pytest.mark.parametrize("suite", suite_names())
 def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, grid: int) -> None:
     """Fails where an intent lacks a rule or a referent, or where a pattern of phrases.yaml is not read."""
-    world = StudioWorld(suite, size=64, grid=grid)
     for split in SPLITS:
-        for index in range(20):
-            spec = world.session(split, 11, index)
+        for spec in drawn_sessions(suite, split, 20, grid):
             scene = spec.scene
             for turn in spec.turns:
                 right = right_result(turn.edit, turn.rules, scene)

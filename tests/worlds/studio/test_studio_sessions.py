@@ -17,7 +17,7 @@ from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.suites import load_suite, suite_names
 from editenv.worlds.studio.tasks import SubjectAdd
 from editenv.worlds.studio.world import StudioWorld
-from tests.studio_play import right_scenes
+from tests.studio_play import drawn_sessions, right_scenes
 
 PLAIN_TASK = {
     "subject_add_beside": "subject_add",
@@ -37,8 +37,7 @@ def fingerprint(suite: str, split: str, size: int, grid: int, seed: int, index: 
 
 
 def some(suite: str, split: str, count: int = 300, grid: int = 4) -> list[StudioSpec]:
-    world = StudioWorld(suite, grid=grid)
-    return [world.session(split, 5, index) for index in range(count)]
+    return drawn_sessions(suite, split, count, grid)
 
 
 @pytest.mark.parametrize("key", sorted(GOLDEN["sessions"]))

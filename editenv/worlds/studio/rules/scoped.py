@@ -50,10 +50,8 @@ class ScopedRule(Rule):
 
     def overrides(self, earlier: Rule) -> bool:
         """One about the same attribute of the same shape."""
-        return isinstance(earlier, ScopedRule) and (earlier.shape, earlier.attribute) == (
-            self.shape,
-            self.attribute,
-        )
+        about = (self.shape, self.attribute)
+        return isinstance(earlier, ScopedRule) and (earlier.shape, earlier.attribute) == about
 
     def slots(self, grid: int) -> dict[str, str]:
         return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}

@@ -113,9 +113,11 @@ class Suite(Strict):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: dict[str, Any]) -> dict[str, Any]:
-        filled: dict[str, Any] = {"max_turns": data.get("turns")} | data
-        if isinstance(data.get("rule"), dict) and "rules" not in data:
-            filled["rules"] = [{"family": "attribute"} | filled.pop("rule")]
+        filled = {"max_turns": data.get("turns")} | data
+        rule = data.get("rule")
+        if isinstance(rule, dict) and "rules" not in data:
+            del filled["rule"]
+            filled["rules"] = [{"family": "attribute"} | rule]
         return filled
 
     @field_validator("max_turns")
@@ -161,11 +163,7 @@ class Suite(Strict):
 
 def suite_names() -> list[str]:
     """Names of all suites."""
-    return sorted(
-        f.name.removesuffix(".yaml")
-        for f in files("editenv.worlds.studio.suites").iterdir()
-        if f.name.endswith(".yaml")
-    )
+    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
 
 
 def load_suite(name: str) -> Suite:
@@ -190,8 +188,7 @@ def load_suite(name: str) -> Suite:
 
 @lru_cache(maxsize=32)
 def _shipped(name: str) -> Suite:
-    text = files("editenv.worlds.studio.suites").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return _parsed(name, text)
+    return _parsed(name, files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _parsed(name: str, text: str) -> Suite:

@@ -69,7 +69,7 @@ class AttributeAlter(EditOfTarget):
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
         """Another value, one that a rule gives, "its" value, or "the same" as in the last turn."""
         last = state.last
-        if refer and isinstance(last, AttributeAlter) and type(last) is cls and rng.chance(0.5):
+        if refer and isinstance(last, cls) and rng.chance(0.5):
             return _sample_same(last, state, rng)
         found = sample_object(state, rng, refer)
         obj = None if found is None else state.scene.cells[found[0].cell]

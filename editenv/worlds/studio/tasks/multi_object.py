@@ -14,7 +14,12 @@ from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.tasks.attribute_alter import ColorAlter, MaterialAlter
 from editenv.worlds.studio.tasks.subject_remove import SubjectRemove
 
-_KINDS = (ColorAlter, ColorAlter, MaterialAlter, SubjectRemove)
+_KINDS: tuple[type[ColorAlter | MaterialAlter | SubjectRemove], ...] = (
+    ColorAlter,
+    ColorAlter,
+    MaterialAlter,
+    SubjectRemove,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def _sample_two(state: DialogueState, rng: Rng) -> tuple[Target, ...]:
 
 def _sample_parts(targets: tuple[Target, ...], state: DialogueState, rng: Rng) -> tuple[Edit, ...] | None:
     """One edit a target, each of which changes something; None where one would not."""
-    kind = rng.pick(_KINDS)
+    kind: type[ColorAlter | MaterialAlter | SubjectRemove] = rng.pick(_KINDS)
     if issubclass(kind, SubjectRemove):
         enough = len(state.scene.occupied()) > len(targets)
         return tuple(kind(target) for target in targets) if enough else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.edit import Added, EditOfPlace, EditToNewObject, Looks, Operation, Sampler
@@ -76,8 +76,8 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
         there = refer and state.vacated is not None
         cell = state.vacated if there and state.vacated is not None else rng.pick(empty)
         shape = rng.pick(SHAPES)
-        looks: dict[str, Any] = sample_looks(state, rng, shape)
-        edit = SubjectAdd(cell, shape, **looks)
+        looks = sample_looks(state, rng, shape)
+        edit = SubjectAdd(cell, shape, looks["color"], looks["material"])
         return Request(edit, "subject_add_there", "there") if there else Request(edit, "subject_add")
 
     @classmethod
@@ -88,7 +88,8 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
             return None
         cell = beside.cells(state.scene)[0]
         shape = rng.pick(SHAPES)
-        edit = SubjectAdd(cell, shape, **sample_looks(state, rng, shape), beside=beside)
+        looks = sample_looks(state, rng, shape)
+        edit = SubjectAdd(cell, shape, looks["color"], looks["material"], beside=beside)
         return Request(edit, edit.act)
 
     @classmethod

@@ -66,7 +66,8 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
         shape = rng.pick(SHAPES)
         if old is not None and old.shape == shape:
             return None
-        edit = SubjectReplace(found[0], shape, **sample_looks(state, rng))
+        looks = sample_looks(state, rng)
+        edit = SubjectReplace(found[0], shape, looks["color"], looks["material"])
         return Request(edit, "subject_replace", found[1])
 
     @classmethod
