@@ -224,8 +224,9 @@ def _check_setting(
             raise ValueError(f"{key} {what}; {choose}")
         if key == part.name and isinstance(values[0], str) and not values[0].startswith("${"):
             raise ValueError(f"{key} is {values[0]!r}, a name where settings belong; {choose}")
-    for value in values if known else ():
-        _check_kind(known, value)
+    if known is not None:
+        for value in values:
+            _check_kind(known, value)
     # Hydra asks for a + in front of names that no YAML file has.
     return f"++{line}" if is_open and not line.startswith(("+", "~")) else line
 
