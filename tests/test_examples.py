@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from editenv.cli import main
+from editenv.configs.compose import compose
 from tests.chat_server import ChatServer, agrees
 from tests.test_readme import SHORT
+from tests.tiny_editor import train_for_brightness
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -83,6 +85,7 @@ import re, sys
 sys.path.insert(0, ".")
 import gymnasium as gym
 from editenv.cli import main
+from editenv.configs.compose import compose
 from editenv.worlds.studio.world import StudioWorld
 world = StudioWorld({suite!r})
 for split in ("train", "test"):
@@ -134,3 +137,19 @@ def test_every_example_has_a_test_here_or_beside_its_subject(path):
     if path.suffix in (".py", ".sh"):
         named = path.name in "".join(p.read_text() for p in Path(__file__).parent.rglob("test_*.py"))
         assert named or path.stem in Path(__file__).read_text()
+
+
+def test_own_model(tmp_path, monkeypatch):
+    """Two iterations through the real trainer: both halves learn, and training computes what sampling did."""
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert sum(1 for _ in open("own_model.py", encoding="utf-8")) <= 80
+    words = ["model=own_model:ToyPolicy", "groups=2", "group_size=3", "iterations=2", "threads=1"]
+    words += ["save_every=1", "eval_every=0", "image_every=0", "record_every=0", f"out={tmp_path / 'toy'}"]
+    logs = train_for_brightness(compose("train", words)).logs
+    assert [log["iteration"] for log in logs] == [0, 1]
+    for log in logs:
+        assert log["text_ratio_error"] < 1e-4 and log["flow_ratio_error"] < 1e-4
+        assert log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0
+    evaluate = ["evaluate", f"model=own_model:ToyPolicy:{tmp_path / 'toy'}", "sessions=2", "filmstrip=0"]
+    assert main([*evaluate, f"out={tmp_path / 'played'}"]) == 0
