@@ -34,7 +34,15 @@ from editenv.agents.policy import (
     stack_turns,
     uniforms,
 )
-from editenv.agents.rollout import RolloutBatch, Teacher, Timer, WholeSessions, no_timer, turn_rewards
+from editenv.agents.rollout import (
+    RolloutBatch,
+    Teacher,
+    Timer,
+    WholeSessions,
+    no_timer,
+    script_numbers,
+    turn_rewards,
+)
 from editenv.agents.settings import (
     ADVANTAGES,
     FILTERS,
@@ -69,8 +77,9 @@ def collect_rollout(
     teacher: Teacher = Teacher(),  # noqa: B008 - immutable
     timer: Timer = no_timer,
     cached: bool = True,
+    sessions: int | None = None,
 ) -> RolloutBatch:
-    """Plays scripts iteration * groups ... of the seed, `group_size` times each.
+    """Plays the iteration's scripts of the seed (`rollout.script_numbers`), `group_size` times each.
 
     Args:
         policy: plays.
@@ -84,15 +93,15 @@ def collect_rollout(
         teacher: what rules do in the policy's place.
         timer: opened around "image", "intent" and "scoring".
         cached: whether the policy may keep what it has read from turn to turn.
+        sessions: scripts that the training has in all; None for no bound.
     """
-    scripts = [iteration * groups + group for group in range(groups) for _ in range(group_size)][rows]
-    everyone = range(groups * group_size)[rows]
-    keys = [
-        (seed, iteration, script, row % group_size) for script, row in zip(scripts, everyone, strict=True)
-    ]
+    every = [n for n in script_numbers(seed, iteration, groups, sessions) for _ in range(group_size)]
+    scripts = every[rows]
+    # The last part tells rows of one script apart.
+    keys = [(seed, iteration, n, every[:row].count(n)) for row, n in enumerate(every)][rows]
     observations: Observations
     observations, _ = envs.reset(seed=seed, options={"sessions": scripts})
-    sessions, most = envs.sessions, envs.engine.world.max_turns
+    begun, most = envs.sessions, envs.engine.world.max_turns
     schedule: WholeSessions = load_class("schedule", _schedule(settings), SCHEDULES)(envs, settings, scripts)
     play = TurnPlayer(policy, settings, keys, schedule, teacher, timer, cached)
     played, fallbacks = [], []
@@ -117,7 +126,7 @@ def collect_rollout(
     scored = {name: torch.stack([turn[name] for turn in scores], 1) for name in scores[0]}
     share = sum(fallbacks) / max(len(fallbacks), 1)
     return RolloutBatch(
-        sessions,
+        begun,
         turns,
         **scored,
         **order,
@@ -350,7 +359,7 @@ def compute_advantages(
         parts: see `pooled`.
 
     Returns:
-        `advantage` float64, `loss_mask` and `scored_mask`, each [S, K].
+        `advantage` and `text_advantage` float64, `loss_mask` and `scored_mask`, each [S, K].
     """
     # Further tries of a turn (branch_from_sibling) belong to no session: they enter no mean and no filter.
     branch, shape = rollout.is_branch, (-1, group_size)
@@ -373,6 +382,7 @@ def compute_advantages(
     limit = settings.advantage_clip
     return {
         "advantage": advantage.clamp(-limit, limit),
+        "text_advantage": advantage.clamp(-limit, limit) if settings.clip_text_advantage else advantage,
         "loss_mask": loss_mask,
         "scored_mask": rollout.scored_mask,
     }
@@ -493,6 +503,7 @@ class PolicyTerm(NamedTuple):
     Attributes:
         log_ratio: [M, E].
         mask: bool in the same shape, the elements that exist.
+        advantage: [M].
         clip: half width of this space's clip range.
         weight: of this term.
         kl: each element's distance to the reference, [M, E], or None.
@@ -501,16 +512,15 @@ class PolicyTerm(NamedTuple):
 
     log_ratio: Tensor
     mask: Tensor
+    advantage: Tensor
     clip: float
     weight: float = 1.0
     kl: Tensor | None = None
     kl_weight: float = 0.0
 
 
-def joint_loss(
-    terms: dict[str, PolicyTerm], advantage: Tensor, trains: Tensor
-) -> tuple[Tensor, dict[str, float]]:
-    """Joint loss of Edit-R2: both spaces share one advantage and one backward.
+def joint_loss(terms: dict[str, PolicyTerm], trains: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Joint loss of Edit-R2: both spaces in one backward.
 
     mean over ALL turns given of trains * sum over spaces of w * mean over elements of (L + kl_weight KL),
     with L the clipped policy loss
@@ -520,18 +530,17 @@ def joint_loss(
 
     Args:
         terms: by space, "flow" and "text".
-        advantage: [M].
         trains: bool [M].
 
     Returns:
         The loss, and for each space `loss` (unweighted), `clip_fraction` and `kl` over what trains.
     """
-    total, numbers = advantage.new_zeros((), dtype=torch.float32), {}
+    total, numbers = torch.zeros((), device=trains.device), {}
     for name, term in terms.items():
         elements = term.mask.bool() & trains[:, None]
         # Masked before exp: padding may hold any number, and 0 * inf would poison the gradient.
         log_ratio = term.log_ratio.masked_fill(~elements, 0.0)
-        loss = clipped_policy_loss(log_ratio, advantage[:, None], term.clip)
+        loss = clipped_policy_loss(log_ratio, term.advantage[:, None], term.clip)
         if term.kl is not None and term.kl_weight:
             loss = loss + term.kl_weight * term.kl.masked_fill(~elements, 0.0)
         loss = (loss.masked_fill(~elements, 0.0).sum(-1) / elements.sum(-1).clamp(min=1)).mean()
@@ -557,14 +566,16 @@ def policy_loss(
         log_ratio = ratio(now.flow_log_prob_mean, turns["flow_log_prob_mean"], steps, turns["flow_mean"])
         kl = None if reference is None else distance(steps, _steps(reference, turns))
         weights = settings.flow_clip, settings.flow_weight, kl, settings.flow_kl
-        terms["flow"] = PolicyTerm(log_ratio, torch.ones_like(log_ratio, dtype=torch.bool), *weights)
+        every = torch.ones_like(log_ratio, dtype=torch.bool)
+        terms["flow"] = PolicyTerm(log_ratio, every, turns["advantage"].float(), *weights)
     if now.text_log_prob is not None:
         log_ratio, kl = now.text_log_prob.float() - turns["text_log_prob"].float(), None
         if reference is not None and reference.text_log_prob is not None:
             kl = text_kl(now.text_log_prob, reference.text_log_prob)
         weights = settings.text_clip, settings.text_weight, kl, settings.text_kl
-        terms["text"] = PolicyTerm(log_ratio, turns["intent_mask"], *weights)
-    return joint_loss(terms, turns["advantage"].float(), turns["loss_mask"] & turns["scored_mask"])
+        gain = turns.get("text_advantage", turns["advantage"]).float()
+        terms["text"] = PolicyTerm(log_ratio, turns["intent_mask"], gain, *weights)
+    return joint_loss(terms, turns["loss_mask"] & turns["scored_mask"])
 
 
 def _steps(actions: ActionLogProbs, turns: Turn) -> Steps:
@@ -607,7 +618,7 @@ def policy_gradient(
     """The loss of a minibatch [S, K, ...]; before an iteration's first update ratios have to be 1.
 
     Raises:
-        RuntimeError: training computes other log-probs than the rollout did.
+        RatioError: training computes other log-probs than the rollout did.
     """
     turns = single_turns(sessions)
     turns, share = take_trained(turns, select_trained(turns, settings))
@@ -634,16 +645,20 @@ def ratio_errors(now: ActionLogProbs, turns: Turn) -> dict[str, float]:
     return {space: float(error.max()) if error.numel() else 0.0 for space, error in errors.items()}
 
 
+class RatioError(RuntimeError):
+    """Training computes other log-probs than the rollout did."""
+
+
 def check_ratio(errors: dict[str, float], settings: EditR2Settings) -> None:
     """Stops a run whose |ratio - 1| before the first update is above a tenth of the clip range, or 1e-4.
 
     Raises:
-        RuntimeError: names the space and the error.
+        RatioError: names the space and the error.
     """
     for space, error in errors.items():
         bound = min((settings.text_clip if space == "text" else settings.flow_clip) / 10, 1e-4)
         if not error <= bound:
-            raise RuntimeError(
+            raise RatioError(
                 f"before the first update the {space} ratio differs from 1 by {error:.2e}, expected at most "
                 f"{bound:.0e}: rollout and training compute other log-probs (dtype, kernels, batch shape); "
                 "where that is rounding alone, recompute=true takes those of training"

@@ -21,7 +21,7 @@ from editenv.agents.edit_r2 import (
 )
 from editenv.agents.flow import latent_mean
 from editenv.agents.objective import Numbers, Objective, check_rounding, measured_kl
-from editenv.agents.policy import Turn
+from editenv.agents.policy import PolicyOutput, Turn
 from editenv.agents.settings import X0_LOSSES, AlgorithmSettings
 from editenv.agents.sft import add_noise, asked_at_noise
 from editenv.registry import load_class
@@ -108,7 +108,11 @@ def joint_nft_loss(
     """
     turns = single_turns(sessions)
     batch, share = take_trained(turns, select_trained(turns, settings))
-    output = policies.model(batch, settings, **asked_at_noise(batch, settings, settings.text_weight > 0))
+    asked = asked_at_noise(batch, settings, settings.text_weight > 0)
+    output, reference = policies.model(batch, settings, **asked), PolicyOutput()
+    if settings.text_kl or settings.flow_kl:
+        with torch.no_grad(), policies.reference() as frozen:
+            reference = frozen(batch, settings, **asked)
     total, numbers = batch["advantage"].new_zeros((), dtype=torch.float32), {}
     if output.velocity is not None:
         error = nft_loss(
@@ -122,11 +126,20 @@ def joint_nft_loss(
             load_class("x0_loss", settings.x0_loss, X0_LOSSES),
             batch.get("latent_mask"),
         )
-        flow = (error.mean(-1) * select_trained(batch, settings).float()).mean()
-        total, numbers = total + settings.flow_weight * flow, {"flow_loss": float(flow.detach())}
+        trains = select_trained(batch, settings).float()
+        if reference.velocity is not None:
+            # The paper's: no transition, hence no Gaussian KL, but the velocities themselves.
+            distance = latent_mean((output.velocity - reference.velocity).square(), batch.get("latent_mask"))
+            numbers["flow_kl"] = float(
+                (distance.mean(-1) * trains).sum().detach() / trains.sum().clamp(min=1)
+            )
+            error = error + settings.flow_kl * distance
+        flow = (error.mean(-1) * trains).mean()
+        total, numbers["flow_loss"] = total + settings.flow_weight * flow, float(flow.detach())
     if output.text_log_prob is not None:
         actions = ActionLogProbs(output.text_log_prob)
-        loss, more = policy_loss(actions, None, batch, settings)
+        before = None if reference.text_log_prob is None else ActionLogProbs(reference.text_log_prob)
+        loss, more = policy_loss(actions, before, batch, settings)
         total, numbers = total + loss, numbers | more
         if first and not settings.nft_decay:
             numbers["text_ratio_error"] = ratio_errors(actions, batch)["text"]
@@ -134,4 +147,6 @@ def joint_nft_loss(
     return total * share, numbers
 
 
-NFT = Objective(joint_nft_loss, prepare=add_noise_and_old_velocity, measure=measured_kl)
+NFT = Objective(
+    joint_nft_loss, prepare=add_noise_and_old_velocity, measure=measured_kl, distances=("velocity",)
+)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from editenv.agents.edit_r2 import (
     Policies,
+    RatioError,
     evaluate_actions,
     policy_gradient,
     policy_loss,
@@ -61,6 +62,7 @@ class Objective:
         measure: (policies, sessions, settings) -> numbers for the log, before the first update.
         behaviours: who may have played.
         needs_window: whether images have to have stochastic steps.
+        distances: names of the flow KLs that the loss can hold; None for any.
     """
 
     loss: Callable[[Policies, Turn, AlgorithmSettings, bool], tuple[Tensor, Numbers]]
@@ -69,6 +71,7 @@ class Objective:
     measure: Callable[[Policies, Turn, AlgorithmSettings], Numbers] = nothing_measured
     behaviours: tuple[str, ...] = ("policy", "oracle_intents", "oracle_images")
     needs_window: bool = False
+    distances: tuple[str, ...] | None = ()
 
 
 def load_objective(name: str) -> Objective:
@@ -94,7 +97,7 @@ def measured_kl(policies: Policies, sessions: Turn, settings: EditR2Settings) ->
     return {name: value for name, value in numbers.items() if name.endswith("_kl")}
 
 
-POLICY_GRADIENT = Objective(policy_gradient, measure=measured_kl, needs_window=True)
+POLICY_GRADIENT = Objective(policy_gradient, measure=measured_kl, needs_window=True, distances=None)
 
 
 @torch.no_grad()
@@ -142,7 +145,7 @@ def check_rounding(space: str, error: float) -> None:
     """
     most = 1.0 if torch.is_autocast_enabled("cuda") else 1e-2
     if not error <= most:
-        raise RuntimeError(
+        raise RatioError(
             f"the {space} ratio between rollout and training differs from 1 by {error:.2e}, expected at most "
             f"{most:.0e}: they do not compute the same thing"
         )
@@ -206,11 +209,17 @@ def check_algorithm(settings: AlgorithmSettings) -> Objective:
             raise ValueError(f"{name} is {getattr(settings, name)}, expected 0 where behaviour is {given!r}")
     if settings.branch_from_sibling and settings.behaviour == "oracle":
         raise ValueError("behaviour is 'oracle' with branch_from_sibling=true, expected 'policy'")
-    if not objective.needs_window and (settings.text_kl or settings.flow_kl or settings.recompute):
-        raise ValueError(
-            f"objective is {settings.objective!r}, expected 'policy' where text_kl, flow_kl or "
-            "recompute is set"
-        )
+    if objective.distances is not None:
+        if settings.recompute or (not objective.distances and (settings.text_kl or settings.flow_kl)):
+            raise ValueError(
+                f"objective is {settings.objective!r}, expected 'policy' where text_kl, flow_kl or recompute "
+                "is set"
+            )
+        if settings.flow_kl and settings.kl not in objective.distances:
+            fitting = " or ".join(map(repr, objective.distances))
+            raise ValueError(
+                f"kl is {settings.kl!r}, expected {fitting} for objective {settings.objective!r}"
+            )
     if settings.nft_decay and settings.objective != "nft":
         raise ValueError(
             f"nft_decay is {settings.nft_decay}, expected 0 for objective {settings.objective!r}"

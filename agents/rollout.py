@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -210,6 +211,17 @@ class BranchFromSibling(WholeSessions):
             scores, ~scores.isnan(), threshold=self.settings.filter_threshold
         )
         return (~filtered.loss_mask[0, :, 1]).tolist()
+
+
+def script_numbers(seed: int, iteration: int, groups: int, sessions: int | None) -> list[int]:
+    """Which scripts an iteration plays: the next ones, or with `sessions` those in the seed's next order."""
+    places = range(iteration * groups, (iteration + 1) * groups)
+    if sessions is None:
+        return list(places)
+    orders = {
+        p // sessions: np.random.default_rng((seed, p // sessions)).permutation(sessions) for p in places
+    }
+    return [int(orders[p // sessions][p % sessions]) for p in places]
 
 
 def turn_rewards(sessions: Sequence[Session], turns: Sequence[int | None]) -> dict[str, Tensor]:

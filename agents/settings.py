@@ -123,6 +123,13 @@ class EditR2Settings(GenerationSettings):
         "which parameters text updates reach: all of the text's, or those that no image reads",
         choices=("expert", "text_only"),
     )
+    clip_text_advantage: bool = setting(
+        True, "whether advantage_clip bounds the text's advantages too; published: false"
+    )
+    whole_groups: bool = setting(
+        False, "whether an update takes whole groups, as published, instead of single sessions of any group"
+    )
+    beta2: float = setting(0.99, "AdamW's second beta", gt=0, lt=1)
     updates_per_iteration: int = setting(2, "optimiser steps an iteration; with 1 no clip ever acts", ge=1)
     max_grad_norm: float = setting(
         1.0, "largest gradient norm, of the text's and the flow's parameters each", gt=0
@@ -157,7 +164,9 @@ class AlgorithmSettings(EditR2Settings):
         choices=("constant", "linear", "cosine"),
     )
     lora_rank: int = setting(0, "of the adapters; 0 trains the weights themselves", ge=0)
-    lora_alpha: float = setting(128.0, "adapters are scaled by alpha / rank", gt=0)
+    lora_alpha: float | None = setting(
+        None, "adapters are scaled by alpha / rank; null for twice the rank", gt=0
+    )
     recompute: bool = setting(False, "whether the training forward computes the old log-probs anew")
     precision: str = setting("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
     gradient_checkpointing: bool = setting(False, "whether layers run again on the way back, to save memory")
@@ -177,6 +186,7 @@ class TrainingSettings:
         iterations: how many.
         groups: session scripts an iteration.
         group_size: sessions of each, G.
+        sessions: scripts in all, over and over in new orders; None for new ones in every iteration.
         save_every: iterations between checkpoints.
         report_to: trackers, as transformers names them.
         intent_form: of right intents, a name in `intents.FORMS`.
@@ -191,6 +201,7 @@ class TrainingSettings:
     iterations: int = 60
     groups: int = 16
     group_size: int = 6
+    sessions: int | None = None
     save_every: int = 10
     report_to: tuple[str, ...] = ()
     intent_form: str = "free"
@@ -199,7 +210,16 @@ class TrainingSettings:
         for name in ("iterations", "groups", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        if self.sessions is not None and self.sessions < self.groups:
+            raise ValueError(
+                f"sessions is {self.sessions}, expected at least as many as groups, {self.groups}, or null"
+            )
         updates, sessions = self.algorithm.updates_per_iteration, self.groups * self.group_size
+        if self.algorithm.whole_groups and self.groups % updates:
+            raise ValueError(
+                f"updates_per_iteration is {updates} with whole_groups=true, expected a divisor of groups = "
+                f"{self.groups}"
+            )
         if updates < 1 or sessions % updates:
             raise ValueError(
                 f"updates_per_iteration is {updates}, expected a divisor of groups * group_size = {sessions}"

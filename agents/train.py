@@ -171,7 +171,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     check_trackers(config.report_to)
     check_algorithm(config.algorithm)
     check_precision(config.algorithm.precision)
-    own = ("seed", "iterations", "groups", "group_size", "save_every", "intent_form", "algorithm")
+    own = ("seed", "iterations", "groups", "group_size", "sessions", "save_every", "intent_form", "algorithm")
     return TrainingSettings(
         out=Path(config.out),
         report_to=tuple(config.report_to),

@@ -43,7 +43,7 @@ from editenv.agents.distributed import (
     masters_in_float32,
     process,
 )
-from editenv.agents.edit_r2 import Policies, collect_rollout, compute_advantages
+from editenv.agents.edit_r2 import Policies, RatioError, collect_rollout, compute_advantages
 from editenv.agents.editor import teacher_of, with_form
 from editenv.agents.ema import EMA
 from editenv.agents.failures import (
@@ -62,7 +62,13 @@ from editenv.agents.objective import (
     recompute_old_log_probs,
 )
 from editenv.agents.policy import JointPolicy
-from editenv.agents.resume import begin_checkpoint, keep_newest, newest_checkpoint, whole_checkpoints
+from editenv.agents.resume import (
+    TrainingAborted,
+    begin_checkpoint,
+    keep_newest,
+    newest_checkpoint,
+    whole_checkpoints,
+)
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import TrainingSettings
 from editenv.agents.variants import score_parts
@@ -119,15 +125,21 @@ class EditR2Trainer(GRPOTrainer):
         self.algorithm, self.objective = algorithm, check_algorithm(algorithm)
         self.timer, self.guard = Timer(), NonFiniteGradientGuard()
         self.ema: EMA | None = None
+        processes = process().num_processes
+        if algorithm.whole_groups and settings.groups % (algorithm.updates_per_iteration * processes):
+            raise ValueError(
+                f"groups is {settings.groups} with whole_groups=true on {processes} processes, expected a "
+                f"multiple of {algorithm.updates_per_iteration * processes}"
+            )
         if algorithm.branch_from_sibling:
-            check_branching(settings.groups, process().num_processes, envs.engine.queue is not None)
+            check_branching(settings.groups, processes, envs.engine.queue is not None)
         self.rows, self.turn_share = local_rows(settings.groups * settings.group_size), 1.0
         self.teacher = teacher_of(algorithm.behaviour, envs, settings.intent_form)
         adapters = None
         if algorithm.lora_rank:
             adapters = LoraConfig(
                 r=algorithm.lora_rank,
-                lora_alpha=algorithm.lora_alpha,  # type: ignore[arg-type] - scaled by alpha / rank
+                lora_alpha=algorithm.lora_alpha or 2 * algorithm.lora_rank,  # type: ignore[arg-type]
                 init_lora_weights="gaussian",
                 target_modules=policy.lora_targets(algorithm.text_weight > 0, algorithm.flow_weight > 0),
             )
@@ -185,7 +197,7 @@ class EditR2Trainer(GRPOTrainer):
         """AdamW with a group for the text's parameters and one for the flow's."""
         if self.optimizer is None:  # type: ignore[has-type]
             groups = parameter_groups(self.policy, self.algorithm)
-            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, self.algorithm.beta2))
         return self.optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -220,7 +232,11 @@ class EditR2Trainer(GRPOTrainer):
         self.policy.train()
         # TRL shuffles the rows by torch's global generator, whose state a resumed run does not get back.
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, iteration)).generate_state(1)[0]))
-        return {name: value.to(self.accelerator.device) for name, value in batch.items()}
+        batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+        if algorithm.whole_groups:
+            # TRL shuffles and divides rows: so a row is a group.
+            batch = {name: value.unflatten(0, (-1, settings.group_size)) for name, value in batch.items()}
+        return batch
 
     def _sampling_weights(self, iteration: int) -> Callable[[], AbstractContextManager[Any]]:
         """Inside what it makes, the policy has the weights that sample: its own, or their moving average."""
@@ -247,6 +263,7 @@ class EditR2Trainer(GRPOTrainer):
                     rows=self.rows,
                     teacher=self.teacher,
                     timer=self.timer.phase,
+                    sessions=settings.sessions,
                 )
             all_gather_or_fail(None)
         except ProcessFailed as error:
@@ -270,6 +287,10 @@ class EditR2Trainer(GRPOTrainer):
         algorithm, objective = self.algorithm, self.objective
         first = self._step % algorithm.updates_per_iteration == 0
         policies = Policies(model, self.policy, self._as_reference)
+        minibatches: Any = self._buffered_inputs or [inputs]
+        if algorithm.whole_groups:
+            minibatches = [{n: v.flatten(0, 1) for n, v in batch.items()} for batch in minibatches]
+            inputs = {name: value.flatten(0, 1) for name, value in inputs.items()}
 
         def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
             with autocast(algorithm.precision):
@@ -280,13 +301,15 @@ class EditR2Trainer(GRPOTrainer):
 
         with self.timer.phase("update"):
             if first and algorithm.recompute:
-                minibatches: Any = self._buffered_inputs or [inputs]
                 pieces = [p for batch in minibatches for p in micro_batches(batch, algorithm.chunk_sessions)]
                 with autocast(algorithm.precision):
                     self.record(recompute_old_log_probs(self.policy, pieces, algorithm))
             unsynced = partial(self.accelerator.no_sync, model)
             pieces = micro_batches(inputs, algorithm.chunk_sessions)
-            loss, numbers = accumulate_gradients(pieces, loss_of, self.accelerator.backward, unsynced)
+            try:
+                loss, numbers = accumulate_gradients(pieces, loss_of, self.accelerator.backward, unsynced)
+            except RatioError as error:
+                raise TrainingAborted(str(error)) from error
             self.record(numbers)
         return loss
 

@@ -216,6 +216,9 @@ class TrainConfig(SessionsConfig):
     iterations: int = setting(60, "rollouts and updates", ge=1)
     groups: int = setting(16, "session scripts an iteration", ge=1)
     group_size: int = setting(6, "sessions of each, G", ge=2)
+    sessions: int | None = setting(
+        None, "scripts in all, played over and over in new orders; null for new ones in every iteration", ge=1
+    )
     save_every: int = setting(20, "iterations between checkpoints", ge=1)
     eval_every: int = setting(20, "iterations between evaluations on validation sessions; 0 for none", ge=0)
     eval_sessions: int = setting(256, "sessions of such an evaluation", ge=1)

@@ -93,11 +93,11 @@ def test_ratios_distances_and_losses(dtype):
 
 
 def test_a_joint_loss_of_small_types_is_float32():
-    term = PolicyTerm(numbers(4, 2, dtype=torch.bfloat16), torch.ones(4, 2).bool(), 0.2)
+    term = PolicyTerm(numbers(4, 2, dtype=torch.bfloat16), torch.ones(4, 2).bool(), torch.ones(4), 0.2)
     every = torch.ones(4).bool()
-    total, _ = joint_loss({"text": term}, torch.ones(4), every)
+    total, _ = joint_loss({"text": term}, every)
     wide = term._replace(log_ratio=term.log_ratio.double())
-    expected, _ = joint_loss({"text": wide}, torch.ones(4), every)
+    expected, _ = joint_loss({"text": wide}, every)
     assert total.dtype == torch.float32 and float(total) == pytest.approx(float(expected), abs=1e-6)
 
 

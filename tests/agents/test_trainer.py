@@ -1,7 +1,9 @@
 """The trainer: what moves, what is frozen, what is checked and what is logged."""
 
 import copy
+import sys
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -221,6 +223,36 @@ def test_minibatches_share_the_sessions_of_an_iteration_out(tmp_path):
     drawn = torch.cat([batch["latents"][:, 0, 0] for batch in trainer.batches])
     assert len({row.numpy().tobytes() for row in drawn}) == 6
     assert sorted(torch.cat([b["group_id"] for b in trainer.batches]).tolist()) == [0, 0, 0, 1, 1, 1]
+
+
+def test_an_update_may_take_whole_groups(tmp_path):
+    trainer = seen_trainer(tmp_path, groups=4, updates_per_iteration=2, whole_groups=True, recompute=True)
+    losses, true = [], trainer.objective.loss
+
+    def spied(policies, sessions, *rest):
+        losses.append(sessions["group_id"].tolist())
+        return true(policies, sessions, *rest)
+
+    trainer.objective = replace(trainer.objective, loss=spied)
+    flow_kl = patch.object(sys.modules[__name__], "flow_kl_by_hand", lambda *_: 0.0)
+    with flow_kl:
+        trainer.train()
+    assert sorted(number for one in losses for number in one) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert all(one.count(number) == 3 for one in losses for number in one)
+    with pytest.raises(ValueError, match=r"updates_per_iteration is 3 with whole_groups=true.* groups = 2"):
+        tiny_settings(tmp_path, updates_per_iteration=3, whole_groups=True)
+
+
+@pytest.mark.parametrize(("given", "scale"), [({}, 2.0), ({"lora_alpha": 6.0}, 3.0)])
+def test_adapters_are_scaled_by_twice_their_rank_unless_a_number_is_given(tmp_path, given, scale):
+    trainer = tiny_trainer(tmp_path, lora_rank=2, **given)
+    scales = {m.scaling["default"] for m in trainer.model.modules() if getattr(m, "scaling", None)}
+    assert scales == {scale}
+
+
+def test_the_optimisers_second_beta_is_a_setting(tmp_path):
+    optimizer = tiny_trainer(tmp_path, beta2=0.999).create_optimizer()
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
 
 
 class EveryOther(RolloutCallback):

@@ -184,3 +184,12 @@ def test_a_trainer_learns_from_what_is_played_in_place_of_lost_turns(tmp_path):
     assert [log["iteration"] for log in logs] == [0, 1]
     for log in logs:
         assert log["filtered_share"] == 0.0 and log["text_grad_norm"] > 0 and log["flow_grad_norm"] > 0
+
+
+def test_the_texts_advantages_may_stay_unbounded():
+    rollout = played(*[RIGHT] * 30, FAILED_FIRST)
+    both = [
+        paid_and_log(rollout, 31, advantage_clip=1.5, clip_text_advantage=clip)[0] for clip in (True, False)
+    ]
+    assert [float(paid["advantage"].min()) for paid in both] == [-1.5, -1.5]
+    assert float(both[0]["text_advantage"].min()) == -1.5 and float(both[1]["text_advantage"].min()) < -5

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from editenv.agents import edit_r2
 from editenv.agents.edit_r2 import (
     ActionLogProbs,
     PolicyTerm,
     clipped_policy_loss,
     first_failure,
-    joint_loss,
     pooled,
     ratio_errors,
 )
@@ -65,7 +65,12 @@ def test_ratio_error_sees_differences_far_below_float32s_spacing_at_one_and_repo
 
 def term(log_ratio, mask=None, **settings):
     mask = torch.ones_like(log_ratio, dtype=torch.bool) if mask is None else mask
-    return PolicyTerm(log_ratio, mask, settings.pop("clip", 0.2), **settings)
+    return PolicyTerm(log_ratio, mask, torch.zeros(()), settings.pop("clip", 0.2), **settings)
+
+
+def joint_loss(terms, advantage, trains):
+    """Of terms that share their advantages."""
+    return edit_r2.joint_loss({n: t._replace(advantage=advantage) for n, t in terms.items()}, trains)
 
 
 def zeros(*shape):
@@ -152,3 +157,10 @@ def test_weights_of_all_turns_agree_with_the_published_accumulation():
     published = torch.from_numpy(DATA["final_per_turn_weight"] / DATA["grad_scale"])
     expected = -advantage * published / (3 * 6 * 3 * 2)
     torch.testing.assert_close(flow.grad, expected.float().flatten()[:, None].expand(54, 2))
+
+
+def test_each_space_has_its_own_advantages():
+    """The published code bounds the flow's alone."""
+    flow, text = (term(zeros(1, 1))._replace(advantage=torch.tensor([gain])) for gain in (5.0, 9.0))
+    _, numbers = edit_r2.joint_loss({"flow": flow, "text": text}, torch.ones(1).bool())
+    assert (numbers["flow_loss"], numbers["text_loss"]) == (-5.0, -9.0)

@@ -213,10 +213,25 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
         ({"behaviour": "oracle_images"}, "flow_weight is 1.0, expected 0 where behaviour is 'oracle_i"),
         ({"window": 0}, "window is 0, expected 1 or more for objective 'policy'"),
         ({"x0_loss": "adaptiv"}, "x0_loss 'adaptiv' is not known, did you mean 'adaptive'"),
-        ({"objective": "nft", "flow_kl": 0.1}, "objective is 'nft', expected 'policy'"),
+        ({"objective": "nft", "flow_kl": 0.1}, "kl is 'gaussian', expected 'velocity' for objective 'nft'"),
+        ({"objective": "rft", "flow_kl": 0.1}, "objective is 'rft', expected 'policy'"),
         ({"objective": "rft", "recompute": True}, "objective is 'rft', expected 'policy'"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         check_algorithm(replace(TINY, **changes))
+
+
+def test_nft_may_hold_images_near_the_reference_by_their_velocities(tmp_path):
+    """0 before the first update; the heavier the distance, the shorter the way."""
+    moved = []
+    for weight in (1e-4, 1e3):
+        policy = tiny_policy()
+        nft = {"objective": "nft", "window": 0, "kl": "velocity", "text_weight": 0.0, "filter": "none"}
+        trainer = tiny_trainer(tmp_path / str(weight), policy, flow_kl=weight, iterations=2, **nft)
+        trainer.train()
+        logs = group_by_turn(trainer.state.log_history, 2)
+        assert logs[0]["flow_kl"] >= 0 and logs[1]["flow_kl"] > 0
+        moved.append(logs[1]["flow_kl"])
+    assert moved[1] < moved[0]

@@ -46,10 +46,11 @@ def test_the_published_numbers(tmp_path):
     assert (own.advantage, own.advantage_clip, own.advantage_std) == ("pooled", 5.0, "batch")
     assert own.filter == "first_failure"
     assert (own.flow_clip, own.text_clip, own.flow_kl, own.kl) == (1e-5, 1e-5, 0.01, "published")
-    assert (own.text_kl, own.text_weight, own.updates_per_iteration) == (0.0, 1.0, 2)
+    assert (own.text_kl, own.text_weight, own.flow_weight, own.updates_per_iteration) == (0.0, 0.5, 1.0, 2)
     assert (own.context_gradient, own.ratio, own.objective) == (False, "plain", "policy")
     assert (own.lora_rank, own.lora_alpha) == (64, 128.0)
     assert (own.text_rate, own.flow_rate) == (1e-4, 1e-4)
+    assert (own.beta2, own.whole_groups, own.clip_text_advantage) == (0.999, True, False)
 
 
 @pytest.mark.parametrize("high", [6, 12])

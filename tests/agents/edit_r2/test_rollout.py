@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents.edit_r2 import time_grid
 from editenv.agents.objective import check_algorithm
+from editenv.agents.rollout import script_numbers
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import TINY, BrightnessScorer, brightness_envs, played, tensors_of, tiny_policy
 
@@ -192,3 +193,26 @@ def test_a_judge_that_always_fails_ends_the_rollout_after_one_turn(checkpoint):
 def test_settings_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         check_algorithm(replace(TINY, **changes))
+
+
+def test_a_training_on_so_many_scripts_plays_each_once_before_any_again():
+    """In an order that the seed decides, anew in each round; without a bound scripts never come back."""
+    played = [number for iteration in range(6) for number in script_numbers(3, iteration, 2, 4)]
+    rounds = [played[start : start + 4] for start in (0, 4, 8)]
+    assert all(sorted(one) == [0, 1, 2, 3] for one in rounds) and len({tuple(one) for one in rounds}) > 1
+    assert played == [n for i in range(6) for n in script_numbers(3, i, 2, 4)]
+    assert [script_numbers(3, i, 2, None) for i in (0, 5)] == [[0, 1], [10, 11]]
+
+
+def test_a_script_that_comes_twice_in_an_iteration_is_drawn_twice(checkpoint):
+    """The last of one round may be the first of the next; its six rollouts still differ."""
+    rollout = played(checkpoint, groups=2, iteration=1, sessions=3)
+    keys = [tuple(key) for key in rollout.rng_keys.tolist()]
+    assert len(set(keys)) == 6 and set(rollout.group_id.tolist()) <= {0, 1, 2}
+    for iteration in range(20):
+        numbers = script_numbers(0, iteration, 3, 4)
+        if len(set(numbers)) < 3:
+            twice = played(checkpoint, groups=3, group_size=1, iteration=iteration, sessions=4)
+            assert len({tuple(key) for key in twice.rng_keys.tolist()}) == 3
+            return
+    raise AssertionError("no iteration had a script twice")
