@@ -54,7 +54,7 @@ class Kept(EditR2Trainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         total = super()._compute_loss(model, inputs)
-        names = ("group_id", "latents", "advantage", "keep")
+        names = ("group_id", "latents", "advantage", "loss_mask")
         self.kept.append({name: inputs[name].clone() for name in names} | {"loss": total.detach()})
         return total
 

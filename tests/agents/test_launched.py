@@ -60,7 +60,7 @@ def assert_same(pair: list[dict[str, Any]], alone: dict[str, Any], last: int, le
         assert sum(losses) / 2 == pytest.approx(float(alone["steps"][step]["loss"]), rel=0.01, abs=1e-5)
     assert abs(float(alone["steps"][-1]["loss"])) > 1e-3
     assert pair[0]["norms"] == pytest.approx(alone["norms"], rel=0.02) and min(alone["norms"]) > 0.05
-    start, moved, far = weights(tiny_policy().model), 0, []
+    start, moved, far = weights(tiny_policy()), 0, []
     assert pair[0]["weights"].keys() == alone["weights"].keys()
     for name, value in alone["weights"].items():
         assert torch.equal(pair[0]["weights"][name], pair[1]["weights"][name]), name
