@@ -111,7 +111,7 @@ def teacher_of(behaviour: str, envs: MICEEditVectorEnv, form: str) -> Teacher:
 
     def right_images(observations: Observations, _: Sequence[str]) -> Sequence[Image]:
         images, rows = np.array(observations["image"]), live()
-        actions, _ = OraclePolicy(envs, form).act(rows_of(observations, rows), rows)
+        actions = OraclePolicy(envs, form).act(rows_of(observations, rows), rows)[0]
         images[rows] = actions["image"]
         return list(images)
 

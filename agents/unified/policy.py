@@ -96,7 +96,9 @@ class UnifiedPolicy(JointPolicy):
     def autoencoder(self) -> CellAutoencoder:
         """Between pixels and latents, on the model's device."""
         coder = self._frozen[0]
-        return coder if coder.device == self.device else torch.nn.Module.to(coder, self.device)
+        if coder.device != self.device:
+            torch.nn.Module.to(coder, self.device)  # in place
+        return coder
 
     # Turns
 
