@@ -248,16 +248,17 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         last = blocks[-1]
         if not isinstance(last, TextBlock):
             raise ValueError(f"text_context ends with a {type(last).__name__}, expected a TextBlock")
+        prompt, real = _right_aligned(last.ids, last.mask)
         with nullcontext() if context_gradient else torch.no_grad():
             context = self.build_context(blocks[:-1], ids.shape[0])
-        start = last.ids.shape[1]
-        joint, joint_mask = torch.cat([last.ids, ids[:, :-1]], dim=1), None
-        if last.mask is not None or mask is not None:
-            parts = [_full(last.mask, last.ids), _full(mask, ids)[:, :-1]]
-            joint_mask = torch.cat(parts, dim=1)
-        hidden = self.append_text(context, joint, joint_mask)
-        final = hidden[:, start - 1] if last.mask is None else last_valid(hidden[:, :start], last.mask)
-        return self.text_logits(torch.cat([final[:, None], hidden[:, start:]], dim=1))
+            if prompt.shape[1] > 1:
+                before = None if real is None else real[:, :-1]
+                self._append_text(context, prompt[:, :-1], before, need_hidden=False)
+        # The prompt's last token predicts the intent's first one, so it belongs to the part with a gradient.
+        joint = torch.cat([prompt[:, -1:], ids[:, :-1]], dim=1)
+        start = torch.ones_like(prompt[:, -1:], dtype=torch.bool)
+        joint_mask = None if mask is None else torch.cat([start, mask.bool()[:, :-1]], dim=1)
+        return self.text_logits(self.append_text(context, joint, joint_mask))
 
     def _append_text(
         self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool
@@ -346,8 +347,12 @@ def last_valid(hidden: Tensor, mask: Tensor) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
-def _full(mask: Tensor | None, ids: Tensor) -> Tensor:
-    return torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+def _right_aligned(ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Tokens and mask [B, L] with each row's padding, wherever it stood, on the left."""
+    if mask is None:
+        return ids, None
+    order = mask.long().argsort(dim=1, stable=True)
+    return ids.gather(1, order), mask.bool().gather(1, order)
 
 
 def _grid_of(latents: Tensor, grid: Grid | None) -> Grid:

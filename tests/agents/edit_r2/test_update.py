@@ -186,6 +186,23 @@ def test_the_context_gradient_is_a_setting(checkpoint, turns, context_gradient):
     checkpoint.zero_grad()
 
 
+@pytest.mark.parametrize("context_gradient", [True, False])
+def test_the_transcript_carries_a_gradient_only_where_the_context_does(checkpoint, turns, context_gradient):
+    """Embeddings of words that occur in transcripts alone; published: only the intent's tokens carry one."""
+    update = replace(TINY, flow_weight=0.0, context_gradient=context_gradient)
+    checkpoint.zero_grad()
+    policy_loss(evaluate_actions(checkpoint, turns, update), None, turns, update)[0].backward()
+    gradient = checkpoint.model.get_input_embeddings().weight.grad
+    heard = set(turns["transcript_ids"][turns["transcript_mask"]].tolist())
+    written = set(turns["intent_ids"][turns["intent_mask"]].tolist())
+    # Token ids below 6 are markers; the transcript's last one starts the intent and belongs to it.
+    only_heard = sorted(token for token in heard - written if token >= 6)
+    assert only_heard and written
+    assert bool((gradient[only_heard] != 0).any()) is context_gradient
+    assert bool((gradient[sorted(written)] != 0).any())
+    checkpoint.zero_grad()
+
+
 @pytest.mark.parametrize(
     ("errors", "clips", "message"),
     [
