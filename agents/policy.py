@@ -218,6 +218,9 @@ class JointPolicy(nn.Module):
     ) -> PolicyOutput:
         """All that a loss needs of M turns, in one call.
 
+        Asked for neither half it returns an empty PolicyOutput and reads no argument: FSDP2 learns from such
+        a call which module is the outermost one.
+
         Args:
             turn: tensors of the turns, [M, ...].
             settings: as the turns were sampled.

@@ -139,7 +139,7 @@ def _run_hydra(command: str, words: list[str]) -> int:
             in_words(app.show_cfg, command, lines, flags.cfg, flags.package, flags.resolve)
             return 0
         if flags.info:
-            in_words(app.show_info, flags.info, command, lines)
+            _show_info(app, flags.info, command, lines)
             return 0
         job = partial(run_job, command=command, swept=swept if sweep else ())
         played = in_words(app.multirun if sweep else app.run, command, job, lines)
@@ -150,6 +150,21 @@ def _run_hydra(command: str, words: list[str]) -> int:
         if isinstance(result, Exception):
             raise result
     return max([result or 0 for result in results], default=0)
+
+
+def _show_info(app: Any, kind: str, command: str, lines: Sequence[str]) -> None:
+    """Hydra's --info; Hydra turns on the log of everything for it, which is put back."""
+    import logging
+
+    from editenv.configs.compose import in_words
+
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    try:
+        in_words(app.show_info, kind, command, lines)
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
 
 
 class _Flags(argparse.ArgumentParser):

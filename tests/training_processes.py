@@ -47,10 +47,10 @@ class Kept(EditR2Trainer):
 
     dies = False
 
-    def _played(self, iteration: int, *others: Any) -> Any:
+    def _rollout(self, iteration: int, *others: Any) -> Any:
         if self.dies and iteration == ITERATIONS - 1 and self.accelerator.is_main_process:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super()._played(iteration, *others)
+        return super()._rollout(iteration, *others)
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         total = super()._compute_loss(model, inputs)

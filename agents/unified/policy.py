@@ -223,6 +223,8 @@ class UnifiedPolicy(JointPolicy):
         guided: bool = True,
     ) -> PolicyOutput:
         """See JointPolicy: the contexts are those that the rollout's turns had."""
+        if not text and x is None:
+            return PolicyOutput()
         current, interleaved = ImageBlock(turn["source"]), settings.context == "interleaved"
         past = _past_blocks(turn) if interleaved else []
         wanted: dict[str, Any] = {"context_gradient": context_gradient}

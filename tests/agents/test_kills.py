@@ -15,7 +15,7 @@ from tests.tiny_editor import logs_of, tiny_config, train_judged_apart
 
 ITERATIONS = 4
 SPENDING = {
-    "branching": {"filter": "resample"},
+    "branching": {"branch_from_sibling": True},
     "averaging": {"objective": "nft", "window": 0, "nft_decay": 0.9, "nft_decay_rise": 0.3},
 }
 

@@ -82,7 +82,7 @@ def test_each_expert_has_its_own_learning_rate(tmp_path, checkpoint, rate, movin
 def test_adapters_learn_in_two_steps_and_the_weights_below_them_stay(tmp_path, checkpoint):
     """B starts at zero, so that A cannot move in the first step."""
     base = weights(checkpoint)
-    trainer = tiny_trainer(tmp_path, checkpoint, lora_rank=2)
+    trainer = tiny_trainer(tmp_path, checkpoint, lora_rank=2, lora_alpha=128)
     before = weights(trainer.model)
     trainer.train()
     adapters = {name for name in before if "lora_" in name}
@@ -104,7 +104,7 @@ def test_adapters_sit_on_the_expert_that_trains_alone(tmp_path, checkpoint, off,
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_ratios_are_one_before_the_first_update_of_every_iteration(tmp_path, rank):
-    trainer = tiny_trainer(tmp_path, iterations=3, lora_rank=rank)
+    trainer = tiny_trainer(tmp_path, iterations=3, lora_rank=rank, lora_alpha=128)
     trainer.train()
     logs = group_by_turn(trainer.state.log_history, 2)
     assert [log["iteration"] for log in logs] == [0, 1, 2]

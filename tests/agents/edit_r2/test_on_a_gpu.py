@@ -77,5 +77,6 @@ def test_bfloat16_is_of_matrix_products_alone(tmp_path):
         batch, loss, log = an_iteration(trainer)
     assert kinds == {torch.bfloat16}
     floats = {key: value.dtype for key, value in batch.items() if value.dtype.is_floating_point}
-    assert floats.pop("advantage") == torch.float64 and set(floats.values()) == {torch.float32}
+    advantages = {floats.pop("advantage"), floats.pop("text_advantage")}
+    assert advantages == {torch.float64} and set(floats.values()) == {torch.float32}
     assert loss.dtype == torch.float32 and log["text_ratio_error"] == log["flow_ratio_error"] == 0
