@@ -117,6 +117,7 @@ def main(out: Path, lora_rank: int, dies: bool) -> None:
         _shard_without_a_gpu()
     # Halves of three sessions: gradients of the first are kept apart from the other process's.
     changes = {"max_grad_norm": 0.05, "schedule": "linear", "chunk_sessions": 2, "lora_rank": lora_rank}
+    changes["lora_alpha"] = 128
     found = train_and_keep(out, dies, **changes)
     torch.save(found, out / f"{process().process_index}.pt")
 

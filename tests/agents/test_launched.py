@@ -74,7 +74,7 @@ def assert_same(pair: list[dict[str, Any]], alone: dict[str, Any], last: int, le
 
 def alone(out: Path, rank: int = 0) -> dict[str, Any]:
     """One process's training, unbroken."""
-    return train_and_keep(out, max_grad_norm=0.05, schedule="linear", lora_rank=rank)
+    return train_and_keep(out, max_grad_norm=0.05, schedule="linear", lora_rank=rank, lora_alpha=128)
 
 
 @pytest.mark.parametrize("rank", [0, 4])
