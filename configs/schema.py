@@ -370,6 +370,34 @@ class PretrainConfig(CommandConfig):
     threads: int | None = setting(None, "of torch; null leaves them to torch", ge=1)
 
 
+def experiments() -> list[str]:
+    """Names of the experiments that come with the package."""
+    return options("compare")
+
+
+@dataclass(kw_only=True)
+class CompareConfig(CommandConfig):
+    """Compare algorithms and agents: an experiment file in, a report out.
+
+    Runs every (arm, seed) of the experiment in a process of its own, evaluates all on the same sessions and
+    writes table.csv, report.md and report.html. Finished runs never run again; the same command goes on
+    after a kill. docs/compare.md tells how an experiment is written.
+
+    Examples:
+      editenv compare smoke out=runs/smoke
+          four arms, two seeds, a few minutes
+      editenv compare my.yaml dry_run=true
+          what would run
+      editenv compare my.yaml jobs=2 retry_failed=true
+          two runs at a time; failed ones once more
+    """
+
+    comparison: str = setting(MISSING, "a name, or the path of a YAML file", names=experiments)
+    jobs: int = setting(1, "runs side by side, each of one thread where there are several", ge=1)
+    dry_run: bool = setting(False, "prints the plan, runs nothing")
+    retry_failed: bool = setting(False, "runs again what failed before")
+
+
 COMMANDS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
@@ -378,6 +406,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "export": ExportConfig,
     "audit": AuditConfig,
     "demo": DemoConfig,
+    "compare": CompareConfig,
 }
 """The settings of each command, by its name, which is also that of its YAML file."""
 

@@ -58,6 +58,9 @@ COMMANDS = {
     "records": Command("editenv.worlds.records.check:records", usage="check PATH [--json]"),
     "audit": Command("editenv.agents.audit.command:audit", usage="[--json] [KEY=VALUE ...]"),
     "demo": Command("editenv.agents.demo:demo"),
+    "compare": Command(
+        "editenv.agents.compare.command:compare", first="comparison", usage="NAME|FILE.yaml [KEY=VALUE ...]"
+    ),
     "bench": Command("editenv.cli:_bench", usage="env|rollout [--json] [KEY=VALUE ...]"),
 }
 """By name; editenv.manual holds what is said about them."""
