@@ -280,8 +280,10 @@ def _curve(path: Path) -> tuple[Floats, Floats, Floats]:
     """Turns played, seconds and the last turn's mean reward after each iteration of a run's log."""
     logs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     logs = [log for log in logs if log.get("reward")]
-    turns = np.cumsum([float(log.get("turns", len(log["reward"]))) for log in logs])
-    seconds = np.cumsum([sum(v for k, v in log.items() if k.startswith("seconds_")) for log in logs])
+    settings = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))
+    sessions = settings["groups"] * settings["group_size"]
+    turns = np.cumsum([float(sessions * len(log["reward"])) for log in logs])
+    seconds = np.cumsum([sum(v for k, v in log.items() if k.startswith("seconds/")) for log in logs])
     reward = np.array([np.nan if log["reward"][-1] is None else log["reward"][-1] for log in logs], float)
     return turns, seconds, reward
 
