@@ -1,4 +1,4 @@
-"""An experiment as data: a question, its arms, seeds, budget and evaluation, read from YAML and checked whole."""
+"""An experiment as data: a question, its arms, seeds, budget and evaluation, read from YAML."""
 
 from __future__ import annotations
 
@@ -198,7 +198,9 @@ def _check_whole(name: str, schema: ExperimentSchema) -> None:
         raise ValueError(f"experiment {name}: {unknown('baseline', schema.baseline, schema.arms)}")
     for arm in schema.arms:
         if not arm.replace("_", "").replace("-", "").isalnum() or not arm.isascii():
-            raise ValueError(f"experiment {name}: arm {arm!r}, expected letters, digits, - and _: it names a folder")
+            raise ValueError(
+                f"experiment {name}: arm {arm!r}, expected letters, digits, - and _: it names a folder"
+            )
 
 
 def _resolved(arm: str, words: Sequence[str]) -> Any:

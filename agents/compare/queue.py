@@ -1,8 +1,8 @@
 """The queue: one process a job, its log beside it; a job is done when its `done.json` says so.
 
 A job's folder holds `job.json` (its commands), `log.txt` (what they print), what they write, and in the end
-`done.json`, written whole at once and holding the job's key. A finished job of the same key never runs again; one
-that was killed goes on where its own commands can (training and evaluation resume).
+`done.json`, written whole at once and holding the job's key. A finished job of the same key never runs again;
+one that was killed goes on where its own commands can.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def run_here(folder: Path) -> int:
     """Runs a job's folder in a process of its own, its output in the log; returns the exit status."""
     with (folder / LOG).open("ab") as log:
         command = [sys.executable, "-m", "editenv.agents.compare.queue", str(folder), str(os.getpid())]
-        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
+        return subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        ).returncode
 
 
 def run_job(folder: Path) -> int:
@@ -132,7 +134,7 @@ def _prepare(folder: Path, job: Job) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process when the queue that started it is gone, so that a restarted one runs nothing twice."""
+    """Ends this process once the queue that started it is gone: a restarted one runs nothing twice."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -159,7 +159,9 @@ def cautions(seeds: int, sessions: int) -> list[str]:
     if seeds < 2:
         found.append("One seed: intervals are over sessions alone and say nothing about another run.")
     elif seeds < FEW_SEEDS:
-        found.append(f"{seeds} seeds: intervals over so few runs are too narrow; {FEW_SEEDS} or more are usual.")
+        found.append(
+            f"{seeds} seeds: intervals over so few runs are too narrow; {FEW_SEEDS} or more are usual."
+        )
     if sessions < FEW_SESSIONS:
         found.append(f"{sessions} evaluation sessions: differences of a few points are within their noise.")
     return found

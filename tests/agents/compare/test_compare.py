@@ -1,6 +1,5 @@
-"""A comparison survives interruption, runs nothing twice, refuses what does not fit, and reports what there is."""
+"""A comparison survives interruption, runs nothing twice, refuses what does not fit and reports."""
 
-import os
 import re
 import signal
 import subprocess
@@ -25,6 +24,15 @@ evaluation: {sessions: 4}
 """
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The file and the folder of a comparison that has ended."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "two.yaml").write_text(TWO)
+    assert main(["compare", str(folder / "two.yaml"), f"out={folder / 'out'}"]) == 0
+    return folder / "two.yaml", folder / "out"
+
+
 @pytest.fixture
 def two(tmp_path):
     path = tmp_path / "two.yaml"
@@ -32,13 +40,13 @@ def two(tmp_path):
     return path
 
 
-def states(experiment, out):
+def states(file, out):
+    experiment = load_experiment(str(file))
     return {job.name: outcome(out / "runs" / job.name, job).state for job in experiment.jobs(out)}
 
 
-def test_an_experiment_becomes_a_report(two, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main(["compare", str(two), f"out={out}"]) == 0
+def test_an_experiment_becomes_a_report(finished):
+    _, out = finished
     page, text = (out / "report.html").read_text(), (out / "report.md").read_text()
     assert "Does the oracle beat an agent that does nothing?" in page
     outside = [word for word in re.findall(r"https?://[^\s\"']+", page) if "www.w3.org" not in word]
@@ -50,57 +58,76 @@ def test_an_experiment_becomes_a_report(two, tmp_path, capsys):
     assert any(line.startswith("oracle,0,mice-cu,3,") for line in table)
 
 
-def test_finished_runs_never_run_again(two, tmp_path):
-    out = tmp_path / "out"
-    assert main(["compare", str(two), f"out={out}"]) == 0
+def test_finished_runs_never_run_again(finished):
+    file, out = finished
     marks = {path: path.stat().st_mtime_ns for path in out.rglob("done.json")}
     first = (out / "report.md").read_text()
     assert len(marks) == 2
-    assert main(["compare", str(two), f"out={out}"]) == 0
+    assert main(["compare", str(file), f"out={out}"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("done.json")} == marks
     assert (out / "report.md").read_text() == first
 
 
-def test_other_settings_run_anew_and_keep_what_was_there(two, tmp_path):
-    out = tmp_path / "out"
-    assert main(["compare", str(two), f"out={out}"]) == 0
+def test_results_of_other_settings_do_not_count(finished, two):
+    _, out = finished
+    assert set(states(two, out).values()) == {"done"}
     two.write_text(TWO.replace("sessions: 4", "sessions: 5"))
-    assert set(states(load_experiment(str(two)), out).values()) == {"waiting"}
-    assert main(["compare", str(two), f"out={out}"]) == 0
-    assert len(list((out / "runs" / "noop").glob("seed_0.*"))) == 1
+    assert set(states(two, out).values()) == {"waiting"}
 
 
 def test_a_failed_run_is_shown_and_runs_again_on_request(two, tmp_path, capsys):
     out, missing = tmp_path / "out", tmp_path / "later"
-    two.write_text(TWO.replace("[policy=oracle]", f"[model={missing}]"))
-    assert main(["compare", str(two), f"out={out}"]) == 1
-    assert "failed: oracle/seed_0" in capsys.readouterr().out
+    two.write_text(
+        TWO.replace("[policy=oracle]", f"[model={missing}]").replace("[mixed, mice-cu]", "[mixed]")
+    )
+    log = out / "runs" / "oracle" / "seed_0" / "log.txt"
+    sizes = []
+    for words in ((), (), ("retry_failed=true",)):
+        assert main(["compare", str(two), f"out={out}", *words]) == 1
+        assert "failed: oracle/seed_0" in capsys.readouterr().out
+        sizes.append(log.stat().st_size)
+    assert sizes[0] == sizes[1] < sizes[2], "again on request alone"
     assert "later" in (out / "report.md").read_text(), "the last lines of its log"
-    before = (out / "runs" / "oracle" / "seed_0" / "log.txt").stat().st_size
-    assert main(["compare", str(two), f"out={out}"]) == 1
-    assert (out / "runs" / "oracle" / "seed_0" / "log.txt").stat().st_size == before, "not again by itself"
-    assert main(["compare", str(two), f"out={out}", "retry_failed=true"]) == 1
-    assert (out / "runs" / "oracle" / "seed_0" / "log.txt").stat().st_size > before
 
 
-def test_killed_and_started_again_it_ends_with_the_same_report(two, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert main(["compare", str(two), f"out={whole}"]) == 0
-    command = [sys.executable, "-m", "editenv.cli", "compare", str(two), f"out={killed}"]
-    for seconds in (2.0, 5.0):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.getcwd()})
+def test_killed_and_started_again_it_ends_with_the_same_scores(finished, tmp_path):
+    file, whole = finished
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "editenv.cli", "compare", str(file), f"out={out}"]
+    for seconds in (3.0, 6.0):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert main(["compare", str(two), f"out={killed}"]) == 0
-    assert (killed / "table.csv").read_text() == (whole / "table.csv").read_text()
+    assert main(["compare", str(file), f"out={out}"]) == 0
+    assert (out / "table.csv").read_text() == (whole / "table.csv").read_text()
+
+
+def test_a_job_ends_with_the_queue_that_started_it(tmp_path):
+    """Fails where jobs go on without their queue, so that a restarted one runs them twice."""
+    program = (
+        "import os, time; from editenv.agents.compare.queue import _end_with;"
+        "child = os.fork();"
+        "parent = os.getppid() if child == 0 else None;"
+        "(_end_with(parent), time.sleep(60)) if child == 0 else print(child, flush=True);"
+        "time.sleep(1)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    child, deadline = int(run.stdout), time.monotonic() + 20
+    while time.monotonic() < deadline and Path(f"/proc/{child}").exists():
+        time.sleep(0.2)
+    assert not Path(f"/proc/{child}").exists()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("agent: policy, overrides: [policy=noop]", "agent: polcy", "key 'arms.noop.agent'"),
-        ("[policy=noop]", "[polcy=noop]", "arm 'noop': evaluate has no setting 'polcy', did you mean 'policy'"),
+        (
+            "[policy=noop]",
+            "[polcy=noop]",
+            "arm 'noop': evaluate has no setting 'polcy', did you mean 'policy'",
+        ),
         ("seeds: [0]", "seeds: []", "one seed"),
         ("seeds: [0]", "seeds: [0, 0]", "each seed once"),
         ("suites:", "suits:", "key 'suits' is not known"),

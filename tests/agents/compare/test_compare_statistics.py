@@ -65,7 +65,7 @@ def test_paired_difference_by_hand():
 
 
 def test_pairing_takes_the_sessions_difficulty_out():
-    """Sessions differ much, arms by exactly 0.1: the interval is a point. Fails where arms are resampled apart."""
+    """Sessions differ much, arms by 0.1: the interval is a point. Fails where arms are drawn apart."""
     hard = np.linspace(0, 1, 50)
     found = paired_difference([hard + 0.1], [hard])
     assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
