@@ -273,4 +273,25 @@ def _line(session: Session) -> dict[str, Any]:
         "ending": session.ending.reason if session.ending else None,
         **{name: _column(session, name) for name in NAMES},
         "errors": [scores.error for scores in session.scores],
+        **_kinds(session),
     }
+
+
+def _kinds(session: Session) -> dict[str, list[str | None]]:
+    """Each turn's task and family: "rule" where one asks something, "reference" where words point, "plain".
+
+    None where the user does not follow a script, whose turns alone are known here.
+    """
+    script = session.spec.turns if str(session.versions["user"]).startswith("replay") else ()
+    meant = [script[turn] if turn < len(script) else None for turn in range(len(session.scores))]
+    families = [
+        None
+        if one is None
+        else "rule"
+        if scores.rule_kept is not None
+        else "reference"
+        if getattr(one, "reference", None) is not None
+        else "plain"
+        for one, scores in zip(meant, session.scores, strict=True)
+    ]
+    return {"task": [getattr(getattr(one, "edit", one), "task", None) for one in meant], "family": families}
