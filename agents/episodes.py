@@ -19,7 +19,7 @@ from editenv.agents.stats import MaybeScore, TurnScores
 from editenv.protocols import Observations, Policy
 from editenv.session import Session
 from editenv.spaces import read_actions
-from editenv.types import SCORE_NAMES, Image
+from editenv.types import SCORE_NAMES, Image, Scores
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import Shown, filmstrip
 
@@ -284,14 +284,13 @@ def _kinds(session: Session) -> dict[str, list[str | None]]:
     """
     script = session.spec.turns if str(session.versions["user"]).startswith("replay") else ()
     meant = [script[turn] if turn < len(script) else None for turn in range(len(session.scores))]
-    families = [
-        None
-        if one is None
-        else "rule"
-        if scores.rule_kept is not None
-        else "reference"
-        if getattr(one, "reference", None) is not None
-        else "plain"
-        for one, scores in zip(meant, session.scores, strict=True)
-    ]
+    families = [_family(one, scores) for one, scores in zip(meant, session.scores, strict=True)]
     return {"task": [getattr(getattr(one, "edit", one), "task", None) for one in meant], "family": families}
+
+
+def _family(meant: Any, scores: Scores) -> str | None:
+    if meant is None:
+        return None
+    if scores.rule_kept is not None:
+        return "rule"
+    return "reference" if getattr(meant, "reference", None) is not None else "plain"
