@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -219,9 +219,8 @@ def test_a_users_words_are_data_that_no_text_can_close():
     ],
 )
 def test_long_answers_are_read_in_linear_time(text):
-    started = perf_counter()
+    started = process_time()
     with pytest.raises(ValueError, match="expected"):
         read_answers(text)
-    assert (
-        perf_counter() - started < 2.0
-    )  # Less than a tenth of that is needed; a square of it would be hours.
+    # Of this process alone; a hundredth of that is needed, and a square of it would be hours.
+    assert process_time() - started < 20
