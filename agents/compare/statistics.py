@@ -38,7 +38,7 @@ class Estimate:
 
 def iqm(scores: ArrayLike) -> float:
     """Interquartile mean: the mean of the middle half of all entries of a matrix [runs, tasks]."""
-    return float(trim_mean(np.asarray(scores, float), 0.25, axis=None))
+    return float(trim_mean(np.ravel(np.asarray(scores, float)), 0.25))
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
@@ -87,7 +87,7 @@ def estimate(statistic: Callable[..., float], *scores: ArrayLike, seed: int = 0)
     return Estimate(value, float(low), float(high))
 
 
-def paired_difference(x: Sequence[ArrayLike], y: Sequence[ArrayLike], seed: int = 0) -> Estimate:
+def paired_difference(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Estimate:
     """Mean of x - y over the same sessions, with an interval over seeds and sessions.
 
     Args:
