@@ -393,7 +393,7 @@ class CompareConfig(CommandConfig):
     """
 
     comparison: str = setting("smoke", "a name, or the path of a YAML file", names=experiments)
-    jobs: int = setting(1, "runs side by side, each of one thread where there are several", ge=1)
+    jobs: int = setting(1, "runs side by side", ge=1)
     dry_run: bool = setting(False, "prints the plan, runs nothing")
     retry_failed: bool = setting(False, "runs again what failed before")
 

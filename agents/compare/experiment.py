@@ -25,7 +25,7 @@ FIXED_SEED = 0
 class ArmSchema(Strict):
     """One arm of an experiment file."""
 
-    agent: Literal["edit_r2", "sb3", "policy"]
+    agent: Literal["edit_r2", "policy"]
     overrides: list[str] = Field(default_factory=list)
     label: str | None = None
     oracle: str | None = None
@@ -40,14 +40,6 @@ class EvaluationSchema(Strict):
     scorer: str = "exact"
 
 
-class TuningSchema(Strict):
-    """Values tried for each arm that trains, on validation sessions, before its settings are frozen."""
-
-    values: dict[str, list[str | int | float]]
-    sessions: Count = 128
-    seed: Annotated[int, Field(ge=0)] = 1000
-
-
 class ExperimentSchema(Strict):
     """An experiment file."""
 
@@ -57,7 +49,6 @@ class ExperimentSchema(Strict):
     suites: list[str] = Field(default_factory=lambda: ["mixed"])
     budget: list[str] = Field(default_factory=list)
     evaluation: EvaluationSchema = EvaluationSchema()
-    tuning: TuningSchema | None = None
     baseline: str | None = None
 
 
@@ -105,32 +96,22 @@ class Experiment:
         """The arm in the report's words."""
         return self.schema.arms[arm].label or arm
 
-    def jobs(self, out: Path, tuned: dict[str, list[str]] | None = None) -> list[Job]:
-        """All (arm, seed) of the experiment, arms side by side, each with its tuned overrides."""
+    def jobs(self, out: Path) -> list[Job]:
+        """All (arm, seed) of the experiment, arms side by side."""
         return [
-            self.job(arm, seed, out, (tuned or {}).get(arm, []))
+            self.job(arm, seed, out)
             for seed in self.schema.seeds
             for arm, known in self.schema.arms.items()
             if known.agent != "policy" or seed == self.schema.seeds[0]
         ]
 
-    def job(
-        self,
-        arm: str,
-        seed: int,
-        out: Path,
-        tuned: Sequence[str] = (),
-        split: str | None = None,
-        sessions: int | None = None,
-    ) -> Job:
+    def job(self, arm: str, seed: int, out: Path) -> Job:
         """One run; its settings are composed here, so that a wrong override is refused before anything runs.
 
         Args:
             arm: its name.
             seed: of the training.
             out: the experiment's folder.
-            tuned: overrides that tuning has chosen.
-            split, sessions: of the evaluation where they are not the experiment's.
 
         Raises:
             ValueError: an override fits no setting; names the arm.
@@ -139,19 +120,14 @@ class Experiment:
         seed = FIXED_SEED if schema.agent == "policy" else seed
         folder = out / "runs" / arm / f"seed_{seed}"
         train: tuple[str, ...] = ()
-        played = [f"policy={_quoted(str(folder / 'run'))}"]
+        played = list(schema.overrides)
         if schema.agent == "edit_r2":
-            words = [*self.schema.budget, *schema.overrides, *tuned, f"seed={seed}"]
-            train = ("train", *words, f"out={_quoted(str(folder / 'run'))}")
-            played = [f"model={_quoted(str(folder / 'run'))}"]
-        elif schema.agent == "sb3":
-            words = [*schema.overrides, *tuned, f"seed={seed}"]
-            train = ("train", *words, f"out={_quoted(str(folder / 'run'))}")
-        else:
-            played = list(schema.overrides)
+            run = _quoted(str(folder / "run"))
+            train = ("train", *self.schema.budget, *schema.overrides, f"seed={seed}", f"out={run}")
+            played = [f"model={run}"]
         settings = [
-            f"sessions={sessions or plan.sessions}",
-            f"split={split or plan.split}",
+            f"sessions={plan.sessions}",
+            f"split={plan.split}",
             f"seed={plan.seed}",
             f"scorer={plan.scorer}",
         ]

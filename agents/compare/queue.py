@@ -60,7 +60,6 @@ def run_jobs(
     workers: int,
     retry_failed: bool,
     told: Callable[[Outcome, int], None],
-    submit: Callable[[Path], int] | None = None,
 ) -> list[Outcome]:
     """Runs what is not done yet, `workers` at a time; returns what became of each job, in their order.
 
@@ -70,9 +69,7 @@ def run_jobs(
         workers: jobs side by side.
         retry_failed: whether jobs that failed before run again.
         told: called with each job that has ended and how many are still to come.
-        submit: runs the job of a folder to its end and returns its exit status; None starts a process here.
     """
-    run = submit or run_here
     folders = {job.name: out / "runs" / job.name for job in jobs}
     known = {job.name: outcome(folders[job.name], job) for job in jobs}
     again = ("waiting", "failed") if retry_failed else ("waiting",)
@@ -81,7 +78,7 @@ def run_jobs(
         running: dict[Future[int], Job] = {}
         for job in open_jobs:
             _prepare(folders[job.name], job)
-            running[pool.submit(run, folders[job.name])] = job
+            running[pool.submit(run_here, folders[job.name])] = job
         try:
             while running:
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)

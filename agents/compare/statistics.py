@@ -7,9 +7,8 @@ tests/data/rliable.json and held against these functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -165,11 +164,6 @@ def cautions(seeds: int, sessions: int) -> list[str]:
     if sessions < FEW_SESSIONS:
         found.append(f"{sessions} evaluation sessions: differences of a few points are within their noise.")
     return found
-
-
-def all_pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
-    """Every pair of arms, in their order."""
-    return list(combinations(arms, 2))
 
 
 def _matrix(scores: ArrayLike) -> Floats:
