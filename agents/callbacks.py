@@ -18,10 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback
-from transformers.integrations.integration_utils import (
-    INTEGRATION_TO_CALLBACK,
-    get_available_reporting_integrations,
-)
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from editenv.agents.episodes import run_episodes
 from editenv.agents.failures import skip_if_full, warn_of_unscored
@@ -96,9 +93,7 @@ class HeldOutEvaluation(RolloutCallback):
         self.out = Path(config.out)
         self._past: list[Evaluation] | None = None
 
-    def on_rollout(
-        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
-    ) -> None:
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
         """Evaluates the weights before an iteration's update, where that is due."""
         if _due(iteration, self.config.eval_every):
             self._look(iteration, sessions, "held_out/")
@@ -128,9 +123,7 @@ class HeldOutEvaluation(RolloutCallback):
             if self.trainer.accelerator.is_main_process:
                 self.trainer.record(self.evaluate(iteration, sessions, model, prefix))
 
-    def evaluate(
-        self, iteration: int, sessions: Sequence[Judged], model: Any, prefix: str
-    ) -> dict[str, float]:
+    def evaluate(self, iteration: int, sessions: Sequence[Judged], model: Any, prefix: str) -> dict[str, float]:
         """Plays the held-out sessions with a model, and keeps what came out; returns numbers for the log."""
         # A run that was killed evaluates again what it had evaluated after its last checkpoint.
         past = [look for look in self._evaluations() if look.iteration < iteration]
@@ -161,8 +154,7 @@ class HeldOutEvaluation(RolloutCallback):
         judge = str(self.envs.engine.versions()["scorer"])
         look = failed_evaluation(iteration, judge, self.config.eval_sessions, sessions, error)
         self._say(
-            f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); "
-            "the run goes on",
+            f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); the run goes on",
             iteration,
         )
         return look
@@ -200,9 +192,7 @@ class Filmstrips(RolloutCallback):
     def __init__(self, config: TrainConfig, trackers: Trackers) -> None:
         self.config, self.trackers = config, trackers
 
-    def on_rollout(
-        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
-    ) -> None:
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
         """Draws, where that is due."""
         if _due(iteration, self.config.image_every):
             skip_if_full("the filmstrip", partial(self._draw, iteration, rollout))
@@ -212,8 +202,7 @@ class Filmstrips(RolloutCallback):
         folder.mkdir(parents=True, exist_ok=True)
         picture = filmstrip(rollout.sessions[:: self.config.group_size][:_STRIPS])
         atomic_write(
-            folder / f"iteration_{iteration:05d}.png",
-            lambda path: Image.fromarray(picture).save(path, format="PNG"),
+            folder / f"iteration_{iteration:05d}.png", lambda path: Image.fromarray(picture).save(path, format="PNG")
         )
         self.trackers.show("sessions", picture, iteration)
 
@@ -224,9 +213,7 @@ class RolloutRecorder(RolloutCallback):
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
 
-    def on_rollout(
-        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]
-    ) -> None:
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
         """Writes, where that is due."""
         if _due(iteration, self.config.record_every):
             where, most = Path(self.config.out), self.config.record_mib << 20
@@ -281,9 +268,7 @@ class ProgressReport(TrainerCallback):
         self.bar.update(self.task, completed=state.global_step // self.updates)
         self.bar.start()
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Moves on by an iteration."""
         known = [(logs or {}).get(f"reward/{turn}") for turn in range(1, 4)]
         rewards = " ".join(f"{reward:.2f}" for reward in known if reward is not None)
@@ -330,9 +315,7 @@ class Trackers:
         if self.trainer is None:
             return []
         step = iteration * self.trainer.algorithm.updates_per_iteration
-        writers = [
-            getattr(callback, "tb_writer", None) for callback in self.trainer.callback_handler.callbacks
-        ]
+        writers = [getattr(callback, "tb_writer", None) for callback in self.trainer.callback_handler.callbacks]
         return [(writer, step) for writer in writers if writer is not None]
 
 
@@ -366,9 +349,7 @@ def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
     count = min(config.eval_sessions, 256)
     envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", **settings)
     if envs.engine.scorer is None:
-        raise ValueError(
-            f"eval_scorer is {scorer.kind!r}, which judges no held-out session: expected another"
-        )
+        raise ValueError(f"eval_scorer is {scorer.kind!r}, which judges no held-out session: expected another")
     return envs
 
 

@@ -65,9 +65,7 @@ def demo(config: DemoConfig) -> Summary:
         "iterations": result.iterations,
     }
     learning_curves(result.logs, folder / "curves.png", f"{config.model}, seed {config.seed}")
-    write_filmstrip(
-        before_after(base.sessions, trained.sessions, config.filmstrip), folder / "before_after.png"
-    )
+    write_filmstrip(before_after(base.sessions, trained.sessions, config.filmstrip), folder / "before_after.png")
     if config.exported:
         summary["exported"] = _play_files(config, str(result.model_folder)).to_json()
     summary["seconds"] = perf_counter() - start
@@ -87,9 +85,7 @@ def before_after(before: Sequence[Session], after: Sequence[Session], count: int
     Returns:
         Two rows a pair.
     """
-    pairs = sorted(
-        zip(before, after, strict=True), key=lambda pair: _awareness(pair[0]) == _awareness(pair[1])
-    )
+    pairs = sorted(zip(before, after, strict=True), key=lambda pair: _awareness(pair[0]) == _awareness(pair[1]))
     return [
         Captioned.of(caption, session)
         for pair in pairs[:count]

@@ -25,34 +25,9 @@ import torch
 from torch import Tensor
 
 from editenv.agents.flow import SamplingPlan, in_full_precision, latent_mean, shifted_times, window_log_prob
-from editenv.agents.policy import (
-    JointPolicy,
-    PolicyOutput,
-    Turn,
-    gather_history,
-    normals,
-    stack_turns,
-    uniforms,
-)
-from editenv.agents.rollout import (
-    RolloutBatch,
-    Teacher,
-    Timer,
-    WholeSessions,
-    no_timer,
-    script_numbers,
-    turn_rewards,
-)
-from editenv.agents.settings import (
-    ADVANTAGES,
-    FILTERS,
-    FLOW_KLS,
-    RATIOS,
-    SAMPLERS,
-    SCHEDULES,
-    WINDOWS,
-    EditR2Settings,
-)
+from editenv.agents.policy import JointPolicy, PolicyOutput, Turn, gather_history, normals, stack_turns, uniforms
+from editenv.agents.rollout import RolloutBatch, Teacher, Timer, WholeSessions, no_timer, script_numbers, turn_rewards
+from editenv.agents.settings import ADVANTAGES, FILTERS, FLOW_KLS, RATIOS, SAMPLERS, SCHEDULES, WINDOWS, EditR2Settings
 from editenv.protocols import Observations
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
@@ -111,9 +86,7 @@ def collect_rollout(
             break
         actions, fell_back = play.turn(observations)
         fallbacks += [fell for fell, on in zip(fell_back, active, strict=True) if on and fell is not None]
-        played.append(
-            (envs.sessions, [i if on else None for i, on in zip(schedule.turn_index, active, strict=True)])
-        )
+        played.append((envs.sessions, [i if on else None for i, on in zip(schedule.turn_index, active, strict=True)]))
         with timer("scoring"):
             observations, *_ = envs.step(actions)
             moved = schedule.end_turn(active, column + 1 < most)
@@ -242,9 +215,7 @@ class TurnPlayer:
             starts = [(*key[:2], group, index, _START) for key, group, index in places]
         noise, plan = normals(starts, shape).to(device) * real, SamplingPlan(time_grid(settings))
         if settings.window:
-            steps = normals([(*key, column, _STEP) for key in self.keys], (settings.window, *shape)).to(
-                device
-            )
+            steps = normals([(*key, column, _STEP) for key in self.keys], (settings.window, *shape)).to(device)
             draws = uniforms([(*key, column, _WINDOW) for key in self.keys], 1)[:, 0]
             place = load_class("window_placement", settings.window_placement, WINDOWS)
             where = settings.window_low, settings.window_high, self.keys[0][1], settings.window_every
@@ -325,9 +296,7 @@ def counted_rewards(rewards: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
     return values.masked_fill(~counted, 0.0), counted
 
 
-def standardise(
-    values: Tensor, counted: Tensor, dims: tuple[int, ...], std: str, eps: float = 1e-4
-) -> Tensor:
+def standardise(values: Tensor, counted: Tensor, dims: tuple[int, ...], std: str, eps: float = 1e-4) -> Tensor:
     """(value - mean of its group) / (std + eps), 0 where nothing counts.
 
     Args:
@@ -347,9 +316,7 @@ def standardise(
     return (centred / (spread + eps)).masked_fill(~counted, 0.0)
 
 
-def compute_advantages(
-    rollout: RolloutBatch, group_size: int, settings: EditR2Settings, parts: Any = None
-) -> Turn:
+def compute_advantages(rollout: RolloutBatch, group_size: int, settings: EditR2Settings, parts: Any = None) -> Turn:
     """Advantages of a rollout's turns, and which of them the filter lets train.
 
     Args:
@@ -366,9 +333,7 @@ def compute_advantages(
     reward = rollout.reward.masked_fill(branch, 0.0).unflatten(0, shape)
     following = rollout.instruction_following.masked_fill(branch, math.nan).unflatten(0, shape)
     scored = (rollout.scored_mask & ~branch).unflatten(0, shape)
-    filtered = load_class("filter", settings.filter, FILTERS)(
-        following, scored, threshold=settings.filter_threshold
-    )
+    filtered = load_class("filter", settings.filter, FILTERS)(following, scored, threshold=settings.filter_threshold)
     # A turn that does not count need not have been scored: its reward is 0 then, and no return misses it.
     counted_reward, counted = reward.masked_fill(~filtered.counted, 0.0), scored & filtered.counted
     advantage = load_class("advantage", settings.advantage, ADVANTAGES)(
@@ -423,9 +388,7 @@ class ActionLogProbs:
     velocity: Tensor | None = None
 
 
-def evaluate_actions(
-    policy: Callable[..., PolicyOutput], turns: Turn, settings: EditR2Settings
-) -> ActionLogProbs:
+def evaluate_actions(policy: Callable[..., PolicyOutput], turns: Turn, settings: EditR2Settings) -> ActionLogProbs:
     """Log-probs of what was sampled in M turns, in one forward of a policy."""
     asked: dict[str, Any] = {"text": settings.text_weight > 0, "context_gradient": settings.context_gradient}
     if settings.flow_weight and "latents" in turns:
@@ -546,10 +509,7 @@ def joint_loss(terms: dict[str, PolicyTerm], trains: Tensor) -> tuple[Tensor, di
         loss = (loss.masked_fill(~elements, 0.0).sum(-1) / elements.sum(-1).clamp(min=1)).mean()
         total, count = total + term.weight * loss, elements.sum().clamp(min=1)
         outside = (torch.expm1(log_ratio.detach()).abs() > term.clip) & elements
-        numbers |= {
-            f"{name}_loss": float(loss.detach()),
-            f"{name}_clip_fraction": float(outside.sum() / count),
-        }
+        numbers |= {f"{name}_loss": float(loss.detach()), f"{name}_clip_fraction": float(outside.sum() / count)}
         if term.kl is not None:
             numbers[f"{name}_kl"] = float(term.kl.detach().masked_fill(~elements, 0.0).sum() / count)
     return total, numbers

@@ -64,9 +64,7 @@ class ExactEditor:
         world = envs.engine.world
         grid = getattr(world, "grid", None)
         if grid is None:
-            raise ValueError(
-                f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes"
-            )
+            raise ValueError(f"image is 'exact' but the world is {world.name!r}, expected one of studio scenes")
         self.size, self.grid, self.form = world.image_shape[0], int(grid), intent_form(form)
         self.edited = self.left_alone = 0
 
@@ -212,8 +210,7 @@ class EditorPolicy:
         self._written += sum(writes)
         self._fallbacks += sum(text is None for text, own in zip(texts, writes, strict=True) if own)
         return [
-            text if own and text is not None else word
-            for text, own, word in zip(texts, writes, said, strict=True)
+            text if own and text is not None else word for text, own, word in zip(texts, writes, said, strict=True)
         ]
 
     def counts(self) -> dict[str, float]:
@@ -250,9 +247,4 @@ def editor_policy(
         policy.check_context_length(envs, settings)
     writer = lookup("intent", intent, {"model": None, "oracle": OracleWriter})
     exact = lookup("image", image, {"model": None, "exact": ExactEditor})
-    return EditorPolicy(
-        policy,
-        settings,
-        writer and writer(envs, form),
-        exact and exact(envs, form),
-    )
+    return EditorPolicy(policy, settings, writer and writer(envs, form), exact and exact(envs, form))

@@ -143,17 +143,11 @@ def _checked_memories(policy: Policy[Any], memories: Any, count: int) -> list[An
     if isinstance(memories, Sequence) and not isinstance(memories, str) and len(memories) == count:
         return list(memories)
     came = f"{len(memories)} of them" if isinstance(memories, Sequence) else f"a {type(memories).__name__}"
-    raise ValueError(
-        f"policy {type(policy).__name__}: memories are {came}, expected a list of {count}, one a session"
-    )
+    raise ValueError(f"policy {type(policy).__name__}: memories are {came}, expected a list of {count}, one a session")
 
 
 def _for_all(
-    envs: MICEEditVectorEnv,
-    observations: Observations,
-    live: Sequence[int],
-    images: Image,
-    intents: Sequence[str],
+    envs: MICEEditVectorEnv, observations: Observations, live: Sequence[int], images: Image, intents: Sequence[str]
 ) -> dict[str, Any]:
     """The actions of the live rows, and the picture untouched in all others."""
     everywhere, texts = np.array(observations["image"]), [""] * envs.num_envs
@@ -236,12 +230,7 @@ def unscored_turns(sessions: Sequence[Session]) -> dict[str, Any]:
     reasons = Counter(error for error in errors if error is not None)
     missing = sum(reasons.values())
     share = missing / len(errors) if errors else 0.0
-    return {
-        "turns": missing,
-        "of": len(errors),
-        "share": share,
-        "reasons": dict(reasons.most_common(_REASONS)),
-    }
+    return {"turns": missing, "of": len(errors), "share": share, "reasons": dict(reasons.most_common(_REASONS))}
 
 
 def write_lines(sessions: Iterable[Session], path: Path) -> None:

@@ -424,9 +424,7 @@ def window_log_prob(
     Returns:
         log_prob_mean [B, W], mean [B, W, N, C], std [B, W].
     """
-    mean, std = sampler(
-        latents[:, :-1], velocity, times[:, :-1], times[:, 1:], noise_level, t_second, sigma_t_max
-    )
+    mean, std = sampler(latents[:, :-1], velocity, times[:, :-1], times[:, 1:], noise_level, t_second, sigma_t_max)
     return log_prob_mean(latents[:, 1:], mean, std, mask), mean, std
 
 
@@ -468,9 +466,7 @@ def sample_window(velocity: Velocity, x_start: Tensor, plan: SamplingPlan) -> Wi
             x_next[inside] = mean + expand_to_latents(std, mean) * noise[inside, place].to(x.dtype)
             latents[inside, place + 1] = x_next[inside]
         x = x_next
-    log_prob, means, _ = window_log_prob(
-        velocities, latents, times[positions], plan.sampler, *stepping, plan.mask
-    )
+    log_prob, means, _ = window_log_prob(velocities, latents, times[positions], plan.sampler, *stepping, plan.mask)
     return WindowSample(x, latents, times[positions], log_prob, means)
 
 
@@ -530,7 +526,5 @@ def _checked_window(x_start: Tensor, plan: SamplingPlan) -> tuple[Tensor, Tensor
         )
     expected = (len(x_start), plan.window, *x_start.shape[1:])
     if noise is None or noise.shape != expected:
-        raise ValueError(
-            f"noise: got shape {None if noise is None else tuple(noise.shape)}, expected {expected}"
-        )
+        raise ValueError(f"noise: got shape {None if noise is None else tuple(noise.shape)}, expected {expected}")
     return starts, noise

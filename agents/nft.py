@@ -82,9 +82,7 @@ def better_share(advantage: Tensor, largest: float) -> Tensor:
     return 0.5 + advantage.clamp(-largest, largest) / (2 * largest)
 
 
-def adaptive_x0_loss(
-    x: Tensor, t: Tensor, velocity: Tensor, image: Tensor, mask: Tensor | None = None
-) -> Tensor:
+def adaptive_x0_loss(x: Tensor, t: Tensor, velocity: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
     """The paper's weight: mean of d^2 / max(mean of |d|, 1e-5) with d = x - t v - image.
 
     No gradient flows through the denominator. So noisy images that lead far astray count about as much for
@@ -130,9 +128,7 @@ def joint_nft_loss(
         if reference.velocity is not None:
             # The paper's: no transition, hence no Gaussian KL, but the velocities themselves.
             distance = latent_mean((output.velocity - reference.velocity).square(), batch.get("latent_mask"))
-            numbers["flow_kl"] = float(
-                (distance.mean(-1) * trains).sum().detach() / trains.sum().clamp(min=1)
-            )
+            numbers["flow_kl"] = float((distance.mean(-1) * trains).sum().detach() / trains.sum().clamp(min=1))
             error = error + settings.flow_kl * distance
         flow = (error.mean(-1) * trains).mean()
         total, numbers["flow_loss"] = total + settings.flow_weight * flow, float(flow.detach())
@@ -147,6 +143,4 @@ def joint_nft_loss(
     return total * share, numbers
 
 
-NFT = Objective(
-    joint_nft_loss, prepare=add_noise_and_old_velocity, measure=measured_kl, distances=("velocity",)
-)
+NFT = Objective(joint_nft_loss, prepare=add_noise_and_old_velocity, measure=measured_kl, distances=("velocity",))

@@ -212,18 +212,13 @@ def check_algorithm(settings: AlgorithmSettings) -> Objective:
     if objective.distances is not None:
         if settings.recompute or (not objective.distances and (settings.text_kl or settings.flow_kl)):
             raise ValueError(
-                f"objective is {settings.objective!r}, expected 'policy' where text_kl, flow_kl or recompute "
-                "is set"
+                f"objective is {settings.objective!r}, expected 'policy' where text_kl, flow_kl or recompute is set"
             )
         if settings.flow_kl and settings.kl not in objective.distances:
             fitting = " or ".join(map(repr, objective.distances))
-            raise ValueError(
-                f"kl is {settings.kl!r}, expected {fitting} for objective {settings.objective!r}"
-            )
+            raise ValueError(f"kl is {settings.kl!r}, expected {fitting} for objective {settings.objective!r}")
     if settings.nft_decay and settings.objective != "nft":
-        raise ValueError(
-            f"nft_decay is {settings.nft_decay}, expected 0 for objective {settings.objective!r}"
-        )
+        raise ValueError(f"nft_decay is {settings.nft_decay}, expected 0 for objective {settings.objective!r}")
     return objective
 
 
@@ -252,13 +247,7 @@ def _check_window(settings: AlgorithmSettings, objective: Objective) -> None:
     times, nothing = time_grid(settings), torch.zeros(1, 1, 1)
     for step in (low, high + window - 1):
         load_class("sampler", settings.sampler, SAMPLERS)(
-            nothing,
-            nothing,
-            times[step],
-            times[step + 1],
-            settings.noise_level,
-            float(times[1]),
-            settings.sigma_t_max,
+            nothing, nothing, times[step], times[step + 1], settings.noise_level, float(times[1]), settings.sigma_t_max
         )
 
 
@@ -266,8 +255,7 @@ def _check_weights(settings: AlgorithmSettings) -> None:
     for of in ("weight", "rate"):
         if not any(getattr(settings, f"{space}_{of}") for space in ("text", "flow")):
             raise ValueError(
-                f"algorithm.text_{of} and algorithm.flow_{of} are both 0, expected one above 0: nothing "
-                "would train"
+                f"algorithm.text_{of} and algorithm.flow_{of} are both 0, expected one above 0: nothing would train"
             )
     if settings.lora_rank and settings.text_scope != "expert":
         raise ValueError(

@@ -29,10 +29,7 @@ TURN_PANELS = {
     "global_awareness": "global awareness (GA)",
     "rule_kept": "rules kept",
 }
-SPACE_PANELS = {
-    "clip_fraction": ("clip fraction", "linear"),
-    "kl": ("KL to the reference", "log"),
-}
+SPACE_PANELS = {"clip_fraction": ("clip fraction", "linear"), "kl": ("KL to the reference", "log")}
 SPACES = ("flow", "text")
 
 
@@ -53,14 +50,10 @@ def learning_curves(logs: Sequence[Log], path: Path, title: str = "") -> None:
         ValueError: logs in which there is nothing to draw.
     """
     turn_names = [name for name in TURN_PANELS if any(name in log or name in _held_out(log) for log in logs)]
-    space_names = [
-        name for name in SPACE_PANELS if any(f"{space}_{name}" in log for space in SPACES for log in logs)
-    ]
+    space_names = [name for name in SPACE_PANELS if any(f"{space}_{name}" in log for space in SPACES for log in logs)]
     count = len(turn_names) + len(space_names)
     if not count:
-        raise ValueError(
-            f"logs: got {len(logs)} without a score, a clip fraction or a KL, expected at least one"
-        )
+        raise ValueError(f"logs: got {len(logs)} without a score, a clip fraction or a KL, expected at least one")
     columns = min(count, 4)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.4), layout="constrained")
@@ -124,12 +117,7 @@ def _draw_turns(axes: Axes, logs: Sequence[Log], name: str) -> None:
 
 
 def _draw_held_out(
-    axes: Axes,
-    points: Sequence[tuple[float, Summary]],
-    name: str,
-    turn: int,
-    colour: str,
-    label: str | None,
+    axes: Axes, points: Sequence[tuple[float, Summary]], name: str, turn: int, colour: str, label: str | None
 ) -> None:
     heights = [_number(summary[name][turn]) for _, summary in points]
     bars: list[list[float]] = [[], []]

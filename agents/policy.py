@@ -269,9 +269,7 @@ class JointPolicy(nn.Module):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: value.to(dtype or value.dtype).contiguous() for name, value in self.state_dict().items()
-        }
+        weights = {name: value.to(dtype or value.dtype).contiguous() for name, value in self.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
 
     @classmethod
@@ -384,11 +382,7 @@ def _padded(values: Sequence[Tensor]) -> list[Tensor]:
     return [
         pad(
             value,
-            [
-                side
-                for have, want in zip(value.shape[::-1], longest[::-1], strict=True)
-                for side in (0, want - have)
-            ],
+            [side for have, want in zip(value.shape[::-1], longest[::-1], strict=True) for side in (0, want - have)],
         )
         for value in values
     ]

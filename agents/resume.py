@@ -129,8 +129,7 @@ def mark_complete(folder: Path, values: dict[str, Any]) -> None:
     (folder / f"{COMPLETE}.part").unlink(missing_ok=True)
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WRITING]
     files = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path)}
-        for path in paths
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path)} for path in paths
     }
     atomic_write_text(folder / COMPLETE, json.dumps(values | {"files": files}))
     (folder / WRITING).unlink(missing_ok=True)

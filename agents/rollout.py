@@ -181,14 +181,10 @@ class BranchFromSibling(WholeSessions):
         over = [not on for on in self.active()]
         for group in self.states:
             clean = [
-                row
-                for row, own in enumerate(self.groups)
-                if own == group and not (self.failed[row] or over[row])
+                row for row, own in enumerate(self.groups) if own == group and not (self.failed[row] or over[row])
             ]
             if clean:
-                self.states[group] = [
-                    (self.envs.get_state(row), self.paths[row], self.starts[row]) for row in clean
-                ]
+                self.states[group] = [(self.envs.get_state(row), self.paths[row], self.starts[row]) for row in clean]
         counts: dict[int, int] = {}
         states = {}
         for row, group in enumerate(self.groups):
@@ -218,9 +214,7 @@ def script_numbers(seed: int, iteration: int, groups: int, sessions: int | None)
     places = range(iteration * groups, (iteration + 1) * groups)
     if sessions is None:
         return list(places)
-    orders = {
-        p // sessions: np.random.default_rng((seed, p // sessions)).permutation(sessions) for p in places
-    }
+    orders = {p // sessions: np.random.default_rng((seed, p // sessions)).permutation(sessions) for p in places}
     return [int(orders[p // sessions][p % sessions]) for p in places]
 
 

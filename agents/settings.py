@@ -74,9 +74,7 @@ class EditR2Settings(GenerationSettings):
     """Edit-R2 (arXiv 2606.05950): how sessions are sampled and the policy learns from them."""
 
     # Rollout: W stochastic steps a turn, all others are steps of the ODE.
-    sampler: str = setting(
-        "flow_sde", "transition of the stochastic steps: flow_sde, cps or package.module:Name"
-    )
+    sampler: str = setting("flow_sde", "transition of the stochastic steps: flow_sde, cps or package.module:Name")
     noise_level: float = setting(0.9, "a of the stochastic steps", ge=0)
     sigma_t_max: float | None = setting(
         0.96, "time is held at this or less inside sigma; null for the published rule", gt=0, le=1
@@ -84,9 +82,7 @@ class EditR2Settings(GenerationSettings):
     window: int = setting(2, "stochastic steps a turn, W; 0 where the objective needs none", ge=0)
     window_low: int = setting(0, "first step at which the window may start", ge=0)
     window_high: int = setting(2, "last step at which the window may start", ge=0)
-    window_placement: str = setting(
-        "random", "where it starts: random, fixed (first step), sliding (MixGRPO)"
-    )
+    window_placement: str = setting("random", "where it starts: random, fixed (first step), sliding (MixGRPO)")
     window_every: int = setting(25, "iterations that a sliding window rests at a step", ge=1)
     shared_noise: bool = setting(True, "whether a group's images of a turn start from one noise")
     fallbacks_train: bool = setting(True, "whether tokens of intents that could not be used train")
@@ -131,9 +127,7 @@ class EditR2Settings(GenerationSettings):
     )
     beta2: float = setting(0.99, "AdamW's second beta", gt=0, lt=1)
     updates_per_iteration: int = setting(2, "optimiser steps an iteration; with 1 no clip ever acts", ge=1)
-    max_grad_norm: float = setting(
-        1.0, "largest gradient norm, of the text's and the flow's parameters each", gt=0
-    )
+    max_grad_norm: float = setting(1.0, "largest gradient norm, of the text's and the flow's parameters each", gt=0)
 
 
 @dataclass(kw_only=True)
@@ -148,9 +142,7 @@ class AlgorithmSettings(EditR2Settings):
     )
     # Objectives that noise finished images (nft, supervised, rft).
     times: int = setting(2, "times of the flow at which a finished image is learnt", ge=1)
-    x0_loss: str = setting(
-        "bounded", "distance of the predicted image, for objective=nft: bounded or adaptive"
-    )
+    x0_loss: str = setting("bounded", "distance of the predicted image, for objective=nft: bounded or adaptive")
     nft_beta: float = setting(1.0, "how far nft's implicit policies lie from the one that sampled", gt=0)
     nft_range: float = setting(5.0, "advantage that nft counts as certainly better", gt=0)
     nft_decay: float = setting(
@@ -159,14 +151,10 @@ class AlgorithmSettings(EditR2Settings):
     nft_decay_rise: float = setting(0.001, "growth of that decay an iteration", gt=0)
     # Trainer.
     schedule: str = setting(
-        "constant",
-        "of the learning rates; the other two fall to zero",
-        choices=("constant", "linear", "cosine"),
+        "constant", "of the learning rates; the other two fall to zero", choices=("constant", "linear", "cosine")
     )
     lora_rank: int = setting(0, "of the adapters; 0 trains the weights themselves", ge=0)
-    lora_alpha: float | None = setting(
-        None, "adapters are scaled by alpha / rank; null for twice the rank", gt=0
-    )
+    lora_alpha: float | None = setting(None, "adapters are scaled by alpha / rank; null for twice the rank", gt=0)
     recompute: bool = setting(False, "whether the training forward computes the old log-probs anew")
     precision: str = setting("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
     gradient_checkpointing: bool = setting(False, "whether layers run again on the way back, to save memory")

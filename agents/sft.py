@@ -94,9 +94,7 @@ def imitation_loss(
     return total, numbers
 
 
-def _loss_of(
-    policies: Policies, turns: Turn, trains: Tensor, settings: AlgorithmSettings
-) -> tuple[Tensor, Numbers]:
+def _loss_of(policies: Policies, turns: Turn, trains: Tensor, settings: AlgorithmSettings) -> tuple[Tensor, Numbers]:
     batch, share = take_trained(turns | {"trains": trains}, trains)
     # The oracle's tokens were not sampled: their log-probs are those at temperature 1.
     at_one = replace(settings, temperature=1.0)
@@ -105,9 +103,7 @@ def _loss_of(
     if output.velocity is not None:
         noisy = batch["noised"], batch["noised_times"], output.velocity, batch["image"][:, None]
         error = x0_loss(*noisy, batch.get("latent_mask"))
-    loss, numbers = imitation_loss(
-        output.text_log_prob, batch["intent_mask"], error, batch["trains"], settings
-    )
+    loss, numbers = imitation_loss(output.text_log_prob, batch["intent_mask"], error, batch["trains"], settings)
     return loss * share, numbers
 
 

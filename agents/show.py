@@ -25,9 +25,7 @@ def show(config: ShowConfig) -> Shown:
     if config.run is not None:
         shown = _recorded(config, Path(config.run))
     elif config.iteration is not None:
-        raise ValueError(
-            f"iteration is {config.iteration}, but no run is named: editenv show RUN iteration=20"
-        )
+        raise ValueError(f"iteration is {config.iteration}, but no run is named: editenv show RUN iteration=20")
     else:
         envs = build_envs(config, 1)
         (shown,) = run_episodes(envs, build_policy(config, envs), [config.session], config.seed)

@@ -89,9 +89,7 @@ def paired_difference(base: Sequence[MaybeScore], trained: Sequence[MaybeScore])
         ValueError: different lengths, or an infinite difference.
     """
     if len(base) != len(trained):
-        raise ValueError(
-            f"pairs: got {len(base)} base and {len(trained)} trained values, expected equally many"
-        )
+        raise ValueError(f"pairs: got {len(base)} base and {len(trained)} trained values, expected equally many")
     pairs = zip(base, trained, strict=True)
     return bootstrap_interval([b - a for a, b in pairs if a is not None and b is not None])
 

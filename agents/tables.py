@@ -63,9 +63,7 @@ def comparison(base: Summary, trained: Summary, difference: Summary) -> Group:
         difference: trained minus base, from `summarise_difference`.
     """
     tables = [turn_table(base, "base"), turn_table(trained, "trained")]
-    return Group(
-        Columns(tables, padding=(0, 3)), turn_table(difference, "trained - base, paired", signed=True)
-    )
+    return Group(Columns(tables, padding=(0, 3)), turn_table(difference, "trained - base, paired", signed=True))
 
 
 def _cells(summary: Summary, name: str, turns: int, signed: bool) -> list[tuple[str, str]]:

@@ -105,9 +105,7 @@ def train(config: TrainConfig) -> TrainResult:
     rows = local_rows(config.groups * config.group_size)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.engine.scorer is None:
-        raise ValueError(
-            f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on"
-        )
+        raise ValueError(f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on")
     held_out = held_out_envs(config)
     _check_written(config.algorithm, envs.engine.world.max_turns)
     policy = load_policy(config.model)
@@ -173,9 +171,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
     check_precision(config.algorithm.precision)
     own = ("seed", "iterations", "groups", "group_size", "sessions", "save_every", "intent_form", "algorithm")
     return TrainingSettings(
-        out=Path(config.out),
-        report_to=tuple(config.report_to),
-        **{name: getattr(config, name) for name in own},
+        out=Path(config.out), report_to=tuple(config.report_to), **{name: getattr(config, name) for name in own}
     )
 
 
@@ -248,8 +244,7 @@ def _check_same(config: TrainConfig, mine: dict[str, Any], kept: Path) -> None:
         iterations = other.pop("iterations")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{kept} holds no settings of a run, expected what a training wrote: put it back, or name "
-            "another folder"
+            f"{kept} holds no settings of a run, expected what a training wrote: put it back, or name another folder"
         ) from error
     mine = {name: value for name, value in mine.items() if name != "iterations"}
     changed = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))

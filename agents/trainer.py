@@ -46,29 +46,11 @@ from editenv.agents.distributed import (
 from editenv.agents.edit_r2 import Policies, RatioError, collect_rollout, compute_advantages
 from editenv.agents.editor import teacher_of, with_form
 from editenv.agents.ema import EMA
-from editenv.agents.failures import (
-    SAVE_ERRORS,
-    NonFiniteGradientGuard,
-    aborted,
-    mark_or_drop,
-    warn_of_unscored,
-)
+from editenv.agents.failures import SAVE_ERRORS, NonFiniteGradientGuard, aborted, mark_or_drop, warn_of_unscored
 from editenv.agents.metrics import Timer, rollout_metrics
-from editenv.agents.objective import (
-    check_algorithm,
-    clip_gradients,
-    freeze,
-    parameter_groups,
-    recompute_old_log_probs,
-)
+from editenv.agents.objective import check_algorithm, clip_gradients, freeze, parameter_groups, recompute_old_log_probs
 from editenv.agents.policy import JointPolicy
-from editenv.agents.resume import (
-    TrainingAborted,
-    begin_checkpoint,
-    keep_newest,
-    newest_checkpoint,
-    whole_checkpoints,
-)
+from editenv.agents.resume import TrainingAborted, begin_checkpoint, keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import TrainingSettings
 from editenv.agents.variants import score_parts
@@ -85,9 +67,7 @@ Numbers = dict[str, float]
 class RolloutCallback(TrainerCallback):
     """A transformers callback that also sees every iteration's rollout."""
 
-    def on_rollout(
-        self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Any]
-    ) -> None:
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Any]) -> None:
         """Called in every process before the iteration's update, in which it changes nothing.
 
         Args:
@@ -158,9 +138,7 @@ class EditR2Trainer(GRPOTrainer):
         )
         if self.is_fsdp_enabled:
             self._unsharded = copy.deepcopy(policy)
-            check_sharding(
-                algorithm.context_gradient and algorithm.context == "interleaved", algorithm.nft_decay > 0
-            )
+            check_sharding(algorithm.context_gradient and algorithm.context == "interleaved", algorithm.nft_decay > 0)
         if adapters is None:
             self.reference.to(self.accelerator.device)
         else:
@@ -216,9 +194,7 @@ class EditR2Trainer(GRPOTrainer):
         parts = weights and score_parts(everyones, settings.group_size, weights.by_name())
         advantages = compute_advantages(everyones, settings.group_size, algorithm, parts)
         self.record(
-            rollout_metrics(
-                everyones, advantages, self.objective.select(advantages, algorithm), settings.group_size
-            )
+            rollout_metrics(everyones, advantages, self.objective.select(advantages, algorithm), settings.group_size)
         )
         advantages, self.turn_share = local_slice(advantages, self.rows, rollout.reward.shape[1])
         batch = rollout.turns | advantages | {"group_id": rollout.group_id, "rng_keys": rollout.rng_keys}
@@ -325,9 +301,7 @@ class EditR2Trainer(GRPOTrainer):
         groups = [group for group in self.optimizer.param_groups if "name" in group]
         norms = clip_gradients(groups, self.algorithm.max_grad_norm)
         made = self.guard.check(norms, cast(nn.Module, self.model).parameters())
-        self.record(
-            {f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made}
-        )
+        self.record({f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made})
         return torch.tensor(sum(norm**2 for norm in norms.values()) ** 0.5)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

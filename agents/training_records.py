@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "records"
 """Below a run's folder."""
 
-_SHOWN = {
-    "instruction_following": "IF",
-    "content_consistency": "CC",
-    "global_awareness": "GA",
-    "reward": "reward",
-}
+_SHOWN = {"instruction_following": "IF", "content_consistency": "CC", "global_awareness": "GA", "reward": "reward"}
 
 
 def record_folder(out: Path, iteration: int) -> Path:
@@ -37,9 +32,7 @@ def record_folder(out: Path, iteration: int) -> Path:
 
 def recorded_iterations(out: Path) -> list[int]:
     """Iterations with records, in order."""
-    names = (
-        path.parent.name.removeprefix("iteration_") for path in (out / FOLDER).glob(f"iteration_*/{FILE}")
-    )
+    names = (path.parent.name.removeprefix("iteration_") for path in (out / FOLDER).glob(f"iteration_*/{FILE}"))
     return sorted(int(name) for name in names if name.isdigit())
 
 
@@ -86,9 +79,7 @@ def write_rollouts(
 def too_old(out: Path, most_bytes: int) -> list[int]:
     """The oldest iterations without which the records are small enough; never the newest."""
     sizes = {
-        iteration: sum(
-            path.stat().st_size for path in record_folder(out, iteration).rglob("*") if path.is_file()
-        )
+        iteration: sum(path.stat().st_size for path in record_folder(out, iteration).rglob("*") if path.is_file())
         for iteration in recorded_iterations(out)
     }
     total, old = sum(sizes.values()), []
@@ -148,9 +139,7 @@ def read_rollout(out: Path, iteration: int, session: int, rollout: int) -> Sessi
     played = found[_within("session", session, len(found), place)]
     record = played[_within("rollout", rollout, len(played), place)]
     if record.training is None:
-        raise ValueError(
-            f"{place} holds a session without the key 'training', expected rollouts of a training"
-        )
+        raise ValueError(f"{place} holds a session without the key 'training', expected rollouts of a training")
     return record
 
 

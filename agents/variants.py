@@ -47,9 +47,7 @@ def score_parts(rollout: RolloutBatch, group_size: int, weights: Mapping[str, fl
     return ScoreParts(scores.unflatten(0, (-1, group_size)), wanted)
 
 
-def per_turn(
-    rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None
-) -> Tensor:
+def per_turn(rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None) -> Tensor:
     """A baseline of its own for each turn.
 
     A = (R - mean of the group's rewards at the same turn) / (std of the whole batch + 1e-4)
@@ -57,9 +55,7 @@ def per_turn(
     return standardise(*counted_rewards(rewards, scored), dims=(1,), std=std)
 
 
-def return_to_go(
-    rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None
-) -> Tensor:
+def return_to_go(rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None) -> Tensor:
     """Pays a turn for its own reward and all later ones, against the group's mean at the same turn.
 
     G_k = sum over j >= k of R_j,  A_k = (G_k - mean of the group's G_k) / (std of the whole batch's G + 1e-4)
@@ -72,9 +68,7 @@ def return_to_go(
     return standardise(_sum_from_here(values).masked_fill(~counted, 0.0), counted, (1,), std)
 
 
-def broadcast(
-    rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None
-) -> Tensor:
+def broadcast(rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScoreParts | None = None) -> Tensor:
     """One advantage for all turns of a session, as MT-EditFlow (arXiv 2606.01985).
 
     A = (mean reward of the session - mean of the group's sessions) / (std over the batch's sessions + 1e-4)

@@ -27,9 +27,7 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
     # What is missing is an error below, not a table in the middle of the terminal.
     logging.set_verbosity_error()
     try:
-        loaded: Any = kind.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        loaded: Any = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
         model, found = loaded
     except Exception as error:
         # A folder from somebody else may hold anything: transformers' own checks are of many kinds.

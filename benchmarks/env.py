@@ -155,9 +155,7 @@ class Sessions:
         made: Any = gym.make("MICEEdit-v0", suite=self.suite, size=self.size, grid=self.grid).unwrapped
         user, scorer = made.engine.user, made.engine.scorer
         disabled = AutoresetMode.DISABLED
-        return MICEEditVectorEnv(
-            num_envs, self.world(), user, scorer, split=self.split, autoreset_mode=disabled
-        )
+        return MICEEditVectorEnv(num_envs, self.world(), user, scorer, split=self.split, autoreset_mode=disabled)
 
 
 def right_answers(sessions: Sessions, rounds: int, num_envs: int) -> list[list[Image]]:

@@ -210,11 +210,7 @@ def _timed(work: Work, envs: MICEEditVectorEnv, parts: Sequence[slice]) -> Side:
 
 
 def _compared(
-    work: Work,
-    envs_of: Callable[[int], MICEEditVectorEnv],
-    plain_sessions: int,
-    repeats: int,
-    peaks: list[float],
+    work: Work, envs_of: Callable[[int], MICEEditVectorEnv], plain_sessions: int, repeats: int, peaks: list[float]
 ) -> dict[str, Any]:
     """Both sides with one algorithm's settings; appends to `peaks` what the machine can do in between."""
     total, device = work.settings.groups * work.settings.group_size, work.policy.device

@@ -63,9 +63,7 @@ def as_object(config: DictConfig) -> Any:
         ValueError: a setting has no value, or one that it may not have.
     """
     for name in sorted(OmegaConf.missing_keys(config)):
-        raise ValueError(
-            f"{name} has no value, expected {name}=VALUE: there is none that would suit everybody"
-        )
+        raise ValueError(f"{name} has no value, expected {name}=VALUE: there is none that would suit everybody")
     settings = in_words(OmegaConf.to_object, config)
     for name in vars(settings).keys() - {one.name for one in fields(settings)}:
         raise ValueError(unknown("setting", name, [one.name for one in fields(settings)]))
@@ -113,9 +111,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
             except (HydraException, OverrideParseException):
                 continue
         else:
-            raise ValueError(
-                f"{line!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space"
-            )
+            raise ValueError(f"{line!r} cannot be read, expected KEY=VALUE, with 'quotes' around =, comma and space")
     return parsed
 
 
@@ -143,9 +139,7 @@ def checked_overrides(app: Any, command: str, overrides: Sequence[str], sweep: b
             lines.append(line)
             continue
         if override.is_sweep_override() and not sweep:
-            raise ValueError(
-                f"{line!r} gives several values, expected one, or -m beside it to play each of them"
-            )
+            raise ValueError(f"{line!r} gives several values, expected one, or -m beside it to play each of them")
         choices = app.config_loader.get_group_options(key, overrides=search_path)
         if choices:
             _check_choice(override, [one for one in choices if not one.endswith("_schema")])
@@ -200,9 +194,7 @@ def _check_choice(override: Override, choices: Sequence[str]) -> None:
             raise ValueError(unknown(group, value, choices))
 
 
-def _check_setting(
-    override: Override, settings: dict[str, SettingHelp], chosen: Sequence[str], command: str
-) -> str:
+def _check_setting(override: Override, settings: dict[str, SettingHelp], chosen: Sequence[str], command: str) -> str:
     """Holds a setting to the schema; returns the line for Hydra.
 
     Raises:

@@ -44,9 +44,7 @@ class UserConfig:
 class ScorerConfig:
     """Who judges turns, and when."""
 
-    kind: str | None = setting(
-        "exact", "a name in editenv.rewards.SCORERS, or package.module:Class; null for none"
-    )
+    kind: str | None = setting("exact", "a name in editenv.rewards.SCORERS, or package.module:Class; null for none")
     settings: dict[str, Any] = setting(help="that scorer's, by name", default_factory=dict)
     scoring: str = setting(
         "immediate", "deferred lets sessions go on while the scorer works", choices=("immediate", "deferred")
@@ -58,9 +56,7 @@ class CommandConfig:
     """What every command has."""
 
     seed: int = setting(0, "of everything drawn at random", ge=0)
-    out: str = setting(
-        MISSING, "folder for all that is written; below runs/, named for the command, if left out"
-    )
+    out: str = setting(MISSING, "folder for all that is written; below runs/, named for the command, if left out")
 
 
 @dataclass(kw_only=True)
@@ -71,9 +67,7 @@ class SessionsConfig(CommandConfig):
     suite: str = setting("mixed", "which sessions; a name or a YAML file", names=suites)
     split: str = setting("test", "of which split", choices=SPLITS)
     sessions_file: str | None = setting(None, "JSON Lines in MICE-Bench's format, in place of a suite")
-    size: int | None = setting(
-        None, "side of a picture in pixels; null for 64, or for the sessions file's own", ge=1
-    )
+    size: int | None = setting(None, "side of a picture in pixels; null for 64, or for the sessions file's own", ge=1)
     grid: int = setting(4, "cells a side", ge=1)
     user: UserConfig = setting(help="who gives the instructions", group="user", default_factory=UserConfig)
     scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
@@ -102,17 +96,11 @@ class PlayConfig(GenerationSettings, SessionsConfig):
     policy_settings: dict[str, Any] = setting(
         help="keyword arguments of the policy's class, by name", default_factory=dict
     )
-    model: str = setting(
-        "practice", "with policy=model: practice, base, a training's or a checkpoint's folder"
-    )
-    intent: str = setting(
-        "model", "who writes the intents; oracle gives the right ones", choices=("model", "oracle")
-    )
+    model: str = setting("practice", "with policy=model: practice, base, a training's or a checkpoint's folder")
+    intent: str = setting("model", "who writes the intents; oracle gives the right ones", choices=("model", "oracle"))
     image: str = setting("model", "who carries them out; exact does so by rules", choices=("model", "exact"))
     intent_form: str = setting(
-        "free",
-        "in which form right intents are given and carried out",
-        choices=("free", "rules", "structured"),
+        "free", "in which form right intents are given and carried out", choices=("free", "rules", "structured")
     )
     temperature: float = setting(0.0, "of the intent's tokens; 0 takes the likeliest", ge=0)
     steps: int = setting(8, "steps of the flow from noise to image", ge=1)
@@ -256,9 +244,7 @@ class AuditConfig(CommandConfig):
 
     out: str = setting("runs/audit", "folder of audit.json")
     algorithm: AlgorithmSettings = setting(help="the update and its rollouts", group="algorithm")
-    trainer: str | None = setting(
-        None, "somebody else's, package.module:function, through an adapter (docs/audit.md)"
-    )
+    trainer: str | None = setting(None, "somebody else's, package.module:function, through an adapter (docs/audit.md)")
     checks: list[str] | None = setting(None, "which ones; null for all")
     json: bool = setting(False, "print JSON in place of the table; --json for short")
 
@@ -294,8 +280,7 @@ class DataMixture:
     """What supervised training is taught, and how much of it is wrong on purpose."""
 
     suites: list[str] = setting(
-        help="whose sessions; one named twice counts twice",
-        default_factory=lambda: ["mixed", "mice-cm", "mice-cu"],
+        help="whose sessions; one named twice counts twice", default_factory=lambda: ["mixed", "mice-cm", "mice-cu"]
     )
     whole_session_share: float = setting(1.0, "of the text samples, taken from whole sessions", ge=0, le=1)
     whole_sessions: int | None = setting(None, "how many different ones; null for no bound", ge=1)
@@ -364,9 +349,7 @@ class PretrainConfig(CommandConfig):
           the autoencoder, trained for longer
     """
 
-    recipe: Any = setting(
-        MISSING, "what is made; `--cfg job` shows its data, steps and rates", group="recipe"
-    )
+    recipe: Any = setting(MISSING, "what is made; `--cfg job` shows its data, steps and rates", group="recipe")
     threads: int | None = setting(None, "of torch; null leaves them to torch", ge=1)
 
 

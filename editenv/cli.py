@@ -261,9 +261,7 @@ def _swept(lines: Sequence[str]) -> tuple[str, ...]:
     """The keys of overrides with several values."""
     from editenv.configs.compose import parse_overrides
 
-    return tuple(
-        one.get_key_element().lstrip("+~") for one in parse_overrides(lines) if one.is_sweep_override()
-    )
+    return tuple(one.get_key_element().lstrip("+~") for one in parse_overrides(lines) if one.is_sweep_override())
 
 
 def _key(line: str) -> str:
@@ -292,9 +290,7 @@ def job_name(overrides: Sequence[str], separator: str = "_") -> str:
 
     Values that do not fit a name are shortened, and a hash of all overrides stands at the end then.
     """
-    name = separator.join(
-        re.sub(r"[^\w.-]+", "-", line.replace("=", "-", 1).lstrip("+~")) for line in overrides
-    )
+    name = separator.join(re.sub(r"[^\w.-]+", "-", line.replace("=", "-", 1).lstrip("+~")) for line in overrides)
     plain = separator.join(line.replace("=", "-", 1) for line in overrides)
     if name == plain and len(name) <= _LONGEST_NAME and name.isascii():
         return name

@@ -126,9 +126,7 @@ class ChatEndpoint:
 
     def __init__(self, settings: EndpointSettings) -> None:
         if find_spec("openai") is None:
-            raise ModuleNotFoundError(
-                "asking a model needs openai: pip install 'editenv[judge]'", name="openai"
-            )
+            raise ModuleNotFoundError("asking a model needs openai: pip install 'editenv[judge]'", name="openai")
         self.settings = settings
         self.calls = self.cached = self.failed = 0
         self._cache = AnswerCache(settings.cache) if settings.cache else None
@@ -347,9 +345,7 @@ def _open_client(settings: EndpointSettings) -> Any:
                             for name, value in response.headers.items()
                             if name not in ("content-encoding", "content-length", "transfer-encoding")
                         }
-                        return httpx.Response(
-                            response.status_code, headers=kept, content=data, request=request
-                        )
+                        return httpx.Response(response.status_code, headers=kept, content=data, request=request)
                     request = response.next_request
                 finally:
                     await response.aclose()
@@ -450,8 +446,7 @@ class AnswerCache:
         """
         # However long a damaged value is, no more of it is read than an answer may have.
         found = self._execute(
-            "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?",
-            (8 * MOST_BYTES, key, self._FORM),
+            "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?", (8 * MOST_BYTES, key, self._FORM)
         )
         if not found:
             return None
@@ -466,8 +461,7 @@ class AnswerCache:
     def set(self, key: str, text: str) -> None:
         """Keeps an answer; raises sqlite3.Error where it cannot."""
         self._execute(
-            "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)",
-            (key, self._FORM, json.dumps(text)),
+            "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)", (key, self._FORM, json.dumps(text))
         )
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> Any:

@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 
 from editenv.observations import observation, session_info, turn_info
 from editenv.protocols import Scorer, User, World
-from editenv.session import (
-    ScoringQueue,
-    Session,
-    SessionEngine,
-    check_options,
-    check_seed,
-    check_session,
-    readonly,
-)
+from editenv.session import ScoringQueue, Session, SessionEngine, check_options, check_seed, check_session, readonly
 from editenv.spaces import MAX_LENGTH, action_space, observation_space, read_action
 from editenv.state import dump_session, load_session
 
@@ -204,9 +196,7 @@ def check_render_mode(render_mode: str | None) -> None:
     modes = MICEEditEnv.metadata["render_modes"]
     if render_mode is not None and render_mode not in modes:
         more = ", or by gym.make 'human' and 'rgb_array_list'" if render_mode in _BY_WRAPPERS else ""
-        raise ValueError(
-            f"render_mode is {render_mode!r}, expected None, {' or '.join(map(repr, modes))}{more}"
-        )
+        raise ValueError(f"render_mode is {render_mode!r}, expected None, {' or '.join(map(repr, modes))}{more}")
 
 
 _BY_WRAPPERS = ("human", "rgb_array_list")

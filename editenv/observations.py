@@ -127,9 +127,7 @@ def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str,
     return batch
 
 
-def _masked(
-    key: str, values: list[Any], rows: list[int], mask: NDArray[np.bool_], kind: type
-) -> dict[str, Any]:
+def _masked(key: str, values: list[Any], rows: list[int], mask: NDArray[np.bool_], kind: type) -> dict[str, Any]:
     """One info key's values as an array [N], empty where a row has none, and the mask beside it."""
     column: NDArray[Any] = np.full(len(mask), None, object) if kind is object else np.zeros(len(mask), kind)
     if kind is object:

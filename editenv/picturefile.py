@@ -111,11 +111,7 @@ def file_inside(folder: Path, name: str) -> Path:
 
 @contextmanager
 def opened(
-    source: Path | BytesIO,
-    name: str,
-    formats: tuple[str, ...],
-    max_pixels: int = MAX_PIXELS,
-    head_only: bool = False,
+    source: Path | BytesIO, name: str, formats: tuple[str, ...], max_pixels: int = MAX_PIXELS, head_only: bool = False
 ) -> Iterator[PILImage.Image]:
     """A picture, opened but not yet decoded; what Pillow raises until it is closed becomes a ValueError.
 

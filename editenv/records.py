@@ -243,9 +243,7 @@ def record_from_json(data: Mapping[str, Any]) -> RecordSpec:
 def _session_line(data: Mapping[str, Any]) -> SessionLine:
     if isinstance(data.get("instruction"), str):
         if "turns" in data:
-            raise ValueError(
-                "key 'turns' stands beside an instruction that is a text, expected a list of texts"
-            )
+            raise ValueError("key 'turns' stands beside an instruction that is a text, expected a list of texts")
         data = {"bg_consistency": True} | {name: [] for name in _OBJECTS} | dict(data)
         data = data | {name: [data[name]] for name in _LISTS if name in data} | {"turns": 1}
     line = check(SessionLine, data)
@@ -425,10 +423,7 @@ class SessionRecord:
 
 
 def played_line(
-    folder: Path,
-    session: Session,
-    published: Mapping[str, Any] | None = None,
-    training: Training | None = None,
+    folder: Path, session: Session, published: Mapping[str, Any] | None = None, training: Training | None = None
 ) -> bytes:
     """A session's line, whose pictures are written into the folder first.
 
@@ -478,9 +473,7 @@ class Recorder:
         published: the published keys of a finished session, as far as they are known.
     """
 
-    def __init__(
-        self, folder: str | Path, published: Callable[[Session], Mapping[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, folder: str | Path, published: Callable[[Session], Mapping[str, Any]] | None = None) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.published = published
@@ -569,9 +562,7 @@ def _read_played(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
     whole = check(PlayedLine, data)
     played, turns = whole.played, len(whole.played.pictures) - 1
     if turns < 1:
-        raise ValueError(
-            f"key 'played.pictures' has {turns + 1} entries, expected a source and an edit or more"
-        )
+        raise ValueError(f"key 'played.pictures' has {turns + 1} entries, expected a source and an edit or more")
     check_length("instruction", whole.instruction, turns)
     lists = ["intents", "scores", *(["details"] if played.details is not None else [])]
     for name in lists:
@@ -619,11 +610,7 @@ def replay(record: SessionRecord, env: gymnasium.Env[Any, Any]) -> list[Scores]:
         ValueError: the environment plays another session than the record's, or its user says something else.
     """
     observation, info = env.reset(seed=record.seed, options={"session": record.index})
-    for name, expected in (
-        ("split", record.split),
-        ("session", record.session),
-        ("versions", record.versions),
-    ):
+    for name, expected in (("split", record.split), ("session", record.session), ("versions", record.versions)):
         if info[name] != expected:
             raise ValueError(f"the environment's {name} is {info[name]!r}, the record has {expected!r}")
     scores = []

@@ -44,9 +44,7 @@ def import_object(kind: str, place: str) -> Any:
         missing = isinstance(error, ModuleNotFoundError) and error.name
         if missing and not f"{module}.".startswith(f"{missing}."):
             raise  # the module is there, but something that it imports is not
-        raise ValueError(
-            f"{kind} is {place!r}, expected package.module:Name that can be imported: {error}"
-        ) from error
+        raise ValueError(f"{kind} is {place!r}, expected package.module:Name that can be imported: {error}") from error
 
 
 def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
@@ -67,9 +65,7 @@ def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..
     return import_object(kind, registry.get(name, name))
 
 
-def build(
-    kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any
-) -> Any:
+def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any) -> Any:
     """What a registry names, called with what is given and with settings by name.
 
     Raises:

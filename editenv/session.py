@@ -149,9 +149,7 @@ class ScoringQueue:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
     )
 
-    def put(
-        self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Future[Scores]]]
-    ) -> list[Future[Scores]]:
+    def put(self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Future[Scores]]]) -> list[Future[Scores]]:
         """Queues a batch.
 
         Args:
@@ -287,9 +285,7 @@ class SessionEngine:
         for session, one in zip(sessions, played, strict=True):
             session.become(one)
 
-    def play(
-        self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]
-    ) -> list[Session]:
+    def play(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> list[Session]:
         """The sessions with one more turn, as new objects; the scorer is asked once for all of them.
 
         Args:

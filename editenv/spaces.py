@@ -135,10 +135,7 @@ def observation_space(
 def action_space(image_shape: tuple[int, int, int], max_length: int = MAX_LENGTH) -> spaces.Dict:
     """What an agent answers: `image`, the edited picture, uint8 [H, W, 3], and `intent`, maybe empty."""
     return spaces.Dict(
-        {
-            "image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
-            "intent": Utterance(max_length),
-        }
+        {"image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8), "intent": Utterance(max_length)}
     )
 
 
@@ -243,9 +240,7 @@ def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
     return Action(np.array(action["image"]), action["intent"])
 
 
-def read_actions(
-    actions: Any, count: int, shape: tuple[int, ...], max_length: int
-) -> tuple[Image, tuple[str, ...]]:
+def read_actions(actions: Any, count: int, shape: tuple[int, ...], max_length: int) -> tuple[Image, tuple[str, ...]]:
     """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
 
     Raises:

@@ -59,9 +59,7 @@ def dump_session(session: Session) -> bytes:
         "scores": [scores.to_json() for scores in session.scores],
         "ending": None if end is None else {"reason": end.reason, "truncated": end.truncated},
     }
-    body = (
-        json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)
-    )
+    body = json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)
     return MAGIC + blake2b(body, digest_size=_DIGEST).digest() + body
 
 

@@ -15,13 +15,7 @@ Image = NDArray[np.uint8]
 SPLITS = ("train", "validation", "test")
 """Names of the disjoint splits; a split's place here is its number in the seed sequence."""
 
-SCORE_NAMES = (
-    "instruction_following",
-    "content_consistency",
-    "global_awareness",
-    "turn_consistency",
-    "rule_kept",
-)
+SCORE_NAMES = ("instruction_following", "content_consistency", "global_awareness", "turn_consistency", "rule_kept")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from editenv.env import MICEEditEnv, check_render_mode, rendered, scoring_queue
-from editenv.observations import (
-    batch_infos,
-    observation,
-    observations,
-    session_info,
-    session_infos,
-    turn_info,
-)
+from editenv.observations import batch_infos, observation, observations, session_info, session_infos, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Session, SessionEngine, check_options, check_seed, check_session, readonly
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space, read_actions
@@ -87,9 +80,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         self.render_mode = render_mode
         self.autoreset_mode = autoreset_mode
         self.metadata = MICEEditEnv.metadata | {"autoreset_mode": autoreset_mode}  # type: ignore[misc]
-        self.single_observation_space = observation_space(
-            world.image_shape, world.max_turns, max_length, history
-        )
+        self.single_observation_space = observation_space(world.image_shape, world.max_turns, max_length, history)
         self.single_action_space = action_space(world.image_shape, max_length)
         self.observation_space = batched(self.single_observation_space, num_envs)
         self.action_space = batched(self.single_action_space, num_envs)
@@ -124,9 +115,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             raise ResetNeeded("no session is open, call reset first")
         return tuple(self._sessions)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> Batch:
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> Batch:
         """Opens the next session in every row, or in the rows of a mask.
 
         Args:
@@ -228,10 +217,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = list(self.sessions)
         for row, state in states.items():
             sessions[row] = load_session(state, self.engine)
-        shown = (
-            observations(sessions, self._images),
-            session_infos(self.num_envs, {r: sessions[r] for r in states}),
-        )
+        shown = (observations(sessions, self._images), session_infos(self.num_envs, {r: sessions[r] for r in states}))
         self._sessions = sessions
         return shown
 
@@ -247,11 +233,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         looked_at = before if self.autoreset_mode == AutoresetMode.NEXT_STEP else now
         over = [row for row, session in enumerate(looked_at) if session.ending]
         return dict(
-            zip(
-                over,
-                self.engine.open_all([self._next(row, None, None, self._strides) for row in over]),
-                strict=True,
-            )
+            zip(over, self.engine.open_all([self._next(row, None, None, self._strides) for row in over]), strict=True)
         )
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:
@@ -263,9 +245,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         final = batch_infos(self.num_envs, {row: {"final_info": info} for row, info in known.items()})
         return final | {"final_obs": seen, "_final_obs": final["_final_info"].copy()}
 
-    def _next(
-        self, row: int, seed: int | None, number: int | None, strides: Sequence[int]
-    ) -> tuple[int, int]:
+    def _next(self, row: int, seed: int | None, number: int | None, strides: Sequence[int]) -> tuple[int, int]:
         """Seed and number of the session a row plays next; where none are given, a stride behind the last."""
         last = self._sessions[row] if self._sessions else None
         if number is None:
@@ -304,9 +284,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             expected = f"expected a bool array of shape ({self.num_envs},)"
             raise ValueError(f"options['reset_mask'] is {came}, {expected}")
         if not mask.any() or not (self._sessions or mask.all()):
-            raise ValueError(
-                "options['reset_mask'] must name at least one row, and all of them in the first reset"
-            )
+            raise ValueError("options['reset_mask'] must name at least one row, and all of them in the first reset")
         return [int(row) for row in np.flatnonzero(mask)]
 
     def _numbers(self, numbers: Any) -> list[int | None]:

@@ -161,9 +161,7 @@ def _shown_size(picture: Image) -> tuple[int, int]:
 
 def _card_height(picture: int) -> int:
     """Height of a card around a picture of that height."""
-    return (
-        HEAD_HEIGHT + picture + (INSTRUCTION_LINES + INTENT_LINES) * LINE + CHIP_HEIGHT + 4 * PAD + PAD // 2
-    )
+    return HEAD_HEIGHT + picture + (INSTRUCTION_LINES + INTENT_LINES) * LINE + CHIP_HEIGHT + 4 * PAD + PAD // 2
 
 
 def _picture(canvas: PILImageType, corner: tuple[int, int], picture: Image, size: tuple[int, int]) -> None:
@@ -231,13 +229,7 @@ def _chip(draw: ImageDraw, corner: tuple[int, int], width: int, text: str, color
 
 
 def _lines(
-    draw: ImageDraw,
-    corner: tuple[float, float],
-    text: str,
-    most: int,
-    color: Color,
-    width: float,
-    size: int = TEXT,
+    draw: ImageDraw, corner: tuple[float, float], text: str, most: int, color: Color, width: float, size: int = TEXT
 ) -> None:
     """A text in at most `most` lines."""
     for place, line in enumerate(wrap(_drawable(text, size), most, width, partial(_length, size=size))):
@@ -279,8 +271,7 @@ def _drawable(text: str, size: int) -> str:
     if text.isascii():
         return text
     return "".join(
-        letter if letter.isspace() or _font_of(letter, size) is not None else f"[{ord(letter):04X}]"
-        for letter in text
+        letter if letter.isspace() or _font_of(letter, size) is not None else f"[{ord(letter):04X}]" for letter in text
     )
 
 

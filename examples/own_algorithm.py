@@ -31,9 +31,7 @@ def main(updates: int = 60, seed: int = 0) -> list[float]:
     column = parts.names.index("background")
     fixed = np.array(parts.encode(task="background_change"))
     words = int(envs.single_observation_space["instruction"].high.max()) + 1
-    policy = nn.Sequential(
-        nn.EmbeddingBag(words, 64, padding_idx=0), nn.ReLU(), nn.Linear(64, parts.sizes[column])
-    )
+    policy = nn.Sequential(nn.EmbeddingBag(words, 64, padding_idx=0), nn.ReLU(), nn.Linear(64, parts.sizes[column]))
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     followed, baseline = [], 0.0
     observations, _ = envs.reset(seed=seed)

@@ -51,8 +51,7 @@ class ToyPolicy(JointPolicy):
         mask = ids > 0
         ended = [(row == END).any() and row[0] != END for row in ids]
         words = [
-            " ".join(WORDS[i] for i in row if i > END) if ok else None
-            for row, ok in zip(ids, ended, strict=True)
+            " ".join(WORDS[i] for i in row if i > END) if ok else None for row, ok in zip(ids, ended, strict=True)
         ]
         return GeneratedIntents(ids, mask, self.text_log_prob(ids, mask, settings), words)
 

@@ -65,9 +65,7 @@ class ExactScorer:
         before = [_known_scene_before(turn) for turn in turns]
         unknown = [row for row, scene in enumerate(before) if scene is None]
         parsed = dict(zip(unknown, parse([turns[row].before for row in unknown], self.grid), strict=True))
-        return [
-            self._score_turn(turn, before[row] or parsed[row], after[row]) for row, turn in enumerate(turns)
-        ]
+        return [self._score_turn(turn, before[row] or parsed[row], after[row]) for row, turn in enumerate(turns)]
 
     def _score_turn(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
         meaning: StudioTurn = turn.message.meaning

@@ -133,13 +133,9 @@ class JudgeScorer:
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, in order; all questions of all turns are asked at once."""
         questions = [
-            judge_questions(turn, judge_context(turn), self.prompts, self._awareness, self._side)
-            for turn in turns
+            judge_questions(turn, judge_context(turn), self.prompts, self._awareness, self._side) for turn in turns
         ]
-        votes = [
-            [[_Vote(question, seed) for seed in range(self._votes)] for question in group]
-            for group in questions
-        ]
+        votes = [[[_Vote(question, seed) for seed in range(self._votes)] for question in group] for group in questions]
         every = [vote for group in votes for poll in group for vote in poll]
         for attempt in range(1 + self._reasks):
             self._ask([vote for vote in every if not vote.done], attempt)
@@ -221,9 +217,7 @@ def read_prompts(name: str) -> Prompts:
     missing = [file for file in _PROMPT_FILES if not (folder / f"{file}.md").is_file()]
     if missing:
         shipped = ", ".join(sorted(place.name for place in FOLDER.iterdir()))
-        raise ValueError(
-            f"prompts {name!r} lack {missing[0]}.md, expected {shipped} or a folder that has all"
-        )
+        raise ValueError(f"prompts {name!r} lack {missing[0]}.md, expected {shipped} or a folder that has all")
     texts = {file: (folder / f"{file}.md").read_text(encoding="utf-8").strip() for file in _PROMPT_FILES}
     content = blake2b("\0".join(texts.values()).encode(), digest_size=4).hexdigest()
     return Prompts(f"{folder.name}:{content}", {key: Template(text) for key, text in texts.items()})

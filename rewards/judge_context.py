@@ -49,9 +49,7 @@ def judge_context(turn: TurnResult) -> JudgeContext:
     if isinstance(meaning, RecordTurn):
         return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in said))
     if not isinstance(meaning, StudioTurn):
-        raise ValueError(
-            f"the turn's meaning is a {type(meaning).__name__}, expected a RecordTurn or a StudioTurn"
-        )
+        raise ValueError(f"the turn's meaning is a {type(meaning).__name__}, expected a RecordTurn or a StudioTurn")
     script: Sequence[StudioTurn] = getattr(turn.spec, "turns", ())
     if turn.turn < len(script) and script[turn.turn] is meaning:
         scripted = _scripted(turn, record_from_studio(turn.spec).turns, bool(meaning.rules))

@@ -182,9 +182,7 @@ class NoisyScorer:
         return with_reward(Scores(**judged, detail=detail), self.weights)
 
 
-def _share_of_votes(
-    true: float, rates: Rates, lenient: float, errors: ErrorModel, noise: _Noise, name: str
-) -> float:
+def _share_of_votes(true: float, rates: Rates, lenient: float, errors: ErrorModel, noise: _Noise, name: str) -> float:
     """Share of the votes that say right, where `lenient` is the probability of a yes to anything wrong."""
     wrong = rates.miss if true == 1 else 1 - (1 - rates.false_alarm) * (1 - lenient)
     shared = noise.normal(name)

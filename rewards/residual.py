@@ -190,9 +190,7 @@ class Part:
     answer: Answer
 
 
-def verdict(
-    edit: Edit, rules: tuple[Rule, ...], before: Shown, after: Shown, earlier: Shown | None
-) -> Verdict:
+def verdict(edit: Edit, rules: tuple[Rule, ...], before: Shown, after: Shown, earlier: Shown | None) -> Verdict:
     """Judges a turn; `earlier` is what an undo goes back to, None where there is nothing or no undo."""
     for rule in rules:
         if rule.family not in DEMANDS and rule.family not in FORBIDS:
@@ -215,9 +213,7 @@ def verdict(
     return Verdict(answer.met(after), kept, broken, answer.may_change, licensed, leave_alone=False)
 
 
-def _right(
-    edit: Edit, rules: tuple[Rule, ...], before: Shown, back: Shown | None
-) -> tuple[Answer, tuple[Part, ...]]:
+def _right(edit: Edit, rules: tuple[Rule, ...], before: Shown, back: Shown | None) -> tuple[Answer, tuple[Part, ...]]:
     """What counts as following, of the whole edit and of each part."""
     if back is not None:
         answer = restoring(back, before)
@@ -725,10 +721,7 @@ def codes_of(
     return frozenset(
         code
         for code, (its_shape, color, material, its_text) in enumerate(LOOKS, start=1)
-        if shape in (None, its_shape)
-        and color in colors
-        and material in materials
-        and text in (None, its_text)
+        if shape in (None, its_shape) and color in colors and material in materials and text in (None, its_text)
     )
 
 

@@ -226,19 +226,14 @@ def _cut(pictures: Sequence[Image], grid: int) -> tuple[NDArray[np.uint8], NDArr
     return cells.reshape(len(batch), grid**2, cell, cell, 3), batch[:, outside]
 
 
-def _differ(
-    cells: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _differ(cells: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which cells [B, cells] are not the expected ones to the last bit."""
     rendered = cell_pictures(cells.shape[2])[grounds[:, None], codes]
     return (cells != rendered).reshape(*codes.shape, 3 * cells.shape[2] ** 2).any(-1)
 
 
 def _grounds(
-    cells: NDArray[np.uint8],
-    margin: NDArray[np.uint8],
-    expected: NDArray[np.int64],
-    differ: NDArray[np.bool_],
+    cells: NDArray[np.uint8], margin: NDArray[np.uint8], expected: NDArray[np.int64], differ: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Each picture's background [B], whether all of it is near [B], and whether most rings show it [B].
 

@@ -78,9 +78,7 @@ class SimilarityScorer:
         if isinstance(threshold, bool) or not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold!r}, expected a number from 0 to 1")
         self.weights = weights or RewardWeights()
-        names = [
-            Path(part).name if isinstance(part, str) else type(part).__name__ for part in (features, detector)
-        ]
+        names = [Path(part).name if isinstance(part, str) else type(part).__name__ for part in (features, detector)]
         self.version = f"similarity 1 {' '.join(names)} threshold {threshold}"
         self.features: Encoder = DinoEncoder(features, device) if isinstance(features, str) else features
         if isinstance(detector, str):
@@ -125,9 +123,7 @@ class SimilarityScorer:
 # What is compared with what.
 
 
-def _pairs(
-    turn: TurnResult, words: JudgeContext, boxes: _Boxes
-) -> dict[str | None, tuple[Image, Image] | None]:
+def _pairs(turn: TurnResult, words: JudgeContext, boxes: _Boxes) -> dict[str | None, tuple[Image, Image] | None]:
     """Crops of unchanged objects by phrase, None where gone; under None both backgrounds, objects covered."""
     pairs: dict[str | None, tuple[Image, Image] | None] = {}
     source, after = turn.source.tobytes(), turn.after.tobytes()
@@ -192,9 +188,7 @@ class DinoEncoder:
                 pixels = torch.from_numpy(part).to(self._device)
                 rows.append(self._model(pixel_values=pixels).pooler_output.float().cpu().numpy())
         found = np.concatenate(rows)
-        directions: NDArray[np.float32] = found / np.maximum(
-            np.linalg.norm(found, axis=1, keepdims=True), 1e-12
-        )
+        directions: NDArray[np.float32] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         return directions
 
 
@@ -253,9 +247,7 @@ class GroundingDinoDetector:
         boxes = output.pred_boxes.float().cpu()
         best = scores.argmax(1)
         return [
-            _in_pixels(boxes[row, one].numpy(), height, width)
-            if scores[row, one] >= self._threshold
-            else None
+            _in_pixels(boxes[row, one].numpy(), height, width) if scores[row, one] >= self._threshold else None
             for row, one in enumerate(best.tolist())
         ]
 
@@ -279,9 +271,7 @@ def _preprocessing(folder: str) -> Mapping[str, Any]:
     return found
 
 
-def _pixels(
-    pictures: Sequence[Image], shape: tuple[int, int], settings: Mapping[str, Any]
-) -> NDArray[np.float32]:
+def _pixels(pictures: Sequence[Image], shape: tuple[int, int], settings: Mapping[str, Any]) -> NDArray[np.float32]:
     """Pictures at a height and width, less the model's mean, over its deviation; float32 [N, 3, H, W]."""
     from PIL import Image as PILImage
 

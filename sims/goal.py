@@ -308,11 +308,7 @@ def scene_diff(shown: Scene, target: Scene) -> list[Edit]:
 
 def _moves(shown: Scene, target: Scene) -> dict[int, int]:
     """Where misplaced objects could go: to an empty cell that wants an object nearly like them."""
-    free = {
-        cell: thing
-        for cell, thing in enumerate(target.cells)
-        if thing is not None and shown.cells[cell] is None
-    }
+    free = {cell: thing for cell, thing in enumerate(target.cells) if thing is not None and shown.cells[cell] is None}
     moves: dict[int, int] = {}
     for cell, thing in enumerate(shown.cells):
         if thing is None or thing is UNREADABLE or target.cells[cell] is not None:
@@ -367,9 +363,7 @@ def edited_elements(edit: Edit) -> frozenset[int]:
 # Agenda: what failed, what broke, what can be pointed at, then the rest.
 
 
-def next_act(
-    state: UserState, persona: Persona, rng: Rng, dialogue_act: DialogueAct = "ask"
-) -> tuple[UserState, Act]:
+def next_act(state: UserState, persona: Persona, rng: Rng, dialogue_act: DialogueAct = "ask") -> tuple[UserState, Act]:
     """The state after the next request, and that request; the picture must not show the target already."""
     edits = scene_diff(state.dialogue.scene, state.target)
     kept, possible = _drop_rules(state, edits)

@@ -24,9 +24,7 @@ _Wanted = tuple[GoalTurn, StudioSpec, int]
 """What is meant, in which session and turn."""
 
 
-_FIRST, _, _REST = (
-    (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8").partition("\n")
-)
+_FIRST, _, _REST = (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8").partition("\n")
 PROMPT_VERSION, PROMPT = _FIRST.removeprefix("version:").strip(), _REST.strip()
 """What a model is told, with {summary} for the persona's; answers to another version are not used."""
 
@@ -64,10 +62,7 @@ class LLMUser(GoalUser):
     """
 
     def __init__(
-        self,
-        endpoint: Mapping[str, Any],
-        persona: str | Mapping[str, Any] = "plain",
-        patience: int | None = None,
+        self, endpoint: Mapping[str, Any], persona: str | Mapping[str, Any] = "plain", patience: int | None = None
     ) -> None:
         super().__init__(persona, patience)
         if isinstance(endpoint, Mapping):

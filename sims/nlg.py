@@ -66,10 +66,7 @@ class Verbalizer:
         turn = realize(act.dialogue, self._request(act), self.rng, self._sentences)
         frame = self._surrounded(self._with_rules("{edit}", act), act.dialogue_act)
         said = {field.name: getattr(turn, field.name) for field in fields(StudioTurn)}
-        said |= {
-            "text": frame.replace("{edit}", turn.text),
-            "changes": tuple(Revoke(rule) for rule in act.drops),
-        }
+        said |= {"text": frame.replace("{edit}", turn.text), "changes": tuple(Revoke(rule) for rule in act.drops)}
         return said, turn.text, frame
 
     def _request(self, act: Act) -> Request:
@@ -117,9 +114,7 @@ class Verbalizer:
         """The edit less what a rule in force says already, and less what a vague person forgets to say."""
         vagueness = self.persona.vagueness if act.dialogue_act == "ask" else 0.0
         unsaid: dict[str, Any] = {
-            name: None
-            for name in ("color", "material")
-            if act.dialogue.demanded(name) or self.rng.chance(vagueness)
+            name: None for name in ("color", "material") if act.dialogue.demanded(name) or self.rng.chance(vagueness)
         }
         return replace(edit, **unsaid)
 

@@ -126,9 +126,7 @@ def _plain(text: str) -> list[str]:
 def _runs(words: list[str]) -> list[str]:
     """Neighbouring words for looks, joined: "striped red circle"; an object without looks counts too."""
     marked = [word if word in _LOOKS or word == "object" else " " for word in words]
-    return [
-        " ".join(run.split("_")) for run in "_".join(marked).replace("_ ", " ").replace(" _", " ").split()
-    ]
+    return [" ".join(run.split("_")) for run in "_".join(marked).replace("_ ", " ").replace(" _", " ").split()]
 
 
 def _numbers(words: list[str]) -> list[str]:

@@ -32,9 +32,7 @@ def noise_too_large(monkeypatch):
 
 def words_from_bent_numbers(monkeypatch):
     true = algorithm.uniforms
-    monkeypatch.setattr(
-        algorithm, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1)
-    )
+    monkeypatch.setattr(algorithm, "uniforms", lambda names, count: true(names, count) ** (1.5 if count > 1 else 1))
 
 
 def stale_log_probs(monkeypatch):
@@ -68,10 +66,7 @@ def old_log_probs_taken_anew(monkeypatch):
     true = edit_r2.policy_loss
 
     def broken(now, reference, batch, settings):
-        anew = {
-            "flow_log_prob_mean": now.flow_log_prob_mean.detach(),
-            "text_log_prob": now.text_log_prob.detach(),
-        }
+        anew = {"flow_log_prob_mean": now.flow_log_prob_mean.detach(), "text_log_prob": now.text_log_prob.detach()}
         return true(now, reference, batch | anew, settings)
 
     monkeypatch.setattr(edit_r2, "policy_loss", broken)

@@ -29,9 +29,7 @@ settings.load_profile("editenv")
 class ForbiddenImports:
     """A finder that refuses the packages of EDITENV_FORBID, as if they were not installed."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         """Raise ModuleNotFoundError for a forbidden package, leave other names to the next finders."""
         if name.partition(".")[0] in FORBIDDEN:
             raise ModuleNotFoundError(f"{name} is forbidden in this run by EDITENV_FORBID", name=name)
@@ -41,9 +39,7 @@ class ForbiddenImports:
 if FORBIDDEN:
     loaded = sorted(FORBIDDEN & sys.modules.keys())
     if loaded:
-        raise pytest.UsageError(
-            f"EDITENV_FORBID names {loaded}, which pytest's plugins have already imported"
-        )
+        raise pytest.UsageError(f"EDITENV_FORBID names {loaded}, which pytest's plugins have already imported")
     sys.meta_path.insert(0, ForbiddenImports())
 
 

@@ -104,9 +104,7 @@ class FlatScorer:
     def _one(self, turn: TurnResult) -> Scores:
         right = float(np.all(turn.after == turn.message.meaning))
         aware = min([right, *(s.instruction_following or 0.0 for s in turn.history)])
-        return Scores(
-            right, None, aware, reward=0.5 * right + 0.5 * aware, detail={"mean": float(turn.after.mean())}
-        )
+        return Scores(right, None, aware, reward=0.5 * right + 0.5 * aware, detail={"mean": float(turn.after.mean())})
 
 
 class FailingScorer:

@@ -10,9 +10,7 @@ from editenv.worlds.studio.scene import Scene, SceneObject
 
 def operation_between(parts: OperationParts, before: Scene, after: Scene) -> list[int] | None:
     """An action that turns `before` into `after`; None where it takes more than one operation."""
-    changed = [
-        cell for cell, pair in enumerate(zip(before.cells, after.cells, strict=True)) if pair[0] != pair[1]
-    ]
+    changed = [cell for cell, pair in enumerate(zip(before.cells, after.cells, strict=True)) if pair[0] != pair[1]]
     if before.background != after.background:
         return None if changed else parts.encode(task="background_change", background=after.background)
     if not changed:
@@ -46,9 +44,7 @@ def _counted(parts: OperationParts, before: Scene, after: Scene, new: list[int])
     return (
         None
         if kind is None
-        else parts.encode(
-            task="count_change", cell=new[0], count=after.cells.count(kind), **kind.attributes()
-        )
+        else parts.encode(task="count_change", cell=new[0], count=after.cells.count(kind), **kind.attributes())
     )
 
 

@@ -18,9 +18,7 @@ PAGES = sorted((Path(__file__).resolve().parents[1] / "docs").glob("*.md"))
 def pieces(text):
     """The fenced blocks of a page in order, those in lists too: (language, content)."""
     found = re.findall(r"^( *)```(\w+)\n(.*?)^\1```", text, flags=re.DOTALL | re.MULTILINE)
-    return [
-        (language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)) for indent, language, code in found
-    ]
+    return [(language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)) for indent, language, code in found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -101,9 +101,7 @@ assert tools.action_space.contains(tools.action_space.sample())
     monkeypatch.chdir(EXAMPLES)
     subprocess.run([sys.executable, "-c", code], check=True)
     for policy in ("oracle", "reader"):
-        sessions = [
-            json.loads(line) for line in (tmp_path / policy / "scores.jsonl").read_text().splitlines()
-        ]
+        sessions = [json.loads(line) for line in (tmp_path / policy / "scores.jsonl").read_text().splitlines()]
         assert [session["global_awareness"] for session in sessions] == [
             [1.0] * len(session["global_awareness"]) for session in sessions
         ]

@@ -13,9 +13,7 @@ from editenv.configs.compose import compose
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "method.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\[`(\w+)`\]\((\S+?)\)", PAGE)
-ROWS = re.findall(
-    r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.M
-)
+ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.M)
 COLUMNS = ("algorithm=edit_r2_published", "algorithm=edit_r2", "experiment=demo")
 WORDS = {"the same in all": [], "whole sessions": [], "true": True, "false": False, "none": None}
 

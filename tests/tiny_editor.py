@@ -109,9 +109,7 @@ def tiny_settings(out: Path, **changes: Any) -> TrainingSettings:
     return TrainingSettings(out=out, algorithm=replace(TINY, **changes), **own)
 
 
-def tiny_trainer(
-    out: Path, policy: UnifiedPolicy | None = None, scorer: Any = None, **changes: Any
-) -> EditR2Trainer:
+def tiny_trainer(out: Path, policy: UnifiedPolicy | None = None, scorer: Any = None, **changes: Any) -> EditR2Trainer:
     """A trainer of a tiny policy on sessions judged by brightness."""
     settings = tiny_settings(out, **changes)
     envs = brightness_envs(settings.groups * settings.group_size, scorer)
@@ -122,9 +120,7 @@ def played(policy: JointPolicy, settings: Any = TINY, groups: int = 2, **more: A
     """A rollout of groups of three in environments judged by brightness, the seed's first iteration."""
     size = more.pop("group_size", GROUP_SIZE)
     envs = more.pop("envs", None) or brightness_envs(groups * size, more.pop("scorer", None))
-    return collect_rollout(
-        policy, envs, settings, more.pop("seed", 0), more.pop("iteration", 0), groups, size, **more
-    )
+    return collect_rollout(policy, envs, settings, more.pop("seed", 0), more.pop("iteration", 0), groups, size, **more)
 
 
 def tensors_of(rollout: RolloutBatch) -> dict[str, torch.Tensor]:
@@ -141,9 +137,7 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def tiny_config(out: Path, model: Path, **changes: Any) -> TrainConfig:
     """Settings of `editenv train` for a tiny checkpoint; keywords go to whichever level has them."""
     tiny = {"max_intent_tokens": 5, "steps": 4, "text_rate": 1e-3, "flow_rate": 1e-3, "schedule": "constant"}
-    algorithm = {
-        name: changes.pop(name) for name in list(changes) if name in AlgorithmSettings.__dataclass_fields__
-    }
+    algorithm = {name: changes.pop(name) for name in list(changes) if name in AlgorithmSettings.__dataclass_fields__}
     own = {
         "iterations": 4,
         "groups": 2,

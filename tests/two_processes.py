@@ -30,9 +30,7 @@ def join_others(rank: int, processes: int, port: int) -> None:
     }
 
 
-def in_processes(
-    work: Callable[[Path, int, int, int], None], folder: Path, count: int, limit: float
-) -> list[Any]:
+def in_processes(work: Callable[[Path, int, int, int], None], folder: Path, count: int, limit: float) -> list[Any]:
     """Calls `work(folder, rank, count, port)` in each process; what each wrote into RANK.pt, in order.
 
     Fails where one of them ends with another status than 0 or after `limit` seconds.

@@ -47,9 +47,7 @@ class OnlyImports(Contract):
     def render_broken_contract(self, check: ContractCheck) -> None:
         """Print one line for each import that is not allowed."""
         for importer, imported, lines in check.metadata["illegal"]:
-            output.print_error(
-                f"{importer} imports {imported} (line {', '.join(map(str, lines))})", bold=False
-            )
+            output.print_error(f"{importer} imports {imported} (line {', '.join(map(str, lines))})", bold=False)
 
     def _names(self, field: str) -> list[str]:
         return list(getattr(self, field))

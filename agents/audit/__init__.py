@@ -5,14 +5,4 @@ from editenv.agents.audit.protocol import Auditable, Facts, Loss, NotOffered, Tu
 from editenv.agents.audit.results import CheckResult, table
 from editenv.agents.audit.run import run_audit
 
-__all__ = [
-    "Auditable",
-    "CheckResult",
-    "Facts",
-    "KnownPolicy",
-    "Loss",
-    "NotOffered",
-    "Turns",
-    "run_audit",
-    "table",
-]
+__all__ = ["Auditable", "CheckResult", "Facts", "KnownPolicy", "Loss", "NotOffered", "Turns", "run_audit", "table"]

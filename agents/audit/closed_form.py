@@ -77,9 +77,7 @@ def stochastic_step(facts: Facts, t: float, t_next: float) -> Step:
         image, noise = 1 - t_next, t_next * math.cos(angle)
         return Step(image + noise, noise * (1 - t) - image * t, t_next * math.sin(angle))
     variance, dt = sigma_of(facts, t) ** 2, t_next - t
-    return Step(
-        1 + variance * dt / (2 * t), dt + variance * (1 - t) * dt / (2 * t), math.sqrt(-dt * variance)
-    )
+    return Step(1 + variance * dt / (2 * t), dt + variance * (1 - t) * dt / (2 * t), math.sqrt(-dt * variance))
 
 
 def slope(t: float) -> float:

@@ -66,12 +66,7 @@ class EditR2Audit:
             schedule="constant",
         )
         self.settings = replace(
-            settings,
-            algorithm=self.algorithm,
-            groups=_GROUPS,
-            group_size=_SIZE,
-            save_every=1,
-            report_to=(),
+            settings, algorithm=self.algorithm, groups=_GROUPS, group_size=_SIZE, save_every=1, report_to=()
         )
         self.facts = _facts(self.algorithm)
 
@@ -166,9 +161,7 @@ class EditR2Audit:
         )
         return found
 
-    def loss(
-        self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor
-    ) -> Loss:
+    def loss(self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor) -> Loss:
         """`evaluate_actions` and `policy_loss` on all turns, as the trainer calls them."""
         shape, settings = turns.reward.shape, self.algorithm
         single = {name: value.flatten(0, 1) for name, value in turns.native.items()}

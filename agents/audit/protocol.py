@@ -166,9 +166,7 @@ class Auditable(Protocol):
         """Which turns train, bool, of instruction following [S, G, K], NaN where a turn was not scored."""
         ...
 
-    def loss(
-        self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor
-    ) -> Loss:
+    def loss(self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor) -> Loss:
         """The loss of all turns at once, without punishing the distance to the reference.
 
         mean over all turns of keep (flow_weight mean over steps + text_weight mean over tokens) of PPO's

@@ -55,9 +55,7 @@ def table(results: Sequence[CheckResult]) -> str:
     """All results, a line each, then how many failed."""
     rows = [_TITLES, *(result.row() for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     failed = sum(not result.passed for result in results)
     skipped = sum(result.skipped for result in results)
     lines.append(f"{len(results) - failed - skipped} passed, {failed} failed, {skipped} not offered")

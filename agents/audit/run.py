@@ -8,13 +8,7 @@ from dataclasses import replace
 
 from editenv.agents.audit.protocol import Auditable, NotOffered
 from editenv.agents.audit.results import CheckResult
-from editenv.agents.audit.sampling_checks import (
-    check_density,
-    check_marginals,
-    check_ratio,
-    check_seeds,
-    check_window,
-)
+from editenv.agents.audit.sampling_checks import check_density, check_marginals, check_ratio, check_seeds, check_window
 from editenv.agents.audit.subject import Subject
 from editenv.agents.audit.update_checks import (
     check_advantage,

@@ -87,10 +87,7 @@ def check_density(subject: Subject) -> list[CheckResult]:
         noise = (latents[:, 1:] - density.mean) / density.std[..., None]
         for place in range(times.shape[1] - 1):
             std_error = _ERRORS / math.sqrt(2 * noise[:, place].size)
-            what, note = (
-                f"noise of stochastic step {place}, in std",
-                "noise of another std than the log-prob's",
-            )
+            what, note = (f"noise of stochastic step {place}, in std", "noise of another std than the log-prob's")
             found.append(CheckResult(what, float(noise[:, place].std()), 1.0, std_error, note))
     if facts.temperature is not None:
         tokens, mask, before = text_arrays(turns)
@@ -141,9 +138,7 @@ def _latent_moments(subject: Subject, trainer: Auditable) -> list[CheckResult]:
             mean = float(distance.mean())
             found += [
                 CheckResult(f"{facts.sampler}: mean {where}", mean, 0.0, _ERRORS * mean_error),
-                CheckResult(
-                    f"{facts.sampler}: std {where}", float(distance.std()), std, _ERRORS * std_error, note
-                ),
+                CheckResult(f"{facts.sampler}: std {where}", float(distance.std()), std, _ERRORS * std_error, note),
             ]
     return found
 

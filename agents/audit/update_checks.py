@@ -47,10 +47,7 @@ def check_gradient(subject: Subject) -> list[CheckResult]:
     turns that would go farther must vanish.
     """
     near = subject.policy.moved(gain=0.002, shift=0.004, text=0.3)
-    return [
-        *_gradient_results(subject, subject.policy, ""),
-        *_gradient_results(subject, near, ", second update"),
-    ]
+    return [*_gradient_results(subject, subject.policy, ""), *_gradient_results(subject, near, ", second update")]
 
 
 def _gradient_results(subject: Subject, policy: KnownPolicy, when: str) -> list[CheckResult]:
@@ -203,9 +200,7 @@ def _branching_results(way: str, spent: Spent) -> list[CheckResult]:
     following, trains = to_numpy(spent.following), spent.keep.cpu().numpy().astype(bool)
     after = np.array([any(following[before] == 0 for before in past) for past in spent.past])
     source, image = (to_numpy(value).reshape(len(after), -1) for value in (spent.source, spent.image))
-    apart = [
-        float(np.abs(source[turn] - image[past[-1]]).max()) for turn, past in enumerate(spent.past) if past
-    ]
+    apart = [float(np.abs(source[turn] - image[past[-1]]).max()) for turn, past in enumerate(spent.past) if past]
     found = [
         CheckResult(f"{way}: turns that train after a failure", float((after & trains).sum())),
         # A picture is kept in 256 steps from -1 to 1, and bounded there.

@@ -87,10 +87,7 @@ def studio_turn(session: Session) -> StudioTurn:
 
 
 def right_pictures(
-    pictures: Sequence[Image],
-    turns: Sequence[StudioTurn],
-    grid: int,
-    earlier: Sequence[Sequence[Image]],
+    pictures: Sequence[Image], turns: Sequence[StudioTurn], grid: int, earlier: Sequence[Sequence[Image]]
 ) -> list[Image]:
     """Pictures uint8 [H, W, 3] after each turn's edit and every rule in force.
 
@@ -131,9 +128,7 @@ class NoisyOracle:
         ValueError: the sessions are no studio scenes.
     """
 
-    def __init__(
-        self, envs: MICEEditVectorEnv, failing: float = 0.3, other: Policy[Any] | None = None
-    ) -> None:
+    def __init__(self, envs: MICEEditVectorEnv, failing: float = 0.3, other: Policy[Any] | None = None) -> None:
         self.other: Policy[Any] = OraclePolicy(envs) if other is None else other
         self.failing = failing
         self.grid = studio_grid(envs, "clumsy")

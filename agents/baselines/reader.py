@@ -60,9 +60,7 @@ class ReaderPolicy:
         """Empty memories."""
         return [_Memory()] * len(seeds)
 
-    def act(
-        self, observations: Observations, memories: list[_Memory]
-    ) -> tuple[dict[str, Any], list[_Memory]]:
+    def act(self, observations: Observations, memories: list[_Memory]) -> tuple[dict[str, Any], list[_Memory]]:
         """What was asked for, in words and as a picture; the picture untouched where that is unclear."""
         scenes = parse(observations["image"], self.grid)
         answers = [
@@ -95,11 +93,7 @@ class ReaderPolicy:
             self.unclear.append(Unclear(text, turn, len(found)))
         past = (*memory.past, scene)
         if not found:
-            return (
-                picture.copy(),
-                text,
-                _Memory(replace(state, focus=None, last=None, vacated=None), past),
-            )
+            return (picture.copy(), text, _Memory(replace(state, focus=None, last=None, vacated=None), past))
         statements, edit = found[0]
         state = state.stating(*statements)
         result = right_result(edit, state.bound, scene, memory.past)

@@ -37,10 +37,7 @@ def compare(config: CompareConfig) -> int:
     command = ["compare", f"comparison={config.comparison}", f"out={config.out}"]
     page = write_report(experiment, outcomes, out, command)
     failed = [one.job.name for one in outcomes if one.state == "failed"]
-    print(
-        f"report: {page}"
-        + (f"; failed: {', '.join(failed)}, run again with retry_failed=true" if failed else "")
-    )
+    print(f"report: {page}" + (f"; failed: {', '.join(failed)}, run again with retry_failed=true" if failed else ""))
     return int(bool(failed))
 
 

@@ -125,12 +125,7 @@ class Experiment:
             run = _quoted(str(folder / "run"))
             train = ("train", *self.schema.budget, *schema.overrides, f"seed={seed}", f"out={run}")
             played = [f"model={run}"]
-        settings = [
-            f"sessions={plan.sessions}",
-            f"split={plan.split}",
-            f"seed={plan.seed}",
-            f"scorer={plan.scorer}",
-        ]
+        settings = [f"sessions={plan.sessions}", f"split={plan.split}", f"seed={plan.seed}", f"scorer={plan.scorer}"]
         evaluate = {
             suite: ("evaluate", *played, *settings, f"suite={suite}", f"out={_quoted(str(folder / suite))}")
             for suite in self.schema.suites
@@ -174,9 +169,7 @@ def _check_whole(name: str, schema: ExperimentSchema) -> None:
         raise ValueError(f"experiment {name}: {unknown('baseline', schema.baseline, schema.arms)}")
     for arm in schema.arms:
         if not arm.replace("_", "").replace("-", "").isalnum() or not arm.isascii():
-            raise ValueError(
-                f"experiment {name}: arm {arm!r}, expected letters, digits, - and _: it names a folder"
-            )
+            raise ValueError(f"experiment {name}: arm {arm!r}, expected letters, digits, - and _: it names a folder")
 
 
 def _resolved(arm: str, words: Sequence[str]) -> Any:

@@ -55,11 +55,7 @@ def outcome(folder: Path, job: Job) -> Outcome:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    out: Path,
-    workers: int,
-    retry_failed: bool,
-    told: Callable[[Outcome, int], None],
+    jobs: Sequence[Job], out: Path, workers: int, retry_failed: bool, told: Callable[[Outcome, int], None]
 ) -> list[Outcome]:
     """Runs what is not done yet, `workers` at a time; returns what became of each job, in their order.
 
@@ -98,9 +94,7 @@ def run_here(folder: Path) -> int:
     """Runs a job's folder in a process of its own, its output in the log; returns the exit status."""
     with (folder / LOG).open("ab") as log:
         command = [sys.executable, "-m", "editenv.agents.compare.queue", str(folder), str(os.getpid())]
-        return subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-        ).returncode
+        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
 
 
 def run_job(folder: Path) -> int:

@@ -115,9 +115,7 @@ class Results:
                     found[row.seed][row.session] = (row.turn, value)
         sessions = sorted({session for one in found.values() for session in one})
         missing = (0, np.nan)
-        return np.array(
-            [[found[seed].get(session, missing)[1] for session in sessions] for seed in sorted(found)]
-        )
+        return np.array([[found[seed].get(session, missing)[1] for session in sessions] for seed in sorted(found)])
 
     def run_means(self, arm: str, score: str = HEADLINE) -> Floats:
         """Means over sessions of the last turn, [seeds, suites], as the statistics over runs take them."""
@@ -144,16 +142,12 @@ class Results:
             if row.arm == arm and row.suite == suite and row.value is not None:
                 turns[row.seed, row.session, row.turn][row.score] = row.value
         kept = [
-            one["rule_kept"]
-            for one in turns.values()
-            if one.get("instruction_following") == 1 and "rule_kept" in one
+            one["rule_kept"] for one in turns.values() if one.get("instruction_following") == 1 and "rule_kept" in one
         ]
         return float(np.mean(kept)) if kept else None
 
 
-def write_report(
-    experiment: Experiment, outcomes: Sequence[Outcome], out: Path, command: Sequence[str]
-) -> Path:
+def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, command: Sequence[str]) -> Path:
     """Writes table.csv, report.md and report.html of what has finished; returns the page's path.
 
     Args:
@@ -195,9 +189,7 @@ def _facts(
     arms = [_arm_facts(experiment, results, arm, base, outcomes) for arm in results.arms]
     failed = [one for one in outcomes if one.state == "failed"]
     waiting = [one for one in outcomes if one.state == "waiting"]
-    trained = [
-        len(results.seeds(arm)) for arm in results.arms if experiment.schema.arms[arm].agent != "policy"
-    ]
+    trained = [len(results.seeds(arm)) for arm in results.arms if experiment.schema.arms[arm].agent != "policy"]
     return {
         "experiment": experiment,
         "schema": experiment.schema,
@@ -237,15 +229,11 @@ def _arm_facts(
         "oracle": known.oracle,
         "seeds": len(means),
         "last": {
-            score: [
-                estimate(_mean, results.run_means(arm, score)[:, [k]]) for k in range(len(results.suites))
-            ]
+            score: [estimate(_mean, results.run_means(arm, score)[:, [k]]) for k in range(len(results.suites))]
             for score in SHOWN
         },
         "iqm": estimate(iqm, means),
-        "better": None
-        if arm == base
-        else estimate(probability_of_improvement, means, results.run_means(base)),
+        "better": None if arm == base else estimate(probability_of_improvement, means, results.run_means(base)),
         "differences": differences,
         "gap": None if arm == base else gap_closed(start, float(means.mean()), 1.0),
         "kept": {suite: results.rules_kept_when_followed(arm, suite) for suite in results.suites},
@@ -282,9 +270,7 @@ def _curves_figure(experiment: Experiment, results: Results, out: Path) -> str:
             for turns, seconds, reward in runs:
                 x = (turns, seconds)[number]
                 color = None if line is None else line.get_color()
-                (line,) = axis.plot(
-                    x, reward, alpha=0.8, color=color, label=None if line else experiment.label(arm)
-                )
+                (line,) = axis.plot(x, reward, alpha=0.8, color=color, label=None if line else experiment.label(arm))
     axes[0].set(xlabel="turns played in training", ylabel="mean reward of the last turn")
     axes[1].set(xlabel="seconds of training")
     axes[0].legend(frameon=False)
@@ -310,9 +296,7 @@ def _profile_figure(experiment: Experiment, results: Results) -> str:
     for arm in results.arms:
         profile = performance_profile(results.run_means(arm), thresholds)
         axis.step(thresholds, profile, where="post", label=experiment.label(arm))
-    axis.set(
-        xlabel="GA of the last turn, tau", ylabel="share of runs and suites above tau", ylim=(-0.02, 1.02)
-    )
+    axis.set(xlabel="GA of the last turn, tau", ylabel="share of runs and suites above tau", ylim=(-0.02, 1.02))
     axis.legend(frameon=False)
     return _svg(figure)
 
@@ -324,9 +308,7 @@ def _plot(columns: int) -> tuple[Any, Any]:
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "editenv", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(
-        1, columns, figsize=(4.2 * columns, 3), squeeze=False, layout="constrained"
-    )
+    figure, axes = pyplot.subplots(1, columns, figsize=(4.2 * columns, 3), squeeze=False, layout="constrained")
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
     return figure, list(axes[0])
@@ -339,9 +321,7 @@ def _svg(figure: Any) -> str:
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     # Inside a page an SVG has no XML head, and its metadata would name hosts.
-    return re.sub(
-        r"<metadata>.*?</metadata>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.DOTALL
-    )
+    return re.sub(r"<metadata>.*?</metadata>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.DOTALL)
 
 
 def _row_means(values: Floats) -> Floats:

@@ -58,10 +58,7 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
 
 
 def bootstrap(
-    statistic: Callable[..., float | Floats],
-    *scores: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    statistic: Callable[..., float | Floats], *scores: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Floats, Floats]:
     """Ends of the 95% percentile interval of a statistic of one or more matrices [runs, tasks].
 
@@ -158,9 +155,7 @@ def cautions(seeds: int, sessions: int) -> list[str]:
     if seeds < 2:
         found.append("One seed: intervals are over sessions alone and say nothing about another run.")
     elif seeds < FEW_SEEDS:
-        found.append(
-            f"{seeds} seeds: intervals over so few runs are too narrow; {FEW_SEEDS} or more are usual."
-        )
+        found.append(f"{seeds} seeds: intervals over so few runs are too narrow; {FEW_SEEDS} or more are usual.")
     if sessions < FEW_SESSIONS:
         found.append(f"{sessions} evaluation sessions: differences of a few points are within their noise.")
     return found

@@ -36,12 +36,7 @@ def mixed_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int,
     """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
     size = checkpoint.autoencoder.config.token_side * grid
     envs = make_vector_env(
-        num_envs=min(sessions, 256),
-        suite="mixed",
-        split="test",
-        size=size,
-        grid=grid,
-        autoreset_mode="Disabled",
+        num_envs=min(sessions, 256), suite="mixed", split="test", size=size, grid=grid, autoreset_mode="Disabled"
     )
     greedy = with_form(GenerationSettings(temperature=0.0, steps=8), form)
     plain = EditorPolicy(checkpoint, greedy)
@@ -115,9 +110,7 @@ def _best_by_turn(attempts: Sequence[Sequence[Session]]) -> dict[str, list[float
     """Means by turn of each session's best attempt, score by score; None where a score applies nowhere."""
 
     def mean_of_best(name: str, turn: int) -> float | None:
-        tries = (
-            [getattr(session.scores[turn], name) for session in same] for same in zip(*attempts, strict=True)
-        )
+        tries = ([getattr(session.scores[turn], name) for session in same] for same in zip(*attempts, strict=True))
         return _rounded_mean(max((v for v in same if v is not None), default=None) for same in tries)
 
     turns = range(len(attempts[0][0].scores))

@@ -38,8 +38,7 @@ def make_autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[st
     autoencoder = train_autoencoder(recipe.cell, seed, recipe.steps, recipe.rate)
     seconds = time.perf_counter() - started
     weights = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in autoencoder.state_dict().items()
+        name: value.half() if value.is_floating_point() else value for name, value in autoencoder.state_dict().items()
     }
     autoencoder.save_pretrained(out, state_dict=weights)
     card = {
@@ -91,13 +90,9 @@ def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> 
 
 def new_checkpoint(recipe: ModelRecipe) -> UnifiedPolicy:
     """A model with random weights beside an autoencoder and a tokenizer of the studio's words."""
-    autoencoder = load_autoencoder(
-        Path(recipe.autoencoder) if recipe.autoencoder else SHIPPED / "autoencoder"
-    )
+    autoencoder = load_autoencoder(Path(recipe.autoencoder) if recipe.autoencoder else SHIPPED / "autoencoder")
     tokenizer = build_tokenizer(vocabulary())
-    pad, bos, eos, soi, eoi = (
-        SPECIAL_TOKENS.index(f"<{name}>") for name in ("pad", "bos", "eos", "soi", "eoi")
-    )
+    pad, bos, eos, soi, eoi = (SPECIAL_TOKENS.index(f"<{name}>") for name in ("pad", "bos", "eos", "soi", "eoi"))
     config = UnifiedConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,

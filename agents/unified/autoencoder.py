@@ -117,9 +117,7 @@ class CellAutoencoder(PreTrainedModel):
             side = math.isqrt(tokens.shape[1])
             grid = (side, side)
         if grid[0] * grid[1] != tokens.shape[1]:
-            raise ValueError(
-                f"grid is {grid}, expected rows * columns = {tokens.shape[1]}, the number of tokens"
-            )
+            raise ValueError(f"grid is {grid}, expected rows * columns = {tokens.shape[1]}, the number of tokens")
         patch = self.config.patch
         codes = unpatchify(tokens.float(), patch, grid).flatten(1, 2)
         pixels = self.decoder(codes) / 2 + 0.5

@@ -82,9 +82,7 @@ class UnifiedConfig(Qwen2Config):
                 expected = f"a multiple of {divisor} = {getattr(self, divisor)}"
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {expected}")
         if self.head_width % 2:
-            raise ValueError(
-                f"head width (hidden_size / heads) is {self.head_width}, expected an even number"
-            )
+            raise ValueError(f"head width (hidden_size / heads) is {self.head_width}, expected an even number")
         self._check_special_tokens()
         if self.residual_prediction and not self.source_channel:
             raise ValueError("residual_prediction=True needs source_channel=True: it adds to the source")

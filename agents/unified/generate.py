@@ -67,11 +67,7 @@ def generate_text(
         raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
     if temperature and uniforms is None:
         raise ValueError(f"uniforms are missing: sampling at temperature {temperature} draws from them")
-    if (
-        temperature
-        and uniforms is not None
-        and not (len(uniforms) == len(logits) and uniforms.shape[1] >= max_tokens)
-    ):
+    if temperature and uniforms is not None and not (len(uniforms) == len(logits) and uniforms.shape[1] >= max_tokens):
         expected = f"[{len(logits)}, {max_tokens}]"
         raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, expected {expected}")
     stop = model.config.eos_token_id if stop_id is None else stop_id

@@ -59,8 +59,7 @@ class GuidanceContexts(NamedTuple):
     def repeat(self, times: int) -> GuidanceContexts:
         """Every row of every context `times` times in a row."""
         text, image = (
-            None if context is None else context.repeat(times)
-            for context in (self.text_dropped, self.image_dropped)
+            None if context is None else context.repeat(times) for context in (self.text_dropped, self.image_dropped)
         )
         return GuidanceContexts(self.full.repeat(times), text, image)
 

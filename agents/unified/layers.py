@@ -16,12 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
-from transformers.models.qwen2.modeling_qwen2 import (
-    Qwen2MLP,
-    Qwen2RMSNorm,
-    Qwen2RotaryEmbedding,
-    apply_rotary_pos_emb,
-)
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, Qwen2RotaryEmbedding, apply_rotary_pos_emb
 
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Context
@@ -93,9 +88,7 @@ class TimeEmbedder(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(TIME_FEATURES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
-        )
+        self.mlp = nn.Sequential(nn.Linear(TIME_FEATURES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times t, [B], as [B, hidden_size]."""
@@ -261,9 +254,7 @@ class ExpertLayer(nn.Module):
         if config.adaptive_norm:
             self.modulation_moe_gen = ZeroLinear(width, 4 * width)
 
-    def forward(
-        self, hidden: Hidden, inputs: LayerInputs, extend: Extend, need_hidden: bool
-    ) -> Hidden | None:
+    def forward(self, hidden: Hidden, inputs: LayerInputs, extend: Extend, need_hidden: bool) -> Hidden | None:
         """Run one layer: the new states, or None without `need_hidden`, which only hands keys to `extend`."""
         before = after = None
         if inputs.time is not None:

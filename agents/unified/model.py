@@ -19,12 +19,7 @@ from transformers.utils.generic import ModelOutput
 
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.guidance import (
-    UNGUIDED,
-    Guidance,
-    build_guidance_contexts,
-    predict_window_velocity,
-)
+from editenv.agents.unified.guidance import UNGUIDED, Guidance, build_guidance_contexts, predict_window_velocity
 from editenv.agents.unified.layers import (
     ExpertLanguageModel,
     Hidden,
@@ -260,9 +255,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         joint_mask = None if mask is None else torch.cat([start, mask.bool()[:, :-1]], dim=1)
         return self.text_logits(self.append_text(context, joint, joint_mask))
 
-    def _append_text(
-        self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool
-    ) -> Tensor | None:
+    def _append_text(self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool) -> Tensor | None:
         stack = self.language_model.model
         length = ids.shape[1]
         if mask is None:
@@ -289,9 +282,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         inputs = LayerInputs(rotary, image_attention_mask(context, length), time=time)
         stack(context, hidden, inputs, store=True, need_hidden=False)
         valid = None if present is None else present[:, None].expand(-1, length)
-        context.record(
-            valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2)
-        )
+        context.record(valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2))
 
     def _marker_flags(self, inner: int) -> Tensor:
         flags = torch.zeros(inner + 2, dtype=torch.bool, device=self.device)

@@ -27,12 +27,7 @@ from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
 from editenv.agents.unified.generate import generate_text, prompt_logits
 from editenv.agents.unified.guidance import Renorm, published_guided_velocity
-from editenv.agents.unified.layers import (
-    image_attention_mask,
-    latent_position_ids,
-    text_attention_mask,
-    time_features,
-)
+from editenv.agents.unified.layers import image_attention_mask, latent_position_ids, text_attention_mask, time_features
 from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel
 
 CONTEXTS = {
@@ -60,9 +55,7 @@ _LLM_FIELDS = (
 _TEACHER_TEMPERATURE = 0.7
 _SECOND_TIMES = slice(1, 3)
 _CAUSAL, _NOISE = 0, 2  # the reference code's attention modes of a split; 1 is full attention
-_GUIDED = re.compile(
-    r"out\.cfg\.(?P<renorm>\w+)\.text(?P<text>[\d.]+)_img(?P<image>[\d.]+)_min(?P<least>[\d.]+)"
-)
+_GUIDED = re.compile(r"out\.cfg\.(?P<renorm>\w+)\.text(?P<text>[\d.]+)_img(?P<image>[\d.]+)_min(?P<least>[\d.]+)")
 _KEY_SCALED = re.compile(r"out\.flow\.edit_text_key_scale(?P<scale>[\d.]+)\.v")
 
 
@@ -141,22 +134,16 @@ def load_fixture(path: Path) -> Fixture:
     description_path = path.with_suffix(".json")
     for file in (path, description_path):
         if not file.is_file():
-            raise FileNotFoundError(
-                f"{file} does not exist; a fixture is NAME.safetensors and NAME.json beside it"
-            )
+            raise FileNotFoundError(f"{file} does not exist; a fixture is NAME.safetensors and NAME.json beside it")
     description = json.loads(description_path.read_text())
     tensors = load_file(path)
     model = UnifiedModel(_model_config(description["config"])).eval()
     skipped = [re.compile(pattern) for pattern in SKIPPED_WEIGHTS]
-    named = {
-        name.removeprefix(_WEIGHTS): tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)
-    }
+    named = {name.removeprefix(_WEIGHTS): tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)}
     weights = {name: tensor for name, tensor in named.items() if not any(p.match(name) for p in skipped)}
     keys = model.load_state_dict(weights, strict=False)
     if keys.missing_keys or keys.unexpected_keys:
-        raise ValueError(
-            f"weights do not fit: missing {keys.missing_keys}, unexpected {keys.unexpected_keys}"
-        )
+        raise ValueError(f"weights do not fit: missing {keys.missing_keys}, unexpected {keys.unexpected_keys}")
     return Fixture(tensors, description["outputs"], description["config"], model)
 
 
@@ -382,9 +369,7 @@ def check_fixture(path: Path, only: Sequence[str] = ()) -> Report:
     for prefix in prefixes:
         if not any(row.name.startswith(prefix) for row in rows):
             known = ", ".join(CHECKS)
-            raise ValueError(
-                f"--only {prefix} matches no output that can be recomputed; known prefixes: {known}"
-            )
+            raise ValueError(f"--only {prefix} matches no output that can be recomputed; known prefixes: {known}")
     return Report(tuple(rows), () if prefixes else tuple(sorted(set(fixture.outputs) - covered)))
 
 

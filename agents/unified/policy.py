@@ -80,11 +80,7 @@ class UnifiedPolicy(JointPolicy):
     _no_split_modules = UnifiedModel._no_split_modules
 
     def __init__(
-        self,
-        model: UnifiedModel,
-        autoencoder: CellAutoencoder,
-        tokenizer: PreTrainedTokenizerFast,
-        name: str = "",
+        self, model: UnifiedModel, autoencoder: CellAutoencoder, tokenizer: PreTrainedTokenizerFast, name: str = ""
     ) -> None:
         super().__init__()
         self.model, self.tokenizer, self.name = model, tokenizer, name
@@ -139,9 +135,7 @@ class UnifiedPolicy(JointPolicy):
         return GrowingCache(self.model, rows, images_dropped=settings.image_guidance != 1)
 
     @torch.no_grad()
-    def intent_context(
-        self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None
-    ) -> IntentContext:
+    def intent_context(self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None) -> IntentContext:
         """Nothing before the transcript, or everything up to the current image."""
         transcript = TextBlock(turn["transcript_ids"], _mask_if_padded(turn["transcript_mask"]))
         if isinstance(cache, GrowingCache):
@@ -153,9 +147,7 @@ class UnifiedPolicy(JointPolicy):
         return IntentContext(self.model.build_context(blocks, rows), transcript)
 
     @torch.no_grad()
-    def image_context(
-        self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None
-    ) -> ImageContext:
+    def image_context(self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None) -> ImageContext:
         """The current image and the intent, after all earlier ones with context=interleaved."""
         guidance = Guidance(settings.text_guidance, settings.image_guidance)
         intent = TextBlock(turn["condition_ids"], _mask_if_padded(turn["condition_mask"]))
@@ -543,15 +535,11 @@ class ContextLength:
     @property
     def needed(self) -> int:
         """In all, of writing the intent or of generating the image after it, whichever takes more."""
-        generating = (
-            max(self.past, 1) + self.intent + 2 + 1
-        )  # <bos> and <eos> around the intent, the new image
+        generating = max(self.past, 1) + self.intent + 2 + 1  # <bos> and <eos> around the intent, the new image
         return max(self.past + self.transcript + self.intent, generating)
 
 
-def context_length(
-    policy: UnifiedPolicy, envs: MICEEditVectorEnv, settings: GenerationSettings
-) -> ContextLength:
+def context_length(policy: UnifiedPolicy, envs: MICEEditVectorEnv, settings: GenerationSettings) -> ContextLength:
     """What sessions of the environments take at their full number of turns, with the longest intents."""
     world, turns = envs.engine.world, envs.engine.world.max_turns
     longest = 0

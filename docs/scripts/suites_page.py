@@ -173,9 +173,7 @@ def families_said(session: Sequence[StudioTurn]) -> set[str]:
 
 def _by_turn(sessions: Sequence[Session], name: str) -> list[float | None]:
     last = max(session.turn for session in sessions)
-    return [
-        known_mean([getattr(s.scores[turn], name) for s in sessions if turn < s.turn]) for turn in range(last)
-    ]
+    return [known_mean([getattr(s.scores[turn], name) for s in sessions if turn < s.turn]) for turn in range(last)]
 
 
 def _shares(names: Iterable[str], total: int) -> dict[str, float]:
@@ -228,9 +226,7 @@ def measure_suite(name: str, options: argparse.Namespace) -> tuple[SuiteFigures,
     suite = load_suite(name)
     user = "goal" if suite.max_turns > suite.turns else "replay"
     count = min(options.num_envs, options.sessions)
-    envs = make_vector_env(
-        num_envs=count, autoreset_mode="Disabled", split=options.split, suite=name, user=user
-    )
+    envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", split=options.split, suite=name, user=user)
     numbers = range(options.sessions)
     oracle, reader = _Listener(envs), ReaderPolicy(envs)
     right = run_episodes(envs, oracle, numbers, options.seed)
@@ -268,11 +264,7 @@ def in_few_colors(picture: Image) -> PIL.Image.Image:
 
 
 def suites_page(
-    figures: Sequence[SuiteFigures],
-    pictures: Mapping[str, Sequence[str]],
-    command: str,
-    split: str,
-    seed: int,
+    figures: Sequence[SuiteFigures], pictures: Mapping[str, Sequence[str]], command: str, split: str, seed: int
 ) -> str:
     """The page as Markdown.
 

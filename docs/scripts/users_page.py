@@ -149,9 +149,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-envs", type=int, default=256, help="sessions side by side")
     options = parser.parse_args(words)
-    spoken = {
-        agent: {name: measure_persona(name, agent, options) for name in options.personas} for agent in AGENTS
-    }
+    spoken = {agent: {name: measure_persona(name, agent, options) for name in options.personas} for agent in AGENTS}
     understood = {suite: read_suite(suite, options) for suite in options.suites}
     understood |= {f"{SUITE}, {name}, failing": read_persona(name, options) for name in options.personas}
     text = _report(spoken, understood)

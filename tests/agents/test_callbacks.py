@@ -88,7 +88,5 @@ def test_a_tracker_has_to_be_known_and_installed(monkeypatch):
         check_trackers(["tensorbord"])
     monkeypatch.setattr(module, "get_available_reporting_integrations", lambda: ["wandb"])
     check_trackers(["wandb"])
-    with pytest.raises(
-        ValueError, match="report_to names 'mlflow', whose package is missing; installed: wandb"
-    ):
+    with pytest.raises(ValueError, match="report_to names 'mlflow', whose package is missing; installed: wandb"):
         check_trackers(["wandb", "mlflow"])

@@ -21,13 +21,7 @@ KEYS = ("instruction_following", "content_consistency", "global_awareness", "rew
 def config(tmp_path):
     tiny_policy().save(tmp_path / "start")
     return compose(
-        "demo",
-        out=str(tmp_path / "demo"),
-        model=str(tmp_path / "start"),
-        sessions=3,
-        exported=2,
-        filmstrip=2,
-        seed=4,
+        "demo", out=str(tmp_path / "demo"), model=str(tmp_path / "start"), sessions=3, exported=2, filmstrip=2, seed=4
     )
 
 

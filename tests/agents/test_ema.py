@@ -98,9 +98,7 @@ def test_it_plays_the_rollouts_and_what_learns_is_trained(tmp_path, monkeypatch)
     assert len(played) == 3
     for name, first in learnt[0].items():
         second = 0.25 * first + 0.75 * learnt[1][name]
-        for found, expected in zip(
-            played, (first, second, 0.5 * second + 0.5 * learnt[2][name]), strict=True
-        ):
+        for found, expected in zip(played, (first, second, 0.5 * second + 0.5 * learnt[2][name]), strict=True):
             torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-6)
     assert all(torch.equal(a[name], b[name]) for a, b in zip(played, prepared, strict=True) for name in a)
     assert any(not torch.equal(learnt[2][name], played[2][name]) for name in played[2])

@@ -244,8 +244,7 @@ class SilentJudge:
 
     def score(self, turns):
         return [
-            Scores(error="judge: 403 QUOTA") if turn.turn == 1 else Scores(1.0, 1.0, 1.0, reward=1.0)
-            for turn in turns
+            Scores(error="judge: 403 QUOTA") if turn.turn == 1 else Scores(1.0, 1.0, 1.0, reward=1.0) for turn in turns
         ]
 
 

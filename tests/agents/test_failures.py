@@ -54,9 +54,7 @@ def trained(out: Path, scorer=None, **changes):
 
 def test_a_user_or_scorer_that_raises_stops_the_run_and_loses_nothing(tmp_path):
     """Checkpoints are far apart here; the one before the failure is written when it happens."""
-    with pytest.raises(
-        TrainingAborted, match=r"iteration 2 stopped .*: KeyError: 'no such persona'; .*checkpoint-4"
-    ):
+    with pytest.raises(TrainingAborted, match=r"iteration 2 stopped .*: KeyError: 'no such persona'; .*checkpoint-4"):
         trained(tmp_path / "broken", FailsAt(7, 99, KeyError("no such persona")))
     assert newest_checkpoint(tmp_path / "broken").name == "checkpoint-4"
     resumed, unbroken = trained(tmp_path / "broken"), trained(tmp_path / "unbroken")
@@ -86,9 +84,7 @@ def test_a_reward_that_is_no_number_counts_nowhere(tmp_path):
 @pytest.mark.parametrize("reward", [math.nan, math.inf])
 def test_a_reward_that_is_no_number_is_said_and_changes_no_mean(tmp_path, reward):
     """The second iteration's middle turn; all its other turns train, and no update is left out."""
-    trainer = tiny_trainer(
-        tmp_path, tiny_policy(), FailsAt(5, 5, Scores(1.0, None, 1.0, reward=reward)), iterations=2
-    )
+    trainer = tiny_trainer(tmp_path, tiny_policy(), FailsAt(5, 5, Scores(1.0, None, 1.0, reward=reward)), iterations=2)
     with pytest.warns(UserWarning, match=rf"iteration 1: 6 of 18 turns were paid {reward}, and count in no"):
         trainer.train()
     (log,) = [log for log in trainer.state.log_history if log.get("step") == 4 and "reward/1" in log]
@@ -165,10 +161,7 @@ def test_ten_updates_in_a_row_without_a_gradient_end_the_run():
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(tmp_path, monkeypatch, place):
     """The second of three saves fails; the first is kept until the third is whole."""
     full, saves = OSError(errno.ENOSPC, "No space left on device"), []
-    places = {
-        "weights": (trainer_module.GRPOTrainer, "_save_checkpoint"),
-        "mark": (failures, "mark_complete"),
-    }
+    places = {"weights": (trainer_module.GRPOTrainer, "_save_checkpoint"), "mark": (failures, "mark_complete")}
     module, name = places[place]
     true = getattr(module, name)
 

@@ -87,9 +87,7 @@ def test_what_is_forgotten_is_missing_in_every_form() -> None:
     pointed = next(turn for turn in turns if turn.reference == "it")
     for form in FORMS:
         assert " it" in noisy_intent(pointed, 4, rules=True, reference=False, form=form), form
-        assert noisy_intent(pointed, 4, rules=True, reference=True, form=form) == FORMS[form].write(
-            pointed, 4
-        )
+        assert noisy_intent(pointed, 4, rules=True, reference=True, form=form) == FORMS[form].write(pointed, 4)
 
 
 def test_a_recipe_makes_a_checkpoint_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

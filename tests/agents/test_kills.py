@@ -69,9 +69,7 @@ def test_killed_again_and_again_it_leaves_what_an_unbroken_run_leaves(start, tmp
     finish(train_judged_apart, config)
     finish(train_judged_apart, config_of(tmp_path / "unbroken", start, spending))
     found, expected = all_of(tmp_path / "killed"), all_of(tmp_path / "unbroken")
-    assert (
-        found.keys() == expected.keys() and f"records/iteration_{ITERATIONS - 1:05d}/sessions.jsonl" in found
-    )
+    assert found.keys() == expected.keys() and f"records/iteration_{ITERATIONS - 1:05d}/sessions.jsonl" in found
     assert [name for name in found if found[name] != expected[name]] == []
     (judge,) = {json.loads(line)["scorer"] for line in found["held_out.jsonl"].splitlines()}
     assert judge == "darkness 1"

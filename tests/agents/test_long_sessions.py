@@ -32,12 +32,9 @@ def bright(num_envs: int, suite: str = "mixed", **_: object) -> MICEEditVectorEn
 
 
 @pytest.mark.parametrize(
-    ("suite", "turns", "context"),
-    [("long", 8, "current"), ("long-16", 16, "current"), ("long-16", 16, "interleaved")],
+    ("suite", "turns", "context"), [("long", 8, "current"), ("long-16", 16, "current"), ("long-16", 16, "interleaved")]
 )
-def test_an_iteration_trains_on_every_turn(
-    start: Path, tmp_path: Path, suite: str, turns: int, context: str
-) -> None:
+def test_an_iteration_trains_on_every_turn(start: Path, tmp_path: Path, suite: str, turns: int, context: str) -> None:
     """Fails where a late turn is not played, not logged or does not fit, or where nothing is learnt."""
     config = tiny_config(
         tmp_path, start, suite=suite, context=context, filter="none", iterations=1, groups=1, group_size=2

@@ -98,8 +98,7 @@ def first_gradients(folder, **changes):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"text_kl": 0.1}, {"recompute": True, "text_clip": 1e-5, "flow_clip": 1e-5}, {"objective": "nft"}],
+    "changes", [{"text_kl": 0.1}, {"recompute": True, "text_clip": 1e-5, "flow_clip": 1e-5}, {"objective": "nft"}]
 )
 def test_a_trainer_with_little_memory_makes_the_same_first_step(tmp_path, changes):
     """With tight clips too: the old log-probs are worked out in the chunks that the update has."""
@@ -121,9 +120,7 @@ def test_a_wrong_ratio_in_any_chunk_stops_the_run(tmp_path, monkeypatch, objecti
         return found
 
     monkeypatch.setattr(training, "collect_rollout", stale)
-    settings = tiny_settings(
-        tmp_path, updates_per_iteration=1, chunk_sessions=1, filter="none", objective=objective
-    )
+    settings = tiny_settings(tmp_path, updates_per_iteration=1, chunk_sessions=1, filter="none", objective=objective)
     with pytest.raises(RuntimeError, match=r"the text ratio [a-z ]*differs from 1"):
         EditR2Trainer(tiny_policy(), brightness_envs(6), settings).train()
 

@@ -15,21 +15,10 @@ def logs(count=40):
     for iteration in range(count):
         level = 0.3 + 0.5 * iteration / count
         log = {"iteration": iteration}
-        for name in (
-            "reward",
-            "instruction_following",
-            "content_consistency",
-            "global_awareness",
-            "rule_kept",
-        ):
+        for name in ("reward", "instruction_following", "content_consistency", "global_awareness", "rule_kept"):
             log[name] = [float(np.clip(level - 0.12 * turn + rng.normal(0, 0.05), 0, 1)) for turn in range(3)]
         log["rule_kept"][0] = None
-        log |= {
-            "flow_clip_fraction": 0.1,
-            "text_clip_fraction": 0.2,
-            "flow_kl": 1e-5 * iteration,
-            "text_kl": 0.01,
-        }
+        log |= {"flow_clip_fraction": 0.1, "text_clip_fraction": 0.2, "flow_kl": 1e-5 * iteration, "text_kl": 0.01}
         if iteration % 10 == 0:
             hits = (rng.random((64, 3)) < level).astype(float).tolist()
             log["held_out"] = summarise({"reward": hits, "global_awareness": hits})
@@ -55,9 +44,7 @@ def test_the_picture_shows_each_turn_in_its_colour(tmp_path):
 
 
 def test_only_panels_with_data_are_drawn(tmp_path):
-    learning_curves(
-        [{"iteration": 0, "reward": [0.5]}, {"iteration": 1, "reward": [0.6]}], tmp_path / "one.png"
-    )
+    learning_curves([{"iteration": 0, "reward": [0.5]}, {"iteration": 1, "reward": [0.6]}], tmp_path / "one.png")
     learning_curves(list(logs()), tmp_path / "all.png")
     one, everything = picture(tmp_path / "one.png"), picture(tmp_path / "all.png")
     assert one.shape[1] * 3 < everything.shape[1]

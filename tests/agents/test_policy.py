@@ -144,8 +144,6 @@ def test_unknown_parts_are_named(intent, image, message):
 
 
 def test_the_exact_editor_needs_studio_scenes():
-    envs = MICEEditVectorEnv(
-        1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED
-    )
+    envs = MICEEditVectorEnv(1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED)
     with pytest.raises(ValueError, match="the world is 'fake'"):
         editor_policy(envs, "none", "oracle", "exact", FAST, "free")

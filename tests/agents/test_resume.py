@@ -45,13 +45,7 @@ def unbroken(tmp_path_factory, start) -> dict[int, Path]:
 
 def config_of(out: Path, start: Path, rank: int):
     return tiny_config(
-        out,
-        start,
-        iterations=ITERATIONS,
-        lora_rank=rank,
-        schedule=SCHEDULE[rank],
-        eval_every=1,
-        eval_sessions=3,
+        out, start, iterations=ITERATIONS, lora_rank=rank, schedule=SCHEDULE[rank], eval_every=1, eval_sessions=3
     )
 
 

@@ -57,9 +57,7 @@ class Tinter:
         self.tinted = [luck < self.chance for luck, _ in drawn]
         return [
             Memory(tinted, int(math.log(other) / math.log(1 - WRONG)), own)
-            for tinted, (_, other), own in zip(
-                self.tinted, drawn, self.editor.start(observations, seeds), strict=True
-            )
+            for tinted, (_, other), own in zip(self.tinted, drawn, self.editor.start(observations, seeds), strict=True)
         ]
 
     def act(self, observations, memories):
@@ -126,9 +124,7 @@ def play_repeated(envs, policy, numbers, iteration):
 
     class Own:
         def start(self, observations, seeds):
-            return policy.start(
-                observations, [seed + 1000 * row + iteration for row, seed in enumerate(seeds)]
-            )
+            return policy.start(observations, [seed + 1000 * row + iteration for row, seed in enumerate(seeds)])
 
         act = policy.act
 
@@ -158,9 +154,7 @@ def test_the_judge_of_held_out_sessions_is_another_and_is_recorded(hacked):
 def test_it_is_warned_of_once_in_words(hacked):
     out, _, evaluation, said = hacked
     (warning,) = [str(each.message) for each in said if "please its scorer" in str(each.message)]
-    assert (
-        "training's scorer (imperfect)" in warning and "judged by residual" in warning and "best" in warning
-    )
+    assert "training's scorer (imperfect)" in warning and "judged by residual" in warning and "best" in warning
     assert evaluation.summary()["warnings"] == [warning]
     assert [look.iteration for look in read_evaluations(out) if look.warning]
 

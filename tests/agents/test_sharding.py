@@ -26,13 +26,7 @@ LIMIT = 900.0
 """Seconds a process may take; it is there to end a hung test."""
 SESSIONS, STEPS = 6, 2
 PAST = replace(
-    TINY,
-    context="interleaved",
-    text_guidance=2.0,
-    image_guidance=1.5,
-    text_kl=0.5,
-    flow_kl=0.5,
-    max_grad_norm=0.05,
+    TINY, context="interleaved", text_guidance=2.0, image_guidance=1.5, text_kl=0.5, flow_kl=0.5, max_grad_norm=0.05
 )
 
 
@@ -68,9 +62,7 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
             # Processes write intents of other lengths, and so ask the model more often or less.
             assert processes == 1 or not isinstance(model.model.vae2llm.weight, DTensor)
             played = tensors_of(play(model, PAST, envs=brightness_envs(share), iteration=step, rows=rows))
-        assert processes == 1 or isinstance(model.model.vae2llm.weight, DTensor), (
-            "nobody keeps what is not his"
-        )
+        assert processes == 1 or isinstance(model.model.vae2llm.weight, DTensor), "nobody keeps what is not his"
         advantage = torch.linspace(-2, 2, SESSIONS * 3).reshape(SESSIONS, 3)[rows]
         # Of the first sessions only first turns train, which read no past: fewer calls of the model.
         keep = torch.ones(SESSIONS, 3).bool()
@@ -99,8 +91,7 @@ def play_and_learn(out: Path, rank: int, processes: int, port: int) -> None:
 def trained(tmp_path_factory) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What each of two processes with half of the weights had, and what a single one had."""
     found = {
-        count: in_processes(play_and_learn, tmp_path_factory.mktemp(f"of{count}"), count, LIMIT)
-        for count in (1, 2)
+        count: in_processes(play_and_learn, tmp_path_factory.mktemp(f"of{count}"), count, LIMIT) for count in (1, 2)
     }
     return found[2], found[1][0]
 

@@ -7,13 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from editenv.agents.stats import (
-    Interval,
-    bootstrap_interval,
-    paired_difference,
-    summarise,
-    summarise_difference,
-)
+from editenv.agents.stats import Interval, bootstrap_interval, paired_difference, summarise, summarise_difference
 
 
 def test_interval_agrees_with_the_normal_one_on_many_values():

@@ -12,9 +12,7 @@ BASE = {
     "rule_kept": [[None, 1.0], [None, None]],
     "turn_consistency": [[0.25], [0.25]],
 }
-TRAINED = {
-    name: [[1.0 if score is not None else None for score in turns] for turns in BASE[name]] for name in BASE
-}
+TRAINED = {name: [[1.0 if score is not None else None for score in turns] for turns in BASE[name]] for name in BASE}
 
 
 def printed(renderable, width):
@@ -64,19 +62,14 @@ def test_three_turns_fit_side_by_side_in_120_characters():
     scores = {"rule_kept": [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]}
     summary = summarise(scores)
     text = printed(comparison(summary, summary, summarise_difference(scores, scores)), 120)
-    assert (
-        "base (2 sessions)" in text and len([line for line in text.splitlines() if "trained (2" in line]) == 1
-    )
+    assert "base (2 sessions)" in text and len([line for line in text.splitlines() if "trained (2" in line]) == 1
     first = next(line for line in text.splitlines() if "base (2" in line)
     assert "trained (2" in first
 
 
 def test_many_turns_go_down_the_table():
     """Fails where sixteen turns stand side by side, which no terminal shows, or where a cell gets lost."""
-    scores = {
-        "reward": [[turn / 16 for turn in range(16)]] * 2,
-        "rule_kept": [[None, *[1.0] * 15]] * 2,
-    }
+    scores = {"reward": [[turn / 16 for turn in range(16)]] * 2, "rule_kept": [[None, *[1.0] * 15]] * 2}
     lines = cells(turn_table(summarise(scores), "long"))
     assert lines[1:7] == [
         ["rule"],

@@ -79,22 +79,14 @@ def test_logs_hold_an_entry_an_iteration_with_held_out_scores_where_asked(run):
     assert [("held_out" in log) for log in logs] == [True, False, True]
     for log in logs:
         assert len(log["reward"]) == 3 and log["text_ratio_error"] < 1e-4
-        for number in (
-            log["flow_kl"],
-            log["text_clip_fraction"],
-            log["seconds/update"],
-            log["peak_memory_mib"],
-        ):
+        for number in (log["flow_kl"], log["text_clip_fraction"], log["seconds/update"], log["peak_memory_mib"]):
             assert np.isfinite(number)
     assert len(logs[0]["held_out"]["reward"]) == 3
 
 
 def test_pictures_show_the_curves_and_some_rollouts(run):
     out, *_ = run
-    assert sorted(path.name for path in (out / "images").iterdir()) == [
-        "iteration_00000.png",
-        "iteration_00002.png",
-    ]
+    assert sorted(path.name for path in (out / "images").iterdir()) == ["iteration_00000.png", "iteration_00002.png"]
     for path in [out / "curves.png", *(out / "images").iterdir()]:
         assert np.asarray(Image.open(path).convert("RGB")).std() > 5
 
@@ -118,9 +110,7 @@ def test_the_loaded_model_does_what_the_trained_one_did(run, start):
         turn = policy.observe(said) | policy.encode_intents(["add a star"]) | {"source": latents}
         words = policy.generate_intents(policy.intent_context(turn, settings, None), settings, None)
         context = policy.image_context(turn, settings, None)
-        return words.log_prob, policy.sample_images(
-            context, -latents, SamplingPlan(shifted_times(4, 2.0))
-        ).final
+        return words.log_prob, policy.sample_images(context, -latents, SamplingPlan(shifted_times(4, 2.0))).final
 
     for mine, theirs in zip(behaviour(by_run), behaviour(trained), strict=True):
         assert torch.equal(mine, theirs)
@@ -162,12 +152,7 @@ def test_rollouts_are_recorded_with_what_the_log_says_of_them(run):
 def test_trackers_know_the_settings_by_name_and_the_run_has_one(run):
     (tracker,), (out, config, *_) = Tracker.made, run
     told = {name: tracker.told[name] for name in ("suite", "algorithm.text_rate", "scorer.kind", "seed")}
-    assert told == {
-        "suite": "mixed",
-        "algorithm.text_rate": 1e-3,
-        "scorer.kind": "exact",
-        "seed": config.seed,
-    }
+    assert told == {"suite": "mixed", "algorithm.text_rate": 1e-3, "scorer.kind": "exact", "seed": config.seed}
     assert tracker.told["run_name"] == "/".join(out.parts[-2:])
 
 
@@ -175,9 +160,7 @@ def test_trackers_get_all_numbers_and_the_pictures(run):
     (tracker,) = Tracker.made
     steps = {step: logs for step, logs in tracker.numbers if "reward/1" in logs}
     assert sorted(steps) == [2, 4, 6]
-    assert all(
-        {"flow_kl", "text_loss", "filtered_share", "seconds/update"} <= logs.keys() for logs in steps.values()
-    )
+    assert all({"flow_kl", "text_loss", "filtered_share", "seconds/update"} <= logs.keys() for logs in steps.values())
     assert ["held_out/global_awareness/3" in logs for _, logs in sorted(steps.items())] == [True, False, True]
     assert "last_held_out/global_awareness/3" in steps[6]
     assert tracker.pictures == [("sessions", 0), ("sessions", 4)]
@@ -187,17 +170,13 @@ def test_a_run_with_adapters_leaves_whole_weights(start, tmp_path):
     train_for_brightness(tiny_config(tmp_path, start, iterations=1, lora_rank=2))
     trained, before = load_policy(tmp_path).model.state_dict(), load_policy(start).model.state_dict()
     assert trained.keys() == before.keys()
-    assert not torch.equal(
-        *(w["language_model.model.layers.0.mlp.up_proj.weight"] for w in (trained, before))
-    )
+    assert not torch.equal(*(w["language_model.model.layers.0.mlp.up_proj.weight"] for w in (trained, before)))
 
 
 def test_sessions_come_from_a_file(start, tmp_path):
     """Exported sessions are scored exactly; more specs than the file has sessions play them again."""
     file = export_sessions(StudioWorld("mice-cm"), "train", 0, 3, tmp_path / "sessions")
-    config = tiny_config(
-        tmp_path / "run", start, iterations=1, groups=4, group_size=2, eval_every=1, eval_sessions=3
-    )
+    config = tiny_config(tmp_path / "run", start, iterations=1, groups=4, group_size=2, eval_every=1, eval_sessions=3)
     result = train(replace(config, sessions_file=str(file)))
     assert result.logs[0]["unscored_share"] == 0.0 and len(result.logs[0]["held_out"]["reward"]) == 3
 
@@ -247,10 +226,7 @@ def test_files_that_nobody_can_score_are_refused_before_anything_heavy(tmp_path,
         ({"sampler": "cps"}, "sigma_t_max of cps: got 0.96, expected None"),
         ({"sampler": "cps", "sigma_t_max": None}, "t_next of cps: got 0, expected above 0"),
         ({"sampler": "cps", "sigma_t_max": None, "noise_level": 1.3}, "noise_level of cps: got 1.3"),
-        (
-            {"sampler": "cps", "sigma_t_max": None, "window_high": 1, "kl": "published"},
-            "kl is 'published' with",
-        ),
+        ({"sampler": "cps", "sigma_t_max": None, "window_high": 1, "kl": "published"}, "kl is 'published' with"),
     ],
 )
 def test_what_is_not_known_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, changes, message):

@@ -14,14 +14,7 @@ from editenv.agents.metrics import group_by_turn
 from editenv.agents.trainer import EditR2Trainer, RolloutCallback
 from editenv.agents.unified import ImageBlock, TextBlock
 from editenv.agents.unified.policy import UnifiedPolicy, text_only_names
-from tests.tiny_editor import (
-    BrightnessScorer,
-    brightness_envs,
-    tiny_policy,
-    tiny_settings,
-    tiny_trainer,
-    weights,
-)
+from tests.tiny_editor import BrightnessScorer, brightness_envs, tiny_policy, tiny_settings, tiny_trainer, weights
 
 RATE = 1e-3
 TABLE = {"model.latent_pos_embed.pos_embed"}
@@ -155,9 +148,7 @@ def flow_kl_by_hand(trainer, inputs) -> float:
             if not (inputs["loss_mask"][row, turn] and inputs["scored_mask"][row, turn]):
                 continue
             at = {
-                name: value[row, turn][None]
-                for name, value in inputs.items()
-                if name not in ("group_id", "rng_keys")
+                name: value[row, turn][None] for name, value in inputs.items() if name not in ("group_id", "rng_keys")
             }
             length = int(at["condition_mask"].sum())
             context = [ImageBlock(at["source"]), TextBlock(at["condition_ids"][:, :length])]
@@ -297,10 +288,7 @@ def test_the_gradient_of_each_expert_is_bounded_by_itself(tmp_path):
     ("changes", "message"),
     [
         ({"iterations": 0}, "iterations is 0, expected 1 or more"),
-        (
-            {"groups": 5, "group_size": 6, "updates_per_iteration": 4},
-            "updates_per_iteration is 4, .* 30",
-        ),
+        ({"groups": 5, "group_size": 6, "updates_per_iteration": 4}, "updates_per_iteration is 4, .* 30"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):

@@ -14,13 +14,7 @@ from PIL import Image
 
 from editenv.agents.baselines.oracle import OraclePolicy
 from editenv.agents.episodes import run_episodes
-from editenv.agents.training_records import (
-    read_rollout,
-    record_folder,
-    recorded_iterations,
-    too_old,
-    write_rollouts,
-)
+from editenv.agents.training_records import read_rollout, record_folder, recorded_iterations, too_old, write_rollouts
 from editenv.build import make_vector_env
 from editenv.cli import main
 from editenv.types import Scores

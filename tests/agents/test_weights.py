@@ -50,9 +50,7 @@ def cut(folder):
 def reshaped(folder):
     weights = weights_of(folder)
     name = next(name for name, value in weights.items() if value.dim() == 2)
-    save_file(
-        weights | {name: weights[name][:-1].clone()}, folder / "model.safetensors", metadata={"format": "pt"}
-    )
+    save_file(weights | {name: weights[name][:-1].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def broken_config(folder):

@@ -41,9 +41,7 @@ def test_parts_add_up() -> None:
 
 
 def test_every_figure_is_there_and_in_the_table() -> None:
-    figures = bench_env(
-        num_envs=4, turns=12, repeats=1, minigrid_steps=50, scaling_sessions=2, memory_sessions=16
-    )
+    figures = bench_env(num_envs=4, turns=12, repeats=1, minigrid_steps=50, scaling_sessions=2, memory_sessions=16)
     assert set(figures["scaling"]["turns"]) == {"3", "8", "16"}
     assert set(figures["scaling"]["size"]) == {"64", "128", "256"}
     assert figures["minigrid_ratio"] == pytest.approx(

@@ -77,9 +77,7 @@ def test_an_iteration_is_taken_apart_without_rest(checkpoint, tmp_path):
 
 def test_the_command_gives_every_figure(checkpoint, tmp_path):
     tiny_policy().save(tmp_path / "model")
-    figures = bench_rollout(
-        str(tmp_path / "model"), groups=2, group_size=2, plain_sessions=1, repeats=1, iterations=0
-    )
+    figures = bench_rollout(str(tmp_path / "model"), groups=2, group_size=2, plain_sessions=1, repeats=1, iterations=0)
     figures = json.loads(json.dumps(figures))
     assert figures["ratio"] == figures["sides"]["interleaved"]["ratio"] > 0
     assert set(figures["sides"]) == {"interleaved", "current"}

@@ -29,10 +29,7 @@ from editenv.manual import overview, page, settings_table, text_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = [
-    (name, line.strip())
-    for name in COMMANDS
-    for line in text_of(name).splitlines()
-    if line.startswith("  editenv ")
+    (name, line.strip()) for name in COMMANDS for line in text_of(name).splitlines() if line.startswith("  editenv ")
 ]
 
 
@@ -137,10 +134,7 @@ def test_one_failed_job_of_a_sweep_leaves_the_others(monkeypatch, tmp_path, caps
     monkeypatch.chdir(tmp_path)
     words = ["evaluate", "-m", "policy=noop,nope,oracle", "sessions=2", "filmstrip=0", "out=x"]
     assert "policy 'nope' is not known" in error_of(capsys, *words)
-    assert [p.parent.name for p in sorted(Path("x").glob("*/summary.json"))] == [
-        "policy-noop",
-        "policy-oracle",
-    ]
+    assert [p.parent.name for p in sorted(Path("x").glob("*/summary.json"))] == ["policy-noop", "policy-oracle"]
 
 
 def test_the_same_words_give_the_same_folder(calls):
@@ -185,15 +179,9 @@ def test_many_settings_make_a_short_name():
         (["train", "+recrd_every=3"], ["no setting 'recrd_every', did you mean 'record_every'?"]),
         (["train", "groups=many"], ["groups is 'many', expected a whole number"]),
         (["train", "seed=0,1"], ["'seed=0,1' gives several values", "-m"]),
-        (
-            ["train", "user=[terse,chatty]"],
-            ["user is [terse,chatty], expected one name; -m user=terse,chatty"],
-        ),
+        (["train", "user=[terse,chatty]"], ["user is [terse,chatty], expected one name; -m user=terse,chatty"]),
         (["train", "-m", "user=[terse,chatty],goal"], ["user is [terse,chatty], expected one name"]),
-        (
-            ["evaluate", "policy=noop", "user=nowhere:Class"],
-            ["user is 'nowhere:Class'", "package.module:Name"],
-        ),
+        (["evaluate", "policy=noop", "user=nowhere:Class"], ["user is 'nowhere:Class'", "package.module:Name"]),
         (["evaluate", "policy=noop", "user=terse", "user.settings.pers=1"], ["no setting 'pers'", "persona"]),
         (["evaluate", "--config-dir", "nowhere"], ["--config-dir is 'nowhere', expected a folder"]),
         (["evaluate", "intent=orcle"], ["intent 'orcle' is not known, did you mean 'oracle'?"]),
@@ -215,10 +203,7 @@ def test_many_settings_make_a_short_name():
         (["evaluate", "steps=0"], ["steps is 0, expected 1 or more"]),
         (["audit", "+sed=1"], ["no setting 'sed', did you mean 'seed'?"]),
         (["pretrain"], ["'recipe'", "practice"]),
-        (
-            ["evaluate", "policy=noop", "scorer.settings={least: 1}"],
-            ["has no setting 'least', expected none"],
-        ),
+        (["evaluate", "policy=noop", "scorer.settings={least: 1}"], ["has no setting 'least', expected none"]),
         (["evaluate", "seed=-1"], ["seed is -1, expected 0 or more"]),
         (["train", "report_to=[wandb"], ["report_to is '[wandb', expected a list"]),
         (["evaluate", "oracle"], ["'oracle' cannot be read", "KEY=VALUE"]),
@@ -288,9 +273,7 @@ def test_a_run_that_stopped_says_why_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
 
     def stops(config):
-        raise TrainingAborted(
-            "iteration 3 stopped: the user is gone; checkpoint-6 holds everything before it"
-        )
+        raise TrainingAborted("iteration 3 stopped: the user is gone; checkpoint-6 holds everything before it")
 
     monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=stops))
     error = error_of(capsys, "train")
@@ -319,11 +302,7 @@ def test_every_group_and_recipe_composes():
     assert algorithms["no_filter"].filter == "none"
     assert {
         compose("pretrain", [f"recipe={n}"], out="x").recipe.name for n in ("autoencoder", "practice", "base")
-    } == {
-        "autoencoder",
-        "practice",
-        "base",
-    }
+    } == {"autoencoder", "practice", "base"}
     demo, text = (compose("train", [f"experiment={name}"], out="x") for name in ("demo", "base_text"))
     pictures = compose("train", ["experiment=base_pictures"], out="x")
     assert [demo.model, text.model, pictures.model] == ["practice", "base", "runs/base_text"]

@@ -63,9 +63,7 @@ def test_a_scorer_per_yaml_and_a_yaml_per_scorer():
 
 
 def test_settings_by_name_may_be_given_as_values():
-    config = compose(
-        "evaluate", out="x", policy_settings={"level": 3}, user={"settings": {"persona": "terse"}}
-    )
+    config = compose("evaluate", out="x", policy_settings={"level": 3}, user={"settings": {"persona": "terse"}})
     assert config.policy_settings == {"level": 3} and config.user.settings == {"persona": "terse"}
     assert compose("evaluate", out="x", reward_weights={"rule_kept": 1}).reward_weights == {"rule_kept": 1.0}
     with pytest.raises(ValueError, match="sesions"):

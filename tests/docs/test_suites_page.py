@@ -55,9 +55,7 @@ def test_the_page_says_what_was_measured(folder) -> None:
     scripts = [turn for session in idle for turn in session.spec.turns]
     adds = np.mean([turn.edit.task == "subject_add" for turn in scripts])
     assert f"`subject_add` {adds:.1%}" in about
-    protects = np.mean(
-        [any(r.family == "protect" for t in s.spec.turns for r in t.rules) for s in idle],
-    )
+    protects = np.mean([any(r.family == "protect" for t in s.spec.turns for r in t.rules) for s in idle])
     assert f"`protect` {protects:.1%}" in about
     later = [turn for session in idle for turn in session.spec.turns[1:]]
     assert f"`beside` {np.mean([turn.reference == 'beside' for turn in later]):.1%}" in about

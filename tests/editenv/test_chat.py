@@ -87,27 +87,15 @@ SAID = {"type": "text", "text": "add a star"}
 @pytest.mark.parametrize(
     ("messages", "error"),
     [
-        (
-            [{"role": "user", "content": "add a star"}],
-            "message 0: key 'content' is 'add a star', expected a list",
-        ),
+        ([{"role": "user", "content": "add a star"}], "message 0: key 'content' is 'add a star', expected a list"),
         ([{"role": "user"}], "message 0: key 'content' is missing"),
         (["add a star"], "message 0: JSON is 'add a star', expected an object"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "expected an object"),
         ([{"role": "user", "content": [{"type": "text"}]}], "a part lacks what its type says"),
-        (
-            [{"role": "user", "content": [{"type": "video"}]}],
-            r"key 'content\[0\].type' is 'video', expected 'image",
-        ),
+        ([{"role": "user", "content": [{"type": "video"}]}], r"key 'content\[0\].type' is 'video', expected 'image"),
         ([{"role": "user", "content": [SAID, SAID]}], "message 0: it has 2 texts, expected one at most"),
-        (
-            [{"role": "user", "content": [SAID]}, {"role": "assistant", "content": None}],
-            "message 1: key 'content'",
-        ),
-        (
-            [{"role": "user", "content": []}, {"role": "assistant", "content": "x"}],
-            "message 0: it has no text",
-        ),
+        ([{"role": "user", "content": [SAID]}, {"role": "assistant", "content": None}], "message 1: key 'content'"),
+        ([{"role": "user", "content": []}, {"role": "assistant", "content": "x"}], "message 0: it has no text"),
     ],
 )
 def test_messages_of_others_are_refused_in_words(messages: list[Any], error: str) -> None:

@@ -37,10 +37,7 @@ def play(env, right, session=0):
     """Rewards, infos and flags of one session; turn k is answered rightly where right[k]."""
     env.reset(seed=1, options={"session": session})
     wanted = env.session.spec.wanted
-    return [
-        env.step(answer(8, grey if good else (grey + 1) % 256))
-        for grey, good in zip(wanted, right, strict=True)
-    ]
+    return [env.step(answer(8, grey if good else (grey + 1) % 256)) for grey, good in zip(wanted, right, strict=True)]
 
 
 def test_a_session_goes_on_while_the_judge_is_at_work_and_the_last_step_waits():
@@ -105,9 +102,7 @@ def test_an_error_of_the_scorer_comes_out_of_the_step_that_waits_for_it():
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_every_row_of_a_vector_environment_scores_as_it_does_alone(mode):
-    envs = MICEEditVectorEnv(
-        3, FakeWorld(), ReplayUser(), FlatScorer(), scoring="deferred", autoreset_mode=mode
-    )
+    envs = MICEEditVectorEnv(3, FakeWorld(), ReplayUser(), FlatScorer(), scoring="deferred", autoreset_mode=mode)
     envs.reset(seed=1)
     specs = [session.spec for session in envs.sessions]
     for turn in range(3):

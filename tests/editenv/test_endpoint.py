@@ -38,9 +38,7 @@ def ask(server_url, texts=("hello",), seeds=None, version="1", **settings):
 def test_answers_come_in_the_order_of_the_questions_with_settings_and_key(monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "secret")
     with ChatServer(echo) as server:
-        _, answers = ask(
-            server.url, list("abcdef"), range(6), api_key_env="JUDGE_KEY", temperature=0.6, max_tokens=9
-        )
+        _, answers = ask(server.url, list("abcdef"), range(6), api_key_env="JUDGE_KEY", temperature=0.6, max_tokens=9)
     assert [answer.text for answer in answers] == [f"{text}/{seed}" for seed, text in enumerate("abcdef")]
     assert all(answer.error is None and not answer.cached for answer in answers)
     assert {key: server.requests[0][key] for key in ("model", "temperature", "max_tokens")} == {
@@ -206,9 +204,7 @@ def test_nothing_in_a_cache_folder_runs(tmp_path):
     with ChatServer(echo) as server:
         endpoint, _ = ask(server.url, cache=str(tmp_path))
         with sqlite3.connect(tmp_path / "cache.db") as database:
-            database.execute(
-                "CREATE TRIGGER t AFTER INSERT ON Cache BEGIN SELECT load_extension('evil'); END"
-            )
+            database.execute("CREATE TRIGGER t AFTER INSERT ON Cache BEGIN SELECT load_extension('evil'); END")
         with pytest.warns(UserWarning, match="an answer is not kept: OperationalError: unsafe use"):
             assert endpoint.ask([[{"role": "user", "content": "new"}]], "1")[0].text == "new/None"
 
@@ -262,16 +258,12 @@ def test_a_long_answer_is_an_error(packed):
     headers = {"content_encoding": "gzip"} if packed else {}
     with ChatServer(sends(200, gzip.compress(body) if packed else body, **headers)) as server:
         _, answers = ask(server.url)
-    assert (
-        f"more than {MOST_BYTES} bytes" in answers[0].error if packed else "longer than" in answers[0].error
-    )
+    assert f"more than {MOST_BYTES} bytes" in answers[0].error if packed else "longer than" in answers[0].error
 
 
 def test_packed_answers_are_read_and_broken_ones_are_errors():
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "yes"}}
-    body = json.dumps(
-        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-    )
+    body = json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
     for pack, name in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
         with ChatServer(sends(200, pack(body.encode()), content_encoding=name)) as server:
             assert ask(server.url)[1][0].text == "yes"

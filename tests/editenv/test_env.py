@@ -62,9 +62,7 @@ def test_resets_count_sessions_of_the_seed() -> None:
     assert (info["session"], info["index"], info["seed"]) == (world.session("train", 9, 7).id, 7, 9)
     assert env.reset()[1]["index"] == 8
     assert env.reset(seed=9)[1]["session"] == ids[0]
-    assert (
-        env.reset(seed=3, options={"session": np.int64(2)})[1]["session"] == world.session("train", 3, 2).id
-    )
+    assert env.reset(seed=3, options={"session": np.int64(2)})[1]["session"] == world.session("train", 3, 2).id
 
 
 def test_a_first_reset_without_seed_draws_one() -> None:
@@ -193,9 +191,7 @@ def test_users_and_scorers_cannot_write_into_pictures() -> None:
 
 
 def test_a_users_overlong_instruction_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"the user's instruction is \d+ characters long, expected at most 5"
-    ):
+    with pytest.raises(ValueError, match=r"the user's instruction is \d+ characters long, expected at most 5"):
         make(max_length=5).reset(seed=0)
 
 

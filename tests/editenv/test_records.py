@@ -125,10 +125,7 @@ PICTURES = ["a.png"] * 4
         ({"instruction": ["a", "b", 3]}, r"key 'instruction\[2\]' is 3, expected a text"),
         ({"intents": ["a"]}, "key 'played.intents' has 1 entries, expected 3"),
         ({"scores": [SCORE, SCORE, SCORE | {"reward": "1"}]}, r"key 'played.scores\[2\].reward' is '1'"),
-        (
-            {"scores": [SCORE, SCORE | {"rule_kept": 1.5}, SCORE]},
-            r"key 'played.scores\[1\].rule_kept' is 1.5",
-        ),
+        ({"scores": [SCORE, SCORE | {"rule_kept": 1.5}, SCORE]}, r"key 'played.scores\[1\].rule_kept' is 1.5"),
         ({"scores": [{}, SCORE, SCORE]}, r"key 'played.scores\[0\].instruction_following' is missing"),
         ({"pictures": ["a.png"]}, "key 'played.pictures' has 1 entries"),
         ({"pictures": ["../a.png", *PICTURES[1:]]}, r"key 'played.pictures\[0\]': '../a.png' lies outside"),
@@ -264,9 +261,7 @@ def test_writers_take_turns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("user", ["replay", "goal"])
-def test_what_was_recorded_can_be_played_again_where_the_user_followed_a_script(
-    tmp_path: Path, user: str
-) -> None:
+def test_what_was_recorded_can_be_played_again_where_the_user_followed_a_script(tmp_path: Path, user: str) -> None:
     env = make_env(suite="mice-cm", user=user, record_to=str(tmp_path))
     env.reset(seed=4)
     while env.session.ending is None:

@@ -192,9 +192,7 @@ def test_a_recorded_studio_session_replays(tmp_path: Any) -> None:
 
 
 def test_processes_without_shared_memory() -> None:
-    made = gymnasium.make_vec(
-        ID, num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": False}
-    )
+    made = gymnasium.make_vec(ID, num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": False})
     try:
         assert isinstance(made, AsyncVectorEnv)
         seen, _ = made.reset(seed=4)

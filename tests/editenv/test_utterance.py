@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.spaces import flatdim, flatten, flatten_space, unflatten
-from gymnasium.vector.utils import (
-    batch_differing_spaces,
-    batch_space,
-    concatenate,
-    create_empty_array,
-    iterate,
-)
+from gymnasium.vector.utils import batch_differing_spaces, batch_space, concatenate, create_empty_array, iterate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -41,9 +41,7 @@ def single(**parts: Any) -> MICEEditEnv:
 
 def greys(env: MICEEditVectorEnv, step: int) -> list[int]:
     """Right answers in even rows, other ones in odd rows."""
-    return [
-        (session.message.meaning + row % 2 * (step + 1)) % 256 for row, session in enumerate(env.sessions)
-    ]
+    return [(session.message.meaning + row % 2 * (step + 1)) % 256 for row, session in enumerate(env.sessions)]
 
 
 def batch(values: list[int]) -> dict[str, Any]:
@@ -287,9 +285,7 @@ def test_a_step_whose_record_cannot_be_written_was_not_made(mode: AutoresetMode)
             raise OSError(28, "No space left on device")
         recorded.append(session.index)
 
-    envs = MICEEditVectorEnv(
-        3, FakeWorld(turns=1), ScriptUser(), FlatScorer(), on_end=on_end, autoreset_mode=mode
-    )
+    envs = MICEEditVectorEnv(3, FakeWorld(turns=1), ScriptUser(), FlatScorer(), on_end=on_end, autoreset_mode=mode)
     seen, _ = envs.reset(seed=1)
     before = [envs.get_state(row) for row in range(3)]
     action = {"image": seen["image"], "intent": ("",) * 3}

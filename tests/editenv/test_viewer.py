@@ -135,8 +135,7 @@ def test_no_picture_makes_a_huge_filmstrip(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [("把字换成茶馆", "删除左边的船"), ("ネコを消して", "空を青くして"), ("बिल्ली", "नीलापन")],
+    ("one", "other"), [("把字换成茶馆", "删除左边的船"), ("ネコを消して", "空を青くして"), ("बिल्ली", "नीलापन")]
 )
 def test_other_scripts_are_drawn_or_marked(one: str, other: str) -> None:
     """Fails where letters without a font are all drawn as the same empty box."""

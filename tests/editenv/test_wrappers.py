@@ -62,10 +62,7 @@ def test_observations_of_fixed_size_can_be_stacked_and_texts_cannot() -> None:
     ("wrap", "message"),
     [
         (wrappers.GrayscaleObservation, "requires a Box observation space, got .*Dict"),
-        (
-            lambda env: wrappers.ResizeObservation(env, (32, 32)),
-            "requires a Box observation space, got .*Dict",
-        ),
+        (lambda env: wrappers.ResizeObservation(env, (32, 32)), "requires a Box observation space, got .*Dict"),
         (wrappers.NormalizeObservation, "requires the observation space to have a shape"),
         (wrappers.ClipAction, "requires a Box action space, got"),
     ],
@@ -184,9 +181,7 @@ def test_vector_wrappers_that_change_observations_want_another_mode() -> None:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_operations_run_in_processes_with_and_without_shared_memory(shared: bool) -> None:
-    env = gymnasium.make_vec(
-        TOOLS, num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": shared}
-    )
+    env = gymnasium.make_vec(TOOLS, num_envs=2, vectorization_mode="async", vector_kwargs={"shared_memory": shared})
     try:
         seen, _ = env.reset(seed=4)
         assert seen in env.observation_space

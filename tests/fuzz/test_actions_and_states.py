@@ -51,9 +51,7 @@ def harmed(value: Any, rng: random.Random) -> Any:
     return value
 
 
-@pytest.mark.parametrize(
-    "settings", [{"suite": "undo"}, {"suite": "limit"}, {"suite": "persona", "user": "terse"}]
-)
+@pytest.mark.parametrize("settings", [{"suite": "undo"}, {"suite": "limit"}, {"suite": "persona", "user": "terse"}])
 def test_states_with_honest_checksums_and_odd_content(settings: dict[str, Any]) -> None:
     """Fails where such a state is taken and cannot be played, or where refusing it changes the session."""
     env: Any = gymnasium.make("MICEEdit-v0", **settings).unwrapped
@@ -90,9 +88,7 @@ def odd_action(good: dict[str, Any], rng: random.Random) -> Any:
     if way == 1:
         return good | {"intent": rng.choice((*ODD, b"x", np.str_("x")))}
     if way == 2:
-        return {name: value for name, value in good.items() if rng.random() < 0.5} | {
-            rng.choice(("a", 1, "image")): 0
-        }
+        return {name: value for name, value in good.items() if rng.random() < 0.5} | {rng.choice(("a", 1, "image")): 0}
     return rng.choice((*ODD, tuple(good.items()), good["image"]))
 
 

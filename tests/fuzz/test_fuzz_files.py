@@ -71,9 +71,7 @@ def holds(what: bytes, case: Callable[..., object], *given: Any) -> None:
 
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (holder, key) of a JSON value."""
-    entries = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     found = [(value, key) for key, _ in entries]
     return found + [place for holder, key in found for place in places(holder[key])]
 

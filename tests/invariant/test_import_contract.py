@@ -14,10 +14,7 @@ def check(imports, importers, allowed):
         graph.add_import(importer=importer, imported=imported, line_number=line, line_contents="")
     options = {"importers": importers, "allowed": allowed}
     contract = OnlyImports("rule", {"root_packages": ["app"]}, options)
-    return [
-        (importer, imported)
-        for importer, imported, _ in contract.check(graph, verbose=False).metadata["illegal"]
-    ]
+    return [(importer, imported) for importer, imported, _ in contract.check(graph, verbose=False).metadata["illegal"]]
 
 
 def test_a_new_module_is_bound_and_an_exception_is_free():
@@ -37,6 +34,4 @@ def test_a_star_lets_other_packages_in_but_for_those_taken_out():
 
 
 def test_a_name_that_only_begins_alike_is_another_package():
-    assert check([("app.core", "app.agents_old")], ["app.core"], ["app.agents"]) == [
-        ("app.core", "app.agents_old")
-    ]
+    assert check([("app.core", "app.agents_old")], ["app.core"], ["app.agents"]) == [("app.core", "app.agents_old")]

@@ -19,9 +19,7 @@ print(json.dumps({"packages": sorted(after - before - set(sys.stdlib_module_name
 
 def fresh_import(folder):
     """What a new process, started away from the repository, sees after the import."""
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=True)
     return json.loads(run.stdout)
 
 
@@ -39,9 +37,7 @@ def test_public_names_come_from_the_package(tmp_path):
         "all(getattr(editenv, name) for name in editenv.__all__);"
         "assert set(editenv.__all__) <= set(dir(editenv)); print(MICEEditEnv.__name__)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.startswith("MICEEditEnv")
 
 

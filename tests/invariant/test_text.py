@@ -13,11 +13,7 @@ BINARY = {".safetensors", ".png", ".gif", ".ttf", ".pyc", ".npz", ".npy"}
 
 
 def text_files():
-    top = [
-        p
-        for p in ROOT.iterdir()
-        if p.is_file() and not p.is_symlink() and p.name not in (".coverage", ".git")
-    ]
+    top = [p for p in ROOT.iterdir() if p.is_file() and not p.is_symlink() and p.name not in (".coverage", ".git")]
     below = files_below(*PACKAGES, "tests", "tools", "docs", ".ci")
     return [p for p in top + below if p.suffix not in BINARY]
 

@@ -101,18 +101,7 @@ def ground_between(one: Image, other: Image, cell: int, rng: Rng) -> Image:
     return spoilt
 
 
-SPOILS: tuple[Spoil, ...] = (
-    untouched,
-    blend,
-    noise,
-    soft_noise,
-    blur,
-    blots,
-    rings,
-    rim,
-    tint,
-    ground_between,
-)
+SPOILS: tuple[Spoil, ...] = (untouched, blend, noise, soft_noise, blur, blots, rings, rim, tint, ground_between)
 
 
 def doubtful(scene: Scene, other: Scene, size: int, rng: Rng) -> Image:

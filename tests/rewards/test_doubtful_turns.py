@@ -48,9 +48,7 @@ def spoilt(scene: Scene, *cells: int) -> Image:
     picture = render(scene, 48).copy()
     for cell in cells:
         row, column = cell // 3 * 16, cell % 3 * 16
-        picture[row : row + 16, column + 7 : column + 9] = picture[
-            row + 7 : row + 9, column : column + 16
-        ] = 0
+        picture[row : row + 16, column + 7 : column + 9] = picture[row + 7 : row + 9, column : column + 16] = 0
     return picture
 
 
@@ -180,11 +178,7 @@ def test_nothing_unreadable_can_be_brought_back() -> None:
     """A background that nobody could read is no goal of an undo, and neither is noise in a cell."""
     dark = render(SCENE, 48).copy()
     dark[:16] = 0  # The upper three cells, and so the background.
-    edits = [
-        (BackgroundChange("mint"), ()),
-        (BackgroundChange("pink"), ()),
-        (Undo(BackgroundChange("mint")), ()),
-    ]
+    edits = [(BackgroundChange("mint"), ()), (BackgroundChange("pink"), ()), (Undo(BackgroundChange("mint")), ())]
     pink = spoilt(Scene(SCENE.cells, "pink"), 0, 1, 2)
     assert answered(edits, dark, pink, dark)[2]["instruction_following"] == 0
     noise = spoilt(SCENE, 8)

@@ -101,9 +101,7 @@ def test_it_shows_what_each_question_is_about(sessions_file):
     assert "Add [copper kettle] on the [right] of [bread]" in text and "keeps every rule" in text
     assert len(set(pictures(last))) == len({picture.tobytes() for picture in shown})
     consistency = [words(request) for request in by_kind["cc"]]
-    assert any(
-        "1. <words>bread</words>\n2. <words>apple</words>\n3. the background" in text for text in consistency
-    )
+    assert any("1. <words>bread</words>\n2. <words>apple</words>\n3. the background" in text for text in consistency)
     removal = next(text for text in map(words, by_kind["if"]) if "Remove [steel knife]" in text)
     assert "gone completely" in removal
 
@@ -128,9 +126,7 @@ def test_studio_sessions_are_judged_too():
         texts = [words(request) for request in server.requests]
     assert len(infos) == 3 and infos[-1]["scores"].reward == 1.0
     assert any("keeps every rule" in text for text in texts)
-    assert any(
-        re.search(r"1\. <words>\w+ \w+ \w+</words>\n", text) and "the background" in text for text in texts
-    )
+    assert any(re.search(r"1\. <words>\w+ \w+ \w+</words>\n", text) and "the background" in text for text in texts)
 
 
 @pytest.mark.parametrize(("combine", "expected"), [("mean", 0.75), ("majority", 1.0)])

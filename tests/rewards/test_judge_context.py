@@ -24,9 +24,7 @@ def turns_of(spec):
         yield TurnResult(spec, turn, spec.message(turn), PICTURE, PICTURE, PICTURE, transcript=said)
 
 
-@pytest.mark.parametrize(
-    "suite", ["mixed", "mice-cm", "mice-cu", "scoped", "protect", "limit", "revoke", "undo"]
-)
+@pytest.mark.parametrize("suite", ["mixed", "mice-cm", "mice-cu", "scoped", "protect", "limit", "revoke", "undo"])
 def test_studio_turns_come_with_their_words(suite):
     world = StudioWorld(suite)
     for index in range(20):

@@ -42,10 +42,7 @@ def reader(turn, score):
     [
         ("<answer>yes</answer>", {"answer": True}),
         ("I see it.\n<answer>\n NO </answer>", {"answer": False}),
-        (
-            "<answer_1>yes</answer_1> <answer_final>no</answer_final>",
-            {"answer_1": True, "answer_final": False},
-        ),
+        ("<answer_1>yes</answer_1> <answer_final>no</answer_final>", {"answer_1": True, "answer_final": False}),
         ("<think>maybe <answer>no</answer></think><answer>yes</answer>", {"answer": True}),
     ],
 )

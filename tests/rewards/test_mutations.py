@@ -165,9 +165,7 @@ def half_done(case: Case) -> Iterator[Scene]:
     if cell is not None:
         yield case.right.put(cell, None)
     if case.script.edit.task == "background_change":
-        yield replace(
-            case.right, background=other(BACKGROUNDS, case.before.background, case.right.background)
-        )
+        yield replace(case.right, background=other(BACKGROUNDS, case.before.background, case.right.background))
 
 
 @pytest.mark.parametrize(

@@ -214,10 +214,7 @@ def test_a_file_of_ones_own_is_read(tmp_path):
         ({"errors": {"vote": 1}}, "key 'vote' is not known, expected scores, votes"),
         ({"errors": {"votes": 0}}, "'votes' is 0, expected 1 or more"),
         ({"errors": {"scores": {"beauty": {}}}}, "is 'beauty', expected 'instruction_following', "),
-        (
-            {"errors": {"scores": {"rule_kept": {"miss": 2}}}},
-            "'scores.rule_kept.miss' is 2, expected 1.0 at most",
-        ),
+        ({"errors": {"scores": {"rule_kept": {"miss": 2}}}}, "'scores.rule_kept.miss' is 2, expected 1.0 at most"),
         (
             {"errors": {"scores": {"rule_kept": {"tasks": {"fly": {}}}}}},
             "scores.rule_kept.tasks.fly.* is 'fly', expected 'subject_add'",

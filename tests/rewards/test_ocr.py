@@ -77,9 +77,7 @@ def test_texts_are_compared_by_their_letters(lines, new, old, expected):
 
 
 def test_what_is_wanted_is_taken_from_the_sentence():
-    spec = RecordSpec(
-        "x.png", ("x",), (RecordTurn("text_change", UNDERSTANDING["formatted_instruction"][0]),)
-    )
+    spec = RecordSpec("x.png", ("x",), (RecordTurn("text_change", UNDERSTANDING["formatted_instruction"][0]),))
     outcome = TurnResult(spec, 0, UserMessage("x", spec.turns[0]), *[drawn()] * 3)
     assert wanted_texts(outcome) == ("茶馆", "饭店")
     assert wanted_texts(turn("Paint something nice on it", drawn())) is None
@@ -87,11 +85,7 @@ def test_what_is_wanted_is_taken_from_the_sentence():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"side": 0}, "side is 0"),
-        ({"confidence": 2}, "confidence is 2"),
-        ({"langage": "en"}, "no setting 'langage'"),
-    ],
+    [({"side": 0}, "side is 0"), ({"confidence": 2}, "confidence is 2"), ({"langage": "en"}, "no setting 'langage'")],
 )
 def test_settings_that_cannot_work_are_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -122,16 +122,8 @@ def test_doing_nothing_follows_no_instruction(suite: str) -> None:
             {0: None, 3: STAR},
             {0: None, 2: STAR},
         ),
-        (
-            CountChange(2, "star"),
-            {3: SceneObject("star", "green")},
-            {2: SceneObject("star", "green"), 3: STAR},
-        ),
-        (
-            CountChange(2, "star", "red"),
-            {2: SceneObject("star", "red", "dotted")},
-            {2: SceneObject("star", "green")},
-        ),
+        (CountChange(2, "star"), {3: SceneObject("star", "green")}, {2: SceneObject("star", "green"), 3: STAR}),
+        (CountChange(2, "star", "red"), {2: SceneObject("star", "red", "dotted")}, {2: SceneObject("star", "green")}),
         (
             MultiEdit((ColorAlter(Target(0, "star"), "green"), ColorAlter(Target(1, "circle"), "green"))),
             {0: SceneObject("star", "green"), 1: SceneObject("circle", "green", "dotted")},
@@ -194,11 +186,7 @@ def test_rules_about_looks_by_hand(rule: Rule, kept: Scene, broken: Scene) -> No
         (KeepEmpty("bottom row"), ADD, START.put(2, CROSS)),
         (LimitCount(2), ADD, START.put(2, CROSS)),
         (LimitAlike("shape"), SubjectAdd(2, "star", "green"), START.put(2, SceneObject("star", "green"))),
-        (
-            AvoidLook("color", "blue"),
-            ColorAlter(Target(0, "star"), "blue"),
-            START.put(0, SceneObject("star", "blue")),
-        ),
+        (AvoidLook("color", "blue"), ColorAlter(Target(0, "star"), "blue"), START.put(0, SceneObject("star", "blue"))),
     ],
 )
 def test_forbidden_instructions_by_hand(rule: Rule, edit: object, done: Scene) -> None:
@@ -307,9 +295,7 @@ def test_scores_do_not_depend_on_the_batch() -> None:
     together = play(specs, answer, make=ResidualScorer)
     for row, spec in enumerate(specs):
         alone = play(
-            [spec],
-            lambda _, number, before, right, row=row: answer(row, number, before, right),
-            make=ResidualScorer,
+            [spec], lambda _, number, before, right, row=row: answer(row, number, before, right), make=ResidualScorer
         )
         assert alone == [together[row]]
     assert ResidualScorer(SimpleNamespace(grid=4)).score([]) == []

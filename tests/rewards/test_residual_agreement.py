@@ -152,6 +152,4 @@ def test_both_scorers_agree_on_every_score(suite: str, drawings: tuple[Spoil, ..
     ]
     turns = sum(len(row) for row in exact)
     assert len(other) <= (turns // 1000 if drawings else 0), other
-    assert any(one[0] == 0 for row in exact for one in row) and any(
-        one[2] == 1 for row in exact for one in row
-    )
+    assert any(one[0] == 0 for row in exact for one in row) and any(one[2] == 1 for row in exact for one in row)

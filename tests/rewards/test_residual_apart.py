@@ -43,15 +43,10 @@ def test_only_data_and_the_renderer_are_imported() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("editenv"):
                 assert node.level == 0
                 if node.module != "editenv.rewards.residual_parse":
-                    assert {name.name for name in node.names} <= SHARED.get(node.module, set()), (
-                        path,
-                        node.module,
-                    )
+                    assert {name.name for name in node.names} <= SHARED.get(node.module, set()), (path, node.module)
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
             # No way around it.
-            assert not (
-                isinstance(node, ast.Name) and node.id in ("__import__", "import_module", "eval", "exec")
-            )
+            assert not (isinstance(node, ast.Name) and node.id in ("__import__", "import_module", "eval", "exec"))
 
 
 def test_no_method_of_an_edit_a_target_or_a_rule_is_used() -> None:

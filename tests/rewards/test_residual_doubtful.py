@@ -66,8 +66,7 @@ def test_both_read_the_same_in_any_picture(size: int, grid: int) -> None:
     others = [neighbour(scene, rng) for scene in scenes]
     pictures = [doubtful(a, b, size, rng) for a, b in zip(scenes, others, strict=True)]
     expected = [
-        shown_from_codes((b if rng.random() < 0.5 else a).codes())
-        for a, b in zip(scenes, others, strict=True)
+        shown_from_codes((b if rng.random() < 0.5 else a).codes()) for a, b in zip(scenes, others, strict=True)
     ]
     parsed, found = both(pictures, grid, expected)
     assert parsed == found
@@ -145,9 +144,7 @@ def test_both_agree_on_every_score_of_doubtful_answers(suite: str) -> None:
         play(specs, lambda row, number, before, right: pictures[row][number], make=make)
         for make in (ExactScorer, ResidualScorer)
     ]
-    pairs = [
-        (five(a), five(b)) for one, two in zip(*rows, strict=True) for a, b in zip(one, two, strict=True)
-    ]
+    pairs = [(five(a), five(b)) for one, two in zip(*rows, strict=True) for a, b in zip(one, two, strict=True)]
     assert sum(a != b for a, b in pairs) <= len(pairs) // 1000
     assert {a[0] for a, _ in pairs} == {0.0, 1.0}
 

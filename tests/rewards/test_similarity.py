@@ -56,9 +56,7 @@ def scene(floor=FLOOR, **places):
 
 
 def turn(source, after, unchanged=("cup", "pen"), background=True, objects=("cup", "pen", "cat")):
-    own = RecordTurn(
-        "color_alter", "Change the color of [cat] to [red]", background, unchanged, objects, objects
-    )
+    own = RecordTurn("color_alter", "Change the color of [cat] to [red]", background, unchanged, objects, objects)
     spec = RecordSpec("x.png", ("paint it",), (own,))
     return TurnResult(spec, 0, spec.message(0), source, source, after)
 
@@ -122,11 +120,7 @@ def test_where_nothing_had_to_stay_there_is_no_score(scorer):
 
 def test_many_turns_are_scored_as_each_alone_and_nothing_is_looked_for_twice(scorer):
     source = scene(cup=(0, 0), pen=(8, 0))
-    turns = [
-        turn(source, scene(cup=(0, 0))),
-        turn(source, source, unchanged=()),
-        turn(source, scene((9, 9, 9))),
-    ]
+    turns = [turn(source, scene(cup=(0, 0))), turn(source, source, unchanged=()), turn(source, scene((9, 9, 9)))]
     together = only(scorer, *turns)
     assert len(scorer.detector.jobs) == 3 * 3  # Three phrases in each of three pictures.
     assert together == [only(scorer, one) for one in turns]
@@ -154,11 +148,7 @@ def models(tmp_path_factory):
     transformers.BertTokenizer(str(detector / "vocab.txt")).save_pretrained(detector)
     config = transformers.GroundingDinoConfig(
         backbone_config=transformers.SwinConfig(
-            embed_dim=8,
-            depths=[1, 1, 1],
-            num_heads=[1, 1, 1],
-            window_size=2,
-            out_features=["stage2", "stage3"],
+            embed_dim=8, depths=[1, 1, 1], num_heads=[1, 1, 1], window_size=2, out_features=["stage2", "stage3"]
         ),
         text_config=transformers.BertConfig(**sizes, vocab_size=len(words)),
         d_model=32,
@@ -220,9 +210,7 @@ def test_an_environment_plays_with_both_models(models, tmp_path):
 
     draw_pictures(tmp_path, {SINGLE["image"]: (32, 32)})
     settings = {"features": models[0], "detector": models[1], "threshold": 0.0}
-    env = make_env(
-        sessions_file=str(write_lines(tmp_path, [SINGLE])), scorer="similarity", scorer_settings=settings
-    )
+    env = make_env(sessions_file=str(write_lines(tmp_path, [SINGLE])), scorer="similarity", scorer_settings=settings)
     seen, info = env.reset(seed=0)
     assert info["versions"]["scorer"].startswith("similarity 1 dinov3")
     scores = env.step({"image": seen["image"], "intent": ""})[4]["scores"]

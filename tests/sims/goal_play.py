@@ -26,9 +26,7 @@ def spec_of(start: Scene, *turns: StudioTurn, index: int = 0) -> StudioSpec:
     return StudioSpec("by hand", "test", 0, index, start, turns)
 
 
-def converse(
-    user: Any, spec: StudioSpec, answer: Answer, most: int = 20
-) -> tuple[list[UserMessage], str, Scene]:
+def converse(user: Any, spec: StudioSpec, answer: Answer, most: int = 20) -> tuple[list[UserMessage], str, Scene]:
     """What the user says, how they end, and what the last picture shows."""
     scene, speech = spec.scene, user.begin(spec)
     said, pictures = [speech], [render(scene, 64)]

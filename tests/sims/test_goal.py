@@ -70,10 +70,7 @@ def test_a_script_that_ends_where_it_began_leaves_another_background_to_wish_for
             scene(c0=SceneObject("cross", "red", "dotted"), c5=CIRCLE),
             [SubjectReplace(Target(0), "cross", "red", "dotted")],
         ),
-        (
-            scene(c0=STAR, c5=CIRCLE, c9=SceneObject("cross", "red")),
-            [SubjectAdd(9, "cross", "red", "plain")],
-        ),
+        (scene(c0=STAR, c5=CIRCLE, c9=SceneObject("cross", "red")), [SubjectAdd(9, "cross", "red", "plain")]),
     ],
 )
 def test_what_is_left_to_do_by_hand(target: Scene, expected: list) -> None:

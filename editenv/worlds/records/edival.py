@@ -18,11 +18,7 @@ from editenv.records import RecordSpec, at_line, record_from_json
 PICTURES = "input_images_resize_512/{}_input_raw.jpg"
 """Where the published pictures lie, by `image_index`."""
 
-_SO_FAR = {
-    "task_type": "task_type",
-    "instructions": "instruction",
-    "format_instructions": "formatted_instruction",
-}
+_SO_FAR = {"task_type": "task_type", "instructions": "instruction", "format_instructions": "formatted_instruction"}
 _THIS_TURN = ("bg_consistency", "unchanged_objects", "available_objects", "all_objects")
 COLUMNS = ("image_index", "turns", *_SO_FAR, *_THIS_TURN)
 """The columns of the CSV; values that are no single number are written as Python writes lists and texts."""

@@ -26,9 +26,7 @@ from editenv.worlds.studio.world import StudioWorld
 
 _LOOKS = "".join(f"(?:(?:{'|'.join(words)}) )?" for words in (MATERIALS, COLORS))
 _SHAPES = "|".join((*SHAPES, SIGN, "object"))
-_OBJECT = re.compile(
-    rf"\b(the|an?|{'|'.join(NUMBERS)}) ({_LOOKS}(?:{_SHAPES})(?:e?s)?\b(?: that says \"[^\"]*\")?)"
-)
+_OBJECT = re.compile(rf"\b(the|an?|{'|'.join(NUMBERS)}) ({_LOOKS}(?:{_SHAPES})(?:e?s)?\b(?: that says \"[^\"]*\")?)")
 
 
 def export_sessions(

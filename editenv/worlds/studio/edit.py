@@ -12,15 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from editenv.worlds.studio.noun_phrases import Beside, Target, new_object, place
-from editenv.worlds.studio.scene import (
-    ATTRIBUTES,
-    COLORS,
-    MATERIALS,
-    UNREADABLE,
-    Scene,
-    SceneObject,
-    object_with,
-)
+from editenv.worlds.studio.scene import ATTRIBUTES, COLORS, MATERIALS, UNREADABLE, Scene, SceneObject, object_with
 
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import DialogueState, Request

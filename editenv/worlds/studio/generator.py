@@ -36,13 +36,7 @@ from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import Suite
 from editenv.worlds.studio.tasks import SAMPLERS, Undo
 
-PAIRS = (
-    ("circle", "green"),
-    ("square", "orange"),
-    ("triangle", "blue"),
-    ("star", "purple"),
-    ("cross", "yellow"),
-)
+PAIRS = (("circle", "green"), ("square", "orange"), ("triangle", "blue"), ("star", "purple"), ("cross", "yellow"))
 """Shape and colour that no picture or instruction of training holds together."""
 
 RULED = (("color", "orange"), ("material", "dotted"))
@@ -90,9 +84,7 @@ class _Script:
         wording = partial(PHRASINGS[suite.phrasings], split=self.split)
         scene = self._initial_scene(grid)
         due = [
-            (rng.pick(entry.turns), entry.family)
-            for entry in suite.rules
-            if entry.turns and rng.chance(entry.share)
+            (rng.pick(entry.turns), entry.family) for entry in suite.rules if entry.turns and rng.chance(entry.share)
         ]
         state, turns = DialogueState(scene, grid, pointing=suite.reference.kinds), []
         for turn in range(suite.turns):
@@ -111,9 +103,7 @@ class _Script:
             if self.anything or not scene_is_held_out(scene):
                 return scene
 
-    def _turn(
-        self, state: DialogueState, turn: int, families: list[str]
-    ) -> tuple[tuple[Statement, ...], Request]:
+    def _turn(self, state: DialogueState, turn: int, families: list[str]) -> tuple[tuple[Statement, ...], Request]:
         """What is said about rules in a turn, and what is asked for in it."""
         rng, suite = self.rng, self.suite
         if "exception" in families:
@@ -137,9 +127,7 @@ class _Script:
                 return (), tempting
         request = self._request(stated, turn, lambda r: is_clear(r.edit, stated), _MOST_TRIES)
         if request is None:
-            raise RuntimeError(
-                f"suite {suite.name} leaves nothing to ask for in {stated}, expected some task"
-            )
+            raise RuntimeError(f"suite {suite.name} leaves nothing to ask for in {stated}, expected some task")
         return tuple(statements), request
 
     def _exception(self, state: DialogueState, turn: int) -> tuple[tuple[Statement, ...], Request] | None:
@@ -155,9 +143,7 @@ class _Script:
         request = self._request(lifted, turn, fits, _TRIES)
         return None if request is None else ((Except(rule),), request)
 
-    def _request(
-        self, state: DialogueState, turn: int, fits: Callable[[Request], bool], tries: int
-    ) -> Request | None:
+    def _request(self, state: DialogueState, turn: int, fits: Callable[[Request], bool], tries: int) -> Request | None:
         """A request that fits; where later turns must refer, one that leaves something to refer to."""
         rng, suite = self.rng, self.suite
         refer = turn > 0 and rng.chance(suite.reference.share)
@@ -180,9 +166,7 @@ class _Script:
         return self.anything or not edit_is_held_out(request.edit, state.bound, state.scene)
 
 
-def initial_codes(
-    rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)
-) -> list[int]:
+def initial_codes(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> list[int]:
     """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
 
     Most initial scenes are thrown away, since they belong to another split: only numbers are made here.

@@ -158,9 +158,7 @@ def rule_words(rule: Rule, grid: int) -> str:
     """
     patterns = intent_patterns(rule.act)
     if not patterns:
-        raise ValueError(
-            f"speech act {rule.act!r} has no sentence under 'intent', which intents that list rules need"
-        )
+        raise ValueError(f"speech act {rule.act!r} has no sentence under 'intent', which intents that list rules need")
     if isinstance(rule, Protect):
         # Of two stars only one is protected, and only its place tells which.
         rule = replace(rule, target=replace(rule.target, placed=True))
@@ -229,9 +227,7 @@ def _written(act: SpeechAct) -> str:
     pattern = _TASKS["color_alter" if act.act == "material_alter" else act.act]
     slots = {name: _short(words) for name, words in act.slots.items()}
     if "looks" in slots:
-        slots["looks"] = " ".join(
-            f"{key} {value}" for key, value in reversed(read_looks(slots["looks"]).items())
-        )
+        slots["looks"] = " ".join(f"{key} {value}" for key, value in reversed(read_looks(slots["looks"]).items()))
         pattern += "" if "{looks}" in pattern else " {looks}"
     if "many" in slots:  # from "three red circles" to "red circle to three"
         number, *looks, last = slots["many"].split()
@@ -276,9 +272,7 @@ def _long(name: str, words: str) -> str:
 def _structured_templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
     known = INTENT_SLOTS["old"].removeprefix("the ")
     number, described = INTENT_SLOTS["many"].split(" ", 1)
-    material, color = (
-        f"{key} (?:{'|'.join(values)})" for key, values in (("material", MATERIALS), ("color", COLORS))
-    )
+    material, color = (f"{key} (?:{'|'.join(values)})" for key, values in (("material", MATERIALS), ("color", COLORS)))
     slots: Mapping[str, str] = INTENT_SLOTS | {
         "old": known,
         "new": known,

@@ -227,9 +227,7 @@ INTENT_SLOTS = {
     "old": f"the {_KNOWN}",
     "new": f"an? {_KNOWN}",
     "relation": f"{_RELATION} the {_KNOWN}",
-    "many": (
-        f"{_any_of(NUMBERS[1 : MOST_COUNT + 1])} {_unnamed(_LOOKS)}{_any_of((*SHAPES, *map(plural, SHAPES)))}"
-    ),
+    "many": (f"{_any_of(NUMBERS[1 : MOST_COUNT + 1])} {_unnamed(_LOOKS)}{_any_of((*SHAPES, *map(plural, SHAPES)))}"),
     "text": _any_of(TEXTS),
     "looks": f"(?:{_any_of(MATERIALS)}(?: {_any_of(COLORS)})?|{_any_of(COLORS)})",
     "value": _any_of((*BACKGROUNDS, *COLORS, *MATERIALS)),
@@ -277,9 +275,7 @@ def _of_each(edit: Callable[[Target], Edit], words: str, context: Context) -> li
 
 def _read_add(slots: Slots, context: Context) -> list[Edit]:
     looks = new_looks(slots["new"])
-    return (
-        [SubjectAdd(cell, **looks, beside=beside) for cell, beside in context.places(slots)] if looks else []
-    )
+    return [SubjectAdd(cell, **looks, beside=beside) for cell, beside in context.places(slots)] if looks else []
 
 
 def _read_replace(slots: Slots, context: Context) -> list[Edit]:
@@ -327,11 +323,7 @@ def _read_same(slots: Slots, context: Context) -> list[Edit]:
 def _read_undo(slots: Slots, context: Context) -> list[Edit]:
     previous = context.state.previous
     # What is undone is what was shown; the single edit that would do it serves the intent alone.
-    return (
-        []
-        if previous is None
-        else [Undo(inverse_edit(context.state) or BackgroundChange(previous.background))]
-    )
+    return [] if previous is None else [Undo(inverse_edit(context.state) or BackgroundChange(previous.background))]
 
 
 EDIT_READERS: dict[str, Callable[[Slots, Context], list[Edit]]] = {
@@ -348,9 +340,7 @@ EDIT_READERS: dict[str, Callable[[Slots, Context], list[Edit]]] = {
     "position_change_beside": _read_move,
     "text_change": _read_text,
     "count_change": _read_count,
-    "background_change": lambda slots, _: (
-        [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else []
-    ),
+    "background_change": lambda slots, _: [BackgroundChange(slots["value"])] if slots["value"] in BACKGROUNDS else [],
     "same": _read_same,
     "undo": _read_undo,
 }
@@ -366,9 +356,7 @@ def statements_of(acts: Sequence[SpeechAct], state: DialogueState) -> list[tuple
     for act in acts:
         read = RULE_READERS[act.act]
         found = [
-            (*before, statement)
-            for before in found
-            for statement in read(act.slots, Context(state.stating(*before)))
+            (*before, statement) for before in found for statement in read(act.slots, Context(state.stating(*before)))
         ]
     return found
 
@@ -442,8 +430,7 @@ def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, state: Dialo
     """Is every exception made for a rule that the edit is against, and enough to let it pass?"""
     rules = [statement.rule for statement in statements if isinstance(statement, Except)]
     return not rules or (
-        all(contradicts_rule(edit, rule, state) for rule in rules)
-        and not state.stating(*statements).impossible(edit)
+        all(contradicts_rule(edit, rule, state) for rule in rules) and not state.stating(*statements).impossible(edit)
     )
 
 
@@ -497,9 +484,7 @@ def _sentences_in(words: list[str]) -> tuple[list[tuple[int, int, SpeechAct]], _
     return asked, before, behind
 
 
-def _chains(
-    steps: _Steps, place: int, most: int = MOST_STATEMENTS
-) -> Iterator[tuple[int, tuple[SpeechAct, ...]]]:
+def _chains(steps: _Steps, place: int, most: int = MOST_STATEMENTS) -> Iterator[tuple[int, tuple[SpeechAct, ...]]]:
     """Statements that follow each other without a gap from a place on, with the place that they reach."""
     yield place, ()
     for reached, act in steps.get(place, ()) if most else ():
@@ -636,6 +621,4 @@ def _intent_templates(acts: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
 @lru_cache(maxsize=1)
 def _rule_templates(families: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
     acts = [rule.act for rule in RULES.values() if rule.act in RULE_READERS]
-    return tuple(
-        (act, template_regex(pattern, INTENT_SLOTS)) for act in acts for pattern in intent_patterns(act)
-    )
+    return tuple((act, template_regex(pattern, INTENT_SLOTS)) for act in acts for pattern in intent_patterns(act))

@@ -20,11 +20,7 @@ _WITHIN_SENTENCE = ("there", "same", "its")
 
 
 def realize(
-    state: DialogueState,
-    request: Request,
-    rng: Rng,
-    wording: Wording,
-    statements: Sequence[Statement] = (),
+    state: DialogueState, request: Request, rng: Rng, wording: Wording, statements: Sequence[Statement] = ()
 ) -> StudioTurn:
     """What a user says who means an edit, and perhaps states, lifts or ends rules along with it.
 
@@ -64,9 +60,7 @@ def _pointing_slots(reference: str, edit: Edit, state: DialogueState) -> dict[st
     return pointing_slots(reference, state, target.cell)
 
 
-def _with_statements(
-    text: str, statements: Sequence[Statement], rng: Rng, wording: Wording, grid: int
-) -> str:
+def _with_statements(text: str, statements: Sequence[Statement], rng: Rng, wording: Wording, grid: int) -> str:
     """The sentence with what is said about rules around it, in the order in which it counts.
 
     What is said in front of the sentence is read before what is said behind it.

@@ -10,15 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from editenv.worlds.studio.dialogue import DialogueState
-from editenv.worlds.studio.noun_phrases import (
-    EXTREMES,
-    ORDINALS,
-    RELATIONS,
-    Beside,
-    Target,
-    around,
-    region,
-)
+from editenv.worlds.studio.noun_phrases import EXTREMES, ORDINALS, RELATIONS, Beside, Target, around, region
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN
 

@@ -51,9 +51,7 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         The outermost ring of pixels always shows the bare background.
     """
     if cell < 8:
-        raise ValueError(
-            f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid"
-        )
+        raise ValueError(f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid")
     layers = [_layers(obj, cell) for obj in all_objects()]
     pictures = np.empty((len(BACKGROUNDS), 1 + len(all_objects()), cell, cell, 3), np.uint8)
     for number, name in enumerate(BACKGROUNDS):

@@ -133,9 +133,7 @@ class Scene:
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
         codes = [background, *[0 if obj is None else obj.code for obj in self.cells]]
         if _UNKNOWN in codes:
-            raise ValueError(
-                f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of all_objects()"
-            )
+            raise ValueError(f"the scene holds {self.cells[codes.index(_UNKNOWN) - 1]}, expected one of all_objects()")
         return codes
 
 

@@ -32,15 +32,11 @@ class StudioWorld:
         if not 2 <= grid <= LARGEST_GRID:
             raise ValueError(f"grid is {grid}, expected 2 to {LARGEST_GRID}")
         if size < 8 * grid:
-            raise ValueError(
-                f"size is {size}, expected at least {8 * grid}: 8 pixels for each of {grid} cells"
-            )
+            raise ValueError(f"size is {size}, expected at least {8 * grid}: 8 pixels for each of {grid} cells")
         self.suite = load_suite(suite)
         if self.suite.objects[0] >= grid * grid:
             least = self.suite.objects[0]
-            raise ValueError(
-                f"grid is {grid}, too small for suite {suite!r}: its scenes hold {least} objects or more"
-            )
+            raise ValueError(f"grid is {grid}, too small for suite {suite!r}: its scenes hold {least} objects or more")
         self.size = size
         self.grid = grid
         self.image_shape = (size, size, 3)

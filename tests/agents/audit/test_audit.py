@@ -44,16 +44,10 @@ def test_the_published_algorithm_passes_everything(tmp_path):
     ("words", "checks"),
     [
         (["text_only"], [check for check in CHECKS if check != "resume"]),
-        (
-            ["flow_only", "filter=exclude", "advantage=broadcast"],
-            ["advantage", "filter", "gradient", "seeds"],
-        ),
+        (["flow_only", "filter=exclude", "advantage=broadcast"], ["advantage", "filter", "gradient", "seeds"]),
         (["edit_r2", "advantage=turn", "advantage_std=group"], ["advantage", "gradient"]),
         (["edit_r2", "advantage=return_to_go", "advantage_std=group"], ["advantage", "gradient"]),
-        (
-            ["edit_r2", "ratio=guard", "kl=velocity", "window_placement=fixed"],
-            ["ratio", "gradient", "kl", "window"],
-        ),
+        (["edit_r2", "ratio=guard", "kl=velocity", "window_placement=fixed"], ["ratio", "gradient", "kl", "window"]),
         (["edit_r2", "kl=published", "window_placement=sliding", "window_every=2"], ["kl", "window"]),
         (
             ["edit_r2", "sampler=cps", "sigma_t_max=null", "filter=threshold"],
@@ -71,14 +65,7 @@ def test_variants_pass(tmp_path, words, checks):
     assert all(r.passed for r in results), table(results)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["algorithm=nft"],
-        ["algorithm=text_only", "algorithm.window=0"],
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("words", [["algorithm=nft"], ["algorithm=text_only", "algorithm.window=0"]], ids=" ".join)
 def test_what_can_be_trained_can_be_audited(tmp_path, words):
     """Pictures without stochastic steps leave the text."""
     config = compose("train", words, out=str(tmp_path))
@@ -94,9 +81,7 @@ def test_an_objective_without_ratios_is_refused_by_name(tmp_path):
         EditR2Audit(training_settings(config))
 
 
-@pytest.mark.parametrize(
-    ("check", "mutation"), MUTATIONS, ids=lambda value: getattr(value, "__name__", value)
-)
+@pytest.mark.parametrize(("check", "mutation"), MUTATIONS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_broken_trainer_fails(trainer, monkeypatch, check, mutation):
     mutation(monkeypatch)
     failed = failures(trainer, check)
@@ -126,9 +111,7 @@ def test_a_value_that_is_no_number_never_passes():
     assert CheckResult("y", 1.0, 2.0, 1.0).passed and not CheckResult("y", 3.1, 2.0, 1.0).passed
 
 
-def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_is_well(
-    tmp_path, monkeypatch, capsys
-):
+def test_the_command_prints_a_table_or_json_and_says_by_its_status_whether_all_is_well(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["audit", "checks=[advantage,window]"]
     assert main(words) == 0

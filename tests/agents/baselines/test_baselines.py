@@ -63,9 +63,7 @@ def test_who_does_not_listen_follows_nothing(name, suite):
 def test_an_oracle_copes_with_pictures_that_left_the_script(suite):
     """Half of its turns fail, so objects that later turns speak of are gone; it fails about as many turns."""
     sessions = played("clumsy", suite)
-    assert len(sessions) == SESSIONS and all(
-        session.ending.reason in ("done", "max_turns") for session in sessions
-    )
+    assert len(sessions) == SESSIONS and all(session.ending.reason in ("done", "max_turns") for session in sessions)
     assert 0.05 < mean(turn_scores(sessions)["instruction_following"]) < 0.95
 
 
@@ -79,9 +77,7 @@ def test_the_oracle_leaves_alone_what_it_cannot_read():
 
 
 def test_the_oracle_refuses_what_it_cannot_understand():
-    envs = MICEEditVectorEnv(
-        1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED
-    )
+    envs = MICEEditVectorEnv(1, FakeWorld(), ScriptUser(), FlatScorer(), autoreset_mode=AutoresetMode.DISABLED)
     with pytest.raises(ValueError, match="no studio meaning"):
         run_episodes(envs, OraclePolicy(envs), [0], seed=0)
 

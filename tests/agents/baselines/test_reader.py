@@ -103,9 +103,7 @@ def test_what_fits_twice_is_ambiguous_and_what_fits_nothing_is_unread() -> None:
     assert meanings("make it red", HERE) == []
 
 
-@pytest.mark.parametrize(
-    "words", [". ", "do not use red again . ", "the star and the ", "add a star , ", "it ? "]
-)
+@pytest.mark.parametrize("words", [". ", "do not use red again . ", "the star and the ", "add a star , ", "it ? "])
 def test_reading_takes_time_linear_in_a_texts_length(words: str) -> None:
     """Ten times the text may take no more than about ten times as long: fails where all runs of clauses are
     tried."""

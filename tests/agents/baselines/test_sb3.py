@@ -39,9 +39,7 @@ def test_check_env_has_nothing_to_say(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("algorithm", [PPO, MaskablePPO])
 @pytest.mark.parametrize("features", [None, SessionFeatures])
-def test_ppo_runs_and_moves_every_weight(
-    algorithm: type[PPO], features: type[SessionFeatures] | None
-) -> None:
+def test_ppo_runs_and_moves_every_weight(algorithm: type[PPO], features: type[SessionFeatures] | None) -> None:
     """Fails where observations, actions or masks are not what the library takes, or a weight is unused."""
     chosen = {} if features is None else {"policy_kwargs": {"features_extractor_class": features}}
     model = small(algorithm, several(), **chosen)

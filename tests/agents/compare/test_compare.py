@@ -77,9 +77,7 @@ def test_results_of_other_settings_do_not_count(finished, two):
 
 def test_a_failed_run_is_shown_and_runs_again_on_request(two, tmp_path, capsys):
     out, missing = tmp_path / "out", tmp_path / "later"
-    two.write_text(
-        TWO.replace("[policy=oracle]", f"[model={missing}]").replace("[mixed, mice-cu]", "[mixed]")
-    )
+    two.write_text(TWO.replace("[policy=oracle]", f"[model={missing}]").replace("[mixed, mice-cu]", "[mixed]"))
     log = out / "runs" / "oracle" / "seed_0" / "log.txt"
     sizes = []
     for words in ((), (), ("retry_failed=true",)):
@@ -123,11 +121,7 @@ def test_a_job_ends_with_the_queue_that_started_it(tmp_path):
     ("old", "new", "message"),
     [
         ("agent: policy, overrides: [policy=noop]", "agent: polcy", "key 'arms.noop.agent'"),
-        (
-            "[policy=noop]",
-            "[polcy=noop]",
-            "arm 'noop': evaluate has no setting 'polcy', did you mean 'policy'",
-        ),
+        ("[policy=noop]", "[polcy=noop]", "arm 'noop': evaluate has no setting 'polcy', did you mean 'policy'"),
         ("seeds: [0]", "seeds: []", "one seed"),
         ("seeds: [0]", "seeds: [0, 0]", "each seed once"),
         ("suites:", "suits:", "key 'suits' is not known"),

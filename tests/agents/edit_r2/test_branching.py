@@ -42,9 +42,7 @@ class Judge(BrightnessJudge):
 
     def score(self, turns):
         return [
-            Scores(
-                float(int(t.after.sum()) % 2 and (t.turn or t.spec.start > 60)), None, 0.0, reward=s.reward
-            )
+            Scores(float(int(t.after.sum()) % 2 and (t.turn or t.spec.start > 60)), None, 0.0, reward=s.reward)
             for t, s in zip(turns, super().score(turns), strict=True)
         ]
 

@@ -81,9 +81,7 @@ def test_a_group_without_a_difference_is_in_vain_too():
 
 def test_filtered_rewards_count_in_the_statistics_unless_excluded():
     rollout = played(FAILED_FIRST, RIGHT)
-    first, second = (
-        paid_and_log(rollout, filter=name)[0]["advantage"] for name in ("first_failure", "exclude")
-    )
+    first, second = (paid_and_log(rollout, filter=name)[0]["advantage"] for name in ("first_failure", "exclude"))
     # rewards 0, 0.5, 1, 1: mean 0.625; without the filtered 0.5: mean 2/3
     assert first[0, 0] / first[1, 0] == pytest.approx(-0.625 / 0.375)
     assert second[0, 0] / second[1, 0] == pytest.approx(-2.0) and second[0, 1] == 0
@@ -112,10 +110,7 @@ def test_fused_advantages_read_the_scores_that_are_paid_for():
     fused = {"advantage": "fused", "advantage_std": "group", "filter": "none"}
     paid, _ = paid_and_log(played(FAILED_FIRST, RIGHT), weights=WEIGHTS, **fused)
     step = (0.25 / (0.25 + 1e-4) + 0.5 / (0.5 + 1e-4)) / 2
-    assert paid["advantage"].tolist() == [
-        [pytest.approx(-step, rel=1e-6)] * 2,
-        [pytest.approx(step, rel=1e-6)] * 2,
-    ]
+    assert paid["advantage"].tolist() == [[pytest.approx(-step, rel=1e-6)] * 2, [pytest.approx(step, rel=1e-6)] * 2]
     with pytest.raises(ValueError, match="fused"):
         paid_and_log(played(RIGHT, RIGHT), **fused)
 
@@ -188,8 +183,6 @@ def test_a_trainer_learns_from_what_is_played_in_place_of_lost_turns(tmp_path):
 
 def test_the_texts_advantages_may_stay_unbounded():
     rollout = played(*[RIGHT] * 30, FAILED_FIRST)
-    both = [
-        paid_and_log(rollout, 31, advantage_clip=1.5, clip_text_advantage=clip)[0] for clip in (True, False)
-    ]
+    both = [paid_and_log(rollout, 31, advantage_clip=1.5, clip_text_advantage=clip)[0] for clip in (True, False)]
     assert [float(paid["advantage"].min()) for paid in both] == [-1.5, -1.5]
     assert float(both[0]["text_advantage"].min()) == -1.5 and float(both[1]["text_advantage"].min()) < -5

@@ -60,11 +60,7 @@ def test_threshold_counts_a_low_vote_as_a_failure():
     scores = torch.tensor([[[0.5, 0.25, 1.0], [0.75, NAN, 1.0]]])
     keep, counts = filtered(variants.below_threshold, scores, threshold=0.5)
     assert keep.tolist() == [[[True, True, False], [True, True, True]]] and counts.all()
-    assert filtered(variants.below_threshold, scores, threshold=0.6).loss_mask[0, 0].tolist() == [
-        True,
-        False,
-        False,
-    ]
+    assert filtered(variants.below_threshold, scores, threshold=0.6).loss_mask[0, 0].tolist() == [True, False, False]
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, NAN]), min_size=1, max_size=6))

@@ -25,8 +25,7 @@ def rollouts(checkpoint):
     """By name, as single turns."""
     settings = {"past": PAST, "guided": GUIDED, "current": LATE}
     return {
-        name: single_turns(tensors_of(played(checkpoint, chosen, group_size=2)))
-        for name, chosen in settings.items()
+        name: single_turns(tensors_of(played(checkpoint, chosen, group_size=2))) for name, chosen in settings.items()
     }
 
 

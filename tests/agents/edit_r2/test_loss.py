@@ -6,14 +6,7 @@ import pytest
 import torch
 
 from editenv.agents import edit_r2
-from editenv.agents.edit_r2 import (
-    ActionLogProbs,
-    PolicyTerm,
-    clipped_policy_loss,
-    first_failure,
-    pooled,
-    ratio_errors,
-)
+from editenv.agents.edit_r2 import ActionLogProbs, PolicyTerm, clipped_policy_loss, first_failure, pooled, ratio_errors
 
 DATA = dict(np.load(Path(__file__).parents[2] / "data" / "advantage.npz"))
 

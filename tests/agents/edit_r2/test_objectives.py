@@ -55,9 +55,7 @@ def test_the_nft_error_by_hand(name, expected):
     """
     x, old, image, t = torch.ones(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.tensor([0.5])
     velocity = torch.full((1, 1, 1), 0.4)
-    error = nft_loss(
-        x, t, velocity, old, image, torch.tensor([0.75]), 0.5, load_class("x0_loss", name, X0_LOSSES)
-    )
+    error = nft_loss(x, t, velocity, old, image, torch.tensor([0.75]), 0.5, load_class("x0_loss", name, X0_LOSSES))
     assert error.item() == pytest.approx(expected)
 
 
@@ -113,10 +111,7 @@ def test_the_imitation_loss_by_hand():
     error = torch.tensor([[1.0, 3.0], [9.0, 9.0]])
     trains = torch.tensor([True, False])
     loss, parts = imitation_loss(log_prob, mask, error, trains, update)
-    assert parts == {
-        "text_loss": pytest.approx(0.75 * math.log(2)),
-        "flow_loss": pytest.approx(1.0),
-    }
+    assert parts == {"text_loss": pytest.approx(0.75 * math.log(2)), "flow_loss": pytest.approx(1.0)}
     assert float(loss) == pytest.approx(2 * 0.75 * math.log(2) + 3.0)
 
 
@@ -185,12 +180,7 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
     """The oracle's sessions score 1, and four iterations on them lower the intents' loss."""
     world = StudioWorld("mixed")
     trainer = tiny_trainer(
-        tmp_path,
-        scorer=ExactScorer(world),
-        objective="supervised",
-        behaviour="oracle",
-        filter="none",
-        iterations=4,
+        tmp_path, scorer=ExactScorer(world), objective="supervised", behaviour="oracle", filter="none", iterations=4
     )
     trainer.train()
     logs = group_by_turn(trainer.state.log_history, 2)
@@ -206,10 +196,7 @@ def test_imitating_an_oracle_makes_its_turns_likelier(tmp_path):
         ({"objective": "polic"}, "objective 'polic' is not known, did you mean 'policy'"),
         ({"objective": "supervised"}, "behaviour is 'policy', expected 'oracle'"),
         ({"behaviour": "oracle"}, "behaviour is 'oracle', expected 'policy' or 'oracle_intents'"),
-        (
-            {"behaviour": "oracle_intents"},
-            "text_weight is 1.0, expected 0 where behaviour is 'oracle_intents'",
-        ),
+        ({"behaviour": "oracle_intents"}, "text_weight is 1.0, expected 0 where behaviour is 'oracle_intents'"),
         ({"behaviour": "oracle_images"}, "flow_weight is 1.0, expected 0 where behaviour is 'oracle_i"),
         ({"window": 0}, "window is 0, expected 1 or more for objective 'policy'"),
         ({"x0_loss": "adaptiv"}, "x0_loss 'adaptiv' is not known, did you mean 'adaptive'"),

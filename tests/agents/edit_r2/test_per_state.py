@@ -29,10 +29,7 @@ def paid(reward, state, when, again, std="batch"):
 def test_tries_are_paid_against_their_state_until_then_and_nothing_else_is():
     # state 5: an attempt's turn worth 1, two tries at once worth 0 and 2, one later worth 5, one unscored
     value = paid(
-        [1.0, 0.0, 2.0, 5.0, NAN, 9.0],
-        [5, 5, 5, 5, 5, 6],
-        [1, 1, 1, 2, 2, 1],
-        [False, True, True, True, True, False],
+        [1.0, 0.0, 2.0, 5.0, NAN, 9.0], [5, 5, 5, 5, 5, 6], [1, 1, 1, 2, 2, 1], [False, True, True, True, True, False]
     )
     spread = torch.tensor([1.0, 0.0, 2.0, 5.0, 9.0]).double().std(correction=0)
     expected = torch.tensor([0.0, -1.0, 1.0, 3.0, 0.0, 0.0]).double() / (spread + 1e-4)

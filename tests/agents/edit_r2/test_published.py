@@ -56,9 +56,7 @@ def test_the_published_numbers(tmp_path):
 @pytest.mark.parametrize("high", [6, 12])
 def test_a_window_may_start_anywhere_on_the_published_grid(tmp_path, high):
     """Fails where the window is held to another grid than the one of 14 steps."""
-    config = compose(
-        "train", ["algorithm=edit_r2_published", f"algorithm.window_high={high}"], out=str(tmp_path)
-    )
+    config = compose("train", ["algorithm=edit_r2_published", f"algorithm.window_high={high}"], out=str(tmp_path))
     assert training_settings(config).algorithm.window_high == high
     with pytest.raises(ValueError, match="all its steps inside the grid's 14 steps"):
         training_settings(replace(config, algorithm=replace(config.algorithm, window_high=13)))

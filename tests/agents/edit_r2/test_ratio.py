@@ -39,7 +39,5 @@ def test_the_gradient_of_the_guarded_ratio_is_the_noise():
     mean = torch.zeros(1, 1, 2, requires_grad=True)
     noise, std = torch.tensor([[[1.0, -3.0]]]), torch.tensor([0.2])
     new = log_prob_mean(0.2 * noise, mean, std)
-    guarded_log_ratio(
-        new, new.detach(), Steps(mean, std, mean, -std, None), torch.zeros(1, 1, 2)
-    ).sum().backward()
+    guarded_log_ratio(new, new.detach(), Steps(mean, std, mean, -std, None), torch.zeros(1, 1, 2)).sum().backward()
     torch.testing.assert_close(mean.grad, noise / 2)

@@ -69,8 +69,7 @@ def test_what_stands_beside_a_row_changes_it_by_float_noise_alone(checkpoint, ro
         for row in range(3):
             for turn in range(3):
                 mine, theirs = (
-                    batch[f"{kind}_ids"][row, turn][batch[f"{kind}_mask"][row, turn]]
-                    for batch in (alone, beside)
+                    batch[f"{kind}_ids"][row, turn][batch[f"{kind}_mask"][row, turn]] for batch in (alone, beside)
                 )
                 assert torch.equal(mine, theirs)
 
@@ -101,9 +100,7 @@ def test_the_windows_starts_occur_equally_often_and_change_between_turns(checkpo
     assert not torch.equal(times[:, 0], times[:, 1])
 
 
-@pytest.mark.parametrize(
-    ("placement", "iteration", "step"), [("fixed", 7, 0), ("sliding", 0, 0), ("sliding", 7, 2)]
-)
+@pytest.mark.parametrize(("placement", "iteration", "step"), [("fixed", 7, 0), ("sliding", 0, 0), ("sliding", 7, 2)])
 def test_a_placed_window_starts_where_it_should_in_all_rows(checkpoint, placement, iteration, step):
     settings = replace(TINY, window_placement=placement, window_every=3)
     times = tensors_of(played(checkpoint, settings, iteration=iteration))["times"]
@@ -157,12 +154,7 @@ def test_deferred_scores_train_the_same(checkpoint, rollout, tensors):
     """Fails where scores are read in the middle of a session, when there are only placeholders."""
     made = brightness_envs(6).engine
     envs = MICEEditVectorEnv(
-        6,
-        made.world,
-        made.user,
-        made.scorer,
-        scoring="deferred",
-        autoreset_mode=AutoresetMode.DISABLED,
+        6, made.world, made.user, made.scorer, scoring="deferred", autoreset_mode=AutoresetMode.DISABLED
     )
     later = tensors_of(played(checkpoint, envs=envs))
     assert same(later, tensors) and not later["reward"].isnan().any()

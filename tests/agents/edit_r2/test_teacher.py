@@ -18,9 +18,7 @@ from tests.tiny_editor import played as play
 
 def played(behaviour: str):
     world = StudioWorld("mixed")
-    envs = MICEEditVectorEnv(
-        6, world, ReplayUser(), ExactScorer(world), autoreset_mode=AutoresetMode.DISABLED
-    )
+    envs = MICEEditVectorEnv(6, world, ReplayUser(), ExactScorer(world), autoreset_mode=AutoresetMode.DISABLED)
     checkpoint = tiny_policy()
     teacher = teacher_of(behaviour, envs, "free")
     return envs, checkpoint, play(checkpoint, TINY, envs=envs, teacher=teacher)
@@ -70,6 +68,4 @@ def test_training_moves_the_half_that_was_tried(tmp_path, behaviour, frozen):
     after = weights(trainer.policy)
     moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved
-    assert all(
-        (trainer.policy.parameter_space(name) == "flow") == (behaviour == "oracle_intents") for name in moved
-    )
+    assert all((trainer.policy.parameter_space(name) == "flow") == (behaviour == "oracle_intents") for name in moved)

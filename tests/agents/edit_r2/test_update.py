@@ -40,9 +40,7 @@ def judged(checkpoint, turns):
 
 def test_judging_finds_the_log_probs_of_the_rollout(turns, judged):
     written = turns["intent_mask"]
-    torch.testing.assert_close(
-        judged.text_log_prob[written], turns["text_log_prob"][written], atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(judged.text_log_prob[written], turns["text_log_prob"][written], atol=1e-5, rtol=0)
     torch.testing.assert_close(judged.flow_log_prob_mean, turns["flow_log_prob_mean"], atol=1e-5, rtol=0)
     torch.testing.assert_close(judged.flow_mean, turns["flow_mean"], atol=1e-4, rtol=0)
     assert all(error < 1e-4 for error in ratio_errors(judged, turns).values())
@@ -150,10 +148,7 @@ def test_both_distances_by_hand():
 
 def test_a_guarded_ratio_widens_what_a_clip_lets_through(turns, judged):
     """std is below 1 at every step here, so that guarded ratios lie nearer to 1 than plain ones."""
-    near = replace(
-        judged,
-        flow_log_prob_mean=judged.flow_log_prob_mean + 0.01,
-    )
+    near = replace(judged, flow_log_prob_mean=judged.flow_log_prob_mean + 0.01)
     plain, guarded = (
         policy_loss(near, None, turns, replace(TINY, flow_clip=0.008, ratio=ratio))[1]["flow_clip_fraction"]
         for ratio in ("plain", "guard")

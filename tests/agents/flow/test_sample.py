@@ -43,9 +43,7 @@ def test_training_gets_the_samplers_log_probs_back_to_the_last_bit(name):
     out = sample(name)
     flat = out.latents[:, :-1].reshape(B * W, N, C)
     velocity = model(flat, out.times[:, :-1].reshape(-1)).reshape(B, W, N, C).requires_grad_()
-    log_prob, mean, std = window_log_prob(
-        velocity, out.latents, out.times, SAMPLERS[name], 0.7, float(TIMES[1])
-    )
+    log_prob, mean, std = window_log_prob(velocity, out.latents, out.times, SAMPLERS[name], 0.7, float(TIMES[1]))
     assert torch.equal(torch.exp(log_prob - out.log_prob_mean), torch.ones(B, W))
     assert torch.equal(mean, out.mean) and std.shape == (B, W)
     log_prob.sum().backward()
@@ -58,9 +56,7 @@ def test_a_row_does_not_depend_on_the_windows_of_the_others(name):
     x, noise = draws()
     for row in range(B):
         one = slice(row, row + 1)
-        alone = sample_window(
-            model, x[one], SamplingPlan(TIMES, W, STARTS[one], noise[one], SAMPLERS[name], 0.7)
-        )
+        alone = sample_window(model, x[one], SamplingPlan(TIMES, W, STARTS[one], noise[one], SAMPLERS[name], 0.7))
         for ours, single in zip(together, alone, strict=True):
             torch.testing.assert_close(ours[one], single, atol=1e-6, rtol=0)
 

@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.flow import (
-    cps_step,
-    flow_sde_step,
-    flow_sigma,
-    log_prob_mean,
-    ode_step,
-    shifted_times,
-)
+from editenv.agents.flow import cps_step, flow_sde_step, flow_sigma, log_prob_mean, ode_step, shifted_times
 
 SAMPLERS = {"flow_sde": flow_sde_step, "cps": cps_step}
 DATA = Path(__file__).parents[2] / "data"
@@ -24,11 +17,7 @@ PRECISIONS = {"fp32": 1e-5, "fp64": 1e-12}
 
 def case(precision, index):
     names = {key.split(".", 1)[1]: value for key, value in ARRAYS.items() if key.startswith(precision)}
-    return {
-        name: torch.from_numpy(value[index : index + 1])
-        for name, value in names.items()
-        if len(value) > index
-    }
+    return {name: torch.from_numpy(value[index : index + 1]) for name, value in names.items() if len(value) > index}
 
 
 def assert_near(ours, theirs, tolerance):
@@ -69,9 +58,7 @@ def test_log_prob_and_ratio_reproduce_the_reference(precision, index):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("index", range(len(CASES)))
-def test_cps_reproduces_the_reference_step_and_its_log_prob_once_the_variance_is_multiplied_back(
-    precision, index
-):
+def test_cps_reproduces_the_reference_step_and_its_log_prob_once_the_variance_is_multiplied_back(precision, index):
     f, tolerance = case(precision, index), PRECISIONS[precision]
     arguments = (f["x"], f["v"], f["t"], f["t_prev"], min(float(f["a"]), 1.0), float(f["sigma_max"]))
     if float(f["t_prev"]) == 0:
@@ -137,9 +124,7 @@ def test_cps_comes_out_narrow_where_the_image_is_uncertain_but_closer_than_flow_
     grid = shifted_times(15, 3.0, torch.float64).tolist()
     narrow = [noise_std(cps_step, grid[i], grid[i + 1], 1.0, grid[1], spread=1.0) for i in range(6)]
     wide = [noise_std(flow_sde_step, grid[i], grid[i + 1], 1.3, grid[1], spread=1.0) for i in range(6)]
-    assert [100 * n - 100 for n in narrow] == pytest.approx(
-        [-0.03, -0.15, -0.41, -0.87, -1.64, -2.89], abs=0.01
-    )
+    assert [100 * n - 100 for n in narrow] == pytest.approx([-0.03, -0.15, -0.41, -0.87, -1.64, -2.89], abs=0.01)
     assert all(abs(n - 1) < abs(w - 1) for n, w in zip(narrow, wide, strict=True))
 
 
@@ -198,12 +183,7 @@ def test_rows_and_window_steps_are_independent(name):
     for row in range(3):
         for column in range(2):
             one_mean, one_std = SAMPLERS[name](
-                x[row, column][None],
-                velocity[row, column][None],
-                t[row, column],
-                t[row, column] - 0.1,
-                0.7,
-                0.9,
+                x[row, column][None], velocity[row, column][None], t[row, column], t[row, column] - 0.1, 0.7, 0.9
             )
             assert torch.equal(mean[row, column], one_mean[0]) and std[row, column] == one_std[0]
     assert log_prob_mean(x, mean, std).shape == (3, 2)

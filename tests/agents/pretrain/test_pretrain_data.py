@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.pretrain.data import (
-    LatentTable,
-    edit_samples,
-    is_right,
-    noisy_intent,
-    text_samples,
-    wrong_result,
-)
+from editenv.agents.pretrain.data import LatentTable, edit_samples, is_right, noisy_intent, text_samples, wrong_result
 from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.language import canonical_intent

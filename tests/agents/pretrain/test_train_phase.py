@@ -11,9 +11,7 @@ from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture, TrainingPhase
 from tests.tiny_editor import tiny_policy, weights
 
-PHASE = TrainingPhase(
-    data=DataMixture(suites=["mixed"]), image_steps=24, rate=3e-3, image_batch=16, text_batch=8
-)
+PHASE = TrainingPhase(data=DataMixture(suites=["mixed"]), image_steps=24, rate=3e-3, image_batch=16, text_batch=8)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,7 @@ def autoencoder():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "dims"),
-    [({}, 32), ({"stride": 8, "patch": 2, "code_channels": 8}, 32), ({"code_channels": 8}, 8)],
+    ("sizes", "dims"), [({}, 32), ({"stride": 8, "patch": 2, "code_channels": 8}, 32), ({"code_channels": 8}, 8)]
 )
 @torch.no_grad()
 def test_shapes_and_types(sizes, dims):
@@ -114,10 +113,7 @@ def test_patches_are_row_major_with_the_channel_fastest():
         (lambda m: m.encode(pictures(1, 60, 64)), "pictures are 60 x 64, expected multiples of 16"),
         (lambda m: m.decode(torch.zeros(1, 6, 32)), "expected rows \\* columns = 6"),
         (lambda m: CellAutoencoderConfig(width=0), "width is 0, expected a positive integer"),
-        (
-            lambda m: patchify(torch.zeros(1, 3, 4, 1), 2),
-            "maps are 3 x 4, expected multiples of the patch side 2",
-        ),
+        (lambda m: patchify(torch.zeros(1, 3, 4, 1), 2), "maps are 3 x 4, expected multiples of the patch side 2"),
     ],
 )
 def test_wrong_calls_name_what_came(autoencoder, call, message):

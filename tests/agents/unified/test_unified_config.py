@@ -10,14 +10,8 @@ from editenv.agents.unified import UnifiedConfig
     [
         ({"hidden_size": 30}, "hidden_size is 30, expected a multiple of 4"),
         ({"num_attention_heads": 5}, "hidden_size is 32, expected a multiple of num_attention_heads = 5"),
-        (
-            {"num_key_value_heads": 3},
-            "num_attention_heads is 4, expected a multiple of num_key_value_heads = 3",
-        ),
-        (
-            {"num_attention_heads": 32, "num_key_value_heads": 32},
-            "head width .* is 1, expected an even number",
-        ),
+        ({"num_key_value_heads": 3}, "num_attention_heads is 4, expected a multiple of num_key_value_heads = 3"),
+        ({"num_attention_heads": 32, "num_key_value_heads": 32}, "head width .* is 1, expected an even number"),
         ({"latent_channels": 0}, "latent_channels is 0, expected a positive integer"),
         ({"eos_token_id": 40}, "eos_token_id is 40, expected an id below vocab_size 40"),
         ({"eos_token_id": 2}, "special tokens must differ"),

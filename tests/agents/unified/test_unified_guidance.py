@@ -48,9 +48,7 @@ def test_a_text_scale_of_1_keeps_image_guidance_except_under_the_published_rule(
     image_guided = guided_velocity(FULL, TEXT, IMAGE, 1.0, 2.0)
     assert_close(image_guided, 2 * FULL - IMAGE)
     assert torch.equal(published_guided_velocity(FULL, TEXT, IMAGE, 1.0, 2.0), FULL)
-    assert_close(
-        published_guided_velocity(FULL, TEXT, IMAGE, 3.0, 0.5), guided_velocity(FULL, TEXT, IMAGE, 3.0, 1.0)
-    )
+    assert_close(published_guided_velocity(FULL, TEXT, IMAGE, 3.0, 0.5), guided_velocity(FULL, TEXT, IMAGE, 3.0, 1.0))
 
 
 def test_an_unknown_renorm_is_refused():

@@ -33,9 +33,7 @@ def test_every_output_that_is_covered_holds(fixture_path):
     assert len(report.rows) == 73
     outputs = json.loads(fixture_path.with_suffix(".json").read_text())["outputs"]
     assert {row.name for row in report.rows} | set(report.uncovered) == set(outputs)
-    assert [name for name in report.uncovered if name.startswith(tuple(CHECKS))] == [
-        "out.pos.latent_ids_interp"
-    ]
+    assert [name for name in report.uncovered if name.startswith(tuple(CHECKS))] == ["out.pos.latent_ids_interp"]
 
 
 def test_the_command_exits_with_0_and_prints_error_and_tolerance(fixture_path):
@@ -79,11 +77,7 @@ def test_an_unknown_prefix_is_an_error_that_names_the_known_ones(fixture_path, c
 
 def test_only_keeps_exactly_the_prefix(fixture_path):
     report = check_fixture(fixture_path, ["out.text.cache_k", "pos"])
-    assert [row.name for row in report.rows] == [
-        "out.text.cache_k.0",
-        "out.text.cache_k.1",
-        "out.pos.latent_ids",
-    ]
+    assert [row.name for row in report.rows] == ["out.text.cache_k.0", "out.text.cache_k.1", "out.pos.latent_ids"]
 
 
 def test_a_missing_fixture_is_named(tmp_path, capsys):

@@ -86,9 +86,7 @@ def test_nobody_ends_a_turn_by_typing_the_stop_tokens_name(tokenizer):
     assert EOS not in inside.tolist() and UNK in inside.tolist()
 
 
-@given(
-    lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), extra=st.integers(0, 3), left=st.booleans()
-)
+@given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), extra=st.integers(0, 3), left=st.booleans())
 def test_trimming_removes_padding_and_nothing_else(lengths, extra, left):
     width = max(lengths) + extra + 1
     ids, mask = torch.zeros(len(lengths), width).long(), torch.zeros(len(lengths), width).bool()
@@ -219,9 +217,7 @@ def test_text_alone_never_uses_the_generation_expert(policy):
     policy.zero_grad()
     policy.model(text_context=context, intent_ids=ids).logits.sum().backward()
     reached = {name for name, parameter in policy.named_parameters() if parameter.grad is not None}
-    assert reached == {
-        name for name, _ in policy.named_parameters() if policy.parameter_space(name) == "text"
-    }
+    assert reached == {name for name, _ in policy.named_parameters() if policy.parameter_space(name) == "text"}
 
 
 def test_unread_weights_are_those_of_the_text_that_no_picture_reaches(policy):
@@ -238,9 +234,7 @@ def test_unread_weights_are_those_of_the_text_that_no_picture_reaches(policy):
     )
     output.velocity.square().sum().backward()
     text = {
-        name: parameter.grad
-        for name, parameter in policy.named_parameters()
-        if policy.parameter_space(name) == "text"
+        name: parameter.grad for name, parameter in policy.named_parameters() if policy.parameter_space(name) == "text"
     }
     assert text_only_names(policy) == {name for name, grad in text.items() if grad is None or not grad.any()}
     assert len(text_only_names(policy)) == 10
@@ -251,9 +245,9 @@ def test_text_updates_can_be_kept_to_what_no_picture_reads(fresh):
     free = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
     freeze(policy, replace(TINY, text_scope="text_only"))
     still = free - {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
-    assert still == {
-        n for n, _ in policy.named_parameters() if policy.parameter_space(n) == "text"
-    } - text_only_names(policy)
+    assert still == {n for n, _ in policy.named_parameters() if policy.parameter_space(n) == "text"} - text_only_names(
+        policy
+    )
     with pytest.raises(ValueError, match="text_scope is 'text_onl', expected 'expert'"):
         freeze(policy, replace(TINY, text_scope="text_onl"))
 
@@ -313,9 +307,7 @@ def test_what_is_loaded_is_what_was_saved(saved):
     loaded = load_policy(folder)
     assert same(loaded.model, checkpoint.model) and same(loaded.autoencoder, checkpoint.autoencoder)
     assert loaded.tokenizer.get_vocab() == checkpoint.tokenizer.get_vocab()
-    assert (
-        loaded.tokenizer("add <eos> star")["input_ids"] == checkpoint.tokenizer("add <eos> star")["input_ids"]
-    )
+    assert loaded.tokenizer("add <eos> star")["input_ids"] == checkpoint.tokenizer("add <eos> star")["input_ids"]
     assert not loaded.model.training and loaded.name == str(folder)
     assert not any(parameter.requires_grad for parameter in loaded.autoencoder.parameters())
 
@@ -352,9 +344,7 @@ def test_a_run_is_found_by_its_folder(saved, tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"model is 'nowhere', expected .*, a run or folder with model.safetensors"
-    ):
+    with pytest.raises(ValueError, match=r"model is 'nowhere', expected .*, a run or folder with model.safetensors"):
         checkpoint_folder("nowhere")
     with pytest.raises(ValueError, match=r"model is .*, a run or folder"):
         checkpoint_folder(tmp_path)
@@ -399,9 +389,7 @@ def test_a_turns_positions_are_those_that_the_model_counts() -> None:
         return int(checkpoint.model.build_context(read, 1).position)
 
     assert taken.past == positions(blocks)
-    longest = max(
-        transcripts(envs), key=lambda words: transcript_block(checkpoint.tokenizer, [words]).ids.shape[1]
-    )
+    longest = max(transcripts(envs), key=lambda words: transcript_block(checkpoint.tokenizer, [words]).ids.shape[1])
     whole = [*blocks, transcript_block(checkpoint.tokenizer, [longest])]
     assert taken.needed == positions(whole) + 6
 

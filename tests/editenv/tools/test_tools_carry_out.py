@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editenv.worlds.studio.operations import (
-    apply_operation,
-    in_words,
-    operation_names,
-    operation_parts,
-    value_masks,
-)
+from editenv.worlds.studio.operations import apply_operation, in_words, operation_names, operation_parts, value_masks
 from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject, all_objects
 from editenv.worlds.studio.tasks import EDITS
 
@@ -70,13 +64,9 @@ def test_operations_by_hand(chosen: dict[str, Any], cells: tuple[SceneObject | N
 def test_backgrounds_texts_counts_and_undo_by_hand() -> None:
     assert done(task="background_change", background="mint") == Scene(START.cells, "mint")
     sign = START.put(1, EXIT)
-    assert done(sign, task="text_change", cell=1, text="open") == START.put(
-        1, SceneObject(SIGN, "green", text="open")
-    )
+    assert done(sign, task="text_change", cell=1, text="open") == START.put(1, SceneObject(SIGN, "green", text="open"))
     three = Scene((RED, RED, BLUE, RED), "white")
-    assert done(three, task="count_change", cell=1, shape="circle", count=1) == Scene(
-        (RED, None, BLUE, None), "white"
-    )
+    assert done(three, task="count_change", cell=1, shape="circle", count=1) == Scene((RED, None, BLUE, None), "white")
     assert done(task="undo", earlier=three) == three
 
 
@@ -142,9 +132,7 @@ def test_a_masked_value_is_always_wrong(data: st.DataObject) -> None:
 @given(st.data())
 def test_actions_survive_their_names(data: st.DataObject) -> None:
     action = [data.draw(st.integers(0, size - 1)) for size in PARTS.sizes]
-    named = {
-        name: values[number] for name, values, number in zip(PARTS.names, PARTS.values, action, strict=True)
-    }
+    named = {name: values[number] for name, values, number in zip(PARTS.names, PARTS.values, action, strict=True)}
     assert PARTS.encode(**named) == action
     assert in_words(PARTS.decode(action), 2).startswith(named["task"])
 

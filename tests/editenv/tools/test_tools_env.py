@@ -210,10 +210,7 @@ def test_rows_of_the_vector_environment_are_single_environments(mode: str) -> No
             elif not over[row]:
                 alone[row], reward, terminated, truncated, info = env.step(actions[row])
                 assert (reward, terminated, truncated) == (rewards[row], terminations[row], truncations[row])
-                assert (infos["operation"][row], infos["carried_out"][row]) == (
-                    info["operation"],
-                    info["carried_out"],
-                )
+                assert (infos["operation"][row], infos["carried_out"][row]) == (info["operation"], info["carried_out"])
                 over[row] = terminated or truncated
                 if over[row] and mode == "SameStep":
                     assert data_equivalence(infos["final_obs"][row], alone[row])

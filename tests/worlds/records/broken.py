@@ -19,18 +19,10 @@ BAD = "source_image/bad.png"
 GOOD = json.dumps(SINGLE).encode()
 
 
-def png(
-    width: int, height: int, data: bytes = b"", depth: int = 8, kind: int = 2, more: bytes = b""
-) -> bytes:
+def png(width: int, height: int, data: bytes = b"", depth: int = 8, kind: int = 2, more: bytes = b"") -> bytes:
     """A PNG whose head promises width x height pixels, whatever its data holds."""
     head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + more
-        + chunk(b"IDAT", zlib.compress(data))
-        + chunk(b"IEND")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + more + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND")
 
 
 def chunk(name: bytes, data: bytes = b"") -> bytes:
@@ -112,10 +104,7 @@ LINES = {
     "a number": (line("7"), "line 2: JSON is a int, expected an object"),
     "null": (line("null"), "line 2: JSON is a NoneType, expected an object"),
     "an empty object": (line("{}"), "line 2: key 'image' is missing"),
-    "an array of records in one file": (
-        whole(json.dumps(records(), indent=1).encode()),
-        "line 1: no valid JSON",
-    ),
+    "an array of records in one file": (whole(json.dumps(records(), indent=1).encode()), "line 1: no valid JSON"),
     "not a number": (line('{"turns": NaN}'), "NaN is no JSON number"),
     "infinity": (line('{"turns": -Infinity}'), "-Infinity is no JSON number"),
     "a float without end": (line('{"turns": 1e999}'), "'1e999' is no JSON number"),
@@ -154,49 +143,22 @@ KEYS = {
     "one turn less": (key("turns", 2), "key 'instruction' has 3 entries, expected 2"),
     "instruction null": (key("instruction", None), "key 'instruction' is None, expected a list"),
     "instruction of numbers": (key("instruction", [1, 2, 3]), "key 'instruction[0]' is 1, expected a text"),
-    "instruction of lists": (
-        key("instruction", [["a"]] * 3),
-        "key 'instruction[0]' is ['a'], expected a text",
-    ),
+    "instruction of lists": (key("instruction", [["a"]] * 3), "key 'instruction[0]' is ['a'], expected a text"),
     "a blank instruction": (key("instruction", ["a", "\u3000", "c"]), "key 'instruction[1]' is blank"),
-    "half a surrogate pair": (
-        key("instruction", ["a", "\udc80", "c"]),
-        "key 'instruction[1]' is no text that UTF-8",
-    ),
-    "an unknown task": (
-        key("task_type", ["add"] * 3),
-        "key 'task_type[0]' is 'add', expected one of subject_add",
-    ),
+    "half a surrogate pair": (key("instruction", ["a", "\udc80", "c"]), "key 'instruction[1]' is no text that UTF-8"),
+    "an unknown task": (key("task_type", ["add"] * 3), "key 'task_type[0]' is 'add', expected one of subject_add"),
     "a task in capitals": (key("task_type", ["SUBJECT_ADD"] * 3), "key 'task_type[0]' is 'SUBJECT_ADD'"),
     "tasks missing": (key("task_type", []), "key 'task_type' has 0 entries, expected 3"),
-    "a formatted number": (
-        key("formatted_instruction", ["a", 4, "c"]),
-        "key 'formatted_instruction[1]' is 4",
-    ),
-    "background as number": (
-        key("bg_consistency", [1, 0, 1]),
-        "key 'bg_consistency[0]' is 1, expected true or false",
-    ),
+    "a formatted number": (key("formatted_instruction", ["a", 4, "c"]), "key 'formatted_instruction[1]' is 4"),
+    "background as number": (key("bg_consistency", [1, 0, 1]), "key 'bg_consistency[0]' is 1, expected true or false"),
     "background as text": (key("bg_consistency", ["true"] * 3), "key 'bg_consistency[0]' is 'true'"),
-    "objects not nested": (
-        key("all_objects", ["a", "b", "c"]),
-        "key 'all_objects[0]' is 'a', expected a list",
-    ),
-    "objects nested twice": (
-        key("all_objects", [[["a"]]] * 3),
-        "key 'all_objects[0][0]' is ['a'], expected a text",
-    ),
+    "objects not nested": (key("all_objects", ["a", "b", "c"]), "key 'all_objects[0]' is 'a', expected a list"),
+    "objects nested twice": (key("all_objects", [[["a"]]] * 3), "key 'all_objects[0][0]' is ['a'], expected a text"),
     "objects as object": (key("all_objects", {"0": []}), "key 'all_objects' is {'0': []}, expected a list"),
     "an object blank": (key("unchanged_objects", [[""], [], []]), "key 'unchanged_objects[0][0]' is blank"),
     "an object null": (key("available_objects", [[None], [], []]), "key 'available_objects[0][0]' is None"),
-    "single turn with turns": (
-        key("turns", 1, SINGLE),
-        "key 'turns' stands beside an instruction that is a text",
-    ),
-    "single turn in a list": (
-        key("task_type", ["color_alter"], SINGLE),
-        "key 'task_type[0]' is ['color_alter']",
-    ),
+    "single turn with turns": (key("turns", 1, SINGLE), "key 'turns' stands beside an instruction that is a text"),
+    "single turn in a list": (key("task_type", ["color_alter"], SINGLE), "key 'task_type[0]' is ['color_alter']"),
     "a meaning that is none": (key("editenv", 5), "key 'editenv' is 5, expected an object"),
     "a meaning in one line only": (key("editenv", {}), "key 'editenv': "),
 }
@@ -207,10 +169,7 @@ PLACES = {
     "an absolute path": (key("image", "/etc/passwd"), "expected a relative path without '..'"),
     "a path upwards": (key("image", "../x.png"), "expected a relative path without '..'"),
     "a path down and up": (key("image", "source_image/../../x.png"), "expected a relative path without '..'"),
-    "a path with backslashes": (
-        key("image", "source_image\\..\\..\\x.png"),
-        "expected a relative path without",
-    ),
+    "a path with backslashes": (key("image", "source_image\\..\\..\\x.png"), "expected a relative path without"),
     "a drive": (key("image", "C:/x.png"), "expected a relative path without '..'"),
     "a share": (key("image", "\\\\host\\x.png"), "expected a relative path without '..'"),
     "a NUL in a path": (key("image", "a\0.png"), "expected a relative path without '..'"),
@@ -219,23 +178,14 @@ PLACES = {
     "a folder": (place(Path.mkdir), "is no file in the records' folder"),
     "the folder itself": (key("image", ".", SINGLE), "is no file in the records' folder"),
     "a pipe": (place(os.mkfifo), "is no file in the records' folder"),
-    "a link outwards": (
-        place(lambda path: path.symlink_to("/etc/hostname")),
-        "lies outside of the records' folder",
-    ),
-    "a link to a device": (
-        place(lambda path: path.symlink_to("/dev/zero")),
-        "lies outside of the records' folder",
-    ),
+    "a link outwards": (place(lambda path: path.symlink_to("/etc/hostname")), "lies outside of the records' folder"),
+    "a link to a device": (place(lambda path: path.symlink_to("/dev/zero")), "lies outside of the records' folder"),
     "a folder linked outwards": (
         place(lambda path: path.symlink_to("/etc"), f"{BAD}/hostname"),
         "lies outside of the records' folder",
     ),
     "a link to itself": (place(lambda path: path.symlink_to(path.name)), "is no usable path"),
-    "a link to nothing": (
-        place(lambda path: path.symlink_to("gone.png")),
-        "is no file in the records' folder",
-    ),
+    "a link to nothing": (place(lambda path: path.symlink_to("gone.png")), "is no file in the records' folder"),
     "a name too long": (key("image", "x" * 5000, SINGLE), "key 'image': "),
     "a path too deep": (key("image", "x/" * 3000 + "x", SINGLE), "key 'image': "),
     "a file as a folder": (key("image", f"{SINGLE['image']}/x.png", SINGLE), "key 'image': "),

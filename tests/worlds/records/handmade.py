@@ -34,11 +34,7 @@ MEMORY = {
 }
 UNDERSTANDING = {
     "image": "source_image/街.png",
-    "instruction": [
-        "把招牌上的字换成“茶馆”",
-        "Make its frame wooden.",
-        "Change the background to a snowy street. 🌨",
-    ],
+    "instruction": ["把招牌上的字换成“茶馆”", "Make its frame wooden.", "Change the background to a snowy street. 🌨"],
     "task_type": ["text_change", "material_alter", "background_change"],
     "formatted_instruction": [
         "Replace the text '饭店' on [red sign] with '茶馆'",
@@ -47,11 +43,7 @@ UNDERSTANDING = {
     ],
     "bg_consistency": [True, True, False],
     "unchanged_objects": [["bicycle"], ["bicycle"], []],
-    "available_objects": [
-        ["red sign", "bicycle"],
-        ["wood red sign", "bicycle"],
-        ["wood red sign", "bicycle"],
-    ],
+    "available_objects": [["red sign", "bicycle"], ["wood red sign", "bicycle"], ["wood red sign", "bicycle"]],
     "all_objects": [["red sign", "bicycle"], *[["red sign", "bicycle", "wood red sign"]] * 2],
     "turns": 3,
 }

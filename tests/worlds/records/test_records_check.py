@@ -88,10 +88,7 @@ def test_lines_that_do_not_go_together_are_an_error_of_the_file(tmp_path, capsys
     write_lines(tmp_path, [json.loads(path.read_text()), records()[2]])
     status, report = check(capsys, path)
     assert (status, report["sessions"]) == (1, 0)
-    assert (
-        report["errors"][0]["line"] is None
-        and "it is missing unlike in line 1" in report["errors"][0]["error"]
-    )
+    assert report["errors"][0]["line"] is None and "it is missing unlike in line 1" in report["errors"][0]["error"]
 
 
 @pytest.mark.parametrize(

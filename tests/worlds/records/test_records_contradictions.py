@@ -53,11 +53,7 @@ FOUND = [
     (session("Remove [pole]", "Change the position of [boat] to [left] of [pole]"), 1, "removed_object"),
     (session("Remove [pole]", "Replace the text '[A]' on [pole] with '[B]'"), 1, "removed_object"),
     (session("Replace [pole] with [mast]", "Change the count of [pole] to [2]"), 1, "replaced_object"),
-    (
-        session("Change the color of [red pole] to [blue]", "Remove [red pole]", available=["blue pole"]),
-        1,
-        "old_name",
-    ),
+    (session("Change the color of [red pole] to [blue]", "Remove [red pole]", available=["blue pole"]), 1, "old_name"),
     (session("Remove [nut]", "Add [pole]", "Remove [pole]", available=["pole"]), 1, "already_there"),
     (
         session("Remove [nut]", "Replace [egg] with [pole]", "Remove [pole]", available=["pole", "egg"]),
@@ -107,9 +103,7 @@ SOUND = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("record", "turn", "kind"), FOUND, ids=[f"{k}-{n}" for n, (*_, k) in enumerate(FOUND)]
-)
+@pytest.mark.parametrize(("record", "turn", "kind"), FOUND, ids=[f"{k}-{n}" for n, (*_, k) in enumerate(FOUND)])
 def test_each_kind_is_found_in_its_turn(record, turn, kind):
     assert [(found.turn, found.kind) for found in contradictions(record)] == [(turn, kind)]
 
@@ -142,7 +136,5 @@ def test_composed_and_decomposed_names_are_one():
 
 
 def test_a_sentence_that_is_not_understood_is_passed_over():
-    record = session(
-        "Remove [pole]", "Add [egg]", "Remove [pole]", formatted_instruction=["?", "!", "Remove [pole]"]
-    )
+    record = session("Remove [pole]", "Add [egg]", "Remove [pole]", formatted_instruction=["?", "!", "Remove [pole]"])
     assert contradictions(record) == []

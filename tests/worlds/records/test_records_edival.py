@@ -89,10 +89,7 @@ BAD = [
     ({"turns": "3"}, "line 3: column 'turns' is '3', expected '2'"),
     ({"turns": "1"}, "line 3: column 'turns' is '1', expected '2'"),
     ({"instructions": repr(["Dance", SAID[1]])}, "line 3: column 'instructions' is ['Dance'"),
-    (
-        {"instructions": repr(SAID[:1])},
-        "line 3: column 'instructions' is ['Remove tin boat'], expected one more",
-    ),
+    ({"instructions": repr(SAID[:1])}, "line 3: column 'instructions' is ['Remove tin boat'], expected one more"),
     ({"task_type": "["}, "line 3: column 'task_type' is [, expected a list, True or False"),
     ({"task_type": "__import__('os').getcwd()"}, "line 3: column 'task_type' is __import__"),
     ({"bg_consistency": "no"}, "line 3: column 'bg_consistency' is no, expected a list, True or False"),

@@ -102,9 +102,7 @@ def test_fields_follow_from_the_script():
     turns = tuple(
         StudioTurn(f"turn {n}", canonical_intent(edit, rules, 2), edit, rules) for n, edit in enumerate(edits)
     )
-    record = record_from_studio(
-        StudioSpec("s", "test", 0, 0, Scene((circle, star, None, None), "white"), turns)
-    )
+    record = record_from_studio(StudioSpec("s", "test", 0, 0, Scene((circle, star, None, None), "white"), turns))
     assert record.instruction == ("turn 0", "turn 1", "turn 2", "turn 3")
     assert [turn.task_type for turn in record.turns] == [edit.task for edit in edits]
     assert [turn.bg_consistency for turn in record.turns] == [True, True, False, False]

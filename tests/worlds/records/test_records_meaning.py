@@ -51,11 +51,7 @@ BAD_VALUES = [
     (("editenv", "world"), "studio", "key 'editenv': key 'world' is 'studio', expected 'studio "),
     (("editenv", "world"), 1, "key 'editenv': key 'world' is 1, expected a text"),
     ((*SPEC, "turns", 1, "edit"), {"task": "undo", "instead": {}}, "key 'editenv': task is None"),
-    (
-        (*SPEC, "turns", 1, "edit"),
-        {"task": "subject_remove", "parts": []},
-        "key 'editenv': a studio session has a",
-    ),
+    ((*SPEC, "turns", 1, "edit"), {"task": "subject_remove", "parts": []}, "key 'editenv': a studio session has a"),
     ((*SPEC, "seed"), "x", "key 'editenv': key 'seed' is 'x', expected a whole number"),
     ((*SPEC, "more"), 1, "key 'editenv': key 'spec' has keys or values that no studio session has"),
     ((*SPEC, "turns"), [], "key 'editenv': key 'turns' is empty"),
@@ -94,9 +90,7 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("keys", "value", "message"), BAD_VALUES, ids=[message[:60] for *_, message in BAD_VALUES]
-)
+@pytest.mark.parametrize(("keys", "value", "message"), BAD_VALUES, ids=[message[:60] for *_, message in BAD_VALUES])
 def test_a_meaning_that_does_not_fit_is_refused_with_its_line(lines, keys, value, message):
     path, data = lines
     place = data[1]
@@ -110,9 +104,7 @@ def test_cells_too_large_to_read_are_refused(lines):
     path, data = lines
     data[0]["editenv"]["size"] = 1025
     path.write_text(json.dumps(data[0]), encoding="utf-8")
-    with pytest.raises(
-        ValueError, match="line 1: key 'editenv': key 'size' is 1025, expected 256 pixels a cell"
-    ):
+    with pytest.raises(ValueError, match="line 1: key 'editenv': key 'size' is 1025, expected 256 pixels a cell"):
         open_sessions(path)
 
 
@@ -172,9 +164,7 @@ def test_any_change_of_a_meaning_plays_to_the_end_or_is_refused(tmp_path_factory
     record = json.loads(path.read_text(encoding="utf-8"))
     place, key = data.draw(st.sampled_from(list(places(record["editenv"], record, "editenv"))))
     values = st.none() | st.booleans() | st.integers(-2, 20) | st.floats(0, 3) | st.text(max_size=4)
-    place[key] = data.draw(
-        values | st.lists(values, max_size=3) | st.sampled_from(["red", "star", "striped"])
-    )
+    place[key] = data.draw(values | st.lists(values, max_size=3) | st.sampled_from(["red", "star", "striped"]))
     path = folder / "changed.jsonl"
     path.write_text(json.dumps(record), encoding="utf-8")
     try:
@@ -194,8 +184,6 @@ def test_any_change_of_a_meaning_plays_to_the_end_or_is_refused(tmp_path_factory
 def places(value, holder, key):
     """Every place of a JSON value, as (holder, key)."""
     yield holder, key
-    entries = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in entries:
         yield from places(entry, value, name)

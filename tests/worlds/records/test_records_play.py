@@ -96,9 +96,7 @@ def test_the_missing_judge_is_reported_once(photographs):
 
 @pytest.mark.filterwarnings("ignore")
 def test_photographs_in_a_vector_have_one_size(photographs):
-    vector = gym.make_vec(
-        "MICEEdit-v0", 4, "vector_entry_point", sessions_file=photographs, size=32, history=True
-    )
+    vector = gym.make_vec("MICEEdit-v0", 4, "vector_entry_point", sessions_file=photographs, size=32, history=True)
     seen, info = vector.reset(seed=0)
     assert seen["image"].shape == (4, 32, 32, 3)
     assert info["session"][0] == info["session"][3] != info["session"][1]
@@ -125,10 +123,7 @@ def test_long_instructions_make_room_for_themselves(tmp_path):
     env = make_env(sessions_file=str(write_lines(tmp_path, [long])))
     seen, _ = env.reset(seed=0)
     assert len(seen["instruction"]) == 3000 and seen in env.observation_space
-    assert (
-        make_env(sessions_file=str(write_lines(tmp_path, records()))).action_space["intent"].max_length
-        == 1000
-    )
+    assert make_env(sessions_file=str(write_lines(tmp_path, records()))).action_space["intent"].max_length == 1000
 
 
 def test_settings_that_do_not_fit_a_file_are_refused(scenes, tmp_path):

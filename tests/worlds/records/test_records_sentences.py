@@ -79,9 +79,7 @@ def test_a_background_may_name_what_stays():
     assert parts == Sentence("background_change", value="harbour", kept=("tin boat", "old pier"))
 
 
-@pytest.mark.parametrize(
-    "sentence", ["", "Dance", "Make it nicer", "Change the count of", "Add " + "x" * 1000]
-)
+@pytest.mark.parametrize("sentence", ["", "Dance", "Make it nicer", "Change the count of", "Add " + "x" * 1000])
 def test_other_sentences_are_not_guessed(sentence):
     assert take_apart(sentence) is None
 
@@ -143,18 +141,9 @@ def test_hostile_repetition_takes_no_time(piece):
 
 
 RULES = [
-    (
-        "From now on, all edits use teal color only on the thing that is edited. Remove the egg",
-        ("color", "teal"),
-    ),
-    (
-        "Keep one rule for later: stainless steel material must be used. Add a pan",
-        ("material", "stainless steel"),
-    ),
-    (
-        "A standing constraint: what is edited should be given wax material alone. Add a pan",
-        ("material", "wax"),
-    ),
+    ("From now on, all edits use teal color only on the thing that is edited. Remove the egg", ("color", "teal")),
+    ("Keep one rule for later: stainless steel material must be used. Add a pan", ("material", "stainless steel")),
+    ("A standing constraint: what is edited should be given wax material alone. Add a pan", ("material", "wax")),
     ("From now on the colour must be gold. Add a pan", ("color", "gold")),
     (MEMORY["instruction"][0], ("material", "copper")),
     ("In this session whatever is changed must be blue. Add a pan", ("color", "blue")),

@@ -55,8 +55,7 @@ def _counted(edit: CountChange, scene: Scene) -> Iterator[Scene]:
     if surplus > 0:
         for gone in combinations(fitting, surplus):
             yield Scene(
-                tuple(None if cell in gone else thing for cell, thing in enumerate(scene.cells)),
-                scene.background,
+                tuple(None if cell in gone else thing for cell, thing in enumerate(scene.cells)), scene.background
             )
         return
     kinds = [

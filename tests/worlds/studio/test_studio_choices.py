@@ -25,11 +25,7 @@ from editenv.worlds.studio.tasks import (
 from tests.worlds.studio.right_choices import places, right_results
 
 NONE: frozenset[str] = frozenset()
-RED, BLUE, STAR = (
-    SceneObject("circle", "red"),
-    SceneObject("circle", "blue", "dotted"),
-    SceneObject("star", "green"),
-)
+RED, BLUE, STAR = (SceneObject("circle", "red"), SceneObject("circle", "blue", "dotted"), SceneObject("star", "green"))
 SCENE = Scene((RED, None, BLUE, None, STAR, None, None, None, None), "white")
 """Row 1: a red circle, nothing, a dotted blue circle; row 2: a green star in the middle; row 3: nothing."""
 THE_STAR = Target(4, "star")
@@ -97,8 +93,7 @@ def test_counts_without_room_or_word_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("relation", "cells"),
-    [("left", (3,)), ("right", (5,)), ("above", (1,)), ("below", (7,)), ("next", (1, 3, 5, 7))],
+    ("relation", "cells"), [("left", (3,)), ("right", (5,)), ("above", (1,)), ("below", (7,)), ("next", (1, 3, 5, 7))]
 )
 def test_relations_by_hand(relation: str, cells: tuple[int, ...]) -> None:
     """Fails where left is taken for right, above for below, or a diagonal for a neighbour."""
@@ -161,9 +156,7 @@ def test_a_place_beside_what_is_not_there_cannot_be_reached() -> None:
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     grid = draw(st.integers(2, 4))
-    few = st.sampled_from(
-        [RED, BLUE, STAR, SceneObject("star", "red"), SceneObject("circle", "red", "striped")]
-    )
+    few = st.sampled_from([RED, BLUE, STAR, SceneObject("star", "red"), SceneObject("circle", "red", "striped")])
     cells = draw(st.lists(st.one_of(st.none(), few), min_size=grid**2, max_size=grid**2))
     return Scene(tuple(cells), "gray")
 
@@ -221,8 +214,6 @@ def test_choices_survive_json_and_their_intents_are_read(data: st.DataObject) ->
 
 def test_the_words_of_counts() -> None:
     """Fails where one object is spoken of as several, or a plural is wrong."""
-    words = [
-        CountChange(n, shape).slots({}, 3)["many"] for n, shape in ((1, "cross"), (2, "cross"), (6, "star"))
-    ]
+    words = [CountChange(n, shape).slots({}, 3)["many"] for n, shape in ((1, "cross"), (2, "cross"), (6, "star"))]
     assert words == ["one cross", "two crosses", "six stars"]
     assert CountChange(3, "circle", "red", "dotted").slots({}, 3)["many"] == "three dotted red circles"

@@ -219,11 +219,7 @@ def test_an_open_look_takes_what_no_rule_forbids() -> None:
         ((RED,), AvoidLook("color", "red"), (AvoidLook("color", "red"),)),
         ((AvoidLook("color", "red"), KEEP_STAR), RED, (KEEP_STAR, RED)),
         ((LimitCount(4),), LimitCount(5), (LimitCount(5),)),
-        (
-            (RED, KEEP_STAR),
-            Replace(RED, AttributeRule("color", "blue")),
-            (KEEP_STAR, AttributeRule("color", "blue")),
-        ),
+        ((RED, KEEP_STAR), Replace(RED, AttributeRule("color", "blue")), (KEEP_STAR, AttributeRule("color", "blue"))),
         ((RED, KEEP_STAR), Revoke(RED), (KEEP_STAR,)),
         ((RED,), Except(RED), (RED,)),
     ],
@@ -253,9 +249,7 @@ def test_a_scope_covers_additions_of_its_shape_alone() -> None:
 def test_rules_cover_each_of_several_objects() -> None:
     """Fails where the first of several edited objects decides."""
     edit = MultiEdit((MaterialAlter(THE_STAR, "striped"), MaterialAlter(THE_SQUARE, "striped")))
-    right = SCENE.put(1, SceneObject("star", "red", "striped")).put(
-        8, SceneObject("square", "red", "striped")
-    )
+    right = SCENE.put(1, SceneObject("star", "red", "striped")).put(8, SceneObject("square", "red", "striped"))
     assert right_result(edit, (RED,), SCENE) == right
     assert check_edit(edit, (RED,), SCENE, right).kept is True
     half = right.put(8, SceneObject("square", "green", "striped"))

@@ -52,12 +52,7 @@ ALL: list[tuple[Edit, Scene, frozenset[int], int | None]] = [
         1,
     ),
     (ColorAlter(THE_STAR, "purple"), SCENE.put(0, SceneObject("star", "purple")), frozenset({0}), 0),
-    (
-        MaterialAlter(BLUE_CIRCLE, "striped"),
-        SCENE.put(1, SceneObject("circle", "blue", "striped")),
-        frozenset({1}),
-        1,
-    ),
+    (MaterialAlter(BLUE_CIRCLE, "striped"), SCENE.put(1, SceneObject("circle", "blue", "striped")), frozenset({1}), 1),
     (PositionChange(THE_STAR, 2), SCENE.put(0, None).put(2, STAR), frozenset({0, 2}), 2),
     (CountChange(1, "circle"), SCENE.put(3, None), frozenset({1, 3}), None),
     (BackgroundChange("black"), replace(SCENE, background="black"), frozenset({BACKGROUND}), None),
@@ -76,9 +71,7 @@ def test_right_result_by_hand(edit: Edit, right: Scene, touched: frozenset[int],
 
 
 @pytest.mark.parametrize(("edit", "right", "touched", "edited"), ALL, ids=IDS)
-def test_wrong_results_are_refused(
-    edit: Edit, right: Scene, touched: frozenset[int], edited: int | None
-) -> None:
+def test_wrong_results_are_refused(edit: Edit, right: Scene, touched: frozenset[int], edited: int | None) -> None:
     """Fails where doing nothing, spoiling the edited cell, or doing it elsewhere counts as done."""
     assert not edit.accepts(SCENE, SCENE, NONE)
     nothing_read = Scene((UNREADABLE,) * 4, UNREADABLE.shape)
@@ -113,9 +106,7 @@ def test_every_task_has_a_case_above() -> None:
 
 def test_the_kept_attributes_must_be_kept() -> None:
     """A recoloured or moved object stays what it was; fails where an edit may smuggle in another change."""
-    assert not ColorAlter(THE_STAR, "purple").accepts(
-        SCENE, SCENE.put(0, SceneObject("cross", "purple")), NONE
-    )
+    assert not ColorAlter(THE_STAR, "purple").accepts(SCENE, SCENE.put(0, SceneObject("cross", "purple")), NONE)
     assert not ColorAlter(THE_STAR, "purple").accepts(
         SCENE, SCENE.put(0, SceneObject("star", "purple", "dotted")), NONE
     )
@@ -142,18 +133,12 @@ def test_what_is_not_said_may_be_anything() -> None:
 def test_what_a_rule_speaks_of_is_free() -> None:
     """Fails where a rule in force makes the edit itself count as wrong."""
     color = frozenset({"color"})
-    assert PositionChange(THE_STAR, 2).accepts(
-        SCENE, SCENE.put(0, None).put(2, SceneObject("star", "green")), color
-    )
+    assert PositionChange(THE_STAR, 2).accepts(SCENE, SCENE.put(0, None).put(2, SceneObject("star", "green")), color)
     assert not PositionChange(THE_STAR, 2).accepts(
         SCENE, SCENE.put(0, None).put(2, SceneObject("star", "red", "dotted")), color
     )
-    assert SubjectAdd(2, "cross", "red", "plain").accepts(
-        SCENE, SCENE.put(2, SceneObject("cross", "blue")), color
-    )
-    assert MaterialAlter(THE_STAR, "dotted").accepts(
-        SCENE, SCENE.put(0, SceneObject("star", "blue", "dotted")), color
-    )
+    assert SubjectAdd(2, "cross", "red", "plain").accepts(SCENE, SCENE.put(2, SceneObject("cross", "blue")), color)
+    assert MaterialAlter(THE_STAR, "dotted").accepts(SCENE, SCENE.put(0, SceneObject("star", "blue", "dotted")), color)
 
 
 def test_an_object_is_found_where_it_stands_now() -> None:
@@ -179,11 +164,7 @@ def test_an_object_is_found_where_it_stands_now() -> None:
 )
 def test_an_edit_of_what_is_not_there_cannot_succeed(edit: Edit) -> None:
     """Fails where an agent is paid for an object that it lost earlier."""
-    for after in (
-        SCENE,
-        SCENE.put(2, SceneObject("cross", "red")),
-        SCENE.put(3, SceneObject("cross", "red")),
-    ):
+    for after in (SCENE, SCENE.put(2, SceneObject("cross", "red")), SCENE.put(3, SceneObject("cross", "red"))):
         assert not edit.accepts(SCENE, after, NONE)
     assert 2 not in edit.touched(SCENE)
 

@@ -24,15 +24,7 @@ from editenv.worlds.studio.rules import (
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import (
-    ColorAlter,
-    Edit,
-    PositionChange,
-    SubjectAdd,
-    SubjectRemove,
-    Target,
-    Undo,
-)
+from editenv.worlds.studio.tasks import ColorAlter, Edit, PositionChange, SubjectAdd, SubjectRemove, Target, Undo
 from tests.studio_play import drawn_sessions
 
 STAR, OTHER = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")
@@ -164,8 +156,7 @@ def test_no_text_raises(form: str, text: str) -> None:
         st.builds(LimitCount, st.integers(1, 9)),
         st.builds(LimitAlike, st.sampled_from(("color", "material", "shape"))),
         st.builds(
-            Protect,
-            st.builds(Target, st.integers(0, 15), st.just("sign"), st.just("red"), text=st.just("open")),
+            Protect, st.builds(Target, st.integers(0, 15), st.just("sign"), st.just("red"), text=st.just("open"))
         ),
     )
 )

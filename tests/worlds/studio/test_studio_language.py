@@ -16,15 +16,7 @@ from editenv.worlds.studio.language import (
 )
 from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import (
-    EDITS,
-    SAMPLERS,
-    ColorAlter,
-    PositionChange,
-    SubjectAdd,
-    SubjectRemove,
-    Target,
-)
+from editenv.worlds.studio.tasks import EDITS, SAMPLERS, ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Target
 from tests.studio_play import drawn_sessions
 
 SESSIONS = 150

@@ -94,6 +94,4 @@ def test_every_act_is_said_somewhere() -> None:
 
 @lru_cache(maxsize=64)
 def _patterns(act: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(
-        re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(pattern))) for pattern in phrasings(act, "test")
-    )
+    return tuple(re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(pattern))) for pattern in phrasings(act, "test"))

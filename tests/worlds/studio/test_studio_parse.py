@@ -55,15 +55,11 @@ def test_known_pictures_lie_more_than_two_tolerances_apart(cell: int) -> None:
 
 @settings(max_examples=60)
 @given(scenes(), st.sampled_from([64, 48, 100]), st.integers(0, 2**32 - 1))
-def test_pictures_that_are_looked_up_are_read_as_those_that_are_compared(
-    scene: Scene, size: int, seed: int
-) -> None:
+def test_pictures_that_are_looked_up_are_read_as_those_that_are_compared(scene: Scene, size: int, seed: int) -> None:
     """Fails where a picture to the last bit means something else than one that is one level off in places."""
     rng, clean = np.random.default_rng(seed), render(scene, size)
     spoilt = clean + rng.integers(0, 2, clean.shape, np.uint8)
-    assert (
-        parse([clean, spoilt, clean], scene.grid) == parse([spoilt, clean, spoilt], scene.grid) == [scene] * 3
-    )
+    assert parse([clean, spoilt, clean], scene.grid) == parse([spoilt, clean, spoilt], scene.grid) == [scene] * 3
 
 
 def test_backgrounds_lie_more_than_two_tolerances_apart() -> None:

@@ -7,12 +7,7 @@ import pytest
 from editenv.worlds.studio.dialogue import DialogueState, Request
 from editenv.worlds.studio.language import LEAVE_ALONE, all_phrasings
 from editenv.worlds.studio.realize import realize
-from editenv.worlds.studio.references import (
-    POINTING,
-    REFERENCES,
-    plain_target,
-    pointing_slots,
-)
+from editenv.worlds.studio.references import POINTING, REFERENCES, plain_target, pointing_slots
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rules import AttributeRule, Except, Protect, Replace, Revoke
 from editenv.worlds.studio.scene import Scene, SceneObject
@@ -70,12 +65,7 @@ def test_by_another_object() -> None:
 
 def test_by_the_farthest_of_a_shape() -> None:
     """Of the two circles; the single star is not the leftmost of anything."""
-    assert points("extreme") == {
-        "leftmost circle": 4,
-        "rightmost circle": 2,
-        "topmost circle": 2,
-        "lowest circle": 4,
-    }
+    assert points("extreme") == {"leftmost circle": 4, "rightmost circle": 2, "topmost circle": 2, "lowest circle": 4}
 
 
 def test_by_the_corner() -> None:
@@ -108,9 +98,7 @@ def test_them() -> None:
     two = one.after(SubjectAdd(6, "triangle", "blue", "plain"))
     assert one.group == ()
     assert [target.cell for target in two.group] == [0, 6]
-    named = start.after(
-        MultiEdit((ColorAlter(Target(1, "star"), "blue"), ColorAlter(Target(8, "square"), "red")))
-    )
+    named = start.after(MultiEdit((ColorAlter(Target(1, "star"), "blue"), ColorAlter(Target(8, "square"), "red"))))
     assert [(t.cell, t.color) for t in named.group] == [(1, "blue"), (8, "red")]
     assert named.after(SubjectRemove(Target(4, "circle", "red"))).group == ()
 
@@ -155,9 +143,7 @@ def test_speaking_by_hand() -> None:
         assert (said.rules, said.changes, said.intent) == (rules, (change,), intent)
     assert under.stating(Except(red)).after(move.edit).bound == (red, guard)
     assert under.stating(Revoke(red)).after(move.edit).bound == (guard,)
-    forbidden = realize(
-        under, Request(SubjectRemove(Target(1, "star")), "subject_remove"), Rng((4,)), WORDING
-    )
+    forbidden = realize(under, Request(SubjectRemove(Target(1, "star")), "subject_remove"), Rng((4,)), WORDING)
     assert forbidden.intent == LEAVE_ALONE
     with pytest.raises(ValueError, match="corner cannot point at cell 4"):
         realize(HERE, Request(SubjectRemove(target), "subject_remove", "corner"), Rng((5,)), WORDING)

@@ -212,9 +212,7 @@ def test_unknown_names_and_sizes_are_named() -> None:
         StudioWorld("mice-cn")
     with pytest.raises(ValueError, match=r"suite is 'zzz'.*mice-cm or mice-cu or mixed"):
         StudioWorld("zzz")
-    with pytest.raises(
-        ValueError, match=r"split is 'dev', expected one of \('train', 'validation', 'test'\)"
-    ):
+    with pytest.raises(ValueError, match=r"split is 'dev', expected one of \('train', 'validation', 'test'\)"):
         StudioWorld().session("dev", 0, 0)
     for grid in (1, 6):
         with pytest.raises(ValueError, match=f"grid is {grid}, expected 2 to 5"):

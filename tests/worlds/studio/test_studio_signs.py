@@ -9,16 +9,7 @@ from hypothesis import strategies as st
 
 from editenv.worlds.studio.parse import cell_tolerance, parse
 from editenv.worlds.studio.render import INK, cell_pictures, render, sign_layers, word_pixels
-from editenv.worlds.studio.scene import (
-    BACKGROUNDS,
-    COLORS,
-    SIGN,
-    TEXTS,
-    UNREADABLE,
-    Scene,
-    SceneObject,
-    all_objects,
-)
+from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, SIGN, TEXTS, UNREADABLE, Scene, SceneObject, all_objects
 
 SIGNS = [thing for thing in all_objects() if thing.text]
 CELLS = (8, 12, 16, 20, 24, 32, 64)

@@ -51,19 +51,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"reference": {"share": 1, "kinds": ["up"]}}, "key 'reference.kinds' is 'up', expected one of"),
     ({"reference": {"often": 1}}, "key 'reference.often'"),
     ({"rules": [{"family": "protect"}]}, r"key 'rules\[0\].share' is missing"),
-    (
-        {"rules": [{"family": "x", "share": 1, "turns": []}]},
-        r"'rules\[0\].family' is 'x', expected one of",
-    ),
-    (
-        {"rules": [{"family": "limit", "share": 1, "turns": [3]}]},
-        r"'rules' is stated in turns \[3\], expected 0",
-    ),
+    ({"rules": [{"family": "x", "share": 1, "turns": []}]}, r"'rules\[0\].family' is 'x', expected one of"),
+    ({"rules": [{"family": "limit", "share": 1, "turns": [3]}]}, r"'rules' is stated in turns \[3\], expected 0"),
     ({"rules": {"family": "limit"}}, "key 'rules' is .*, expected a list"),
-    (
-        {"rule": {"share": 1, "turns": [0]}},
-        "key 'rule'.*expected either rule, with share and turns, or rules",
-    ),
+    ({"rule": {"share": 1, "turns": [0]}}, "key 'rule'.*expected either rule, with share and turns, or rules"),
     ({"colour": 1}, "key 'colour' is not known, expected name, turns"),
 ]
 

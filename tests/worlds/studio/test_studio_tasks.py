@@ -112,12 +112,7 @@ def test_right_answers_are_paid_in_full_over_300_sessions() -> None:
 
 
 SIGN_SCENE = Scene(
-    (
-        SceneObject(SIGN, "red", text="open"),
-        SceneObject(SIGN, "blue", text="go"),
-        SceneObject("star", "red"),
-        None,
-    ),
+    (SceneObject(SIGN, "red", text="open"), SceneObject(SIGN, "blue", text="go"), SceneObject("star", "red"), None),
     "gray",
 )
 OPEN, GO = Target(0, SIGN, text="open"), Target(1, SIGN, color="blue")
@@ -140,9 +135,7 @@ def test_texts_by_hand() -> None:
         right.put(1, None).put(3, right.cells[1]),
     ):
         assert not edit.accepts(SIGN_SCENE, wrong, NONE)
-    assert edit.accepts(
-        SIGN_SCENE, SIGN_SCENE.put(1, SceneObject(SIGN, "red", text="tea")), frozenset({"color"})
-    )
+    assert edit.accepts(SIGN_SCENE, SIGN_SCENE.put(1, SceneObject(SIGN, "red", text="tea")), frozenset({"color"}))
 
 
 def test_a_text_that_is_there_already_is_no_edit_and_a_star_has_none() -> None:

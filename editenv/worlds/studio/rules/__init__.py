@@ -24,16 +24,7 @@ from editenv.worlds.studio.checking import (
 from editenv.worlds.studio.dialogue import DialogueState
 from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import (
-    Change,
-    Except,
-    Replace,
-    Revoke,
-    Rule,
-    Statement,
-    binding,
-    in_force,
-)
+from editenv.worlds.studio.rule import Change, Except, Replace, Revoke, Rule, Statement, binding, in_force
 from editenv.worlds.studio.rules.attribute import AttributeRule
 from editenv.worlds.studio.rules.avoid import AvoidLook
 from editenv.worlds.studio.rules.keep_empty import KeepEmpty
@@ -55,15 +46,7 @@ __all__ = [
 Allowed = Callable[[Rule], bool]
 RuleSampler = Callable[[DialogueState, Rng, Allowed], Statement | None]
 
-KINDS: tuple[type[Rule], ...] = (
-    AttributeRule,
-    ScopedRule,
-    Protect,
-    AvoidLook,
-    KeepEmpty,
-    LimitCount,
-    LimitAlike,
-)
+KINDS: tuple[type[Rule], ...] = (AttributeRule, ScopedRule, Protect, AvoidLook, KeepEmpty, LimitCount, LimitAlike)
 
 RULES: dict[str, type[Rule]] = {kind.family: kind for kind in KINDS}
 """Rule class by family."""

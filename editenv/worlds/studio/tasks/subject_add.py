@@ -10,13 +10,7 @@ from editenv.worlds.studio.edit import Added, EditOfPlace, EditToNewObject, Look
 from editenv.worlds.studio.noun_phrases import SPARSE, Beside
 from editenv.worlds.studio.references import MOST_OBJECTS, sample_beside, sample_looks
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.scene import (
-    SHAPES,
-    SIGN,
-    TEXTS,
-    Scene,
-    object_with,
-)
+from editenv.worlds.studio.scene import SHAPES, SIGN, TEXTS, Scene, object_with
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import (
-    Added,
-    EditOfTarget,
-    EditToNewObject,
-    Looks,
-    Operation,
-    with_new_looks,
-    without,
-)
+from editenv.worlds.studio.edit import Added, EditOfTarget, EditToNewObject, Looks, Operation, with_new_looks, without
 from editenv.worlds.studio.noun_phrases import SPARSE, Target
 from editenv.worlds.studio.references import sample_looks, sample_object
 from editenv.worlds.studio.rng import Rng

@@ -95,9 +95,7 @@ class Restore(Edit):
     task: ClassVar[str] = "undo"
     covered_by_rules: ClassVar[bool] = False
     simple: ClassVar[bool] = False
-    licenses: ClassVar[bool] = (
-        False  # What comes back was licensed, or it was damage, which nothing licenses.
-    )
+    licenses: ClassVar[bool] = False  # What comes back was licensed, or it was damage, which nothing licenses.
 
     shown: Scene
 
@@ -140,9 +138,7 @@ def inverse_edit(state: DialogueState) -> Edit | None:
     return None
 
 
-def _of_one_cell(
-    state: DialogueState, cell: int, now: SceneObject | None, then: SceneObject | None
-) -> Edit | None:
+def _of_one_cell(state: DialogueState, cell: int, now: SceneObject | None, then: SceneObject | None) -> Edit | None:
     """The edit that turns one cell's object `now` into `then`."""
     material = None if then is None or then.text is not None else then.material  # signs have none to name
     if now is None:
