@@ -1,4 +1,4 @@
-"""Checkpoints of a run that may be killed at any moment: which are whole, which are ours, which go.
+"""Runs that may be killed at any moment: their lock, their settings, their checkpoints.
 
 A folder `checkpoint-STEP` is ours where it holds one of two marks: WRITING, made before anything else is
 written and left until all else is removed, or COMPLETE, which lists every file with its size and checksum and
@@ -14,8 +14,9 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ WRITING = "writing.json"
 FIRST = "saved.json"
 """In a run's folder: which checkpoint was its first whole one; a run without it may begin at zero again."""
 LOCK = "training.lock"
-"""In a run's folder while a training writes there: which process that is."""
+"""In a run's folder while a training writes there: which process that is; other commands have locks of their own."""
+ASKING = (
+    "base_url", "api_key_env", "timeout", "retries", "concurrency", "max_calls", "cache", "transcript",
+    "check",
+)  # fmt: skip
+"""Of a judge's or user's settings: where its model answers and how patiently it is asked."""
 
 _NAME = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})")
 
@@ -62,15 +68,63 @@ def atomic_write_text(path: Path, text: str) -> None:
     atomic_write(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Settings by their names on the command line, such as "algorithm.steps", without passwords in URLs."""
+    found: dict[str, Any] = {}
+    for name, value in (settings if isinstance(settings, dict) else asdict(settings)).items():
+        if isinstance(value, dict) and value:
+            found |= flat_settings(value, f"{prefix}{name}.")
+        else:
+            shown = re.sub(r"(?<=://)[^/@\s]*@", "", value) if isinstance(value, str) else value
+            found[prefix + name] = shown
+    return found
+
+
+def deciding_settings(settings: Any, beside: Sequence[str]) -> dict[str, Any]:
+    """`flat_settings` without those that decide nothing: `beside`, and where a server is and how it is asked."""
+    return {
+        name: value
+        for name, value in flat_settings(settings).items()
+        if name.partition(".")[0] not in beside
+        and not (name.startswith(("user.", "scorer.")) and name.rpartition(".")[2] in ASKING)
+    }
+
+
+def check_same_settings(kept: Path, mine: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that a run began with, once they are those that it shall go on with, `free` ones apart.
+
+    Raises:
+        ValueError: names the settings that differ, or says that the file holds none.
+    """
+    try:
+        other: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        missing = [name for name in free if name not in other]
+        if not isinstance(other, dict) or missing:
+            raise ValueError(f"no {missing}")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{kept} holds no settings of a run, expected what it wrote when it began: put it back, or name "
+            "another folder"
+        ) from error
+    names = (mine.keys() | other.keys()) - set(free)
+    changed = sorted(name for name in names if mine.get(name) != other.get(name))
+    if changed:
+        raise ValueError(
+            f"out is {str(kept.parent)!r}, which holds a run with another {', '.join(changed)}; expected the "
+            f"same settings ({kept}) or another folder"
+        )
+    return other
+
+
 @contextmanager
-def run_lock(out: Path) -> Iterator[None]:
+def run_lock(out: Path, doing: str = "training") -> Iterator[None]:
     """Holds a run's folder for this process alone; a lock whose process has died is taken over.
 
     Raises:
-        ValueError: another process trains in this folder; the message names it.
+        ValueError: another process is `doing` the same in this folder; the message names it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / LOCK
+    path = out / f"{doing}.lock"
     file = _locked(path)
     try:
         file.seek(0)
@@ -97,7 +151,7 @@ def _locked(path: Path) -> Any:
             holder = file.read().strip() or "which has just begun"
             file.close()
             raise ValueError(
-                f"out is {str(path.parent)!r}, in which another process is training ({holder}), expected "
+                f"out is {str(path.parent)!r}, in which another process is {path.stem} ({holder}), expected "
                 "another folder, or the same command when that one has ended"
             ) from error
         except BaseException:

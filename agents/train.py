@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,10 @@ from editenv.agents.resume import (
     atomic_write_text,
     check_no_strangers,
     check_not_lost,
+    check_same_settings,
+    deciding_settings,
     drop_half_written,
+    flat_settings,
     newest_checkpoint,
     run_lock,
 )
@@ -58,12 +60,6 @@ _BESIDE = (
     "record_every", "record_mib", "report_to",
 )  # fmt: skip
 """Settings that decide nothing of what is learnt; of `iterations` see `_check_same`."""
-_ASKING = (
-    "base_url", "api_key_env", "timeout", "retries", "concurrency", "max_calls", "cache", "transcript",
-    "check",
-)  # fmt: skip
-"""Of a judge's or user's settings: where its model answers and how patiently it is asked."""
-
 JOURNAL = "logs.jsonl"
 """A run's logs, a line an iteration."""
 
@@ -184,26 +180,9 @@ def _check_written(algorithm: AlgorithmSettings, turns: int) -> None:
         )
 
 
-def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Settings by their names on the command line, such as "algorithm.steps", without passwords in URLs."""
-    found: dict[str, Any] = {}
-    for name, value in (settings if isinstance(settings, dict) else asdict(settings)).items():
-        if isinstance(value, dict) and value:
-            found |= flat_settings(value, f"{prefix}{name}.")
-        else:
-            shown = re.sub(r"(?<=://)[^/@\s]*@", "", value) if isinstance(value, str) else value
-            found[prefix + name] = shown
-    return found
-
-
 def learnt_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings that decide what a run learns, by name; the run goes on with these alone."""
-    return {
-        name: value
-        for name, value in flat_settings(config).items()
-        if name.partition(".")[0] not in _BESIDE
-        and not (name.startswith(("user.", "scorer.")) and name.rpartition(".")[2] in _ASKING)
-    }
+    return deciding_settings(config, _BESIDE)
 
 
 def _checkpoint_of(config: TrainConfig) -> Path | None:
@@ -239,20 +218,7 @@ def _check_same(config: TrainConfig, mine: dict[str, Any], kept: Path) -> None:
     Raises:
         ValueError: names the settings that differ.
     """
-    try:
-        other = json.loads(kept.read_text(encoding="utf-8"))
-        iterations = other.pop("iterations")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{kept} holds no settings of a run, expected what a training wrote: put it back, or name another folder"
-        ) from error
-    mine = {name: value for name, value in mine.items() if name != "iterations"}
-    changed = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
-    if changed:
-        raise ValueError(
-            f"out is {config.out!r}, which holds a run with another {', '.join(changed)}; expected the "
-            f"same settings ({kept}) or another folder"
-        )
+    iterations = check_same_settings(kept, mine, free=("iterations",)).get("iterations")
     schedule = config.algorithm.schedule
     if iterations != config.iterations and schedule != "constant":
         raise ValueError(
