@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
-from editenv.agents.episodes import rows_of
+from editenv.agents.episodes import Count, rows_of
 from editenv.agents.flow import SamplingPlan, shifted_times
 from editenv.agents.policy import JointPolicy, Turn, load_policy, normals, stack_history, uniforms
 from editenv.agents.rollout import Teacher
@@ -213,13 +213,13 @@ class EditorPolicy:
             text if own and text is not None else word for text, own, word in zip(texts, writes, said, strict=True)
         ]
 
-    def counts(self) -> dict[str, float]:
+    def counts(self) -> dict[str, Count]:
         """`fallback_share` of the intents written, `left_alone_share` of those edited exactly."""
-        counts = {}
+        counts: dict[str, Count] = {}
         if self.writer is None:
-            counts["fallback_share"] = self._fallbacks / max(self._written, 1)
+            counts["fallback_share"] = (self._fallbacks, self._written)
         if self.exact is not None:
-            counts["left_alone_share"] = self.exact.left_alone / max(self.exact.edited, 1)
+            counts["left_alone_share"] = (self.exact.left_alone, self.exact.edited)
         return counts
 
 

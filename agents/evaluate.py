@@ -1,10 +1,13 @@
-"""Evaluation: plays sessions with a policy, reports the scores of each turn, and keeps them for pairing."""
+"""`editenv evaluate`: plays sessions with a policy, reports the scores of each turn, and keeps them for pairing."""
 
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,64 +15,59 @@ from typing import Any
 from rich.console import Console
 
 from editenv.agents.baselines import POLICIES
-from editenv.agents.episodes import (
-    Counting,
-    is_scored,
-    run_episodes,
-    turn_scores,
-    unscored_turns,
-    write_filmstrip,
-    write_lines,
-)
+from editenv.agents.episodes import NAMES, play_waves, shares, unscored_turns, write_filmstrip
+from editenv.agents.resume import atomic_write, atomic_write_text
 from editenv.agents.settings import GenerationSettings
 from editenv.agents.stats import Summary, TurnScores, summarise
 from editenv.agents.tables import turn_table
+from editenv.agents.waves import RECORDS, CountsSince, Waves, kept_waves
 from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
 from editenv.protocols import Policy
+from editenv.records import SessionRecord, read_records, read_sessions_file
 from editenv.registry import build, load_class
-from editenv.session import Session
 from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.records.export import published_keys
 
 _REASONS_SHOWN = 5
 SESSIONS = 256
 """Sessions of an evaluation that names no number."""
-
 NO_JUDGE = (
     "No scores: a judge is missing for these pictures; scorer=judge asks a vision-language model. What "
     "`editenv export` wrote is scored exactly."
 )
-
 MODEL_SETTINGS = [
     "model", "intent", "image", "intent_form", "intent_from_turn", "max_intent_tokens", "temperature",
     "steps", "shift", "context", "text_guidance", "image_guidance",
 ]  # fmt: skip
 """Settings that say something where policy=model alone."""
-
 MODEL = {"model": "editenv.agents.editor:editor_policy"}
 """The policies that are trained, in the form of POLICIES; called with the environments and more."""
+_BESIDE = ("threads", "max_unscored", "filmstrip")
+"""Settings that decide no score; where a server is and how patiently it is asked does not either."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Sessions that were played, and what came out.
+    """What came out of sessions, which lie in `folder`."""
 
-    Attributes:
-        sessions: in order.
-        scores: scores[name][session][turn].
-        summary: means a turn by score's name, with their intervals.
-        facts: JSON values: the settings, versions, seconds, and what the policy counted.
-    """
+    folder: Path
+    lines: list[dict[str, Any]]  # of scores.jsonl, one a session, in order
+    facts: dict[str, Any]  # JSON values: the settings, versions, seconds, and what was counted
 
-    sessions: list[Session]
-    scores: TurnScores
-    summary: Summary
-    facts: dict[str, Any]
+    @cached_property
+    def scores(self) -> TurnScores:
+        """By name, session and turn."""
+        return {name: [line[name] for line in self.lines] for name in NAMES}
 
-    @property
-    def scored(self) -> bool:
-        """Whether there was a judge."""
-        return is_scored(self.sessions)
+    @cached_property
+    def summary(self) -> Summary:
+        """Means a turn by score's name, with their intervals."""
+        return summarise(self.scores)
+
+    def records(self) -> Iterator[SessionRecord]:
+        """The sessions with their pictures, where `save_images` kept them."""
+        return read_records(self.folder / RECORDS)
 
     def to_json(self) -> dict[str, Any]:
         """Facts and summary as JSON values."""
@@ -78,79 +76,101 @@ class Evaluation:
 
 def main(config: EvaluateConfig) -> int:
     """`editenv evaluate`; the exit status is 1 where more turns than `max_unscored` have no score."""
-    unscored = evaluate(config).facts["unscored"]
-    if unscored["share"] <= config.max_unscored:
-        return 0
-    print(f"{unscored['share']:.1%} of turns are unscored, more than max_unscored={config.max_unscored:g}")
-    return 1
+    return status(evaluate(config), config.max_unscored)
+
+
+def status(evaluation: Evaluation, most: float) -> int:
+    """The exit status; says why it is 1."""
+    share = evaluation.facts["unscored"]["share"]
+    if share > most:
+        print(f"{share:.1%} of turns are unscored, more than max_unscored={most:g}")
+    return int(share > most)
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:
-    """Prints the table and writes summary.json, scores.jsonl and filmstrip.png.
-
-    Raises:
-        ValueError: a setting is not in its range, or the policy's answers are not in the action space.
-        OSError: `out` cannot be written.
-    """
+    """`run_evaluation` that prints its table."""
     name = agent_name(config)
     evaluation = run_evaluation(config, f"evaluating {name}")
-    write_evaluation(evaluation, Path(config.out), config.filmstrip)
     print_evaluation(evaluation, f"{name} on {config.sessions_file or f'{config.suite}, {config.split}'}")
     return evaluation
 
 
 def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evaluation:
-    """Plays sessions 0, 1, ... of the seed and summarises them; makes the folder `out`, and prints progress.
+    """Plays sessions 0, 1, ... of the seed; the same call goes on where it was stopped.
+
+    Writes scores.jsonl and records a wave at a time, then summary.json, and filmstrip.png of the first sessions of the
+    first wave. An evaluation that has ended is read, not played again.
+
+    Args:
+        progress: what to print while it plays; None prints nothing.
 
     Raises:
-        ValueError: a setting is not in its range, or the policy's answers are not in the action space.
-        OSError: `out` cannot be made.
+        ValueError: a setting is not in its range or another one than that the folder's scores were made with, or
+            the policy's answers are not in the action space.
+        OSError: `out` cannot be written.
     """
     count = session_count(config)
     # Waves of nearly one size: a row without a session of its own costs as much as another.
-    waves = -(-count // config.num_envs)
-    envs = build_envs(config, -(-count // waves))
-    policy = build_policy(config, envs)
-    # A folder that cannot be written is told before anything is played, wrong settings leave none behind.
-    Path(config.out).mkdir(parents=True, exist_ok=True)
-    start = perf_counter()
-    sessions = run_episodes(envs, policy, range(count), config.seed, progress)
-    seconds = perf_counter() - start
-    scores = turn_scores(sessions)
-    facts = described(config, sessions) | {"seconds": seconds, "unscored": unscored_turns(sessions)}
-    if isinstance(policy, Counting):
-        facts |= policy.counts()
-    if isinstance(envs.engine.user, Counting):
-        facts["user_counts"] = envs.engine.user.counts()
-    return Evaluation(sessions, scores, summarise(scores), facts)
+    envs = build_envs(config, -(-count // -(-count // config.num_envs)))
+    policy, out = build_policy(config, envs), Path(config.out)
+    deciding = {"sessions": count, "versions": envs.engine.versions()}
+    with kept_waves(out, config, _BESIDE, deciding, config.save_images) as waves:
+        counting = CountsSince(policy=policy, user=envs.engine.user)
+        published = partial(published_keys, envs.engine.world) if config.save_images else None
+        tell_kept(waves, count, progress)
+        left, start = range(len(waves.lines), count), perf_counter()
+        for sessions in play_waves(envs, policy, left, config.seed, progress) if left else ():
+            if config.filmstrip and not waves.lines:
+                shown = sessions[: config.filmstrip]
+                atomic_write(out / "filmstrip.png", partial(write_filmstrip, shown))
+            waves.add(sessions, perf_counter() - start, counting.take(), published)
+            start = perf_counter()
+        facts = described(config) | {"versions": waves.lines[0]["versions"]}
+        return finished(out, waves, facts)
 
 
-def described(config: PlayConfig, sessions: list[Session]) -> dict[str, Any]:
-    """What a summary says of the settings; the model's only where a model plays."""
+def tell_kept(waves: Waves, count: int, progress: str | None) -> None:
+    """Says where a command goes on."""
+    if progress and waves.lines:
+        left = "nothing is played again" if len(waves.lines) == count else "going on from there"
+        print(f"{waves.out} holds {len(waves.lines)} of {count} sessions: {left}", flush=True)
+
+
+def finished(out: Path, waves: Waves, facts: dict[str, Any]) -> Evaluation:
+    """Writes summary.json of all waves."""
+    facts |= {"seconds": waves.seconds, "unscored": unscored_turns(waves.lines)}
+    facts |= shares(waves.counts.get("policy", {}))
+    if "user" in waves.counts:
+        facts["user_counts"] = shares(waves.counts["user"])
+    evaluation = Evaluation(out, waves.lines, facts)
+    atomic_write_text(out / "summary.json", json.dumps(evaluation.to_json(), indent=2) + "\n")
+    return evaluation
+
+
+def described(config: PlayConfig) -> dict[str, Any]:
+    """What a summary says of the settings; the model's only where a model plays, no passwords."""
     names = ["policy", "suite", "split", "seed", "sessions_file", "reward_weights"]
     names += MODEL_SETTINGS if config.policy == "model" else ["policy_settings"]
-    user, scorer = ({"kind": part.kind, **part.settings} for part in (config.user, config.scorer))
     known = {name: getattr(config, name) for name in names}
     if config.sessions_file is not None:
-        # The file says which sessions these are.
-        known["suite"] = None
-    return known | {"user": user, "scorer": scorer, "versions": dict(sessions[0].versions)}
+        known["suite"] = None  # the file says which sessions these are
+    parts = {
+        name: {"kind": part.kind, **part.settings} for name, part in (("user", config.user), ("scorer", config.scorer))
+    }
+    return without_passwords(known | parts)
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, filmstrip: int) -> None:
-    """Writes summary.json, scores.jsonl (one session a line) and a filmstrip of the first sessions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
-    write_lines(evaluation.sessions, folder / "scores.jsonl")
-    if filmstrip > 0:
-        write_filmstrip(evaluation.sessions[:filmstrip], folder / "filmstrip.png")
+def without_passwords(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON values whose addresses name no user and password."""
+    found: dict[str, Any] = json.loads(re.sub(r"(?<=://)[^/@\s\"]*@", "", json.dumps(values)))
+    return found
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """Prints the table of turns, and what has no score and why."""
     console = Console()
     console.print(turn_table(evaluation.summary, title))
-    if not evaluation.scored:
+    if all(line["versions"]["scorer"] is None for line in evaluation.lines):
         console.print(NO_JUDGE)
     unscored = evaluation.facts["unscored"]
     if unscored["turns"]:
@@ -167,29 +187,20 @@ def agent_name(config: PlayConfig) -> str:
     """The agent in words: "oracle", "model=practice, intent=oracle"."""
     if config.policy != "model":
         return config.policy
-    parts = {"intent": config.intent, "image": config.image}
-    named = [f"{name}={value}" for name, value in parts.items() if value != "model"]
-    form = config.intent_form
-    return ", ".join([f"model={config.model}", *named, *([f"intent_form={form}"] if form != "free" else [])])
+    usual = {"intent": "model", "image": "model", "intent_form": "free"}
+    named = [f"{name}={getattr(config, name)}" for name, value in usual.items() if getattr(config, name) != value]
+    return ", ".join([f"model={config.model}", *named])
 
 
 def session_count(config: EvaluateConfig) -> int:
     """How many sessions are played: what was asked for, else SESSIONS or all that a file has."""
-    if config.sessions is not None:
-        return config.sessions
-    if config.sessions_file is None:
-        return SESSIONS
-    from editenv.records import read_sessions_file
-
+    if config.sessions is not None or config.sessions_file is None:
+        return config.sessions or SESSIONS
     return len(read_sessions_file(config.sessions_file).lines)
 
 
 def build_envs(config: PlayConfig, num_envs: int) -> MICEEditVectorEnv:
-    """The environments, whose ended sessions rest.
-
-    Raises:
-        ValueError: a setting is not known.
-    """
+    """The environments, whose ended sessions rest; ValueError where a setting is not known."""
     with warnings.catch_warnings():
         # Whoever reads a table is told below it that there are no scores.
         warnings.filterwarnings("ignore", message=".*(no scorer is configured|a judge is missing)")
@@ -221,12 +232,6 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     use_threads(config.threads)
     # Loading a small model is no work worth a progress bar.
     logging.disable_progress_bar()
-    model: Policy[Any] = make(
-        envs, config.model, config.intent, config.image, turn_settings(config), config.intent_form
-    )
+    settings = GenerationSettings(**{one.name: getattr(config, one.name) for one in fields(GenerationSettings)})
+    model: Policy[Any] = make(envs, config.model, config.intent, config.image, settings, config.intent_form)
     return model
-
-
-def turn_settings(config: PlayConfig) -> GenerationSettings:
-    """The settings of a model's turn."""
-    return GenerationSettings(**{one.name: getattr(config, one.name) for one in fields(GenerationSettings)})

@@ -86,7 +86,7 @@ def deciding_settings(settings: Any, beside: Sequence[str]) -> dict[str, Any]:
         name: value
         for name, value in flat_settings(settings).items()
         if name.partition(".")[0] not in beside
-        and not (name.startswith(("user.", "scorer.")) and name.rpartition(".")[2] in ASKING)
+        and not (name.startswith(("user.", "scorer.", "policy_settings.")) and name.rpartition(".")[2] in ASKING)
     }
 
 

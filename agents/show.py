@@ -1,4 +1,4 @@
-"""`editenv show`: a session as text and as a filmstrip, played now or from a training's records."""
+"""`editenv show`: a session as text and as a filmstrip, played now or from records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from editenv.agents.episodes import is_scored, run_episodes, write_filmstrip
+from editenv.agents.episodes import run_episodes, write_filmstrip
 from editenv.agents.evaluate import NO_JUDGE, agent_name, build_envs, build_policy
+from editenv.agents.waves import RECORDS
 from editenv.configs.schema import ShowConfig
 from editenv.records import FILE, SessionRecord, read_record
 from editenv.viewer import Shown, as_text
@@ -16,7 +17,7 @@ from editenv.viewer import Shown, as_text
 def show(config: ShowConfig) -> Shown:
     """Prints a session turn by turn and writes filmstrip.png.
 
-    It is session number `session` of the seed, played now, or a rollout that a run recorded.
+    It is session number `session` of the seed, played now, or one that a run recorded.
 
     Raises:
         ValueError: a setting is not in its range, or the run has no such record.
@@ -30,7 +31,7 @@ def show(config: ShowConfig) -> Shown:
         envs = build_envs(config, 1)
         (shown,) = run_episodes(envs, build_policy(config, envs), [config.session], config.seed)
         print(f"{agent_name(config)} plays {as_text(shown)}")
-        if not is_scored([shown]):
+        if shown.versions["scorer"] is None:
             print(NO_JUDGE)
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,15 +41,16 @@ def show(config: ShowConfig) -> Shown:
 
 
 def _recorded(config: ShowConfig, run: Path) -> SessionRecord:
-    """Prints and returns a session of a run's records, or of a folder of records."""
+    """Prints and returns a session that a training or an evaluation recorded, or one of a folder of records."""
     from editenv.agents.training_records import read_rollout, record_table, recorded_iterations
 
     if not run.is_dir():
-        raise ValueError(f"run is {config.run!r}, which is no folder, expected that of a training")
+        raise ValueError(f"run is {config.run!r}, which is no folder, expected that of a training or an evaluation")
+    places = [place for place in (run, run / RECORDS) if (place / FILE).is_file()]
     if config.iteration is not None:
         record = read_rollout(run, config.iteration, config.session, config.rollout)
-    elif (run / FILE).is_file():
-        record = read_record(run, config.session)
+    elif places:
+        record = read_record(places[0], config.session)
     else:
         known = ", ".join(map(str, recorded_iterations(run))) or "none"
         raise ValueError(f"iteration is not given; {run} has records of: {known}")

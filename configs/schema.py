@@ -112,22 +112,24 @@ class EvaluateConfig(PlayConfig):
     """Play sessions with a policy and report each turn's scores.
 
     Prints a table of IF, CC, GA, reward and rule_kept a turn with 95% bootstrap intervals.
-    Writes summary.json, scores.jsonl (a line a session, for pairing) and filmstrip.png.
+    Writes summary.json, scores.jsonl (a line a session, for pairing) and filmstrip.png; with save_images
+    records/ holds the sessions with their pictures. The same command goes on after a kill.
 
     Examples:
       editenv evaluate policy=oracle suite=mixed sessions=64
           what the best agent reaches
-      editenv evaluate model=practice intent=oracle sessions=256
-          the model's pictures, right intents given
       editenv evaluate policy=noop sessions_file=runs/export/sessions.jsonl
           sessions from files
+      editenv evaluate model=practice save_images=true out=runs/night
+          keeps what was played, to be looked at and scored again
     """
 
     sessions: int | None = setting(
         None, "how many, from session 0 of the seed on; null for 256, or for all of a sessions file", ge=1
     )
     num_envs: int = setting(256, "sessions side by side", ge=1)
-    filmstrip: int = setting(4, "sessions that filmstrip.png shows", ge=0)
+    save_images: bool = setting(False, "keep what was played in records/: show, score and sessions_file= read it")
+    filmstrip: int = setting(4, "sessions of the first wave that filmstrip.png shows", ge=0)
     max_unscored: float = setting(
         0.05, "share of turns that may stay without a score; above it the exit status is 1", ge=0, le=1
     )
@@ -138,8 +140,8 @@ class ShowConfig(PlayConfig):
     """Play one seeded session and look at it, or look at a rollout of a training.
 
     Prints what was said, meant and scored in each turn, and writes the session's filmstrip.png.
-    With a training's folder as its first word it shows a rollout of an iteration that was recorded
-    (train record_every=10), with each turn's scores and advantage, and whether the turn trained the model.
+    With a folder as its first word it shows a session that was recorded: of an evaluation (save_images=true),
+    or a rollout of a training (train record_every=10) with each turn's advantage, and whether it trained the model.
 
     Examples:
       editenv show policy=oracle session=3
@@ -151,7 +153,7 @@ class ShowConfig(PlayConfig):
     """
 
     session: int = setting(0, "which session; with RUN its place in the iteration, from 0", ge=0)
-    run: str | None = setting(None, "a training's folder; may be the first word")
+    run: str | None = setting(None, "an evaluation's, a training's or a records' folder; may be the first word")
     iteration: int | None = setting(None, "with RUN: of which iteration", ge=0)
     rollout: int = setting(0, "with RUN: which of the session's rollouts, from 0", ge=0)
 
@@ -168,15 +170,16 @@ class ExportConfig(CommandConfig):
           64 test sessions
       editenv export suite=mice-cm split=train seed=1 sessions=1000
           training material
-      editenv export size=96 grid=3
-          larger pictures of fewer cells
+      editenv export sessions_file=runs/night/records/sessions.jsonl
+          what was played, without how it went
     """
 
     suite: str = setting("mixed", "which sessions; a name or a YAML file", names=suites)
     split: str = setting("test", "of which split", choices=SPLITS)
     size: int = setting(64, "side of a picture in pixels", ge=1)
     grid: int = setting(4, "cells a side", ge=1)
-    sessions: int = setting(64, "how many, from session 0 on", ge=1)
+    sessions_file: str | None = setting(None, "records or another sessions file, in place of a suite")
+    sessions: int | None = setting(None, "how many, from session 0 on; null for 64, or for all of a file", ge=1)
 
 
 @dataclass(kw_only=True)

@@ -19,7 +19,7 @@ import json
 import math
 import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -525,11 +525,14 @@ def _lock(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def read_records(folder: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[SessionRecord]:
+def read_records(
+    folder: str | Path, places: Collection[int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[SessionRecord]:
     """The records of a folder in the order they were written, read one at a time.
 
     Args:
         folder: what a Recorder wrote into.
+        places: which ones, from 0; None for all.
         max_pixels: largest height times width of a picture that is decoded.
 
     Raises:
@@ -538,18 +541,19 @@ def read_records(folder: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[S
     """
     place = Path(folder)
     with open(place / FILE, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            with at_line(place / FILE, number):
-                record = _read_played(line, place, max_pixels)
-            yield record
+        for number, line in enumerate(lines):
+            if places is None or number in places:
+                with at_line(place / FILE, number + 1):
+                    record = _read_played(line, place, max_pixels)
+                yield record
 
 
 def read_record(folder: str | Path, number: int) -> SessionRecord:
-    """Record `number` of a folder, from 0; ValueError where it has fewer, or one up to it cannot be used."""
-    count = 0
-    for count, record in enumerate(read_records(folder), start=1):
-        if count == number + 1:
-            return record
+    """Record `number` of a folder, from 0; ValueError where it has fewer, or it cannot be used."""
+    for record in read_records(folder, (number,)):
+        return record
+    with open(Path(folder) / FILE, "rb") as lines:
+        count = sum(1 for _ in lines)
     raise ValueError(f"session is {number}, expected 0 to {count - 1}, which {Path(folder) / FILE} has")
 
 

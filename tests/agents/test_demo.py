@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from editenv.agents import demo as module
-from editenv.agents.demo import before_after, demo
+from editenv.agents.demo import demo
+from editenv.agents.episodes import most_different, side_by_side
 from editenv.agents.evaluate import run_evaluation
 from editenv.agents.train import TrainResult
 from editenv.configs.compose import compose
@@ -57,13 +58,12 @@ def test_training_is_the_demo_experiment_with_the_demos_seed():
 def test_changed_sessions_come_first(tmp_path):
     """Session 0 fails on both sides; the others are right on one."""
     noop, oracle = (
-        run_evaluation(compose("evaluate", out="x", policy=policy, sessions=3)).sessions
-        for policy in ("noop", "oracle")
+        run_evaluation(compose("evaluate", out=str(tmp_path / name), policy=name, sessions=3, save_images=True))
+        for name in ("noop", "oracle")
     )
-    rows = before_after(noop, [noop[0], *oracle[1:]], count=2)
-    assert [row.title for row in rows] == [
-        f"{caption}  {session.title}"
-        for pair in zip(noop[1:], oracle[1:], strict=True)
-        for caption, session in zip(("before training", "after training"), pair, strict=True)
-    ]
-    assert [row.scores for row in rows[:2]] == [noop[1].scores, oracle[1].scores]
+    changed = most_different(noop.lines, [noop.lines[0], *oracle.lines[1:]], count=2)
+    assert sorted(changed) == [1, 2]
+    rows = side_by_side({"before": noop.folder / "records", "after": oracle.folder / "records"}, changed)
+    titles = [record.title for record in oracle.records()]
+    assert [row.title for row in rows] == [f"{when}  {titles[n]}" for n in changed for when in ("before", "after")]
+    assert [row.scores[0].global_awareness for row in rows] == [0.0, 1.0] * 2

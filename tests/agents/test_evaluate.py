@@ -42,7 +42,7 @@ def test_an_evaluation_leaves_summary_lines_and_pictures(tmp_path, capsys):
     assert summary["sessions"] == 6 and "model" not in summary
     lines = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
     assert [line["index"] for line in lines] == list(range(6))
-    assert lines[0].keys() >= SCORES | {"session", "transcript", "intents"}
+    assert lines[0].keys() >= SCORES | {"session", "turn", "task", "family", "versions", "transcript", "intents"}
     assert Image.open(out / "filmstrip.png").size[0] > 800
     printed = capsys.readouterr().out
     assert "oracle on mixed, test (6 sessions)" in printed and "IF" in printed and NO_JUDGE not in printed
@@ -57,18 +57,19 @@ def test_noop_follows_nothing_and_breaks_nothing(tmp_path):
 def test_equal_settings_give_equal_sessions(tmp_path):
     tiny_policy().save(tmp_path)
     same = {"model": str(tmp_path), "sessions": 3, "steps": 2, "temperature": 1.0, "max_intent_tokens": 5}
-    first, again = (run_evaluation(settings(tmp_path, **same)) for _ in range(2))
-    for one, two in zip(first.sessions, again.sessions, strict=True):
+    first, again = (run_evaluation(settings(tmp_path / n, save_images=True, **same)) for n in "ab")
+    for one, two in zip(first.records(), again.records(), strict=True):
         assert one.intents == two.intents and np.array_equal(one.pictures, two.pictures)
+    assert first.lines == again.lines
     assert first.facts["model"] == str(tmp_path) and 0 <= first.facts["fallback_share"] <= 1
 
 
 def test_exported_sessions_are_played_and_scored(tmp_path):
     path = export(compose("export", out=str(tmp_path / "files"), sessions=5, seed=2))
     evaluation = run_evaluation(settings(tmp_path, policy="oracle", sessions_file=str(path)))
-    assert len(evaluation.sessions) == 5 and evaluation.summary["global_awareness"] == [1.0] * 3
-    drawn = run_evaluation(settings(tmp_path, policy="oracle", seed=2, sessions=2))
-    assert [s.spec.id for s in drawn.sessions] == [s.spec.id for s in evaluation.sessions[:2]]
+    assert len(evaluation.lines) == 5 and evaluation.summary["global_awareness"] == [1.0] * 3
+    drawn = run_evaluation(settings(tmp_path / "drawn", policy="oracle", seed=2, sessions=2))
+    assert [one["session"] for one in drawn.lines] == [one["session"] for one in evaluation.lines[:2]]
 
 
 @pytest.fixture
@@ -99,12 +100,13 @@ def any_pictures(tmp_path):
 
 def test_any_pictures_can_be_played_without_scores(tmp_path, any_pictures, capsys):
     tiny_policy().save(tmp_path)
-    for chosen in ({"policy": "noop"}, {"model": str(tmp_path), "size": 64, "steps": 1}):
-        evaluation = evaluate(settings(tmp_path, sessions_file=str(any_pictures), **chosen))
-        assert [session.turn for session in evaluation.sessions] == [2, 1]
+    for place, chosen in (("a", {"policy": "noop"}), ("b", {"model": str(tmp_path), "size": 64, "steps": 1})):
+        evaluation = evaluate(settings(tmp_path / place, sessions_file=str(any_pictures), **chosen))
+        assert [one["turn"] for one in evaluation.lines] == [[1, 2], [1]]
         assert evaluation.summary["reward"] == [None, None]
         assert NO_JUDGE in " ".join(capsys.readouterr().out.split())
-    line = json.loads((tmp_path / "out" / "scores.jsonl").read_text().splitlines()[0])
+    line = json.loads((tmp_path / "b" / "out" / "scores.jsonl").read_text().splitlines()[0])
+    assert line["task"] == ["subject_add", "subject_remove"] and line["family"] == ["plain", "reference"]
     assert line["instruction_following"] == line["reward"] == [None, None]
 
 
@@ -227,7 +229,7 @@ def test_a_policy_from_outside_has_settings_by_name_and_need_not_write_intents(t
     config = settings(tmp_path, policy=of_class(NoIntents), sessions=2)
     found = run_evaluation(replace(config, policy_settings={"level": 3}))
     assert found.facts["policy_settings"] == {"level": 3}
-    assert [list(session.intents) for session in found.sessions] == [["", "", ""]] * 2
+    assert [line["intents"] for line in found.lines] == [["", "", ""]] * 2
     with pytest.raises(ValueError, match="has no setting 'levle', did you mean 'level'"):
         run_evaluation(replace(config, policy_settings={"levle": 3}))
     with pytest.raises(ValueError, match="expected none with policy=model"):

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents.editor import EditorMemory, EditorPolicy, ExactEditor, OracleWriter, editor_policy
-from editenv.agents.episodes import run_episodes, turn_scores
+from editenv.agents.episodes import run_episodes, shares, turn_scores
 from editenv.agents.settings import GenerationSettings
 from editenv.build import make_vector_env
 from editenv.vector import MICEEditVectorEnv
@@ -44,7 +44,7 @@ def test_right_intents_carried_out_exactly_score_one():
     policy = EditorPolicy(None, FAST, OracleWriter(envs), ExactEditor(envs))
     scores = turn_scores(run_episodes(envs, policy, range(40), seed=0))
     assert {value for session in scores["global_awareness"] for value in session} == {1.0}
-    assert policy.counts() == {"left_alone_share": 0.0}
+    assert shares(policy.counts()) == {"left_alone_share": 0.0}
 
 
 def test_the_batch_changes_nothing(checkpoint):
@@ -98,16 +98,16 @@ def test_an_unfinished_intent_falls_back_to_the_users_words(checkpoint):
     observations, memories = begun(policy)
     actions, _ = policy.act(observations, memories)
     assert actions["intent"] == observations["instruction"]
-    assert policy.counts() == {"fallback_share": 1.0}
+    assert shares(policy.counts()) == {"fallback_share": 1.0}
 
 
 def test_before_intent_from_turn_the_users_words_serve(checkpoint):
     policy = EditorPolicy(checkpoint, replace(FAST, intent_from_turn=2, max_intent_tokens=1))
     observations = observations_of(("one",), ("one", "two"))
     actions, _ = policy.act(observations, [EditorMemory(0, 0), EditorMemory(1, 0)])
-    assert actions["intent"] == ("one", "two") and policy.counts() == {"fallback_share": 0.0}
+    assert actions["intent"] == ("one", "two") and shares(policy.counts()) == {"fallback_share": 0.0}
     policy.act(observations, [EditorMemory(0, 0), EditorMemory(1, 0, turn=1)])
-    assert policy.counts() == {"fallback_share": 1.0}
+    assert shares(policy.counts()) == {"fallback_share": 1.0}
 
 
 def test_the_exact_editor_leaves_alone_what_it_cannot_do():
@@ -119,7 +119,7 @@ def test_the_exact_editor_leaves_alone_what_it_cannot_do():
     done, *left = exact.edit([picture, picture, picture, noise], wishes)
     assert parse([done], 2) == [scene.put(0, None)]
     assert all(np.array_equal(a, b) for a, b in zip(left, [picture, picture, noise], strict=True))
-    assert EditorPolicy(None, FAST, OracleWriter(envs), exact).counts() == {"left_alone_share": 0.75}
+    assert shares(EditorPolicy(None, FAST, OracleWriter(envs), exact).counts()) == {"left_alone_share": 0.75}
 
 
 def test_parts_are_chosen_by_name_and_loaded_only_where_used(checkpoint, tmp_path):

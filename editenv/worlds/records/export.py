@@ -17,6 +17,7 @@ from editenv.session import Session
 from editenv.types import Image
 from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.scenes import WROTE, StudioRecordsWorld, task_type
+from editenv.worlds.records.world import RecordsWorld
 from editenv.worlds.studio.noun_phrases import NUMBERS, known_object
 from editenv.worlds.studio.rules import check_edit, right_result
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, Scene
@@ -30,7 +31,12 @@ _OBJECT = re.compile(rf"\b(the|an?|{'|'.join(NUMBERS)}) ({_LOOKS}(?:{_SHAPES})(?
 
 
 def export_sessions(
-    world: StudioWorld, split: str, seed: int, count: int, folder: str | Path, name: str = "sessions"
+    world: StudioWorld | StudioRecordsWorld | RecordsWorld,
+    split: str,
+    seed: int,
+    count: int,
+    folder: str | Path,
+    name: str = "sessions",
 ) -> Path:
     """Writes sessions 0 to count - 1 of a seed: `folder`/`name`.jsonl and a PNG below source_image each.
 
@@ -59,8 +65,11 @@ def export_sessions(
     (place / PUBLISHED).mkdir(parents=True, exist_ok=True)
     lines = []
     for index in range(count):
-        spec = world.session(split, seed, index)
-        line = _studio_line(world, spec)
+        spec: Any = world.session(split, seed, index)
+        if isinstance(world, RecordsWorld):
+            line = spec.to_json() | {"image": f"{PUBLISHED}/{spec.id}.png"}
+        else:
+            line = _studio_line(world, spec)
         _write_picture(place, line["image"], world.picture(spec))
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     path = place / f"{name}.jsonl"
