@@ -20,7 +20,8 @@ from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import AlgorithmSettings, TrainingSettings
 from editenv.agents.train import TrainResult
 from editenv.agents.trainer import EditR2Trainer
-from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.model import UnifiedModel
 from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.compose import compose

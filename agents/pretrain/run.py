@@ -12,7 +12,8 @@ from editenv.agents.distributed import use_threads
 from editenv.agents.pretrain.card import mixed_scores, round_trip, suite_scores, write_card
 from editenv.agents.pretrain.data import LatentTable
 from editenv.agents.pretrain.training import train_autoencoder, train_phase
-from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.model import UnifiedModel
 from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig

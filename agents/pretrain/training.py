@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from editenv.agents.pretrain.data import EditSample, LatentTable, TextSample, edit_samples, text_samples
-from editenv.agents.unified import ImageBlock, UnifiedModel
 from editenv.agents.unified.autoencoder import CellAutoencoder, CellAutoencoderConfig, reconstruction_loss
+from editenv.agents.unified.context import ImageBlock
+from editenv.agents.unified.model import UnifiedModel
 from editenv.agents.unified.policy import answer_block, intent_block, transcript_block
 from editenv.configs.schema import TrainingPhase
 from editenv.worlds.studio.render import cell_pictures

@@ -12,7 +12,7 @@ from transformers import initialization as init
 
 
 class CellAutoencoderConfig(PreTrainedConfig):
-    """Sizes of a `CellAutoencoder`.
+    """Sizes of a `CellAutoencoder`, positive integers.
 
     Attributes:
         image_channels: channels of a picture.
@@ -20,9 +20,6 @@ class CellAutoencoderConfig(PreTrainedConfig):
         patch: side of the square of codes that makes one token; a token covers stride * patch pixels a side.
         code_channels: dimensions of one code; a token has patch * patch * code_channels.
         width: hidden units of encoder and decoder.
-
-    Raises:
-        ValueError: if a size is no positive integer.
     """
 
     model_type = "editenv_cell_autoencoder"
@@ -34,7 +31,6 @@ class CellAutoencoderConfig(PreTrainedConfig):
     width: int = 320
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Check the sizes."""
         super().__post_init__(**kwargs)
         for name in ("image_channels", "stride", "patch", "code_channels", "width"):
             if getattr(self, name) < 1:
@@ -64,10 +60,16 @@ class CellAutoencoder(PreTrainedModel):
 
     def __init__(self, config: CellAutoencoderConfig) -> None:
         super().__init__(config)
+
+        def network(inputs: int, outputs: int) -> nn.Sequential:
+            width = config.width
+            hidden = (nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
+            return nn.Sequential(*hidden, nn.Linear(width, outputs))
+
         pixels = config.stride**2 * config.image_channels
-        self.encoder = _network(pixels, config.width, config.code_channels)
+        self.encoder = network(pixels, config.code_channels)
         self.norm = nn.BatchNorm1d(config.code_channels, affine=False)
-        self.decoder = _network(config.code_channels, config.width, pixels)
+        self.decoder = network(config.code_channels, pixels)
         self.post_init()
 
     @torch.no_grad()
@@ -80,70 +82,55 @@ class CellAutoencoder(PreTrainedModel):
             super()._init_weights(module)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Latent tokens of pictures.
+        """Row-major latent tokens of unit variance, [B, N, C] float32.
 
         Args:
             pixels: uint8, [B, H, W, 3], H and W multiples of stride * patch.
-
-        Returns:
-            Row-major tokens of unit variance, [B, N, C] float32.
-
-        Raises:
-            ValueError: for another dtype or shape.
         """
-        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != self.config.image_channels:
-            expected = f"uint8 [B, H, W, {self.config.image_channels}]"
+        config = self.config
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != config.image_channels:
+            expected = f"uint8 [B, H, W, {config.image_channels}]"
             raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}, expected {expected}")
         height, width = pixels.shape[1:3]
-        if height % self.config.token_side or width % self.config.token_side:
-            expected = f"multiples of {self.config.token_side}"
-            raise ValueError(f"pictures are {height} x {width}, expected {expected}")
-        stride = self.config.stride
-        codes = self.encoder(patchify(pixels, stride).float() / 127.5 - 1)
+        if height % config.token_side or width % config.token_side:
+            raise ValueError(f"pictures are {height} x {width}, expected multiples of {config.token_side}")
+        codes = self.encoder(patchify(pixels, config.stride).float() / 127.5 - 1)
         codes = self.norm(codes.flatten(0, 1)).view(codes.shape)
-        return patchify(codes.unflatten(1, (height // stride, width // stride)), self.config.patch)
+        return patchify(codes.unflatten(1, (height // config.stride, width // config.stride)), config.patch)
 
     def decode_float(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-        """Pictures of latent tokens, differentiable and not clamped.
+        """Pictures [B, H, W, 3] float32 of latent tokens [B, N, C], not clamped; 0 is black and 1 is white.
 
         Args:
             tokens: [B, N, C].
             grid: rows and columns of tokens, None for a square.
-
-        Returns:
-            [B, H, W, 3] float32, where 0 is black and 1 is white.
         """
-        if grid is None:
-            side = math.isqrt(tokens.shape[1])
-            grid = (side, side)
-        if grid[0] * grid[1] != tokens.shape[1]:
-            raise ValueError(f"grid is {grid}, expected rows * columns = {tokens.shape[1]}, the number of tokens")
+        rows, columns = grid or (math.isqrt(tokens.shape[1]),) * 2
+        if rows * columns != tokens.shape[1]:
+            raise ValueError(
+                f"grid is {(rows, columns)}, expected rows * columns = {tokens.shape[1]}, the number of tokens"
+            )
         patch = self.config.patch
-        codes = unpatchify(tokens.float(), patch, grid).flatten(1, 2)
+        codes = unpatchify(tokens.float(), patch, (rows, columns)).flatten(1, 2)
         pixels = self.decoder(codes) / 2 + 0.5
-        return unpatchify(pixels, self.config.stride, (grid[0] * patch, grid[1] * patch))
+        return unpatchify(pixels, self.config.stride, (rows * patch, columns * patch))
 
     def decode(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Pictures of latent tokens [B, N, C], rounded to uint8 [B, H, W, 3]."""
         return (self.decode_float(tokens, grid).clamp(0, 1) * 255).round().to(torch.uint8)
 
-    def forward(self, pixels: Tensor, latent_noise: Tensor | None = None) -> Tensor:
+    def forward(self, pixels: Tensor, latent_noise: Tensor | float = 0.0) -> Tensor:
         """Decode the latents of uint8 pictures [B, H, W, 3] plus `latent_noise`, as `decode_float` does."""
-        tokens = self.encode(pixels)
-        if latent_noise is not None:
-            tokens = tokens + latent_noise
         side = self.config.token_side
-        return self.decode_float(tokens, (pixels.shape[1] // side, pixels.shape[2] // side))
-
-    def token_count(self, height: int, width: int) -> int:
-        """Number of tokens N of a picture of this size."""
-        return (height // self.config.token_side) * (width // self.config.token_side)
+        return self.decode_float(
+            self.encode(pixels) + latent_noise, (pixels.shape[1] // side, pixels.shape[2] // side)
+        )
 
 
 def reconstruction_loss(
     model: CellAutoencoder, pixels: Tensor, generator: torch.Generator, largest_noise: float = 0.3
 ) -> Tensor:
-    """L1 + 4 * squared error of pictures decoded from noisy latents.
+    """L1 + 4 * squared error of pictures decoded from noisy latents, for pictures scaled to [0, 1].
 
     The decoder is fed latents with Gaussian noise of standard deviation U(0, largest_noise), one draw a
     picture, so that it also decodes what a flow model leaves slightly off.
@@ -153,33 +140,19 @@ def reconstruction_loss(
         pixels: uint8 [B, H, W, 3].
         generator: source of the noise.
         largest_noise: in units of the latents' standard deviation.
-
-    Returns:
-        Scalar, for pictures scaled to [0, 1].
     """
-    count = model.token_count(*pixels.shape[1:3])
-    shape = (len(pixels), count, model.config.latent_dim)
-    device = pixels.device
+    (height, width), side, device = pixels.shape[1:3], model.config.token_side, pixels.device
+    shape = len(pixels), (height // side) * (width // side), model.config.latent_dim
     level = torch.rand(len(pixels), 1, 1, generator=generator, device=device) * largest_noise
     noise = torch.randn(shape, generator=generator, device=device) * level
     error = model(pixels, noise) - pixels.float() / 255
     return error.abs().mean() + 4 * error.square().mean()
 
 
-def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs)
-    )
-
-
 def patchify(maps: Tensor, side: int) -> Tensor:
-    """Cut [B, H, W, C] into patches of side x side: row-major patches, each (row, column, channel).
+    """Cut [B, H, W, C] into patches of side x side: [B, (H / side) * (W / side), side * side * C].
 
-    Returns:
-        [B, (H / side) * (W / side), side * side * C].
-
-    Raises:
-        ValueError: if H or W is no multiple of `side`.
+    Patches are row-major, and so is each of them (row, column, channel).
     """
     batch, height, width, channels = maps.shape
     if height % side or width % side:

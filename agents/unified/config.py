@@ -7,17 +7,10 @@ from typing import Any
 
 from transformers import Qwen2Config
 
-_POSITIVE = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "latent_patch_size",
-    "latent_channels",
-    "max_latent_size",
-)
+_SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "latent_patch_size", "latent_channels", "max_latent_size",
+)  # fmt: skip
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "start_of_image_id", "end_of_image_id")
 
 
@@ -68,28 +61,31 @@ class UnifiedConfig(Qwen2Config):
     adaptive_norm: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Fill Qwen2's derived fields, then check everything."""
         super().__post_init__(**kwargs)
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a positive integer")
-        if self.hidden_size % 4:
-            raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 4 (sine positions)")
-        sizes = "hidden_size", "num_attention_heads", "num_key_value_heads"
-        for name, divisor in pairwise(sizes):
-            if getattr(self, name) % getattr(self, divisor):
-                expected = f"a multiple of {divisor} = {getattr(self, divisor)}"
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {expected}")
-        if self.head_width % 2:
-            raise ValueError(f"head width (hidden_size / heads) is {self.head_width}, expected an even number")
-        self._check_special_tokens()
-        if self.residual_prediction and not self.source_channel:
-            raise ValueError("residual_prediction=True needs source_channel=True: it adds to the source")
-        if self.use_sliding_window or self.tie_word_embeddings:
-            raise ValueError("use_sliding_window and tie_word_embeddings must be False: BAGEL has neither")
-        if not self.text_key_scale > 0:
-            raise ValueError(f"text_key_scale is {self.text_key_scale}, expected a positive number")
+
+        def need(fits: bool, name: str, expected: str) -> None:
+            if not fits:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+        for name in _SIZES:
+            need(type(getattr(self, name)) is int and getattr(self, name) >= 1, name, "a positive integer")
+        need(self.hidden_size % 4 == 0, "hidden_size", "a multiple of 4 (sine positions)")
+        for name, divisor in pairwise(("hidden_size", "num_attention_heads", "num_key_value_heads")):
+            size = getattr(self, divisor)
+            need(getattr(self, name) % size == 0, name, f"a multiple of {divisor} = {size}")
+        need(self.head_width % 2 == 0, "head_width", "an even number (hidden_size / num_attention_heads)")
+        special = {name: getattr(self, name) for name in _SPECIAL}
+        for name, value in special.items():
+            inside = isinstance(value, int) and 0 <= value < self.vocab_size
+            need(inside, name, f"an id below vocab_size {self.vocab_size}")
+        if len(set(special.values())) < len(special):
+            raise ValueError(f"special tokens must differ, got {special}")
+        need(
+            self.source_channel or not self.residual_prediction, "residual_prediction", "False without source_channel"
+        )
+        for name in ("use_sliding_window", "tie_word_embeddings"):
+            need(not getattr(self, name), name, "False: BAGEL has neither")
+        need(self.text_key_scale > 0, "text_key_scale", "a positive number")
 
     @property
     def latent_dim(self) -> int:
@@ -100,11 +96,3 @@ class UnifiedConfig(Qwen2Config):
     def head_width(self) -> int:
         """Dimensions of one attention head."""
         return self.hidden_size // self.num_attention_heads
-
-    def _check_special_tokens(self) -> None:
-        special = {name: getattr(self, name) for name in _SPECIAL}
-        for name, value in special.items():
-            if not isinstance(value, int) or not 0 <= value < self.vocab_size:
-                raise ValueError(f"{name} is {value!r}, expected an id below vocab_size {self.vocab_size}")
-        if len(set(special.values())) < len(special):
-            raise ValueError(f"special tokens must differ, got {special}")

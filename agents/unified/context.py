@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True)
@@ -25,9 +21,15 @@ class TextBlock:
     ids: Tensor
     mask: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> TextBlock:
-        """The block on a device."""
-        return TextBlock(self.ids.to(device), None if self.mask is None else self.mask.to(device))
+    @classmethod
+    def masked(cls, ids: Tensor, mask: Tensor) -> TextBlock:
+        """A block of a mask that may be True everywhere."""
+        return cls(ids, None if mask.all() else mask)
+
+    @property
+    def full_mask(self) -> Tensor:
+        """The mask, True everywhere where there is no padding."""
+        return torch.ones_like(self.ids, dtype=torch.bool) if self.mask is None else self.mask
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,20 @@ class VitBlock:
 Block = TextBlock | ImageBlock | VitBlock
 
 
+def right_aligned(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and mask [B, L] with each row's padding, wherever it stood, on the left."""
+    order = mask.long().argsort(dim=1, stable=True)
+    return ids.gather(1, order), mask.gather(1, order)
+
+
 @dataclass
 class Context:
-    """Key-value cache of what B sessions have read so far; `append_*` of the model grows it in place.
+    """Key-value cache of what B sessions have read so far; `UnifiedModel.append` grows it in place.
 
     The tensors themselves are never written to, so a `copy` shares them and costs nothing.
 
     Attributes:
-        cache: keys (after norm and rope) and values of each layer, [B, key-value heads, S, head width].
+        layers: keys (after norm and rope) and values of each layer, [B, key-value heads, S, head width].
         valid: False at padding, [B, S].
         position: rope id of the next token of each row, [B] int64.
         is_text: True at text tokens and image markers, [S]; the layout is the same in all rows.
@@ -71,7 +79,7 @@ class Context:
         buffers: by layer, keys and values with space for a block behind them; a copy starts without.
     """
 
-    cache: DynamicCache
+    layers: list[tuple[Tensor, Tensor]]
     valid: Tensor
     position: Tensor
     is_text: Tensor
@@ -81,28 +89,37 @@ class Context:
     @classmethod
     def empty(cls, batch_size: int, device: torch.device | str = "cpu") -> Context:
         """A context of `batch_size` rows that has read nothing."""
-        return cls(
-            cache=DynamicCache(),
-            valid=torch.ones(batch_size, 0, dtype=torch.bool, device=device),
-            position=torch.zeros(batch_size, dtype=torch.long, device=device),
-            is_text=torch.zeros(0, dtype=torch.bool, device=device),
-        )
-
-    @property
-    def batch_size(self) -> int:
-        """Number of rows B."""
-        return self.valid.shape[0]
+        valid = torch.ones(batch_size, 0, dtype=torch.bool, device=device)
+        return cls([], valid, valid.new_zeros(batch_size, dtype=torch.long), valid.new_zeros(0))
 
     @property
     def length(self) -> int:
-        """Number of tokens S in the cache, padding included."""
+        """Number of tokens S, padding included."""
         return self.valid.shape[1]
 
-    def keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of one layer, [B, key-value heads, S, head width] each."""
-        stored = _layers(self.cache)[layer]
-        assert stored.keys is not None and stored.values is not None
-        return stored.keys, stored.values
+    # Attention masks, True where a token may look; None for everywhere
+
+    def text_mask(self, mask: Tensor | None, length: int) -> Tensor | None:
+        """For a block of text: valid tokens of the past, and causally each other; [B or 1, 1, L, S + L].
+
+        `mask` is the block's, [B, L]. A padding token sees itself alone, so that its softmax is defined.
+        """
+        if mask is None and not self.padded and length == 1:
+            return None
+        past = self.length
+        causal = self.valid.new_ones(length, past + length).tril(past)
+        if mask is None and not self.padded:
+            return causal[None, None]
+        own = self.valid.new_ones(len(self.valid), length) if mask is None else mask
+        visible = torch.cat([self.valid, own], dim=1)[:, None] & causal
+        visible[:, :, past:] |= torch.eye(length, dtype=torch.bool, device=visible.device)
+        return visible[:, None]
+
+    def image_mask(self, length: int) -> Tensor | None:
+        """For a block of an image: valid tokens of the past and all of the block; [B, 1, 1, S + L]."""
+        if not self.padded:
+            return None
+        return torch.cat([self.valid, self.valid.new_ones(len(self.valid), length)], dim=1)[:, None, None]
 
     # Growing
 
@@ -114,47 +131,49 @@ class Context:
         """
         if not self.length:
             return lambda key, value: (key, value)
-        if not torch.is_grad_enabled():
-            return lambda key, value: self._in_buffer(layer, key, value)
-        keys, values = self.keys_values(layer)
-        return lambda key, value: (torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2))
+        keys, values = self.layers[layer]
+        keeps = torch.is_grad_enabled()
 
-    def _in_buffer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """The context followed by a block, in tensors that already hold the context."""
-        buffer, start = self.buffers.get(layer), self.length
-        if buffer is not None and buffer[0].shape[2] == start + key.shape[2] and buffer[0].dtype == key.dtype:
-            buffer[0][:, :, start:], buffer[1][:, :, start:] = key, value
-            return buffer
-        keys, values = self.keys_values(layer)
-        buffer = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-        self.buffers[layer] = buffer
-        return buffer
+        def extend(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+            buffer, start = self.buffers.get(layer), keys.shape[2]
+            if not keeps and buffer and buffer[0].shape[2] == start + key.shape[2] and buffer[0].dtype == key.dtype:
+                buffer[0][:, :, start:], buffer[1][:, :, start:] = key, value
+                return buffer
+            joined = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+            if not keeps:
+                self.buffers[layer] = joined
+            return joined
 
-    def record(self, valid: Tensor | None, count: int, advance: Tensor | int, is_text: Tensor) -> None:
-        """Note `count` tokens that were appended to the cache.
+        return extend
+
+    def store(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep a block's keys and values of one layer; returns all of the layer's. `record` says what they are."""
+        if layer == len(self.layers):
+            self.layers.append((key[:, :, :0], value[:, :, :0]))
+        keys, values = self.layers[layer]
+        self.layers[layer] = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        return self.layers[layer]
+
+    def record(self, valid: Tensor | None, advance: Tensor | int, is_text: Tensor) -> None:
+        """Note tokens whose keys and values were stored.
 
         Args:
             valid: False at padding, [B, count]; None for all valid.
-            count: number of tokens.
             advance: how far rope moved on, [B] or the same in all rows.
             is_text: as the attribute, [count].
         """
-        if valid is None:
-            valid = self.valid.new_ones(self.batch_size, count)
-        else:
-            self.padded = True
+        self.padded |= valid is not None
         self.buffers = {}
-        self.valid = torch.cat([self.valid, valid], dim=1)
+        own = self.valid.new_ones(len(self.valid), len(is_text)) if valid is None else valid
+        self.valid = torch.cat([self.valid, own], dim=1)
         self.position = self.position + advance
         self.is_text = torch.cat([self.is_text, is_text])
 
     def append_from(self, other: Context, start: int, advance: Tensor) -> None:
-        """Append what another context of as many rows has read from token `start` on; see `record`."""
-        for mine, theirs in zip(_layers(self.cache), _layers(other.cache), strict=True):
-            assert theirs.keys is not None and theirs.values is not None
-            mine.update(theirs.keys[:, :, start:], theirs.values[:, :, start:])
-        valid = other.valid[:, start:]
-        self.record(valid if other.padded else None, valid.shape[1], advance, other.is_text[start:])
+        """Append what another context of the same rows has read from token `start` on; `advance` as in `record`."""
+        for layer, (keys, values) in enumerate(other.layers):
+            self.store(layer, keys[:, :, start:], values[:, :, start:])
+        self.record(other.valid[:, start:] if other.padded else None, advance, other.is_text[start:])
 
     # Copies with other rows
 
@@ -168,9 +187,7 @@ class Context:
 
     def repeat(self, times: int) -> Context:
         """Every row `times` times in a row, so that row b becomes rows b * times to (b + 1) * times - 1."""
-        if times == 1:
-            return self.copy()
-        return self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
+        return self.copy() if times == 1 else self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
 
     def regroup(self, rows: Tensor, there: Tensor, position: Tensor) -> Context:
         """A context whose tokens are those of other rows, without those that no row has.
@@ -182,24 +199,14 @@ class Context:
         """
         valid = self.valid.gather(0, rows) & there
         tokens = valid.any(0).nonzero()[:, 0]
-        rows = rows[:, tokens]
-        found = self.copy()
-        for index, layer in enumerate(_layers(found.cache)):
-            keys, values = self.keys_values(index)
-            layer.keys = keys.transpose(1, 2)[rows, tokens].transpose(1, 2)
-            layer.values = values.transpose(1, 2)[rows, tokens].transpose(1, 2)
-        found.valid, found.position, found.is_text = valid[:, tokens], position, self.is_text[tokens]
-        found.padded = not bool(found.valid.all())
-        return found
+        rows, valid = rows[:, tokens], valid[:, tokens]
+
+        def taken(states: Tensor) -> Tensor:
+            return states.transpose(1, 2)[rows, tokens].transpose(1, 2)
+
+        layers = [(taken(keys), taken(values)) for keys, values in self.layers]
+        return Context(layers, valid, position, self.is_text[tokens], not bool(valid.all()))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
-        cache = copy.copy(self.cache)
-        cache.layers = [copy.copy(layer) for layer in cache.layers]
-        for layer in _layers(cache):
-            if layer.keys is not None and layer.values is not None:
-                layer.keys, layer.values = change(layer.keys), change(layer.values)
-        return Context(cache, change(self.valid), change(self.position), self.is_text, self.padded)
-
-
-def _layers(cache: DynamicCache) -> list[DynamicLayer]:
-    return cast(list[DynamicLayer], cache.layers)
+        layers = [(change(keys), change(values)) for keys, values in self.layers]
+        return Context(layers, change(self.valid), change(self.position), self.is_text, self.padded)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from editenv.agents.unified.model import UnifiedModel
 
 Renorm = Literal["text_channel", "global", "channel"]
-_TINY = 1e-8
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,6 @@ class Guidance:
 
     text: float = 1.0
     image: float = 1.0
-
-    @property
-    def active(self) -> bool:
-        """Whether either scale differs from 1."""
-        return self.text != 1 or self.image != 1
-
-
-UNGUIDED = Guidance()
-"""The velocity as the model predicts it."""
 
 
 class GuidanceContexts(NamedTuple):
@@ -58,20 +48,13 @@ class GuidanceContexts(NamedTuple):
 
     def repeat(self, times: int) -> GuidanceContexts:
         """Every row of every context `times` times in a row."""
-        text, image = (
-            None if context is None else context.repeat(times) for context in (self.text_dropped, self.image_dropped)
-        )
-        return GuidanceContexts(self.full.repeat(times), text, image)
+        return GuidanceContexts(*(context and context.repeat(times) for context in self))  # type: ignore[arg-type]
 
 
 def build_guidance_contexts(
     model: UnifiedModel, blocks: Sequence[Block], batch_size: int, guidance: Guidance
 ) -> GuidanceContexts:
-    """The contexts that a guidance needs, built by the model from blocks.
-
-    Raises:
-        ValueError: text guidance over blocks that do not end with text.
-    """
+    """The contexts that a guidance needs; guidance by text needs blocks that end with text."""
     if guidance.text != 1 and not (blocks and isinstance(blocks[-1], TextBlock)):
         raise ValueError("text guidance needs a context that ends with the text to be dropped")
     full = model.build_context(blocks[:-1], batch_size)
@@ -98,31 +81,13 @@ def predict_velocity(
     as `UnifiedModel.velocity`.
     """
     full = model.velocity(contexts.full, x, t, grid, source)
+    if guidance == Guidance():
+        return full, full
     text, image = (
         full if context is None else model.velocity(context, x, t, grid, source)
         for context in (contexts.text_dropped, contexts.image_dropped)
     )
-    if not guidance.active:
-        return full, full
     return guided_velocity(full, text, image, guidance.text, guidance.image), full
-
-
-def predict_window_velocity(
-    model: UnifiedModel,
-    contexts: GuidanceContexts,
-    x: Tensor,
-    t: Tensor,
-    grid: tuple[int, int] | None,
-    source: Tensor | None,
-    guidance: Guidance,
-) -> tuple[Tensor, Tensor]:
-    """`predict_velocity` at W times of every row: x [B, W, N, C] and t [B, W] share contexts and source."""
-    steps = x.shape[1]
-    if source is not None and steps > 1:
-        source = source.repeat_interleave(steps, dim=0)
-    flat = x.flatten(0, 1), t.flatten(), grid, source, guidance
-    guided, plain = predict_velocity(model, contexts.repeat(steps), *flat)
-    return guided.unflatten(0, x.shape[:2]), plain.unflatten(0, x.shape[:2])
 
 
 def guided_velocity(
@@ -134,49 +99,32 @@ def guided_velocity(
     renorm: Renorm = "text_channel",
     renorm_min: float = 0.0,
 ) -> Tensor:
-    """Extrapolate from the velocity without the text, then from the one without the images.
+    """Extrapolate from the velocity without the text, then from the one without the images; all [B, N, C].
 
     g = text_dropped + text_scale (full - text_dropped),  m = image_dropped + image_scale (g - image_dropped)
 
     A norm that guidance has enlarged is scaled back by clip(|full| / |.|, renorm_min, 1): "text_channel" does
     that to each token of g before m is formed, "channel" to each token of m, "global" to each row of m.
     The two scales are independent: a scale of 1 switches off its own guidance and nothing else.
-
-    Args:
-        full: velocity under the full context, [B, N, C].
-        text_dropped: under the context without the last text, [B, N, C].
-        image_dropped: under the context without images, [B, N, C].
-        text_scale: how far to go from `text_dropped`.
-        image_scale: how far to go from `image_dropped`.
-        renorm: where norms are limited.
-        renorm_min: smallest factor that a norm is scaled by.
-
-    Returns:
-        [B, N, C].
-
-    Raises:
-        ValueError: for an unknown `renorm`.
     """
     if renorm not in get_args(Renorm):
         raise ValueError(f"renorm is {renorm!r}, expected one of {', '.join(get_args(Renorm))}")
+
+    def limited(guided: Tensor) -> Tensor:
+        dims = (-2, -1) if renorm == "global" else -1
+        ratio = full.norm(dim=dims, keepdim=True) / (guided.norm(dim=dims, keepdim=True) + 1e-8)
+        return guided * ratio.clamp(renorm_min, 1.0)
+
     guided = text_dropped + text_scale * (full - text_dropped)
     if renorm == "text_channel":
-        guided = _limit_norm(guided, full, -1, renorm_min)
+        guided = limited(guided)
     if image_scale != 1:
         guided = image_dropped + image_scale * (guided - image_dropped)
-    if renorm == "text_channel":
-        return guided
-    return _limit_norm(guided, full, -1 if renorm == "channel" else (-2, -1), renorm_min)
+    return guided if renorm == "text_channel" else limited(guided)
 
 
 def published_guided_velocity(
-    full: Tensor,
-    text_dropped: Tensor,
-    image_dropped: Tensor,
-    text_scale: float,
-    image_scale: float,
-    renorm: Renorm = "text_channel",
-    renorm_min: float = 0.0,
+    full: Tensor, text_dropped: Tensor, image_dropped: Tensor, text_scale: float, image_scale: float, *renorm: object
 ) -> Tensor:
     """`guided_velocity` under the rule of BAGEL's code: a text scale of 1 or less switches off all guidance.
 
@@ -184,10 +132,4 @@ def published_guided_velocity(
     """
     if text_scale <= 1:
         return full
-    scale = max(image_scale, 1.0)
-    return guided_velocity(full, text_dropped, image_dropped, text_scale, scale, renorm, renorm_min)
-
-
-def _limit_norm(guided: Tensor, full: Tensor, dims: int | tuple[int, int], smallest: float) -> Tensor:
-    ratio = full.norm(dim=dims, keepdim=True) / (guided.norm(dim=dims, keepdim=True) + _TINY)
-    return guided * ratio.clamp(smallest, 1.0)
+    return guided_velocity(full, text_dropped, image_dropped, text_scale, max(image_scale, 1.0), *renorm)  # type: ignore[arg-type]

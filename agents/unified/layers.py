@@ -2,8 +2,7 @@
 
 Text, image markers and vision tokens go through the understanding weights, latents through the generation
 weights (names with `_moe_gen`). The layout is the same in every row of a batch, so the two kinds of tokens
-are two tensors that meet only in the attention. In an image block the generation tokens stand between the
-two markers. Module names are those of BAGEL's checkpoint.
+are two tensors that meet only in the attention. Module names are those of BAGEL's checkpoint.
 """
 
 from __future__ import annotations
@@ -43,6 +42,26 @@ class Hidden(NamedTuple):
         start, end = self.understanding.chunk(2, dim=1)
         return torch.cat([start, self.generation, end], dim=1)
 
+    def through(self, module: nn.Module, name: str) -> Hidden:
+        """Each kind of token through its own submodule: `name` and `name`_moe_gen."""
+        understanding = getattr(module, name)(self.understanding)
+        if self.generation is None:
+            return Hidden(understanding, None)
+        return Hidden(understanding, getattr(module, f"{name}_moe_gen")(self.generation))
+
+    def modulated(self, shift_scale: Tensor | None) -> Hidden:
+        """Generation states * (1 + scale) + shift, the halves of `shift_scale` [B or 1, 2H]; None changes nothing."""
+        if shift_scale is None or self.generation is None:
+            return self
+        shift, scale = shift_scale[:, None].chunk(2, dim=-1)
+        return Hidden(self.understanding, torch.addcmul(shift, self.generation, 1 + scale))
+
+    def plus(self, other: Hidden) -> Hidden:
+        """The sums of both kinds."""
+        if self.generation is None:
+            return Hidden(self.understanding + other.understanding, None)
+        return Hidden(self.understanding + other.understanding, self.generation + other.generation)
+
 
 class LayerInputs(NamedTuple):
     """What all layers of one pass share.
@@ -68,15 +87,7 @@ class ZeroLinear(nn.Linear):
 
 
 def time_features(t: Tensor, count: int = TIME_FEATURES) -> Tensor:
-    """Cosines, then sines of t at `count` / 2 frequencies 10000^(-i / (count / 2)).
-
-    Args:
-        t: flow times in [0, 1], [B], used as they are.
-        count: number of features, even.
-
-    Returns:
-        [B, count] float32.
-    """
+    """Cosines, then sines of times t [B] in [0, 1] at frequencies 10000^(-i / (count / 2)); [B, count] float32."""
     half = count // 2
     exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
     angles = t.float()[:, None] * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)
@@ -96,29 +107,20 @@ class TimeEmbedder(nn.Module):
 
 
 def position_table(width: int, side: int) -> Tensor:
-    """Fixed sine table of a side x side grid; row r * side + c belongs to row r and column c.
+    """Fixed sine table [side * side, width] float32 of a grid; row r * side + c belongs to row r and column c.
 
     The first half of the channels tells the column, the second the row, each as sines then cosines at the
     frequencies 10000^(-i / (width / 4)).
-
-    Returns:
-        [side * side, width] float32.
     """
     quarter = width // 4
     frequency = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = torch.arange(side, dtype=torch.float64)[:, None] * frequency
     line = torch.cat([angles.sin(), angles.cos()], dim=-1)
-    column = line.repeat(side, 1)
-    row = line.repeat_interleave(side, dim=0)
-    return torch.cat([column, row], dim=-1).float()
+    return torch.cat([line.repeat(side, 1), line.repeat_interleave(side, dim=0)], dim=-1).float()
 
 
 def latent_position_ids(grid: tuple[int, int], side: int, device: torch.device | str = "cpu") -> Tensor:
-    """Rows of `position_table` for a grid of (rows, columns) tokens in row-major order, [N] int64.
-
-    Raises:
-        ValueError: if the grid is larger than the table's side.
-    """
+    """Rows of `position_table` for a grid of (rows, columns) tokens in row-major order, [N] int64."""
     rows, columns = grid
     if not (0 < rows <= side and 0 < columns <= side):
         raise ValueError(f"grid is {grid}, expected rows and columns between 1 and max_latent_size = {side}")
@@ -139,56 +141,7 @@ class PositionTable(nn.Module):
         return self.pos_embed[latent_position_ids(grid, self.side, self.pos_embed.device)]
 
 
-# Attention masks
-
-
-def text_attention_mask(context: Context, mask: Tensor | None, length: int) -> Tensor | None:
-    """Where the tokens of a text block may look: at valid tokens of the past, and causally at each other.
-
-    A padding token sees itself, so that its softmax is defined; no other token sees it.
-
-    Args:
-        context: the past, S tokens.
-        mask: True at the block's real tokens, [B, L]; None when all are.
-        length: L.
-
-    Returns:
-        True where attention is allowed, [B or 1, 1, L, S + L]; None for everywhere.
-    """
-    if mask is None and not context.padded and length == 1:
-        return None
-    device, past = context.valid.device, context.length
-    causal = torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)
-    if mask is None and not context.padded:
-        return causal[None, None]
-    own = context.valid.new_ones(context.batch_size, length) if mask is None else mask
-    visible = torch.cat([context.valid, own], dim=1)[:, None] & causal
-    itself = torch.eye(length, dtype=torch.bool, device=device)
-    visible[:, :, past:] |= itself
-    return visible[:, None]
-
-
-def image_attention_mask(context: Context, length: int) -> Tensor | None:
-    """Where the tokens of an image block may look: at valid tokens of the past and at all of the block.
-
-    Returns:
-        True where attention is allowed, [B, 1, 1, S + L]; None for everywhere.
-    """
-    if not context.padded:
-        return None
-    own = context.valid.new_ones(context.batch_size, length)
-    return torch.cat([context.valid, own], dim=1)[:, None, None]
-
-
 # Layers
-
-
-def modulate(states: Tensor, shift_scale: Tensor | None) -> Tensor:
-    """Give states * (1 + scale) + shift, the halves of `shift_scale` [B or 1, 2H]; None changes nothing."""
-    if shift_scale is None:
-        return states
-    shift, scale = shift_scale[:, None].chunk(2, dim=-1)
-    return torch.addcmul(shift, states, 1 + scale)
 
 
 class ExpertAttention(nn.Module):
@@ -210,21 +163,19 @@ class ExpertAttention(nn.Module):
 
     def project(self, hidden: Hidden, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, heads, L, head width] in the block's order, with rope."""
-        heads = (-1, self.head_width)
-        understanding, generation = hidden
-        query = self.q_norm(self.q_proj(understanding).unflatten(-1, heads))
-        key = self.k_norm(self.k_proj(understanding).unflatten(-1, heads))
-        value = self.v_proj(understanding).unflatten(-1, heads)
-        if generation is not None:
-            query_moe_gen = self.q_norm_moe_gen(self.q_proj_moe_gen(generation).unflatten(-1, heads))
-            key_moe_gen = self.k_norm_moe_gen(self.k_proj_moe_gen(generation).unflatten(-1, heads))
-            value_moe_gen = self.v_proj_moe_gen(generation).unflatten(-1, heads)
-            query = Hidden(query, query_moe_gen).in_order()
-            key = Hidden(key, key_moe_gen).in_order()
-            value = Hidden(value, value_moe_gen).in_order()
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-        query, key = apply_rotary_pos_emb(query, key, *rotary)
-        return query, key, value
+
+        def heads(name: str) -> Hidden:
+            return Hidden(
+                *(
+                    None if states is None else states.unflatten(-1, (-1, self.head_width))
+                    for states in hidden.through(self, name)
+                )
+            )
+
+        query = heads("q_proj").through(self, "q_norm").in_order().transpose(1, 2)
+        key = heads("k_proj").through(self, "k_norm").in_order().transpose(1, 2)
+        value = heads("v_proj").in_order().transpose(1, 2)
+        return *apply_rotary_pos_emb(query, key, *rotary), value
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, inputs: LayerInputs, image: bool) -> Hidden:
         """Attend; `image` says that the block has generation tokens between two markers."""
@@ -235,7 +186,7 @@ class ExpertAttention(nn.Module):
         if not image:
             return Hidden(self.o_proj(mixed), None)
         start, generation, end = mixed.split([1, mixed.shape[1] - 2, 1], dim=1)
-        return Hidden(self.o_proj(torch.cat([start, end], dim=1)), self.o_proj_moe_gen(generation))
+        return Hidden(torch.cat([start, end], dim=1), generation).through(self, "o_proj")
 
 
 class ExpertLayer(nn.Module):
@@ -259,39 +210,23 @@ class ExpertLayer(nn.Module):
         before = after = None
         if inputs.time is not None:
             before, after = self.modulation_moe_gen(inputs.time).chunk(2, dim=-1)
-        understanding, generation = hidden
-        normed = Hidden(
-            self.input_layernorm(understanding),
-            None if generation is None else modulate(self.input_layernorm_moe_gen(generation), before),
-        )
+        normed = hidden.through(self, "input_layernorm").modulated(before)
         query, key, value = self.self_attn.project(normed, inputs.rotary)
         key, value = extend(key, value)
         if not need_hidden:
             return None
-        mixed = self.self_attn(query, key, value, inputs, generation is not None)
-        understanding = understanding + mixed.understanding
-        understanding = understanding + self.mlp(self.post_attention_layernorm(understanding))
-        if generation is not None:
-            generation = generation + mixed.generation
-            normed_generation = modulate(self.post_attention_layernorm_moe_gen(generation), after)
-            generation = generation + self.mlp_moe_gen(normed_generation)
-        return Hidden(understanding, generation)
+        hidden = hidden.plus(self.self_attn(query, key, value, inputs, hidden.generation is not None))
+        normed = hidden.through(self, "post_attention_layernorm").modulated(after)
+        return hidden.plus(normed.through(self, "mlp"))
 
 
 def run_checkpointed(
     layer: nn.Module, hidden: Hidden, inputs: LayerInputs, extend: Extend, need_hidden: bool
 ) -> tuple[Hidden | None, Tensor, Tensor]:
-    """Run a layer under gradient checkpointing: activations are recomputed in the backward pass.
+    """Run an `ExpertLayer` so that its activations are recomputed in the backward pass.
 
-    Args:
-        layer: an `ExpertLayer`.
-        hidden: the block's states.
-        inputs: of the pass.
-        extend: context's keys and values followed by the block's; it is called twice and may store nothing.
-        need_hidden: as the layer's.
-
-    Returns:
-        What the layer returns, and the block's own keys and values, for a cache.
+    `extend` is called twice and may store nothing. Returns what the layer returns, and the block's own keys
+    and values, for a cache.
     """
 
     def run(hidden: Hidden) -> tuple[Hidden | None, Tensor, Tensor]:
@@ -331,37 +266,30 @@ class ExpertStack(nn.Module):
     def forward(
         self, context: Context, hidden: Hidden, inputs: LayerInputs, *, store: bool, need_hidden: bool = True
     ) -> Hidden | None:
-        """Run a block behind a context.
+        """Run a block behind a context; final-normed states.
 
         Args:
             context: the past.
             hidden: embeddings of the block.
             inputs: what the layers share.
             store: whether the block's keys and values go to the context's cache; a noisy block's do not.
-            need_hidden: False spares most of the last layer where only the cache is wanted.
-
-        Returns:
-            Final-normed states; None without `need_hidden`.
+            need_hidden: False returns None and spares most of the last layer where only the cache is wanted.
         """
         recompute = self.gradient_checkpointing and torch.is_grad_enabled()
-        last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            needed = need_hidden or index < last
+            needed = need_hidden or index < len(self.layers) - 1
             if recompute:
                 after, key, value = run_checkpointed(layer, hidden, inputs, context.extender(index), needed)
                 if store:
-                    context.cache.update(key, value, layer_idx=index)
+                    context.store(index, key, value)
             else:
-                extend = partial(context.cache.update, layer_idx=index) if store else context.extender(index)
+                extend = partial(context.store, index) if store else context.extender(index)
                 after = layer(hidden, inputs, extend, needed)
             hidden = hidden if after is None else after
         if not need_hidden:
             return None
-        understanding, generation = hidden
-        if generation is not None:
-            shift_scale = None if inputs.time is None else self.modulation_moe_gen(inputs.time)
-            generation = modulate(self.norm_moe_gen(generation), shift_scale)
-        return Hidden(self.norm(understanding), generation)
+        normed = hidden.through(self, "norm")
+        return normed if inputs.time is None else normed.modulated(self.modulation_moe_gen(inputs.time))
 
 
 class ExpertLanguageModel(nn.Module):

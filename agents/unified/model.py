@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,8 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from editenv.agents.unified.config import UnifiedConfig
-from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.guidance import UNGUIDED, Guidance, build_guidance_contexts, predict_window_velocity
+from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock, right_aligned
+from editenv.agents.unified.guidance import Guidance, build_guidance_contexts, predict_velocity
 from editenv.agents.unified.layers import (
     ExpertLanguageModel,
     Hidden,
@@ -27,9 +28,7 @@ from editenv.agents.unified.layers import (
     PositionTable,
     TimeEmbedder,
     ZeroLinear,
-    image_attention_mask,
     position_table,
-    text_attention_mask,
 )
 
 Grid = tuple[int, int]
@@ -55,10 +54,9 @@ class UnifiedOutput(ModelOutput):
 
 
 class UnifiedModel(PreTrainedModel, GenerationMixin):
-    """Text and image model whose contexts are built block by block.
+    """Text and image model: `append` grows a `Context` block by block, `velocity` reads it and leaves it alone.
 
-    `append_text`, `append_image` and `append_vit` grow a `Context` in place; `velocity` reads it and leaves
-    it alone. Weights of BAGEL's vision encoder in a checkpoint are skipped.
+    Weights of BAGEL's vision encoder in a checkpoint are skipped.
     """
 
     config_class = UnifiedConfig
@@ -82,6 +80,17 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             self.source2llm = nn.Linear(config.latent_dim, width, bias=False)
         self.post_init()
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights as in Qwen2; time modulation and velocity head start at zero, as in BAGEL."""
+        if isinstance(module, ZeroLinear):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, PositionTable):
+            init.copy_(module.pos_embed, position_table(module.width, module.side))
+        else:
+            super()._init_weights(module)
+
     def get_input_embeddings(self) -> nn.Module:
         """The token embeddings."""
         return self.language_model.model.embed_tokens
@@ -90,15 +99,50 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         """The text head, whose weights are not tied to the embeddings."""
         return self.language_model.lm_head
 
+    # Contexts
+
     def new_context(self, batch_size: int) -> Context:
         """An empty context of `batch_size` rows on the model's device."""
         return Context.empty(batch_size, self.device)
 
+    def build_context(self, blocks: Sequence[Block], batch_size: int) -> Context:
+        """A new context of `batch_size` rows that has read these blocks."""
+        context = self.new_context(batch_size)
+        for block in blocks:
+            self.append(context, block)
+        return context
+
+    def append(self, context: Context, block: Block) -> None:
+        """Let every row read one block; grows the context in place.
+
+        An image is its start marker, latents at time 0 or vision tokens, and its end marker: one rope id.
+        """
+        if isinstance(block, TextBlock):
+            self._append_text(context, block.ids, block.mask, need_hidden=False)
+            return
+        time = present = None
+        if isinstance(block, ImageBlock):
+            embedding, present = self.time_embedder(block.latents.new_zeros(1)), block.present
+            time = self._norm_time(embedding)
+            latents = self._embed_latents(block.latents, embedding, block.grid)
+            hidden, inner = Hidden(self._markers(context), latents), latents.shape[1]
+        elif isinstance(block, VitBlock):
+            start, end = self._markers(context).chunk(2, dim=1)
+            hidden, inner = Hidden(torch.cat([start, block.tokens, end], dim=1), None), block.tokens.shape[1]
+        else:
+            raise TypeError(f"block is a {type(block).__name__}, expected TextBlock, ImageBlock or VitBlock")
+        stack = self.language_model.model
+        rotary = stack.rotary_emb(hidden.understanding, context.position[:, None])
+        inputs = LayerInputs(rotary, context.image_mask(inner + 2), time=time)
+        stack(context, hidden, inputs, store=True, need_hidden=False)
+        valid = None if present is None else present[:, None].expand(-1, inner + 2)
+        context.record(valid, 1 if present is None else present.long(), self._marker_flags(inner))
+
     def append_text(self, context: Context, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Let every row read a block of text.
+        """Let every row read a block of text, L tokens; grows the context in place.
 
         Args:
-            context: grown in place by L tokens.
+            context: what was read before.
             ids: [B, L] int64.
             mask: True at real tokens, [B, L]; None for all. Padding, on either side, is never attended to and
                 does not advance rope; its states mean nothing.
@@ -110,47 +154,50 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         assert hidden is not None
         return hidden
 
+    def _append_text(self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool) -> Tensor | None:
+        stack, length = self.language_model.model, ids.shape[1]
+        order: Tensor = torch.arange(length, device=ids.device)[None]
+        advance: Tensor | int = length
+        if mask is not None:
+            mask = mask.bool()
+            order, advance = (mask.long().cumsum(dim=1) - 1).clamp_min(0), mask.sum(dim=1)
+        tokens = stack.embed_tokens(ids)
+        rotary = stack.rotary_emb(tokens, context.position[:, None] + order)
+        inputs = LayerInputs(rotary, context.text_mask(mask, length))
+        states = stack(context, Hidden(tokens, None), inputs, store=True, need_hidden=need_hidden)
+        context.record(mask, advance, torch.ones(length, dtype=torch.bool, device=ids.device))
+        return None if states is None else states.understanding
+
+    def _marker_flags(self, inner: int) -> Tensor:
+        flags = torch.zeros(inner + 2, dtype=torch.bool, device=self.device)
+        flags[0] = flags[-1] = True
+        return flags
+
+    def _markers(self, context: Context) -> Tensor:
+        ids = torch.tensor([self.config.start_of_image_id, self.config.end_of_image_id], device=self.device)
+        return self.language_model.model.embed_tokens(ids).expand(len(context.valid), -1, -1)
+
+    def _embed_latents(self, latents: Tensor, time: Tensor, grid: Grid | None) -> Tensor:
+        count = latents.shape[1]
+        grid = grid or (math.isqrt(count), math.isqrt(count))
+        if grid[0] * grid[1] != count:
+            raise ValueError(f"grid is {grid}, expected rows * columns = {count}, the number of latent tokens")
+        tokens = self.vae2llm(latents.to(self.vae2llm.weight.dtype))
+        return tokens + (time[:, None] + self.latent_pos_embed(grid))
+
+    def _norm_time(self, embedding: Tensor) -> Tensor | None:
+        return nn.functional.silu(embedding) if self.config.adaptive_norm else None
+
+    # Generation
+
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits [B, L, V] of final-normed states [B, L, H]."""
         return self.language_model.lm_head(hidden)
 
-    def append_image(
-        self, context: Context, latents: Tensor, grid: Grid | None = None, present: Tensor | None = None
-    ) -> None:
-        """Let every row see a clean image: start marker, latents at time 0, end marker.
-
-        Args:
-            context: grown in place by N + 2 tokens and one rope id.
-            latents: row-major tokens, [B, N, C].
-            grid: rows and columns, None for a square.
-            present: False in rows that have no image here, [B]; None for all.
-        """
-        t = latents.new_zeros(1)
-        embedding = self.time_embedder(t)
-        tokens = self._embed_latents(latents, embedding, _grid_of(latents, grid))
-        hidden = Hidden(self._markers(context), tokens)
-        self._append_block(context, hidden, self._norm_time(embedding), present)
-
-    def append_vit(self, context: Context, tokens: Tensor) -> None:
-        """Let every row see an image as vision tokens [B, N, H] between markers; grows the context."""
-        start, end = self._markers(context).chunk(2, dim=1)
-        self._append_block(context, Hidden(torch.cat([start, tokens, end], dim=1), None), None)
-
-    def append(self, context: Context, block: Block) -> None:
-        """Let every row read one block of whatever kind; grows the context in place."""
-        if isinstance(block, TextBlock):
-            self._append_text(context, block.ids, block.mask, need_hidden=False)
-        elif isinstance(block, ImageBlock):
-            self.append_image(context, block.latents, block.grid, block.present)
-        elif isinstance(block, VitBlock):
-            self.append_vit(context, block.tokens)
-        else:
-            raise TypeError(f"block is a {type(block).__name__}, expected TextBlock, ImageBlock or VitBlock")
-
     def velocity(
         self, context: Context, x: Tensor, t: Tensor, grid: Grid | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Velocity d x / d t = noise - image that the model predicts for noisy latents.
+        """Velocity d x / d t = noise - image that the model predicts for noisy latents, [B, N, C] float32.
 
         With `residual_prediction`: (x - source - r) / t, where r is what the network predicts.
 
@@ -160,24 +207,21 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             t: times in [0, 1], [B].
             grid: rows and columns, None for a square.
             source: clean latents of the current picture, [B, N, C]; given exactly if config.source_channel.
-
-        Returns:
-            [B, N, C] float32.
-
-        Raises:
-            ValueError: if `source` is missing or not wanted, or shapes do not fit.
         """
         self._check_noisy(context, x, t, source)
         embedding = self.time_embedder(t)
-        tokens = self._embed_latents(x, embedding, _grid_of(x, grid))
+        tokens = self._embed_latents(x, embedding, grid)
         if source is not None:
             tokens = tokens + self.source2llm(source.to(tokens.dtype))
-        length = x.shape[1] + 2
-        stack = self.language_model.model
+        key_scale, stack = None, self.language_model.model
+        if self.config.text_key_scale != 1.0:
+            is_text = torch.cat([context.is_text, self._marker_flags(x.shape[1])])
+            ones = torch.ones(len(is_text), dtype=self.vae2llm.weight.dtype, device=self.device)
+            key_scale = ones.masked_fill(is_text, self.config.text_key_scale)[:, None]
         inputs = LayerInputs(
             rotary=stack.rotary_emb(tokens, context.position[:, None]),
-            mask=image_attention_mask(context, length),
-            key_scale=self._key_scale(context, x.shape[1]),
+            mask=context.image_mask(x.shape[1] + 2),
+            key_scale=key_scale,
             time=self._norm_time(embedding),
         )
         states = stack(context, Hidden(self._markers(context), tokens), inputs, store=False)
@@ -186,6 +230,20 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
             return predicted
         assert source is not None
         return (x.float() - source.float() - predicted) / t.float().clamp_min(SMALLEST_TIME)[:, None, None]
+
+    def _check_noisy(self, context: Context, x: Tensor, t: Tensor, source: Tensor | None) -> None:
+        if x.ndim != 3 or x.shape[0] != len(context.valid) or x.shape[2] != self.config.latent_dim:
+            expected = (len(context.valid), "N", self.config.latent_dim)
+            raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
+        if t.shape != x.shape[:1]:
+            raise ValueError(f"t has shape {tuple(t.shape)}, expected one time a row, {tuple(x.shape[:1])}")
+        if (source is not None) != self.config.source_channel:
+            given = "given" if source is not None else "missing"
+            raise ValueError(f"source is {given}, but config.source_channel is {self.config.source_channel}")
+        if source is not None and source.shape != x.shape:
+            raise ValueError(f"source has shape {tuple(source.shape)}, expected x's, {tuple(x.shape)}")
+
+    # Training
 
     def forward(
         self,
@@ -198,7 +256,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         source: Tensor | None = None,
         grid: Grid | None = None,
         context_gradient: bool = True,
-        guidance: Guidance = UNGUIDED,
+        guidance: Guidance = Guidance(),  # noqa: B008 - immutable
     ) -> UnifiedOutput:
         """Both things that a joint update needs, in one call that data-parallel wrappers can hook.
 
@@ -227,15 +285,14 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
                 raise ValueError("x needs t and image_context (an empty list for no context)")
             with nullcontext() if context_gradient else torch.no_grad():
                 contexts = build_guidance_contexts(self, image_context, x.shape[0], guidance)
-            velocity, unguided = predict_window_velocity(self, contexts, x, t, grid, source, guidance)
+            rows, steps = x.shape[:2]
+            if source is not None and steps > 1:
+                source = source.repeat_interleave(steps, dim=0)
+            flat = x.flatten(0, 1), t.flatten(), grid, source, guidance
+            velocity, unguided = (
+                found.unflatten(0, (rows, steps)) for found in predict_velocity(self, contexts.repeat(steps), *flat)
+            )
         return UnifiedOutput(logits=logits, velocity=velocity, unguided=unguided)
-
-    def build_context(self, blocks: Sequence[Block], batch_size: int) -> Context:
-        """A new context of `batch_size` rows that has read these blocks."""
-        context = self.new_context(batch_size)
-        for block in blocks:
-            self.append(context, block)
-        return context
 
     def _intent_logits(
         self, blocks: Sequence[Block], ids: Tensor, mask: Tensor | None, context_gradient: bool
@@ -243,114 +300,118 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         last = blocks[-1]
         if not isinstance(last, TextBlock):
             raise ValueError(f"text_context ends with a {type(last).__name__}, expected a TextBlock")
-        prompt, real = _right_aligned(last.ids, last.mask)
+        prompt, real = last.ids, last.mask
+        if real is not None:
+            prompt, real = right_aligned(prompt, real.bool())
         with nullcontext() if context_gradient else torch.no_grad():
             context = self.build_context(blocks[:-1], ids.shape[0])
             if prompt.shape[1] > 1:
-                before = None if real is None else real[:, :-1]
-                self._append_text(context, prompt[:, :-1], before, need_hidden=False)
+                self.append(context, TextBlock(prompt[:, :-1], None if real is None else real[:, :-1]))
         # The prompt's last token predicts the intent's first one, so it belongs to the part with a gradient.
         joint = torch.cat([prompt[:, -1:], ids[:, :-1]], dim=1)
-        start = torch.ones_like(prompt[:, -1:], dtype=torch.bool)
-        joint_mask = None if mask is None else torch.cat([start, mask.bool()[:, :-1]], dim=1)
-        return self.text_logits(self.append_text(context, joint, joint_mask))
-
-    def _append_text(self, context: Context, ids: Tensor, mask: Tensor | None, need_hidden: bool) -> Tensor | None:
-        stack = self.language_model.model
-        length = ids.shape[1]
-        if mask is None:
-            order: Tensor = torch.arange(length, device=ids.device)[None]
-            advance: Tensor | int = length
-        else:
-            mask = mask.bool()
-            order = (mask.long().cumsum(dim=1) - 1).clamp_min(0)
-            advance = mask.sum(dim=1)
-        tokens = stack.embed_tokens(ids)
-        rotary = stack.rotary_emb(tokens, context.position[:, None] + order)
-        inputs = LayerInputs(rotary, text_attention_mask(context, mask, length))
-        states = stack(context, Hidden(tokens, None), inputs, store=True, need_hidden=need_hidden)
-        context.record(mask, length, advance, torch.ones(length, dtype=torch.bool, device=ids.device))
-        return None if states is None else states.understanding
-
-    def _append_block(
-        self, context: Context, hidden: Hidden, time: Tensor | None, present: Tensor | None = None
-    ) -> None:
-        stack = self.language_model.model
-        understanding, generation = hidden
-        length = understanding.shape[1] + (0 if generation is None else generation.shape[1])
-        rotary = stack.rotary_emb(understanding, context.position[:, None])
-        inputs = LayerInputs(rotary, image_attention_mask(context, length), time=time)
-        stack(context, hidden, inputs, store=True, need_hidden=False)
-        valid = None if present is None else present[:, None].expand(-1, length)
-        context.record(valid, length, 1 if present is None else present.long(), self._marker_flags(length - 2))
-
-    def _marker_flags(self, inner: int) -> Tensor:
-        flags = torch.zeros(inner + 2, dtype=torch.bool, device=self.device)
-        flags[0] = flags[-1] = True
-        return flags
-
-    def _key_scale(self, context: Context, inner: int) -> Tensor | None:
-        if self.config.text_key_scale == 1.0:
-            return None
-        is_text = torch.cat([context.is_text, self._marker_flags(inner)])
-        scale = torch.ones(len(is_text), dtype=self.vae2llm.weight.dtype, device=self.device)
-        return scale.masked_fill(is_text, self.config.text_key_scale)[:, None]
-
-    def _markers(self, context: Context) -> Tensor:
-        ids = torch.tensor([self.config.start_of_image_id, self.config.end_of_image_id], device=self.device)
-        return self.language_model.model.embed_tokens(ids).expand(context.batch_size, -1, -1)
-
-    def _embed_latents(self, latents: Tensor, time: Tensor, grid: Grid) -> Tensor:
-        tokens = self.vae2llm(latents.to(self.vae2llm.weight.dtype))
-        return tokens + (time[:, None] + self.latent_pos_embed(grid))
-
-    def _norm_time(self, embedding: Tensor) -> Tensor | None:
-        return nn.functional.silu(embedding) if self.config.adaptive_norm else None
-
-    def _check_noisy(self, context: Context, x: Tensor, t: Tensor, source: Tensor | None) -> None:
-        if x.ndim != 3 or x.shape[0] != context.batch_size or x.shape[2] != self.config.latent_dim:
-            expected = (context.batch_size, "N", self.config.latent_dim)
-            raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
-        if t.shape != x.shape[:1]:
-            raise ValueError(f"t has shape {tuple(t.shape)}, expected one time a row, {tuple(x.shape[:1])}")
-        if (source is not None) != self.config.source_channel:
-            given = "given" if source is not None else "missing"
-            raise ValueError(f"source is {given}, but config.source_channel is {self.config.source_channel}")
-        if source is not None and source.shape != x.shape:
-            raise ValueError(f"source has shape {tuple(source.shape)}, expected x's, {tuple(x.shape)}")
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Normal weights as in Qwen2; time modulation and velocity head start at zero, as in BAGEL."""
-        if isinstance(module, ZeroLinear):
-            init.zeros_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, PositionTable):
-            init.copy_(module.pos_embed, position_table(module.width, module.side))
-        else:
-            super()._init_weights(module)
+        if mask is not None:
+            mask = torch.cat([torch.ones_like(mask[:, :1], dtype=torch.bool), mask.bool()[:, :-1]], dim=1)
+        return self.text_logits(self.append_text(context, joint, mask))
 
 
-def last_valid(hidden: Tensor, mask: Tensor) -> Tensor:
-    """States [B, H] of the last real token of each row of [B, L, H], given mask [B, L]."""
-    place = torch.arange(mask.shape[1], device=mask.device)
-    last = (place * mask).argmax(dim=1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), last]
+# Sampling of text
 
 
-def _right_aligned(ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Tokens and mask [B, L] with each row's padding, wherever it stood, on the left."""
-    if mask is None:
-        return ids, None
-    order = mask.long().argsort(dim=1, stable=True)
-    return ids.gather(1, order), mask.bool().gather(1, order)
+class GeneratedText(NamedTuple):
+    """Sampled text with its stop token; L is the length of the longest row.
+
+    Attributes:
+        ids: token ids, [B, L] int64; the stop token ends a row, `pad_token_id` fills it.
+        mask: True at sampled tokens, the stop token included, [B, L].
+        log_prob: log-prob of each token under logits / temperature (greedy: under the logits), 0 at padding,
+            [B, L] float32.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    log_prob: Tensor
 
 
-def _grid_of(latents: Tensor, grid: Grid | None) -> Grid:
-    count = latents.shape[1]
-    if grid is None:
-        side = math.isqrt(count)
-        grid = (side, side)
-    if grid[0] * grid[1] != count:
-        raise ValueError(f"grid is {grid}, expected rows * columns = {count}, the number of latent tokens")
-    return grid
+def prompt_logits(model: UnifiedModel, context: Context, block: TextBlock) -> Tensor:
+    """Append text to the context and return the logits [B, V] of what follows its last real token."""
+    hidden = model.append_text(context, block.ids, block.mask)
+    if block.mask is None:
+        return model.text_logits(hidden[:, -1])
+    last = (torch.arange(hidden.shape[1], device=hidden.device) * block.mask).argmax(dim=1)
+    return model.text_logits(hidden[torch.arange(len(hidden), device=hidden.device), last])
+
+
+@torch.no_grad()
+def generate_text(
+    model: UnifiedModel,
+    context: Context,
+    logits: Tensor,
+    max_tokens: int,
+    temperature: float = 0.0,
+    uniforms: Tensor | None = None,
+    stop_id: int | None = None,
+) -> GeneratedText:
+    """Sample tokens up to the stop token or `max_tokens`, all rows together.
+
+    Randomness comes from `uniforms` alone, by the inverse of each row's cumulative distribution: a row's text
+    is a function of its own context and its own numbers, whatever other rows are in the batch (up to float
+    rounding of the logits, which can move a sample only where a number lies within rounding of a boundary).
+
+    Args:
+        model: the model.
+        context: what the text follows; unchanged.
+        logits: of the first token, [B, V], as `prompt_logits` returns them.
+        max_tokens: most tokens sampled a row, the stop token included.
+        temperature: 0 takes the likeliest token.
+        uniforms: numbers in [0, 1), [B, max_tokens]; needed when temperature > 0.
+        stop_id: token that ends a row; None for the config's `eos_token_id`.
+    """
+    shape = len(logits), max_tokens
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, expected 0 or more")
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}, expected 1 or more")
+    if temperature and uniforms is None:
+        raise ValueError(f"uniforms are missing: sampling at temperature {temperature} draws from them")
+    if temperature and uniforms is not None and not (len(uniforms) == len(logits) and uniforms.shape[1] >= max_tokens):
+        raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, expected {list(shape)}")
+    stop = model.config.eos_token_id if stop_id is None else stop_id
+    pad = model.config.pad_token_id
+    assert pad is not None and isinstance(stop, int)
+    context = context.copy()
+    ids = torch.full(shape, pad, device=logits.device)
+    mask = torch.zeros(shape, dtype=torch.bool, device=logits.device)
+    log_probs = torch.zeros(shape, device=logits.device)
+    # Rows that have not ended yet: the others leave the batch.
+    rows, step = torch.arange(len(logits), device=logits.device), 0
+    while True:
+        column = None if uniforms is None else uniforms[rows, step]
+        token, log_prob = sample_token(logits, temperature, column)
+        ids[rows, step], mask[rows, step], log_probs[rows, step] = token, True, log_prob
+        step += 1
+        unfinished = token.ne(stop).nonzero()[:, 0]
+        if step == max_tokens or not len(unfinished):
+            return GeneratedText(ids[:, :step], mask[:, :step], log_probs[:, :step])
+        if len(unfinished) < len(rows):
+            rows, token, context = rows[unfinished], token[unfinished], context.select(unfinished)
+        logits = model.text_logits(model.append_text(context, token[:, None])[:, 0])
+
+
+def sample_token(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One token for each row of logits [B, V] and its log-prob, both [B].
+
+    Args:
+        logits: [B, V].
+        temperature: 0 takes the likeliest; the log-prob then is that of the logits themselves.
+        uniform: numbers in [0, 1), [B]; the token is the first whose cumulative probability exceeds it. The
+            probabilities are summed in float64 and tokens of probability 0 are never chosen.
+    """
+    log_probs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    if temperature == 0:
+        token = log_probs.argmax(dim=-1)
+    else:
+        assert uniform is not None
+        cumulative = log_probs.double().exp().cumsum(dim=-1)
+        wanted = uniform.double()[:, None] * cumulative[:, -1:]
+        token = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+    return token, log_probs.gather(1, token[:, None])[:, 0]

@@ -2,7 +2,7 @@
 
 `python -m editenv.agents.unified.parity FIXTURE.safetensors [--only PREFIX ...]` prints a table and exits 0
 only when every output holds. A fixture is NAME.safetensors (weights, inputs and outputs of the reference
-code) with NAME.json beside it. `CHECKS` lists what can be recomputed; new outputs need one more function.
+code) with NAME.json beside it. Each function under `output` recomputes the outputs whose names match.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file
@@ -25,55 +25,73 @@ from torch import Tensor
 from editenv.agents.unified.autoencoder import patchify
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.generate import generate_text, prompt_logits
 from editenv.agents.unified.guidance import Renorm, published_guided_velocity
-from editenv.agents.unified.layers import image_attention_mask, latent_position_ids, text_attention_mask, time_features
-from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel
+from editenv.agents.unified.layers import latent_position_ids, time_features
+from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel, generate_text, prompt_logits
 
 CONTEXTS = {
+    "text": ("text",),
     "t2i": ("prompt0",),
     "text_vae": ("prompt0", "latent0"),
     "edit": ("latent0", "vit0", "prompt0"),
     "edit_novit": ("latent0", "prompt0"),
+    "edit_text_dropped": ("latent0", "vit0"),
     "multiturn": ("latent0", "vit0", "prompt0", "latent1", "vit1", "prompt1"),
 }
 """Names of contexts and the blocks they hold."""
 
-_WEIGHTS = "weights."
 _LLM_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "rope_theta",
-    "rms_norm_eps",
-    "max_position_embeddings",
-    "hidden_act",
-)
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "rope_theta", "rms_norm_eps", "max_position_embeddings", "hidden_act",
+)  # fmt: skip
 _TEACHER_TEMPERATURE = 0.7
 _SECOND_TIMES = slice(1, 3)
 _CAUSAL, _NOISE = 0, 2  # the reference code's attention modes of a split; 1 is full attention
-_GUIDED = re.compile(r"out\.cfg\.(?P<renorm>\w+)\.text(?P<text>[\d.]+)_img(?P<image>[\d.]+)_min(?P<least>[\d.]+)")
-_KEY_SCALED = re.compile(r"out\.flow\.edit_text_key_scale(?P<scale>[\d.]+)\.v")
 
 
-@dataclass(frozen=True)
 class Fixture:
-    """One fixture with its model.
+    """One fixture with its model, whose weights must be exactly the fixture's.
 
     Attributes:
-        tensors: everything in the safetensors file, by name (`in.*`, `out.*` and weights).
+        tensors: everything in the safetensors file, by name (`in.*`, `out.*` and `weights.*`).
         outputs: the JSON's entry on each output, by name.
         config: the JSON's `config`: llm, vit, vae, bagel and special tokens.
-        model: the model of that config with the fixture's weights, in evaluation mode.
     """
 
-    tensors: Mapping[str, Tensor]
-    outputs: Mapping[str, Mapping[str, Any]]
-    config: Mapping[str, Any]
-    model: UnifiedModel
+    def __init__(self, path: Path) -> None:
+        for file in (path, path.with_suffix(".json")):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} does not exist, expected NAME.safetensors with NAME.json beside it")
+        description = json.loads(path.with_suffix(".json").read_text())
+        self.tensors: Mapping[str, Tensor] = load_file(path)
+        self.outputs: Mapping[str, Mapping[str, Any]] = description["outputs"]
+        self.config: Mapping[str, Any] = description["config"]
+        self.context, self.velocities = cache(self._context), cache(self._velocities)
+
+    @cached_property
+    def model(self) -> UnifiedModel:
+        """The model of the fixture's config with its weights, in evaluation mode."""
+        llm, special, bagel = (self.config[name] for name in ("llm", "special_tokens", "bagel"))
+        if not llm["qk_norm"] or llm["tie_word_embeddings"] or "Mo" not in llm["layer_module"]:
+            raise ValueError(f"llm is {llm}, expected qk_norm, untied embeddings and two experts")
+        config = UnifiedConfig(
+            **{name: llm[name] for name in _LLM_FIELDS},
+            latent_patch_size=bagel["latent_patch_size"],
+            latent_channels=self.config["vae"]["z_channels"],
+            max_latent_size=bagel["max_latent_size"],
+            bos_token_id=special["bos_token_id"],
+            eos_token_id=special["eos_token_id"],
+            start_of_image_id=special["start_of_image"],
+            end_of_image_id=special["end_of_image"],
+            pad_token_id=min(set(range(llm["vocab_size"])) - set(special.values())),
+        )
+        model = UnifiedModel(config).eval()
+        named = {name.removeprefix("weights."): name for name in self.tensors if name.startswith("weights.")}
+        wanted = (name for name in named if not any(re.match(skipped, name) for skipped in SKIPPED_WEIGHTS))
+        keys = model.load_state_dict({name: self.tensors[named[name]] for name in wanted}, strict=False)
+        if keys.missing_keys or keys.unexpected_keys:
+            raise ValueError(f"weights do not fit: missing {keys.missing_keys}, unexpected {keys.unexpected_keys}")
+        return model
 
     def tolerance(self, name: str) -> float:
         """Largest deviation allowed: 20 times the float32 noise, at least 2e-5 of the largest value.
@@ -85,21 +103,26 @@ class Fixture:
             return 0.0
         return max(20 * entry["fp32_vs_fp64_max_abs_diff"], 2e-5 * entry["max_abs"])
 
-    def prompt(self, number: int) -> TextBlock:
-        """Prompt `number` between its begin and end tokens."""
+    def block(self, name: str) -> Block:
+        """`text`, `prompt0` (between its begin and end tokens), `latent0`, `vit0`, ...
+
+        Images come as the stored outputs of the reference autoencoder and vision encoder.
+        """
+        kind, number, patch = name[:-1], name[-1], self.model.config.latent_patch_size
+        if kind == "latent":
+            latent = self.tensors[f"out.img{number}.vae_latent"].movedim(1, -1)
+            return ImageBlock(patchify(latent, patch), (latent.shape[1] // patch, latent.shape[2] // patch))
+        if kind == "vit":
+            return VitBlock(self.tensors[f"out.img{number}.vit_tokens"][None])
+        if name == "text":
+            return TextBlock(self.tensors["in.text.ids"][None])
         special = self.config["special_tokens"]
         ids = self.tensors[f"in.prompt{number}.ids"].tolist()
         return TextBlock(torch.tensor([[special["bos_token_id"], *ids, special["eos_token_id"]]]))
 
-    def latent_block(self, number: int) -> ImageBlock:
-        """Image `number` as latents, from the stored output of the reference autoencoder."""
-        latent = self.tensors[f"out.img{number}.vae_latent"].movedim(1, -1)
-        patch = self.model.config.latent_patch_size
-        return ImageBlock(patchify(latent, patch), (latent.shape[1] // patch, latent.shape[2] // patch))
-
-    def vit_block(self, number: int) -> VitBlock:
-        """Image `number` as vision tokens, from the stored output of the reference vision encoder."""
-        return VitBlock(self.tensors[f"out.img{number}.vit_tokens"][None])
+    def _context(self, name: str) -> Context:
+        """A context of one row that has read the blocks of `CONTEXTS[name]`; not to be grown."""
+        return self.model.build_context([self.block(block) for block in CONTEXTS[name]], 1)
 
     def grid(self, name: str) -> tuple[int, int]:
         """Rows and columns of latent tokens of the image whose height and width the input `name` holds."""
@@ -107,216 +130,146 @@ class Fixture:
         side = self.config["vae"]["downsample"] * self.config["bagel"]["latent_patch_size"]
         return height // side, width // side
 
-    def context(self, *names: str) -> Context:
-        """A context of one row that has read the blocks of these names: `prompt0`, `latent0`, `vit0`, ..."""
-        kinds: dict[str, Callable[[int], Block]] = {
-            "prompt": self.prompt,
-            "latent": self.latent_block,
-            "vit": self.vit_block,
-        }
-        return self.model.build_context([kinds[name[:-1]](int(name[-1])) for name in names], 1)
-
-    def velocities(self, context: Context, second: bool = False) -> Tensor:
-        """Velocities of the fixture's noisy latents, [T, N, C]; `second` takes the other image size."""
-        suffix = "2" if second else ""
-        t = self.tensors["in.flow.t"][_SECOND_TIMES if second else slice(None)]
+    def _velocities(self, name: str, suffix: str = "") -> Tensor:
+        """Velocities of the noisy latents in a context, [T, N, C]; suffix "2" takes the other image size."""
+        t = self.tensors["in.flow.t"][_SECOND_TIMES if suffix else slice(None)]
         x = self.tensors[f"in.flow.x{suffix}"].expand(len(t), -1, -1)
-        return self.model.velocity(context.repeat(len(t)), x, t, self.grid(f"in.flow.image_hw{suffix}"))
+        return self.model.velocity(self.context(name).repeat(len(t)), x, t, self.grid(f"in.flow.image_hw{suffix}"))
 
 
-def load_fixture(path: Path) -> Fixture:
-    """Read `path` and the JSON of the same stem beside it, and build the model.
+# What can be recomputed, by the pattern of the outputs' names
 
-    Raises:
-        FileNotFoundError: if one of the two files is missing.
-        ValueError: if the weights are not exactly the model's.
-    """
-    description_path = path.with_suffix(".json")
-    for file in (path, description_path):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} does not exist; a fixture is NAME.safetensors and NAME.json beside it")
-    description = json.loads(description_path.read_text())
-    tensors = load_file(path)
-    model = UnifiedModel(_model_config(description["config"])).eval()
-    skipped = [re.compile(pattern) for pattern in SKIPPED_WEIGHTS]
-    named = {name.removeprefix(_WEIGHTS): tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)}
-    weights = {name: tensor for name, tensor in named.items() if not any(p.match(name) for p in skipped)}
-    keys = model.load_state_dict(weights, strict=False)
-    if keys.missing_keys or keys.unexpected_keys:
-        raise ValueError(f"weights do not fit: missing {keys.missing_keys}, unexpected {keys.unexpected_keys}")
-    return Fixture(tensors, description["outputs"], description["config"], model)
+Recompute = Callable[..., Tensor]
+OUTPUTS: list[tuple[re.Pattern[str], Recompute]] = []
+"""Pattern of whole names and the function that recomputes them, of the fixture and the pattern's groups."""
 
 
-def _model_config(config: Mapping[str, Any]) -> UnifiedConfig:
-    llm, special = config["llm"], config["special_tokens"]
-    if not llm["qk_norm"] or llm["tie_word_embeddings"] or "Mo" not in llm["layer_module"]:
-        raise ValueError(f"llm is {llm}, expected qk_norm, untied embeddings and two experts")
-    taken = set(special.values())
-    return UnifiedConfig(
-        **{name: llm[name] for name in _LLM_FIELDS},
-        latent_patch_size=config["bagel"]["latent_patch_size"],
-        latent_channels=config["vae"]["z_channels"],
-        max_latent_size=config["bagel"]["max_latent_size"],
-        bos_token_id=special["bos_token_id"],
-        eos_token_id=special["eos_token_id"],
-        start_of_image_id=special["start_of_image"],
-        end_of_image_id=special["end_of_image"],
-        pad_token_id=next(index for index in range(llm["vocab_size"]) if index not in taken),
-    )
+def output(pattern: str) -> Callable[[Recompute], Recompute]:
+    """Registers a function for the outputs `out.PATTERN`."""
+
+    def register(recompute: Recompute) -> Recompute:
+        OUTPUTS.append((re.compile(rf"out\.{pattern}"), recompute))
+        return recompute
+
+    return register
 
 
-# Checks: each recomputes the outputs of one prefix, by name
+@output(r"text\.(hidden|logits)")
+def text(fixture: Fixture, what: str) -> Tensor:
+    """States or logits of the whole text in one call."""
+    hidden = fixture.model.append_text(fixture.model.new_context(1), fixture.tensors["in.text.ids"][None])
+    return (hidden if what == "hidden" else fixture.model.text_logits(hidden))[0]
 
 
-def text_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.text.*`: the whole text in one call, and its second part on the cache of its first."""
+@output(r"text\.logits_chunk2")
+def second_part(fixture: Fixture) -> Tensor:
+    """Logits of the text's second part on the cache of its first."""
     model, ids = fixture.model, fixture.tensors["in.text.ids"][None]
-    split = int(fixture.tensors["in.text.split"])
-    context = model.new_context(1)
-    hidden = model.append_text(context, ids)
-    found = {"out.text.hidden": hidden[0], "out.text.logits": model.text_logits(hidden)[0]}
-    for layer in range(model.config.num_hidden_layers):
-        keys, values = _cache_rows(context, layer)
-        found |= {f"out.text.cache_k.{layer}": keys, f"out.text.cache_v.{layer}": values}
-    chunked = model.new_context(1)
-    model.append_text(chunked, ids[:, :split])
-    found["out.text.logits_chunk2"] = model.text_logits(model.append_text(chunked, ids[:, split:]))[0]
-    return found
+    split, context = int(fixture.tensors["in.text.split"]), fixture.model.new_context(1)
+    model.append_text(context, ids[:, :split])
+    return model.text_logits(model.append_text(context, ids[:, split:]))[0]
 
 
-def generated_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.gen_text.*`: tokens sampled greedily after the first prompt, and log-probs of given ones."""
-    model, teacher = fixture.model, fixture.tensors["in.gen_text.teacher_ids"][None]
-    start = TextBlock(teacher[:, :1])
-    logits = cast(Tensor, model(text_context=[fixture.prompt(0), start], intent_ids=teacher[:, 1:]).logits)
-    log_probs = (logits / _TEACHER_TEMPERATURE).log_softmax(-1).gather(-1, teacher[:, 1:, None])[0, :, 0]
-    # Greedy: the first token and what follows it, without the stop token, as the reference returns them.
-    first = torch.tensor([[model.config.bos_token_id]])
-    longest = fixture.outputs["out.gen_text.greedy"]["shape"][0] - 1
-    context = fixture.context("prompt0")
+@output(r"(text)\.cache_(k|v)\.(\d+)")
+@output(r"ctx\.(\w+)\.(k|v)\.(\d+)")
+def cached(fixture: Fixture, name: str, which: str, layer: str) -> Tensor:
+    """Keys or values of one layer, [S, key-value heads, head width]."""
+    keys, values = fixture.context(name).layers[int(layer)]
+    return (keys if which == "k" else values)[0].transpose(0, 1)
+
+
+@output(r"ctx\.(\w+)\.(kv_len|rope)")
+def lengths(fixture: Fixture, name: str, which: str) -> Tensor:
+    """Number of tokens, or the next rope id."""
+    context = fixture.context(name)
+    return context.position if which == "rope" else torch.tensor([context.length])
+
+
+@output(r"gen_text\.greedy")
+def greedy(fixture: Fixture) -> Tensor:
+    """The first token and what is written after it, without the stop token, as the reference returns them."""
+    model, first = fixture.model, torch.tensor([[fixture.model.config.bos_token_id]])
+    longest, context = fixture.outputs["out.gen_text.greedy"]["shape"][0] - 1, fixture.context("t2i").copy()
     ids = generate_text(model, context, prompt_logits(model, context, TextBlock(first)), longest).ids[0]
-    greedy = torch.cat([first[0], ids[ids != model.config.eos_token_id]])
-    return {"out.gen_text.greedy": greedy, "out.gen_text.teacher_logprobs": log_probs}
+    return torch.cat([first[0], ids[ids != model.config.eos_token_id]])
 
 
-def time_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.time.*`: features and embedding of the fixture's times."""
-    t = fixture.tensors["in.flow.t"]
-    return {"out.time.sincos": time_features(t), "out.time.embed": fixture.model.time_embedder(t)}
+@output(r"gen_text\.teacher_logprobs")
+def teacher_log_probs(fixture: Fixture) -> Tensor:
+    """Log-probs of given tokens after the first prompt."""
+    teacher = fixture.tensors["in.gen_text.teacher_ids"][None]
+    read = [fixture.block("prompt0"), TextBlock(teacher[:, :1])]
+    logits = cast(Tensor, fixture.model(text_context=read, intent_ids=teacher[:, 1:]).logits)
+    return (logits / _TEACHER_TEMPERATURE).log_softmax(-1).gather(-1, teacher[:, 1:, None])[0, :, 0]
 
 
-def position_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.pos.latent_ids`: rows of the position table that the generated image uses."""
-    side = fixture.model.config.max_latent_size
-    return {"out.pos.latent_ids": latent_position_ids(fixture.grid("in.flow.image_hw"), side)}
+@output(r"time\.(sincos|embed)")
+def times(fixture: Fixture, which: str) -> Tensor:
+    """Features or embedding of the fixture's times."""
+    return (time_features if which == "sincos" else fixture.model.time_embedder)(fixture.tensors["in.flow.t"])
 
 
-def mask_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.mask.*`: attention masks of packed splits, on which both reference variants agree.
+@output(r"pos\.latent_ids")
+def positions(fixture: Fixture) -> Tensor:
+    """Rows of the position table that the generated image uses."""
+    return latent_position_ids(fixture.grid("in.flow.image_hw"), fixture.model.config.max_latent_size)
 
-    True where a token (row) sees another (column), [S, S]; a noisy block stays out of the context.
+
+@output(r"mask\.(\w+)\.\w+")
+def mask(fixture: Fixture, pattern: str) -> Tensor:
+    """Where a token (row) of packed splits sees another (column), [S, S]; both reference variants agree.
+
+    A noisy block stays out of the context.
     """
-    found = {}
-    for name in (name for name in fixture.outputs if name.startswith("out.mask.")):
-        pattern = f"in.mask.{name.split('.')[2]}"
-        lengths = fixture.tensors[f"{pattern}.split_lens"].tolist()
-        modes = fixture.tensors[f"{pattern}.modes"].tolist()
-        visible = torch.zeros(sum(lengths), sum(lengths), dtype=torch.bool)
-        context, columns, start = Context.empty(1), torch.zeros(0, dtype=torch.long), 0
-        for length, mode in zip(lengths, modes, strict=True):
-            own = torch.arange(start, start + length)
-            seen = torch.cat([columns, own])
-            if mode == _CAUSAL:
-                mask = text_attention_mask(context, None, length)
-            else:
-                mask = image_attention_mask(context, length)
-            visible[own[:, None], seen] = True if mask is None else mask[0, 0]
-            if mode != _NOISE:
-                context.record(None, length, 1, torch.zeros(length, dtype=torch.bool))
-                columns = seen
-            start += length
-        found[name] = visible.to(fixture.tensors[name].dtype)
-    return found
+    lengths, modes = (fixture.tensors[f"in.mask.{pattern}.{name}"].tolist() for name in ("split_lens", "modes"))
+    visible = torch.zeros(sum(lengths), sum(lengths), dtype=torch.bool)
+    context, columns, start = Context.empty(1), torch.zeros(0, dtype=torch.long), 0
+    for length, mode in zip(lengths, modes, strict=True):
+        own = torch.arange(start, start + length)
+        seen = torch.cat([columns, own])
+        allowed = context.text_mask(None, length) if mode == _CAUSAL else context.image_mask(length)
+        visible[own[:, None], seen] = True if allowed is None else allowed[0, 0]
+        if mode != _NOISE:
+            context.record(None, 1, torch.zeros(length, dtype=torch.bool))
+            columns = seen
+        start += length
+    return visible
 
 
-def context_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.ctx.*`: length, next rope id and caches of each context."""
-    found = {}
-    for name, context in _named_contexts(fixture).items():
-        found[f"out.ctx.{name}.kv_len"] = torch.tensor([context.length])
-        found[f"out.ctx.{name}.rope"] = context.position
-        for layer in range(fixture.model.config.num_hidden_layers):
-            keys, values = _cache_rows(context, layer)
-            found |= {f"out.ctx.{name}.k.{layer}": keys, f"out.ctx.{name}.v.{layer}": values}
-    return found
+@output(r"flow\.(\w+)\.v(2?)")
+def velocity(fixture: Fixture, name: str, suffix: str) -> Tensor:
+    """Velocities in a context, for two image sizes."""
+    return fixture.velocities(name, suffix)
 
 
-def flow_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.flow.*`: velocities in each context for two image sizes, and with scaled text keys."""
-    found = {}
-    contexts = _named_contexts(fixture)
-    for name, context in contexts.items():
-        found[f"out.flow.{name}.v"] = fixture.velocities(context)
-        found[f"out.flow.{name}.v2"] = fixture.velocities(context, second=True)
+@output(r"flow\.(\w+)_text_key_scale([\d.]+)\.v")
+def key_scaled(fixture: Fixture, name: str, scale: str) -> Tensor:
+    """Velocities with scaled text keys."""
     config = fixture.model.config
-    for name in fixture.outputs:
-        if match := _KEY_SCALED.fullmatch(name):
-            unscaled = config.text_key_scale
-            config.text_key_scale = float(match["scale"])
-            try:
-                found[name] = fixture.velocities(contexts["edit"])
-            finally:
-                config.text_key_scale = unscaled
-    return found
+    unscaled, config.text_key_scale = config.text_key_scale, float(scale)
+    try:
+        return fixture._velocities(name)
+    finally:
+        config.text_key_scale = unscaled
 
 
-def guidance_outputs(fixture: Fixture) -> dict[str, Tensor]:
-    """`out.cfg.*`: velocities of the two contexts that lack something, and all guided combinations."""
-    full = fixture.velocities(fixture.context(*CONTEXTS["edit"]))
-    text_dropped = fixture.velocities(fixture.context("latent0", "vit0"))
-    image_dropped = fixture.velocities(fixture.context("prompt0"))
-    found = {"out.cfg.v_text": text_dropped, "out.cfg.v_img": image_dropped}
-    for name in fixture.outputs:
-        if match := _GUIDED.fullmatch(name):
-            scales = float(match["text"]), float(match["image"])
-            renorm, least = cast(Renorm, match["renorm"]), float(match["least"])
-            found[name] = published_guided_velocity(full, text_dropped, image_dropped, *scales, renorm, least)
-    return found
+@output(r"cfg\.v_(text|img)")
+def dropped(fixture: Fixture, which: str) -> Tensor:
+    """Velocities of the two contexts that lack something."""
+    return fixture.velocities("edit_text_dropped" if which == "text" else "t2i")
 
 
-CHECKS: dict[str, Callable[[Fixture], dict[str, Tensor]]] = {
-    "out.text.": text_outputs,
-    "out.gen_text.": generated_outputs,
-    "out.time.": time_outputs,
-    "out.pos.": position_outputs,
-    "out.mask.": mask_outputs,
-    "out.ctx.": context_outputs,
-    "out.flow.": flow_outputs,
-    "out.cfg.": guidance_outputs,
-}
-"""Prefix of the outputs' names -> function that recomputes them all, by name."""
-
-
-def _named_contexts(fixture: Fixture) -> dict[str, Context]:
-    """The contexts of `CONTEXTS` that the fixture has outputs for."""
-    return {
-        name: fixture.context(*blocks)
-        for name, blocks in CONTEXTS.items()
-        if f"out.ctx.{name}.kv_len" in fixture.outputs
-    }
-
-
-def _cache_rows(context: Context, layer: int) -> tuple[Tensor, Tensor]:
-    """Keys and values of the first row of one layer, [S, key-value heads, head width] each."""
-    keys, values = context.keys_values(layer)
-    return keys[0].transpose(0, 1), values[0].transpose(0, 1)
+@output(r"cfg\.(\w+)\.text([\d.]+)_img([\d.]+)_min([\d.]+)")
+def guided(fixture: Fixture, renorm: str, text_scale: str, image_scale: str, least: str) -> Tensor:
+    """Guided combinations under the published rule."""
+    parts = (fixture.velocities(name) for name in ("edit", "edit_text_dropped", "t2i"))
+    return published_guided_velocity(*parts, float(text_scale), float(image_scale), cast(Renorm, renorm), float(least))
 
 
 # Comparison and command
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One output: its largest deviation (infinite for another shape) and the largest allowed."""
 
     name: str
@@ -329,70 +282,57 @@ class Row:
         return self.error <= self.tolerance
 
 
-@dataclass(frozen=True)
-class Report:
-    """All rows that were asked for, and the fixture's outputs that no check recomputes."""
-
-    rows: tuple[Row, ...]
-    uncovered: tuple[str, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether every row holds."""
-        return all(row.holds for row in self.rows)
-
-
 @torch.no_grad()
-def check_fixture(path: Path, only: Sequence[str] = ()) -> Report:
-    """Recompute and compare a fixture's outputs.
+def check_fixture(path: Path, only: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
+    """Recomputes and compares a fixture's outputs.
 
     Args:
         path: the safetensors file, with its JSON beside it.
         only: prefixes of output names, with or without `out.`; empty for everything that can be recomputed.
 
+    Returns:
+        A row for each output, and the names of the outputs that nothing recomputes; none of these with `only`.
+
     Raises:
         ValueError: if a prefix matches nothing that can be recomputed; the message names the known ones.
     """
+    fixture = Fixture(path)
     prefixes = tuple(prefix if prefix.startswith("out") else f"out.{prefix}" for prefix in only)
-
-    fixture, rows, covered = load_fixture(path), list[Row](), set[str]()
-    for known, check in CHECKS.items():
-        wanted = not prefixes or known.startswith(prefixes) or any(p.startswith(known) for p in prefixes)
-        if not wanted or not any(name.startswith(known) for name in fixture.outputs):
-            continue
-        for name, value in check(fixture).items():
-            if name not in fixture.outputs:
-                continue
-            covered.add(name)
-            if not prefixes or name.startswith(prefixes):
-                rows.append(Row(name, deviation(value, fixture.tensors[name]), fixture.tolerance(name)))
+    found = {
+        name: (recompute, match.groups())
+        for name in fixture.outputs
+        for pattern, recompute in OUTPUTS
+        if (match := pattern.fullmatch(name))
+    }
     for prefix in prefixes:
-        if not any(row.name.startswith(prefix) for row in rows):
-            known = ", ".join(CHECKS)
+        if not any(name.startswith(prefix) for name in found):
+            known = ", ".join(sorted({".".join(name.split(".")[:2]) for name in found}))
             raise ValueError(f"--only {prefix} matches no output that can be recomputed; known prefixes: {known}")
-    return Report(tuple(rows), () if prefixes else tuple(sorted(set(fixture.outputs) - covered)))
+    rows = [
+        Row(name, deviation(recompute(fixture, *groups), fixture.tensors[name]), fixture.tolerance(name))
+        for name, (recompute, groups) in found.items()
+        if not prefixes or name.startswith(prefixes)
+    ]
+    return rows, [] if prefixes else [name for name in fixture.outputs if name not in found]
 
 
 def deviation(value: Tensor, expected: Tensor) -> float:
     """Largest absolute difference in float64; infinite for another shape, not a number if one is none."""
-    if value.shape != expected.shape:
-        return math.inf
-    return float((value.double() - expected.double()).abs().max())
+    return float((value.double() - expected.double()).abs().max()) if value.shape == expected.shape else math.inf
 
 
-def table(report: Report) -> str:
-    """The report as text: a line an output, the count, and what was not covered."""
-    width = max(len(row.name) for row in report.rows)
+def table(rows: Sequence[Row], uncovered: Sequence[str]) -> str:
+    """A line an output, the count, and what was not covered."""
+    width = max(len(row.name) for row in rows)
     lines = [f"{'output':<{width}}  {'error':>9}  {'tolerance':>9}"]
-    for row in report.rows:
+    for row in rows:
         verdict = "" if row.holds else "  FAILS"
         lines.append(f"{row.name:<{width}}  {row.error:9.2e}  {row.tolerance:9.2e}{verdict}")
-    failed = sum(not row.holds for row in report.rows)
-    lines.append(f"{len(report.rows) - failed} of {len(report.rows)} outputs hold")
-    if report.uncovered:
-        kinds = Counter(".".join(name.split(".")[:2]) for name in report.uncovered)
+    lines.append(f"{sum(row.holds for row in rows)} of {len(rows)} outputs hold")
+    if uncovered:
+        kinds = Counter(".".join(name.split(".")[:2]) for name in uncovered)
         listed = ", ".join(f"{kind}.* ({count})" for kind, count in kinds.items())
-        lines.append(f"not covered ({len(report.uncovered)}): {listed}")
+        lines.append(f"not covered ({len(uncovered)}): {listed}")
     return "\n".join(lines)
 
 
@@ -408,12 +348,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        report = check_fixture(options.fixture, options.only)
+        rows, uncovered = check_fixture(options.fixture, options.only)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(report))
-    return 0 if report.holds else 1
+    print(table(rows, uncovered))
+    return 0 if all(row.holds for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from re import compile as pattern
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from editenv.agents.flow import Velocity
 from editenv.agents.policy import ContextCache, GeneratedIntents, JointPolicy, PolicyOutput, Turn
 from editenv.agents.settings import GenerationSettings
 from editenv.agents.unified.autoencoder import CellAutoencoder
-from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock
-from editenv.agents.unified.generate import generate_text, prompt_logits
-from editenv.agents.unified.guidance import (
-    UNGUIDED,
-    Guidance,
-    GuidanceContexts,
-    build_guidance_contexts,
-    predict_velocity,
-)
-from editenv.agents.unified.model import UnifiedModel
+from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, right_aligned
+from editenv.agents.unified.guidance import Guidance, GuidanceContexts, build_guidance_contexts, predict_velocity
+from editenv.agents.unified.model import UnifiedModel, generate_text, prompt_logits
 from editenv.agents.weights import load_weights
 from editenv.protocols import Observations
 from editenv.types import Image
@@ -39,23 +31,18 @@ SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
 """Folder of the checkpoints that come with the package."""
 
 _GENERATION = ("_moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed", "source2llm")
-_LAYER = pattern(r"\blayers\.(\d+)\.")
-_BEHIND_KEYS = (
-    "self_attn.q_proj.", "self_attn.q_norm.", "self_attn.o_proj.", "mlp.", "post_attention_layernorm.",
-)  # fmt: skip
+_BEHIND_KEYS = ("self_attn.q_proj", "self_attn.q_norm", "self_attn.o_proj", "mlp", "post_attention_layernorm")
 _SESSIONS = 32  # whose transcripts are measured to see whether a context fits
 
 
-@dataclass(frozen=True)
-class IntentContext:
+class IntentContext(NamedTuple):
     """What has been read before the transcript, and the transcript itself."""
 
     before: Context
     transcript: TextBlock
 
 
-@dataclass(frozen=True)
-class ImageContext:
+class ImageContext(NamedTuple):
     """What images are generated from: contexts for the guidance, and the current image's latents."""
 
     contexts: GuidanceContexts
@@ -64,16 +51,10 @@ class ImageContext:
 
 
 class UnifiedPolicy(JointPolicy):
-    """A unified model with its tokenizer and its autoencoder, which is frozen.
+    """A unified model with its tokenizer and its autoencoder, which is frozen; `name` is what it was loaded as.
 
     Tensors of a turn: `source` [B, N, C]; `transcript_ids`, `transcript_mask` [B, L1], padding on the left;
     `condition_ids`, `condition_mask` [B, L3], the intent that the image follows.
-
-    Args:
-        model: writes intents and predicts velocities.
-        autoencoder: between pixels and latents.
-        tokenizer: of the model's words.
-        name: what it was loaded as.
     """
 
     history = ("source", "condition_ids", "condition_mask")
@@ -98,21 +79,21 @@ class UnifiedPolicy(JointPolicy):
 
     # Turns
 
+    def _tensors(self, name: str, block: TextBlock) -> Turn:
+        return {f"{name}_ids": block.ids.to(self.device), f"{name}_mask": block.full_mask.to(self.device)}
+
     def observe(self, observations: Observations) -> Turn:
         """The transcript's tokens and the current image's latents."""
-        prompt = transcript_block(self.tokenizer, observations["transcript"]).to(self.device)
-        found = {"transcript_ids": prompt.ids, "transcript_mask": _full_mask(prompt)}
-        return found | {"source": self.encode_images(observations["image"])}
+        prompt = transcript_block(self.tokenizer, observations["transcript"])
+        return self._tensors("transcript", prompt) | {"source": self.encode_images(observations["image"])}
 
     def encode_intents(self, intents: Sequence[str]) -> Turn:
         """Their tokens."""
-        block = intent_block(self.tokenizer, intents).to(self.device)
-        return {"condition_ids": block.ids, "condition_mask": _full_mask(block)}
+        return self._tensors("condition", intent_block(self.tokenizer, intents))
 
     def encode_answers(self, intents: Sequence[str]) -> Turn:
         """Their tokens as answers to a transcript."""
-        block = answer_block(self.tokenizer, intents).to(self.device)
-        return {"intent_ids": block.ids, "intent_mask": _full_mask(block)}
+        return self._tensors("intent", answer_block(self.tokenizer, intents))
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image]) -> Tensor:
@@ -137,20 +118,18 @@ class UnifiedPolicy(JointPolicy):
     @torch.no_grad()
     def intent_context(self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None) -> IntentContext:
         """Nothing before the transcript, or everything up to the current image."""
-        transcript = TextBlock(turn["transcript_ids"], _mask_if_padded(turn["transcript_mask"]))
+        transcript = TextBlock.masked(turn["transcript_ids"], turn["transcript_mask"])
         if isinstance(cache, GrowingCache):
             return IntentContext(cache.read_image(turn["source"]), transcript)
-        rows = len(turn["source"])
-        if settings.context != "interleaved":
-            return IntentContext(self.model.new_context(rows), transcript)
-        blocks = [*_past_blocks(turn), ImageBlock(turn["source"])]
-        return IntentContext(self.model.build_context(blocks, rows), transcript)
+        interleaved = settings.context == "interleaved"
+        blocks = [*_past_blocks(turn), ImageBlock(turn["source"])] if interleaved else []
+        return IntentContext(self.model.build_context(blocks, len(turn["source"])), transcript)
 
     @torch.no_grad()
     def image_context(self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None) -> ImageContext:
         """The current image and the intent, after all earlier ones with context=interleaved."""
         guidance = Guidance(settings.text_guidance, settings.image_guidance)
-        intent = TextBlock(turn["condition_ids"], _mask_if_padded(turn["condition_mask"]))
+        intent = TextBlock.masked(turn["condition_ids"], turn["condition_mask"])
         if isinstance(cache, GrowingCache):
             contexts = cache.read_intent(intent, text_dropped=guidance.text != 1)
         else:
@@ -198,8 +177,8 @@ class UnifiedPolicy(JointPolicy):
 
     def velocity(self, context: ImageContext) -> Velocity:
         """The guided velocity; contexts must not grow as long as it is called."""
-        model, shared = self.model, (None, context.source, context.guidance)
-        return lambda x, t: predict_velocity(model, context.contexts, x, t, *shared)[0]
+        contexts, source, guidance = context
+        return lambda x, t: predict_velocity(self.model, contexts, x, t, None, source, guidance)[0]
 
     # Training
 
@@ -221,7 +200,7 @@ class UnifiedPolicy(JointPolicy):
         past = _past_blocks(turn) if interleaved else []
         wanted: dict[str, Any] = {"context_gradient": context_gradient}
         if text:
-            transcript = _trimmed(*_aligned_right(turn["transcript_ids"], turn["transcript_mask"]), left=True)
+            transcript = _trimmed(*right_aligned(turn["transcript_ids"], turn["transcript_mask"]), left=True)
             wanted |= {
                 "text_context": [*past, current, transcript] if interleaved else [transcript],
                 "intent_ids": turn["intent_ids"],
@@ -234,7 +213,7 @@ class UnifiedPolicy(JointPolicy):
                 "x": x,
                 "t": t,
                 "source": turn["source"],
-                "guidance": Guidance(settings.text_guidance, settings.image_guidance) if guided else UNGUIDED,
+                "guidance": Guidance(settings.text_guidance, settings.image_guidance) if guided else Guidance(),
             }
         output = self.model(**wanted)
         log_prob = None
@@ -250,11 +229,17 @@ class UnifiedPolicy(JointPolicy):
         return "flow" if any(part in name for part in _GENERATION) else "text"
 
     def text_parameters(self, scope: str) -> Callable[[str], bool]:
-        """For "text_only", see `text_only_names`."""
+        """For "text_only" the understanding expert's weights that change the text and nothing that an image reads.
+
+        Images read the understanding expert through its keys and values. In the last layer these follow from
+        what enters the layer, so its queries, its output projection and its MLP, the final norm and the output
+        words are the text's alone.
+        """
         if scope != "text_only":
             return super().text_parameters(scope)
-        names = text_only_names(self)
-        return lambda name: name in names
+        last = self.model.config.num_hidden_layers - 1
+        parts = (*(f"layers.{last}.{part}." for part in _BEHIND_KEYS), "model.norm.", "lm_head.")
+        return lambda name: self.parameter_space(name) == "text" and any(part in name for part in parts)
 
     def lora_targets(self, text: bool, flow: bool) -> str:
         """Attention and MLP of the experts that train."""
@@ -274,16 +259,16 @@ class UnifiedPolicy(JointPolicy):
         weights = {name: value.to(dtype or value.dtype) for name, value in self.model.state_dict().items()}
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
-        if not _is_shipped(self.autoencoder):
-            self.autoencoder.save_pretrained(folder / "autoencoder")
+        shipped, own = SHIPPED / "autoencoder", self.autoencoder.state_dict()
+        if (shipped / "model.safetensors").is_file():
+            known = load_autoencoder(shipped).state_dict()
+            if own.keys() == known.keys() and all(torch.equal(own[name].cpu(), known[name]) for name in own):
+                return
+        self.autoencoder.save_pretrained(folder / "autoencoder")
 
     @classmethod
     def load(cls, folder: Path | None = None) -> UnifiedPolicy:
-        """A checkpoint by name, run or folder, in float32; nothing is unpickled.
-
-        Raises:
-            ValueError: there is none, or it is not whole.
-        """
+        """A checkpoint by name, run or folder, in float32, which has to be whole; nothing is unpickled."""
         place = checkpoint_folder(folder or "")
         coder = place / "autoencoder" if (place / "autoencoder").is_dir() else SHIPPED / "autoencoder"
         model = load_weights(UnifiedModel, place)
@@ -321,14 +306,14 @@ class GrowingCache:
 
     def __init__(self, model: UnifiedModel, rows: int, images_dropped: bool) -> None:
         self.model = model
-        self._all = _Columns(model.new_context(rows))
-        self._texts = _Columns(model.new_context(rows)) if images_dropped else None
+        self._all = Columns(model.new_context(rows))
+        self._texts = Columns(model.new_context(rows)) if images_dropped else None
 
     def begin_turn(self, rows: Tensor) -> None:
         """See ContextCache."""
-        for columns in (self._all, self._texts):
-            if columns is not None:
-                columns.begin(rows)
+        self._all.begin(rows)
+        if self._texts is not None:
+            self._texts.begin(rows)
 
     def read_image(self, latents: Tensor) -> Context:
         """Appends the current images; returns what intents follow, which the caller may grow."""
@@ -345,7 +330,7 @@ class GrowingCache:
         return GuidanceContexts(self._all.now, before, self._texts.now)
 
 
-class _Columns:
+class Columns:
     """What B rows have read in each turn, all of them as many tokens; `empty` has read nothing."""
 
     def __init__(self, empty: Context) -> None:
@@ -356,7 +341,12 @@ class _Columns:
 
     def begin(self, rows: Tensor) -> None:
         """Begins a turn, which `now` is to be grown by; rows as in ContextCache."""
-        self._close(rows.shape[1])
+        if len(self._lengths) < rows.shape[1]:  # the turn that is over is kept
+            start, position = self._begun
+            self._lengths.append(self.now.length - start)
+            self._advances.append(self.now.position - position)
+            if self.now is not self._own:
+                self._own.append_from(self.now, start, self._advances[-1])
         rows = rows.to(self._own.valid.device)
         own = torch.arange(len(rows), device=rows.device)[:, None]
         if torch.equal(rows, own.expand_as(rows)):
@@ -370,16 +360,6 @@ class _Columns:
             self.now = self._own.regroup(of_tokens, known, position)
         self._begun = (self.now.length, self.now.position)
 
-    def _close(self, turns: int) -> None:
-        """Keeps what the turn that is over has read."""
-        if len(self._lengths) == turns:
-            return
-        start, position = self._begun
-        self._lengths.append(self.now.length - start)
-        self._advances.append(self.now.position - position)
-        if self.now is not self._own:
-            self._own.append_from(self.now, start, self._advances[-1])
-
 
 # Prompts
 
@@ -390,52 +370,29 @@ def transcript_block(tokenizer: PreTrainedTokenizerFast, transcripts: Sequence[S
     Padded on the left, so that the answer starts at the same place in every row.
     """
     texts = [" ".join(f"round {text}" for text in said) for said in transcripts]
-    ends = [tokenizer.eos_token_id, tokenizer.bos_token_id]
-    rows = [[tokenizer.bos_token_id, *ids, *ends] for ids in _token_ids(tokenizer, texts)]
-    return _padded(rows, tokenizer, left=True)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    return _text_block(tokenizer, texts, [bos], [eos, bos], "left")
 
 
 def intent_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
     """One intent a row, <bos> ... <eos>, padded on the right."""
-    rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
-    return _padded(rows, tokenizer, left=False)
+    return _text_block(tokenizer, intents, [tokenizer.bos_token_id], [tokenizer.eos_token_id], "right")
 
 
 def answer_block(tokenizer: PreTrainedTokenizerFast, intents: Sequence[str]) -> TextBlock:
     """Intents as answers that are learnt, ... <eos>, the stop token included, padded on the right."""
-    rows = [[*ids, tokenizer.eos_token_id] for ids in _token_ids(tokenizer, intents)]
-    return _padded(rows, tokenizer, left=False)
+    return _text_block(tokenizer, intents, [], [tokenizer.eos_token_id], "right")
 
 
-def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def _padded(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast, left: bool) -> TextBlock:
-    pad: Any = tokenizer.pad_token_id
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), pad or 0, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        place = slice(length - len(row), length) if left else slice(0, len(row))
-        ids[number, place] = torch.tensor(row)
-        mask[number, place] = True
-    return TextBlock(ids, None if mask.all() else mask)
-
-
-def _full_mask(block: TextBlock) -> Tensor:
-    return torch.ones_like(block.ids, dtype=torch.bool) if block.mask is None else block.mask
-
-
-def _mask_if_padded(mask: Tensor) -> Tensor | None:
-    return None if mask.all() else mask
-
-
-def _aligned_right(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves each row's real tokens to its end, in their order."""
-    order = mask.long().argsort(dim=1, stable=True)
-    return ids.gather(1, order), mask.gather(1, order)
+def _text_block(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], start: list[Any], end: list[Any], side: str
+) -> TextBlock:
+    """The tokens of texts between others, padded on one side."""
+    ids: Any = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    rows = [torch.tensor([*start, *own, *end]) for own in ids]
+    pad: Any = tokenizer.pad_token_id or 0
+    real = [torch.ones(len(row), dtype=torch.bool) for row in rows]
+    return TextBlock.masked(pad_sequence(rows, True, pad, side), pad_sequence(real, True, False, side))
 
 
 def _trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
@@ -444,7 +401,7 @@ def _trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
     if not len(used):
         return TextBlock(ids[:, :1], mask[:, :1])
     columns = slice(int(used.min()), None) if left else slice(0, int(used.max()) + 1)
-    return TextBlock(ids[:, columns], _mask_if_padded(mask[:, columns]))
+    return TextBlock.masked(ids[:, columns], mask[:, columns])
 
 
 def _past_blocks(turn: Turn) -> list[Block]:
@@ -460,22 +417,6 @@ def _past_blocks(turn: Turn) -> list[Block]:
     return blocks
 
 
-# Parameters
-
-
-def text_only_names(model: torch.nn.Module) -> frozenset[str]:
-    """Names of the understanding expert's weights that change the text and nothing that an image reads.
-
-    Images read the understanding expert through its keys and values. In the last layer these follow from what
-    enters the layer, so its queries, its output projection and its MLP, the final norm and the output words
-    are the text's alone.
-    """
-    names = [name for name, _ in model.named_parameters() if not any(part in name for part in _GENERATION)]
-    last = max(int(found[1]) for name in names if (found := _LAYER.search(name)))
-    parts = (*(f"layers.{last}.{part}" for part in _BEHIND_KEYS), "model.norm.", "lm_head.")
-    return frozenset(name for name in names if any(part in name for part in parts))
-
-
 # Checkpoints
 
 
@@ -485,11 +426,7 @@ def shipped_names() -> list[str]:
 
 
 def checkpoint_folder(name: str | Path) -> Path:
-    """The folder of a shipped checkpoint, of a run's newest weights, or the folder itself.
-
-    Raises:
-        ValueError: there is no checkpoint of that name and no such folder.
-    """
+    """The folder of a shipped checkpoint, of a run's newest weights, or the folder itself."""
     for folder in (SHIPPED / name, Path(name) / "model", Path(name)):
         if (folder / "model.safetensors").is_file():
             return folder
@@ -505,19 +442,10 @@ def load_autoencoder(folder: Path) -> CellAutoencoder:
     return load_weights(CellAutoencoder, folder).requires_grad_(False)
 
 
-def _is_shipped(autoencoder: CellAutoencoder) -> bool:
-    folder = SHIPPED / "autoencoder"
-    if not (folder / "model.safetensors").is_file():
-        return False
-    shipped, own = load_autoencoder(folder).state_dict(), autoencoder.state_dict()
-    return own.keys() == shipped.keys() and all(torch.equal(own[name].cpu(), shipped[name]) for name in own)
-
-
 # Lengths
 
 
-@dataclass(frozen=True)
-class ContextLength:
+class ContextLength(NamedTuple):
     """Rope positions that the last turn of a session takes at most; an image of any size takes one.
 
     Attributes:

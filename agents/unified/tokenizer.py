@@ -14,23 +14,21 @@ SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>", "<soi>", "<eoi>")
 def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """A lower-casing tokenizer whose tokens are words and single punctuation marks.
 
-    Ids 0 to 5 are `SPECIAL_TOKENS`; then come the pieces of `words` in order, each once. Decoding puts spaces
-    between words and none before punctuation, so that encoding the decoded text gives the same ids. A special
-    token's name inside a text is text like any other: nobody can end a turn by typing `<eos>`.
-
-    Args:
-        words: vocabulary; an entry that holds spaces or punctuation gives several tokens.
-
-    Raises:
-        ValueError: if there are no words.
+    Ids 0 to 5 are `SPECIAL_TOKENS`; then come the pieces of `words` in order, each once (an entry that holds
+    spaces or punctuation gives several). Decoding puts spaces between words and none before punctuation, so
+    that encoding the decoded text gives the same ids. A special token's name inside a text is text like any
+    other: nobody can end a turn by typing `<eos>`.
     """
-    pieces = _pieces(words)
+    splitter = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(behavior="isolated")]
+    )
+    pieces = dict.fromkeys(piece for word in words for piece, _ in splitter.pre_tokenize_str(word.lower()))
     if not pieces:
         raise ValueError(f"words are {list(words)!r}, expected at least one word")
     vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *pieces))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = _splitter()
+    tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix="##", cleanup=False),
@@ -49,13 +47,3 @@ def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
     )
-
-
-def _splitter() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(behavior="isolated")])
-
-
-def _pieces(words: Sequence[str]) -> list[str]:
-    splitter = _splitter()
-    found = (piece for word in words for piece, _ in splitter.pre_tokenize_str(word.lower()))
-    return list(dict.fromkeys(found))

@@ -24,7 +24,7 @@ from editenv.agents.flow import cps_step, flow_sde_step, window_log_prob
 from editenv.agents.settings import AlgorithmSettings
 from editenv.agents.train import training_settings
 from editenv.agents.trainer import _known_to_trl
-from editenv.agents.unified import UnifiedModel, UnifiedOutput
+from editenv.agents.unified.model import UnifiedModel, UnifiedOutput
 from editenv.agents.variants import guarded_log_ratio, velocity_kl
 from editenv.configs.compose import compose
 from tests.tiny_editor import TINY, tiny_policy

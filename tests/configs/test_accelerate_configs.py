@@ -11,7 +11,7 @@ pytest.importorskip("accelerate")
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from editenv.agents.unified import UnifiedModel
+from editenv.agents.unified.model import UnifiedModel
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "accelerate"
 EXPECTED = {

@@ -19,7 +19,8 @@ from editenv.agents.metrics import rollout_metrics
 from editenv.agents.objective import check_algorithm
 from editenv.agents.settings import AlgorithmSettings
 from editenv.agents.trainer import EditR2Trainer, check_branching
-from editenv.agents.unified import ImageBlock, UnifiedModel
+from editenv.agents.unified.context import ImageBlock
+from editenv.agents.unified.model import UnifiedModel
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import TINY, BrightnessScorer, brightness_envs, tensors_of, tiny_policy, tiny_settings

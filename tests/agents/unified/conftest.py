@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from editenv.agents.unified import UnifiedConfig, UnifiedModel
+from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.model import UnifiedModel
 
 SIZES = {
     "vocab_size": 40,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editenv.agents.unified import Guidance, ImageBlock, TextBlock, layers
+from editenv.agents.unified import layers
+from editenv.agents.unified.context import ImageBlock, TextBlock
+from editenv.agents.unified.guidance import Guidance
 from tests.tiny_editor import tiny_policy
 
 ROWS, TOKENS = 3, 16

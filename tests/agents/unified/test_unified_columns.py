@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editenv.agents.unified import ImageBlock, TextBlock
-from editenv.agents.unified.policy import _Columns as Columns
+from editenv.agents.unified.context import ImageBlock, TextBlock
+from editenv.agents.unified.policy import Columns
 from tests.tiny_editor import tiny_policy
 
 ROWS, LENGTHS = 4, (3, 5, 2)
@@ -76,9 +76,9 @@ def test_what_a_row_holds_is_what_reading_its_turns_alone_gives(model, name):
         alone, seen = read_alone(model, chain), context.valid[row]
         assert int(context.position[row]) == int(alone.position)
         assert torch.equal(context.is_text[seen], alone.is_text)
-        for mine, theirs in zip(context.cache.layers, alone.cache.layers, strict=True):
-            torch.testing.assert_close(mine.keys[row][:, seen], theirs.keys[0], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(mine.values[row][:, seen], theirs.values[0], atol=1e-5, rtol=1e-5)
+        for layer in zip(context.layers, alone.layers, strict=True):
+            for mine, theirs in zip(*layer, strict=True):
+                torch.testing.assert_close(mine[row][:, seen], theirs[0], atol=1e-5, rtol=1e-5)
 
 
 def test_tokens_that_no_row_follows_any_more_are_dropped(model):
@@ -89,5 +89,5 @@ def test_tokens_that_no_row_follows_any_more_are_dropped(model):
 def test_the_rows_differ_in_what_they_have_read(model):
     """Else the comparison above would show nothing."""
     context = grown(model, COURSES["on and on"])
-    keys = context.cache.layers[-1].keys[:, :, -20:]
+    keys = context.layers[-1][0][:, :, -20:]
     assert all((keys[one] - keys[other]).abs().max() > 1e-2 for one in range(ROWS) for other in range(one))

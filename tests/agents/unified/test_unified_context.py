@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified import ImageBlock, TextBlock
+from editenv.agents.unified.context import ImageBlock, TextBlock
 from tests.tiny_editor import tiny_policy
 
 ROWS, TOKENS = 3, 16
@@ -21,11 +21,11 @@ def filled(model, batch=3):
 @torch.no_grad()
 def test_growing_a_copy_leaves_the_original(model):
     context = filled(model)
-    keys, position = context.cache.layers[1].keys.clone(), context.position.clone()
+    keys, position = context.layers[1][0].clone(), context.position.clone()
     twin = context.copy()
     model.append_text(twin, torch.full((3, 2), 7))
     assert (context.length, twin.length) == (10, 12)
-    assert torch.equal(context.cache.layers[1].keys, keys) and torch.equal(context.position, position)
+    assert torch.equal(context.layers[1][0], keys) and torch.equal(context.position, position)
     assert twin.position.tolist() == [7, 6, 5]
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified import TextBlock, generate_text, prompt_logits
-from editenv.agents.unified.generate import sample_token
+from editenv.agents.unified.context import TextBlock
+from editenv.agents.unified.model import generate_text, prompt_logits, sample_token
 
 
 def prompts(batch=6):

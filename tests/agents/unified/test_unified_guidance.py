@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified import (
+from editenv.agents.unified.context import ImageBlock, TextBlock
+from editenv.agents.unified.guidance import (
     Guidance,
-    ImageBlock,
-    TextBlock,
     build_guidance_contexts,
     guided_velocity,
     predict_velocity,

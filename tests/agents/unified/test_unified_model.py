@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-from editenv.agents.unified import ImageBlock, TextBlock, VitBlock
+from editenv.agents.unified.context import ImageBlock, TextBlock, VitBlock
 from editenv.agents.unified.layers import position_table, time_features
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -92,7 +92,7 @@ def test_padding_on_either_side_changes_nothing(full_model, side):
     assert_close(hidden[:, real], full_model.append_text(plain, ids), **CLOSE)
     results = []
     for context in (plain, wide):
-        full_model.append_image(context, latents)
+        full_model.append(context, ImageBlock(latents))
         after = full_model.append_text(context, tokens(1, 4, seed=7))
         results.append((after, full_model.velocity(context, x, t, source=latents), context.position))
     for narrow, broad in zip(*results, strict=True):
@@ -166,7 +166,7 @@ def test_vision_tokens_are_read_without_causality(model):
     with torch.no_grad():
         seen = [model.build_context([VitBlock(draw(1, 3, 32, seed=seed))], 1) for seed in (0, 1)]
     assert [context.position.tolist() for context in seen] == [[1], [1]]
-    first_keys = [context.cache.layers[1].keys[:, :, 0] for context in seen]
+    first_keys = [context.layers[1][0][:, :, 0] for context in seen]
     assert not torch.allclose(*first_keys), "the start marker must see the tokens behind it"
 
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from editenv.agents.unified import ImageBlock, TextBlock, UnifiedConfig, UnifiedModel
+from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.context import ImageBlock, TextBlock
 from editenv.agents.unified.layers import position_table
+from editenv.agents.unified.model import UnifiedModel
 
 CHOICES = {
     "none": {},

@@ -15,11 +15,11 @@ from editenv.agents.flow import SamplingPlan, shifted_times
 from editenv.agents.objective import clip_gradients, freeze, parameter_groups
 from editenv.agents.policy import load_policy, stack_history
 from editenv.agents.settings import GenerationSettings
-from editenv.agents.unified import GeneratedText, ImageBlock, TextBlock, UnifiedModel
+from editenv.agents.unified.context import ImageBlock, TextBlock, right_aligned
+from editenv.agents.unified.model import GeneratedText, UnifiedModel
 from editenv.agents.unified.policy import (
     SHIPPED,
     ContextLength,
-    _aligned_right,
     _past_blocks,
     _trimmed,
     answer_block,
@@ -28,7 +28,6 @@ from editenv.agents.unified.policy import (
     intent_block,
     load_autoencoder,
     shipped_names,
-    text_only_names,
     transcript_block,
 )
 from editenv.agents.unified.tokenizer import build_tokenizer
@@ -98,7 +97,7 @@ def test_trimming_removes_padding_and_nothing_else(lengths, extra, left):
     real = torch.ones_like(block.ids).bool() if block.mask is None else block.mask
     for row, length in enumerate(lengths):
         assert block.ids[row][real[row]].tolist() == list(range(1, length + 1))
-    moved = _aligned_right(*_aligned_right(ids, mask))
+    moved = right_aligned(*right_aligned(ids, mask))
     assert moved[0].sum() == ids.sum() and (moved[1].long().diff(dim=1) >= 0).all()
 
 
@@ -204,6 +203,11 @@ def of_the_text(policy):
     return {name for name, _ in policy.named_parameters() if policy.parameter_space(name) == "text"}
 
 
+def text_only(policy):
+    reached = policy.text_parameters("text_only")
+    return {name for name, _ in policy.named_parameters() if reached(name)}
+
+
 @pytest.fixture
 def fresh():
     """Weights that a test may freeze."""
@@ -236,8 +240,8 @@ def test_unread_weights_are_those_of_the_text_that_no_picture_reaches(policy):
     text = {
         name: parameter.grad for name, parameter in policy.named_parameters() if policy.parameter_space(name) == "text"
     }
-    assert text_only_names(policy) == {name for name, grad in text.items() if grad is None or not grad.any()}
-    assert len(text_only_names(policy)) == 10
+    assert text_only(policy) == {name for name, grad in text.items() if grad is None or not grad.any()}
+    assert len(text_only(policy)) == 10
 
 
 def test_text_updates_can_be_kept_to_what_no_picture_reads(fresh):
@@ -245,9 +249,7 @@ def test_text_updates_can_be_kept_to_what_no_picture_reads(fresh):
     free = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
     freeze(policy, replace(TINY, text_scope="text_only"))
     still = free - {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
-    assert still == {n for n, _ in policy.named_parameters() if policy.parameter_space(n) == "text"} - text_only_names(
-        policy
-    )
+    assert still == of_the_text(policy) - text_only(policy)
     with pytest.raises(ValueError, match="text_scope is 'text_onl', expected 'expert'"):
         freeze(policy, replace(TINY, text_scope="text_onl"))
 
