@@ -56,7 +56,7 @@ COMMANDS = {
     "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
     "export": Command("editenv.agents.export:export"),
     "records": Command("editenv.worlds.records.check:records", usage="check PATH [--json]"),
-    "audit": Command("editenv.agents.audit.command:audit", usage="[--json] [KEY=VALUE ...]"),
+    "audit": Command("editenv.agents.audit.run:audit", usage="[--json] [KEY=VALUE ...]"),
     "demo": Command("editenv.agents.demo:demo"),
     "compare": Command(
         "editenv.agents.compare.command:compare", first="comparison", usage="NAME|FILE.yaml [KEY=VALUE ...]"

@@ -8,7 +8,7 @@ D the number of latent dimensions, L the number of tokens, V the vocabulary's si
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,9 +22,6 @@ from editenv.agents.audit.protocol import Facts, NotOffered, Turns
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-
-# A rollout's tensors as arrays
 
 
 def to_numpy(tensor: Tensor) -> Floats:
@@ -49,9 +46,6 @@ def text_arrays(turns: Turns) -> tuple[Ints, Bools, Ints]:
     first = turns.previous.cpu().numpy().reshape(-1, 1)
     before = np.concatenate([first, tokens[:, :-1]], axis=1)
     return tokens, turns.mask.cpu().numpy().reshape(tokens.shape).astype(bool), before
-
-
-# Sampler steps and marginals
 
 
 class Step(NamedTuple):
@@ -80,14 +74,14 @@ def stochastic_step(facts: Facts, t: float, t_next: float) -> Step:
     return Step(1 + variance * dt / (2 * t), dt + variance * (1 - t) * dt / (2 * t), math.sqrt(-dt * variance))
 
 
-def slope(t: float) -> float:
-    """k(t) of `KnownPolicy`: the derivative of its velocity by x, without the gain."""
-    return (t - (1 - t) * SPREAD**2) / marginal_variance(t)
-
-
 def marginal_variance(t: float) -> float:
     """Variance of a latent at time t about (1 - t) image, in the flow that the policy belongs to."""
     return t**2 + ((1 - t) * SPREAD) ** 2
+
+
+def slope(t: float) -> float:
+    """k(t) of `KnownPolicy`: the derivative of its velocity by x, without the gain."""
+    return (t - (1 - t) * SPREAD**2) / marginal_variance(t)
 
 
 def sampled_variances(facts: Facts, start: int) -> list[float]:
@@ -105,11 +99,7 @@ def sampled_variances(facts: Facts, start: int) -> list[float]:
     return [*found, variance]
 
 
-# Log-densities
-
-
-@dataclass(frozen=True)
-class FlowDensity:
+class FlowDensity(NamedTuple):
     """Stochastic steps under a policy, M turns of W steps.
 
     Attributes:
@@ -151,19 +141,16 @@ def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity
     return FlowDensity(log_prob, mean, std[..., 0], score, x, velocity)
 
 
-def text_log_prob(policy: KnownPolicy, facts: Facts, tokens: Ints, before: Ints) -> Floats:
-    """Log-probs [..., L] of tokens, given the token before each: log softmax(table / temperature)."""
-    return np.take_along_axis(text_log_probs(policy, facts, before), tokens[..., None], -1)[..., 0]
-
-
 def text_log_probs(policy: KnownPolicy, facts: Facts, before: Ints) -> Floats:
-    """Log-probs of each token after the ones before, [..., L, V]."""
+    """Log-probs of each token after the ones before, [..., L, V]: log softmax(table / temperature)."""
     scores = to_numpy(policy.bigram)[before] / (facts.temperature or 1.0)
     scores = scores - scores.max(-1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
 
-# The gradient of the clipped loss
+def text_log_prob(policy: KnownPolicy, facts: Facts, tokens: Ints, before: Ints) -> Floats:
+    """Log-probs [..., L] of tokens, given the token before each."""
+    return np.take_along_axis(text_log_probs(policy, facts, before), tokens[..., None], -1)[..., 0]
 
 
 def loss_gradient(
@@ -218,3 +205,61 @@ def _by_log_ratio(log_ratio: Floats, advantage: Floats, clip: float) -> Floats:
     ratio, gain = np.exp(log_ratio), advantage[:, None]
     clipped = ((gain > 0) & (ratio > 1 + clip)) | ((gain < 0) & (ratio < 1 - clip))
     return np.where(clipped, 0.0, -gain * ratio)
+
+
+# Advantages and filters by their definitions, written out turn by turn
+
+ADVANTAGES = ("pooled", "turn", "return_to_go", "broadcast")
+FAILED: dict[str, Callable[[Facts, Floats], Bools]] = {
+    "first_failure": lambda facts, following: following == 0,
+    "exclude": lambda facts, following: following == 0,
+    "threshold": lambda facts, following: following < facts.filter_threshold,
+    "none": lambda facts, following: np.zeros(following.shape, bool),
+}
+"""By filter: which turns fail."""
+
+
+def expected_keep(facts: Facts, following: Floats) -> Bools:
+    """Everything up to and including a session's first failure, as `facts.filter` defines one; [S, G, K]."""
+    failed = FAILED[facts.filter](facts, following)
+    return np.cumsum(failed, -1) - failed == 0
+
+
+def expected_advantage(facts: Facts, reward: Floats, following: Floats) -> Floats:
+    """(value - mean of its group) / (std + 1e-4) within the bound; 0 where nothing is known.
+
+    | advantage | value | group |
+    |---|---|---|
+    | pooled (arXiv 2606.05950) | a turn's reward | all turns of the script |
+    | turn | a turn's reward | the same turn |
+    | return_to_go | sum of the rewards from the turn on | the same turn |
+    | broadcast (arXiv 2606.01985) | the session's mean reward | the script's sessions |
+
+    Args:
+        facts: which of these.
+        reward: [S, G, K], NaN where a turn was not scored.
+        following: what the filter reads, in the same shape.
+    """
+    counted = ~np.isnan(reward)
+    if facts.filter == "exclude":
+        counts = expected_keep(facts, following)
+        # What does not count need not be known.
+        counted, reward = counted & counts, np.where(counts, reward, 0.0)
+    value = np.where(counted, reward, np.nan)
+    if facts.advantage == "return_to_go":
+        for spec, rollout, turn in np.argwhere(counted):
+            rest, counts = reward[spec, rollout, turn:], counted[spec, rollout, turn:]
+            value[spec, rollout, turn] = np.nan if np.isnan(rest).any() else rest[counts].sum()
+    if facts.advantage == "broadcast":
+        value = np.full((*reward.shape[:2], 1), np.nan)
+        for place in np.ndindex(reward.shape[:2]):
+            if counted[place].any() and not np.isnan(reward[place]).any():
+                value[place] = reward[place][counted[place]].mean()
+    advantage = np.zeros(reward.shape)
+    for spec, rollout, turn in np.argwhere(~np.isnan(value)):
+        others = value[spec, :, turn] if facts.advantage in ("turn", "return_to_go") else value[spec]
+        spread = np.nanstd(others if facts.advantage_std == "group" else value) + 1e-4
+        standard = (value[spec, rollout, turn] - np.nanmean(others)) / spread
+        place = (spec, rollout, turn if value.shape[-1] > 1 else slice(None))
+        advantage[place] = np.clip(standard, -facts.advantage_clip, facts.advantage_clip)
+    return np.where(counted, advantage, 0.0)

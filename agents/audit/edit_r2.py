@@ -13,9 +13,8 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 from transformers.trainer_callback import PrinterCallback
 
-from editenv.agents.audit.known import BOS, CHANNELS, KnownPolicy
+from editenv.agents.audit.known import BOS, CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy, Reader
 from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Spent, Turns
-from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
 from editenv.agents.edit_r2 import (
     Filtered,
     collect_rollout,
@@ -32,30 +31,18 @@ from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
 
 _GROUPS, _SIZE = 12, 4
-_CPS_LEVEL = 0.8
-_KNOWN_OBJECTIVES = ("policy", "nft")
-"""Of "nft" the intents' half; images without stochastic steps have no densities to be looked at."""
 
 
 class EditR2Audit:
-    """Edit-R2 with the settings of a training; adapters are switched off, for the known policy has no layers.
-
-    Args:
-        settings: of the trainer.
-
-    Raises:
-        ValueError: the objective has no ratios that are known in closed form.
-    """
+    """Edit-R2 with the settings of a training; adapters are switched off, for the known policy has no layers."""
 
     dimensions = CHANNELS
 
     def __init__(self, settings: TrainingSettings) -> None:
         objective = settings.algorithm.objective
-        if objective not in _KNOWN_OBJECTIVES:
-            raise ValueError(
-                f"objective is {objective!r}, expected {' or '.join(map(repr, _KNOWN_OBJECTIVES))}: the "
-                "audit knows the gradient of clipped ratios"
-            )
+        # Of "nft" the intents' half: images without stochastic steps have no densities to be looked at.
+        if objective not in ("policy", "nft"):
+            raise ValueError(f"objective is {objective!r}, expected 'policy' or 'nft', of which the gradient is known")
         self.algorithm = replace(
             settings.algorithm,
             text_rate=1e-2,
@@ -68,17 +55,20 @@ class EditR2Audit:
         self.settings = replace(
             settings, algorithm=self.algorithm, groups=_GROUPS, group_size=_SIZE, save_every=1, report_to=()
         )
-        self.facts = _facts(self.algorithm)
+        own = {
+            one.name: getattr(self.algorithm, one.name) for one in fields(Facts) if hasattr(self.algorithm, one.name)
+        }
+        times = tuple(time_grid(self.algorithm).tolist())
+        self.facts = Facts(**own | {"times": times, "flow_kl": self.algorithm.kl})
 
     def variants(self) -> Sequence[EditR2Audit]:
         """The trainer with each sampler; CPS knows no level above 1, no bound of time and no last step."""
-        found: list[EditR2Audit] = [self]
-        algorithm = self.algorithm
+        found, algorithm = [self], self.algorithm
         last = algorithm.window_high + algorithm.window
         for name in SAMPLERS:
             if name == algorithm.sampler or (name == "cps" and last == algorithm.steps):
                 continue
-            known: dict[str, Any] = {"sigma_t_max": None, "noise_level": _CPS_LEVEL} if name == "cps" else {}
+            known: dict[str, Any] = {"sigma_t_max": None, "noise_level": 0.8} if name == "cps" else {}
             other = replace(algorithm, sampler=name, kl="gaussian", **known)
             found.append(EditR2Audit(replace(self.settings, algorithm=other)))
         return found
@@ -156,10 +146,8 @@ class EditR2Audit:
         return self._filtered(following).loss_mask
 
     def _filtered(self, following: Tensor) -> Filtered:
-        found: Filtered = load_class("filter", self.algorithm.filter, FILTERS)(
-            following, ~following.isnan(), threshold=self.algorithm.filter_threshold
-        )
-        return found
+        kind = load_class("filter", self.algorithm.filter, FILTERS)
+        return kind(following, ~following.isnan(), threshold=self.algorithm.filter_threshold)
 
     def loss(self, policy: KnownPolicy, reference: KnownPolicy, turns: Turns, advantage: Tensor, keep: Tensor) -> Loss:
         """`evaluate_actions` and `policy_loss` on all turns, as the trainer calls them."""
@@ -171,37 +159,26 @@ class EditR2Audit:
         with torch.no_grad():
             then = evaluate_actions(reference, single, settings)
         total, numbers = policy_loss(now, then, single, replace(settings, text_kl=0.0, flow_kl=0.0))
-        return Loss(
-            total,
-            _shaped(now.flow_log_prob_mean, shape),
-            _shaped(now.text_log_prob, shape),
-            numbers.get("flow_kl"),
-            numbers.get("text_kl"),
+        flow, text = (
+            None if value is None else value.reshape(*shape, -1)
+            for value in (now.flow_log_prob_mean, now.text_log_prob)
         )
+        return Loss(total, flow, text, numbers.get("flow_kl"), numbers.get("text_kl"))
 
     def train(self, policy: KnownPolicy, folder: Path, iterations: int, seed: int) -> None:
         """`EditR2Trainer`, from the newest whole checkpoint of the folder on."""
         algorithm = replace(self.algorithm, text_kl=0.0, flow_kl=0.0)
         settings = replace(self.settings, out=folder, iterations=iterations, seed=seed, algorithm=algorithm)
         newest = newest_checkpoint(folder)
-        trainer = EditR2Trainer(policy, _envs(_GROUPS * _SIZE), settings)
+        trainer = EditR2Trainer(policy, _envs(), settings)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
 
 def _collect(policy: KnownPolicy, settings: AlgorithmSettings, seed: int, iteration: int) -> RolloutBatch:
-    return collect_rollout(policy, _envs(_GROUPS * _SIZE), settings, seed, iteration, _GROUPS, _SIZE)
+    return collect_rollout(policy, _envs(), settings, seed, iteration, _GROUPS, _SIZE)
 
 
-def _envs(count: int) -> MICEEditVectorEnv:
+def _envs() -> MICEEditVectorEnv:
     disabled = AutoresetMode.DISABLED
-    return MICEEditVectorEnv(count, FlatWorld(), Reader(), BrightnessJudge(), autoreset_mode=disabled)
-
-
-def _facts(settings: AlgorithmSettings) -> Facts:
-    own = {one.name: getattr(settings, one.name) for one in fields(Facts) if hasattr(settings, one.name)}
-    return Facts(**own | {"times": tuple(time_grid(settings).tolist()), "flow_kl": settings.kl})
-
-
-def _shaped(value: Tensor | None, shape: Any) -> Tensor | None:
-    return None if value is None else value.reshape(*shape, -1)
+    return MICEEditVectorEnv(_GROUPS * _SIZE, FlatWorld(), Reader(), BrightnessJudge(), autoreset_mode=disabled)

@@ -31,10 +31,10 @@ class Facts:
             step on every `window_every` iterations, then it stays).
         window_every: iterations that a sliding window rests.
         temperature: of tokens; None for a trainer without text.
-        advantage: how rewards become advantages, a name in `credit.ADVANTAGES`.
+        advantage: how rewards become advantages, a name in `closed_form.ADVANTAGES`.
         advantage_clip: bound of the advantages.
         advantage_std: "batch" or "group", whose standard deviation they are divided by.
-        filter: which turns train, a name in `credit.FILTERS`.
+        filter: which turns train, a name in `closed_form.FAILED`.
         filter_threshold: score below which a turn has failed, for filter="threshold".
         flow_weight, text_weight: of the two terms in the loss.
         flow_clip, text_clip: half widths of the clip ranges.
@@ -67,7 +67,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Turns:
-    """A rollout: S specs, G rollouts of each, K turns.
+    """A rollout: S scripts, G rollouts of each, K turns.
 
     Attributes:
         reward, following: rewards and what the filter reads, [S, G, K]; NaN where a turn was not scored.

@@ -1,15 +1,20 @@
-"""The checks by name, and running them on a trainer."""
+"""The checks by name, and `editenv audit [--json] [KEY=VALUE ...]`, which runs them on a trainer."""
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
 
 from editenv.agents.audit.protocol import Auditable, NotOffered
-from editenv.agents.audit.results import CheckResult
 from editenv.agents.audit.sampling_checks import check_density, check_marginals, check_ratio, check_seeds, check_window
-from editenv.agents.audit.subject import Subject
+from editenv.agents.audit.subject import CheckResult, Subject, table
 from editenv.agents.audit.update_checks import (
     check_advantage,
     check_branching,
@@ -18,7 +23,10 @@ from editenv.agents.audit.update_checks import (
     check_kl,
     check_resume,
 )
-from editenv.registry import lookup
+from editenv.registry import build, lookup
+
+if TYPE_CHECKING:
+    from editenv.configs.schema import AuditConfig
 
 CHECKS: dict[str, Callable[[Subject], list[CheckResult]]] = {
     "ratio": check_ratio,
@@ -42,9 +50,6 @@ def run_audit(trainer: Auditable, checks: Sequence[str] | None = None, seed: int
         trainer: whose code is audited.
         checks: names in CHECKS, or "package.module:function" for one from outside; None for all in CHECKS.
         seed: of what is sampled.
-
-    Raises:
-        ValueError: there is no such check; the message gives the nearest name.
     """
     subject, results = Subject(trainer, seed), list[CheckResult]()
     for name in checks or CHECKS:
@@ -58,3 +63,34 @@ def run_audit(trainer: Auditable, checks: Sequence[str] | None = None, seed: int
             found = [CheckResult("an error", math.nan, note=f"{type(error).__name__}: {error}")]
         results += [replace(result, check=name) for result in found]
     return results
+
+
+def audit(config: AuditConfig) -> int:
+    """Runs the checks, prints what came out, and leaves `audit.json` in the folder `out`.
+
+    Returns:
+        The exit status: 0, or 1 where a check failed.
+    """
+    # Here, so that other people's trainers can be audited without this package's.
+    import transformers
+
+    from editenv.agents.audit.edit_r2 import EditR2Audit
+    from editenv.agents.train import training_settings
+    from editenv.configs.compose import compose
+
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        transformers.utils.logging.disable_progress_bar()
+        if config.trainer is None:
+            train = replace(compose("train", out=config.out), algorithm=config.algorithm, seed=config.seed)
+            trainer: Auditable = EditR2Audit(training_settings(train))
+        else:
+            trainer = build("trainer", config.trainer, {}, None)
+        results = run_audit(trainer, config.checks, config.seed)
+    passed = all(result.passed for result in results)
+    report = {"passed": passed, "results": [result.to_json() for result in results]}
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    Path(config.out, "audit.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report) if config.json else table(results))
+    return 0 if passed else 1

@@ -19,9 +19,8 @@ from editenv.agents.audit.closed_form import (
     to_numpy,
 )
 from editenv.agents.audit.known import PULL, VOCABULARY
-from editenv.agents.audit.protocol import Auditable, NotOffered, Turns
-from editenv.agents.audit.results import CheckResult
-from editenv.agents.audit.subject import ITERATIONS, Subject
+from editenv.agents.audit.protocol import Auditable, Loss, NotOffered, Turns
+from editenv.agents.audit.subject import ITERATIONS, CheckResult, Subject
 
 _ERRORS = 4.5
 """Standard errors that pass: 1 of 150,000 right numbers is farther away."""
@@ -36,52 +35,56 @@ _SAME_NOISE = 0.01
 def check_ratio(subject: Subject) -> list[CheckResult]:
     """|ratio - 1| within a tenth of the clip before an update; after a move, the ratio in closed form.
 
-    The second half finds ratios that are always 1, as where the old log-probs are recomputed in training.
+    The second half finds ratios that are always 1, as where the old log-probs are recomputed in training. It
+    compares log-ratios, since a ratio of a moved policy may be of any size.
     """
     facts, trainer, policy = subject.facts, subject.trainer, subject.policy
     worst: dict[str, float] = {}
     for turns in (subject.rollout(1), subject.rollout(2)):
         keep = trainer.keep(turns.following)
         loss = trainer.loss(policy, policy, turns, turns.reward.nan_to_num(), keep)
-        errors = {}
-        if loss.flow_log_prob is not None and turns.flow_log_prob is not None:
-            errors["flow"] = to_numpy(loss.flow_log_prob - turns.flow_log_prob)
-        if loss.text_log_prob is not None and turns.text_log_prob is not None:
-            errors["text"] = to_numpy(loss.text_log_prob - turns.text_log_prob)[np.asarray(turns.mask, bool)]
-        for space, error in errors.items():
-            worst[space] = max(worst.get(space, 0.0), float(np.abs(np.expm1(error)).max(initial=0.0)))
+        for space, value in _log_ratios(loss, turns).items():
+            worst[space] = max(worst.get(space, 0.0), _largest_apart(value))
     bounds = {"flow": min(facts.flow_clip / 10, 1e-4), "text": min(facts.text_clip / 10, 1e-4)}
     found = [
         CheckResult(f"largest |ratio - 1| of {space}", value, 0.0, bounds[space], "training disagrees")
         for space, value in worst.items()
     ]
-    # After a move: log-ratios are compared, since a ratio of a moved policy may be of any size.
     turns, advantage, keep = subject.scored
     moved = policy.moved(gain=0.002, shift=0.005, text=0.1)
-    loss, errors = trainer.loss(moved, policy, turns, advantage, keep), {}
-    if loss.flow_log_prob is not None and turns.flow_log_prob is not None:
-        now, then = (flow_density(p, facts, turns).log_prob for p in (moved, policy))
-        value = to_numpy(loss.flow_log_prob - turns.flow_log_prob).reshape(now.shape)
-        errors["flow"] = value - (now - then)
-    if loss.text_log_prob is not None and turns.text_log_prob is not None:
-        tokens, mask, before = text_arrays(turns)
-        now, then = (text_log_prob(p, facts, tokens, before) for p in (moved, policy))
-        value = to_numpy(loss.text_log_prob - turns.text_log_prob).reshape(now.shape)
-        errors["text"] = value[mask] - (now - then)[mask]
-    note = "the ratio does not follow the policy"
-    for space, error in errors.items():
-        largest = float(np.abs(np.expm1(error)).max(initial=0.0))
-        found.append(CheckResult(f"error of {space}'s log-ratio, moved", largest, 0.0, _LOG_RATIO, note))
+    for space, value in _log_ratios(trainer.loss(moved, policy, turns, advantage, keep), turns).items():
+        if space == "flow":
+            now, then = (flow_density(p, facts, turns).log_prob.ravel() for p in (moved, policy))
+        else:
+            tokens, mask, before = text_arrays(turns)
+            now, then = (text_log_prob(p, facts, tokens, before)[mask] for p in (moved, policy))
+        error, note = _largest_apart(value - (now - then)), "the ratio does not follow the policy"
+        found.append(CheckResult(f"error of {space}'s log-ratio, moved", error, 0.0, _LOG_RATIO, note))
     return found
+
+
+def _log_ratios(loss: Loss, turns: Turns) -> dict[str, Floats]:
+    """Log-probs in training less those of sampling, of all stochastic steps and of all real tokens."""
+    found = {}
+    if loss.flow_log_prob is not None and turns.flow_log_prob is not None:
+        found["flow"] = to_numpy(loss.flow_log_prob - turns.flow_log_prob).ravel()
+    if loss.text_log_prob is not None and turns.text_log_prob is not None:
+        found["text"] = to_numpy(loss.text_log_prob - turns.text_log_prob)[np.asarray(turns.mask, bool)]
+    return found
+
+
+def _largest_apart(log_ratio: Floats) -> float:
+    return float(np.abs(np.expm1(log_ratio)).max(initial=0.0))
 
 
 def check_density(subject: Subject) -> list[CheckResult]:
     """Stored log-probs against the closed form, and noise that has the std which they assume."""
     turns, facts, found = subject.rollout(0), subject.facts, []
+    nothing = torch.full((1,), math.nan)
     if facts.window:
         latents, times, _ = flow_arrays(turns)
         density = flow_density(subject.policy, facts, turns)
-        stored = to_numpy(turns.flow_log_prob) if turns.flow_log_prob is not None else np.full(1, np.nan)
+        stored = to_numpy(nothing if turns.flow_log_prob is None else turns.flow_log_prob)
         error = np.abs(stored.reshape(density.log_prob.shape) - density.log_prob).max()
         found.append(CheckResult("error of the flow's log-prob", float(error), 0.0, _LOG_PROB))
         noise = (latents[:, 1:] - density.mean) / density.std[..., None]
@@ -92,7 +95,7 @@ def check_density(subject: Subject) -> list[CheckResult]:
     if facts.temperature is not None:
         tokens, mask, before = text_arrays(turns)
         known = text_log_prob(subject.policy, facts, tokens, before)
-        stored = to_numpy(turns.text_log_prob) if turns.text_log_prob is not None else np.full(1, np.nan)
+        stored = to_numpy(nothing if turns.text_log_prob is None else turns.text_log_prob)
         error = np.abs(stored.reshape(known.shape) - known)[mask].max()
         found.append(CheckResult("error of a token's log-prob", float(error), 0.0, _LOG_PROB))
     return found
@@ -117,11 +120,10 @@ def check_marginals(subject: Subject) -> list[CheckResult]:
 
 
 def _latent_moments(subject: Subject, trainer: Auditable) -> list[CheckResult]:
-    facts = trainer.facts
+    facts, found = trainer.facts, []
     parts = [flow_arrays(turns) for turns in subject.rollouts(trainer)]
     latents, times, source = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     starts = np.abs(np.array(facts.times) - times[:, :1]).argmin(-1)
-    found = []
     for start in range(facts.window_low, facts.window_high + 1):
         rows = starts == start
         if not rows.any():
@@ -196,13 +198,19 @@ def check_seeds(subject: Subject) -> list[CheckResult]:
     again = subject.trainer.rollout(subject.policy, subject.seed, 0)
     other_seed = subject.trainer.rollout(subject.policy, subject.seed + 1, 0)
     drawn, *others = (_noise(subject, turns) for turns in (first, other_seed, subject.rollout(1)))
+    same = [
+        float((np.abs(drawn - other) < _SAME_NOISE).reshape(len(drawn), -1).all(-1).mean())
+        if drawn.shape == other.shape
+        else 0.0
+        for other in others
+    ]
     sessions = drawn.reshape(first.reward.shape[0] * first.reward.shape[1], -1).round(2)
     unique = len(np.unique(sessions, axis=0)) / len(sessions)
     repeated = float(np.abs(_samples(first) - _samples(again)).max())
     return [
         CheckResult("difference when the same seed is played again", repeated),
-        CheckResult("share of samples that another seed repeats", _share_equal(drawn, others[0])),
-        CheckResult("share of samples that another iteration repeats", _share_equal(drawn, others[1])),
+        CheckResult("share of samples that another seed repeats", same[0]),
+        CheckResult("share of samples that another iteration repeats", same[1]),
         CheckResult("share of sessions unlike all others", unique, 1.0),
     ]
 
@@ -223,9 +231,3 @@ def _noise(subject: Subject, turns: Turns) -> Floats:
         return _samples(turns).reshape(turns.reward.shape[0] * turns.reward.shape[1], -1)
     density = flow_density(subject.policy, subject.facts, turns)
     return (flow_arrays(turns)[0][:, 1:] - density.mean) / density.std[..., None]
-
-
-def _share_equal(one: Floats, other: Floats) -> float:
-    if one.shape != other.shape:
-        return 0.0
-    return float((np.abs(one - other) < _SAME_NOISE).reshape(len(one), -1).all(-1).mean())

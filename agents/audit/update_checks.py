@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import torch
 from torch import Tensor
 
 from editenv.agents.audit.closed_form import (
+    ADVANTAGES,
+    FAILED,
     Floats,
+    expected_advantage,
+    expected_keep,
     flow_arrays,
     flow_density,
     loss_gradient,
@@ -19,22 +24,19 @@ from editenv.agents.audit.closed_form import (
     text_log_prob,
     to_numpy,
 )
-from editenv.agents.audit.credit import ADVANTAGES, FILTERS, expected_advantage
 from editenv.agents.audit.known import KnownPolicy
 from editenv.agents.audit.protocol import NotOffered, Spent
-from editenv.agents.audit.results import CheckResult
-from editenv.agents.audit.subject import Subject
+from editenv.agents.audit.subject import CheckResult, Subject
 
 _PARAMETERS = {"flow": ("gain", "shift"), "text": ("bigram",)}
 _GRADIENT = 2e-3
 _KL = 1e-3
 _ITERATIONS = 3
-_NAN = float("nan")
 _FOLLOWING = np.array(
     [
         [[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 1, 0]],
-        [[0.2, 1, 0, 1], [1, 1, 1, 0], [_NAN, 1, 0, 1]],
-        [[0, 0, 0, 0], [1, _NAN, 1, 1], [1e-9, 1, 0, 0]],
+        [[0.2, 1, 0, 1], [1, 1, 1, 0], [nan, 1, 0, 1]],
+        [[0, 0, 0, 0], [1, nan, 1, 1], [1e-9, 1, 0, 0]],
     ]
 )
 """Instruction following of 36 turns, failed, half failed and unscored ones among them."""
@@ -46,36 +48,32 @@ def check_gradient(subject: Subject) -> list[CheckResult]:
     At the sampling policy and away from it, where some ratios leave the clip range and the gradient of the
     turns that would go farther must vanish.
     """
-    near = subject.policy.moved(gain=0.002, shift=0.004, text=0.3)
-    return [*_gradient_results(subject, subject.policy, ""), *_gradient_results(subject, near, ", second update")]
-
-
-def _gradient_results(subject: Subject, policy: KnownPolicy, when: str) -> list[CheckResult]:
     turns, advantage, keep = subject.scored
-    policy.zero_grad()
-    subject.trainer.loss(policy, subject.policy, turns, advantage, keep).total.backward()
-    gradients = {name: parameter.grad for name, parameter in policy.named_parameters()}
-    policy.zero_grad()
-    kept = keep.cpu().numpy().astype(bool)
-    known = loss_gradient(policy, subject.policy, subject.facts, turns, to_numpy(advantage), kept)
-    found = []
-    for space, members in _PARAMETERS.items():
-        present = [name for name in members if name in known]
-        if not present:
-            continue
-        expected = np.concatenate([np.ravel(known[name]) for name in present])
-        value = np.concatenate([_flat(gradients[name], known[name]) for name in present])
-        size = max(float(np.linalg.norm(expected)), 1e-30)
-        ratio, error = float(np.linalg.norm(value)) / size, float(np.linalg.norm(value - expected)) / size
-        found += [
-            CheckResult(f"size of {space}'s, over the closed form{when}", ratio, 1.0, _GRADIENT),
-            CheckResult(f"error of {space}'s, over its size{when}", error, 0.0, _GRADIENT),
-        ]
+    kept, found = keep.cpu().numpy().astype(bool), []
+    near = subject.policy.moved(gain=0.002, shift=0.004, text=0.3)
+    for policy, when in ((subject.policy, ""), (near, ", second update")):
+        policy.zero_grad()
+        subject.trainer.loss(policy, subject.policy, turns, advantage, keep).total.backward()
+        gradients = {name: _flat_gradient(parameter) for name, parameter in policy.named_parameters()}
+        policy.zero_grad()
+        known = loss_gradient(policy, subject.policy, subject.facts, turns, to_numpy(advantage), kept)
+        for space, members in _PARAMETERS.items():
+            present = [name for name in members if name in known]
+            if not present:
+                continue
+            expected = np.concatenate([np.ravel(known[name]) for name in present])
+            value = np.concatenate([gradients[name] for name in present])
+            size = max(float(np.linalg.norm(expected)), 1e-30)
+            ratio, error = float(np.linalg.norm(value)) / size, float(np.linalg.norm(value - expected)) / size
+            found += [
+                CheckResult(f"size of {space}'s, over the closed form{when}", ratio, 1.0, _GRADIENT),
+                CheckResult(f"error of {space}'s, over its size{when}", error, 0.0, _GRADIENT),
+            ]
     return found
 
 
-def _flat(gradient: Tensor | None, like: Floats) -> Floats:
-    return np.zeros(np.size(like)) if gradient is None else to_numpy(gradient).ravel()
+def _flat_gradient(parameter: Tensor) -> Floats:
+    return np.zeros(parameter.numel()) if parameter.grad is None else to_numpy(parameter.grad).ravel()
 
 
 def check_kl(subject: Subject) -> list[CheckResult]:
@@ -136,11 +134,10 @@ def check_advantage(subject: Subject) -> list[CheckResult]:
     lifted[0] += 10.0
     turned = float((np.sign(value[2]) != np.sign(advantages(lifted)[2])).mean())
     name = subject.facts.advantage
+    defined = CheckResult(f"no closed form of {name!r}", nan, skipped=True)
     if name in ADVANTAGES:
         error = float(np.abs(value - expected_advantage(subject.facts, reward, following)).max())
         defined = CheckResult(f"error of {name!r}", error, 0.0, 1e-6)
-    else:
-        defined = CheckResult(f"no closed form of {name!r}", _NAN, skipped=True)
     return [
         CheckResult("signs that turn with another group's rewards", turned, note="groups mix"),
         defined,
@@ -156,12 +153,11 @@ def check_filter(subject: Subject) -> list[CheckResult]:
     """
     trainer, policy, name = subject.trainer, subject.policy, subject.facts.filter
     value = trainer.keep(torch.from_numpy(_FOLLOWING)).cpu().numpy().astype(bool)
-    if name in FILTERS:
+    found = [CheckResult(f"no closed form of {name!r}", nan, skipped=True)]
+    if name in FAILED:
         # An unscored turn trains nowhere, whatever a filter says of it.
-        wrong = (value != FILTERS[name](subject.facts, _FOLLOWING)) & ~np.isnan(_FOLLOWING)
+        wrong = (value != expected_keep(subject.facts, _FOLLOWING)) & ~np.isnan(_FOLLOWING)
         found = [CheckResult(f"turns that {name!r} gets wrong, of 36", float(wrong.sum()))]
-    else:
-        found = [CheckResult(f"no closed form of {name!r}", _NAN, skipped=True)]
     turns = subject.scored[0]
     following = torch.ones_like(turns.following)
     following[:, ::2, 0] = 0
@@ -193,32 +189,29 @@ def check_branching(subject: Subject) -> list[CheckResult]:
     if offered is None:
         raise NotOffered("branching from a sibling's state")
     ways: dict[str, Spent] = offered(subject.policy, subject.seed)
-    return [result for way, spent in ways.items() for result in _branching_results(way, spent)]
-
-
-def _branching_results(way: str, spent: Spent) -> list[CheckResult]:
-    following, trains = to_numpy(spent.following), spent.keep.cpu().numpy().astype(bool)
-    after = np.array([any(following[before] == 0 for before in past) for past in spent.past])
-    source, image = (to_numpy(value).reshape(len(after), -1) for value in (spent.source, spent.image))
-    apart = [float(np.abs(source[turn] - image[past[-1]]).max()) for turn, past in enumerate(spent.past) if past]
-    found = [
-        CheckResult(f"{way}: turns that train after a failure", float((after & trains).sum())),
-        # A picture is kept in 256 steps from -1 to 1, and bounded there.
-        CheckResult(f"{way}: farthest a turn starts from its past", max(apart, default=0.0), 0.0, 1e-6),
-    ]
-    if not spent.again.any():
-        return found
-    # Each turn's reward less the mean of turns that start from the same state, sampled until then.
-    reward, state, when = (to_numpy(value) for value in (spent.reward, spent.state, spent.when))
-    expected = np.array([
-        reward[turn] - np.mean(reward[(state == state[turn]) & (when <= when[turn])])
-        for turn in range(len(reward))
-    ])  # fmt: skip
-    tries = spent.again.cpu().numpy().astype(bool)
-    value, expected = to_numpy(spent.advantage)[tries], expected[tries]
-    scale = float(value @ expected / max(expected @ expected, 1e-30))
-    error = float(np.abs(value - scale * expected).max())
-    return [*found, CheckResult(f"{way}: error of attempts' advantages, up to a scale", error, 0.0, 1e-6)]
+    found = []
+    for way, spent in ways.items():
+        following, trains = to_numpy(spent.following), spent.keep.cpu().numpy().astype(bool)
+        after = np.array([any(following[before] == 0 for before in past) for past in spent.past])
+        source, image = (to_numpy(value).reshape(len(after), -1) for value in (spent.source, spent.image))
+        apart = [float(np.abs(source[turn] - image[past[-1]]).max()) for turn, past in enumerate(spent.past) if past]
+        found += [
+            CheckResult(f"{way}: turns that train after a failure", float((after & trains).sum())),
+            # A picture is kept in 256 steps from -1 to 1, and bounded there.
+            CheckResult(f"{way}: farthest a turn starts from its past", max(apart, default=0.0), 0.0, 1e-6),
+        ]
+        if not spent.again.any():
+            continue
+        # Each turn's reward less the mean of turns that start from the same state, sampled until then.
+        reward, state, when = (to_numpy(value) for value in (spent.reward, spent.state, spent.when))
+        pairs = zip(reward, state, when, strict=True)
+        expected = np.array([own - np.mean(reward[(state == at) & (when <= until)]) for own, at, until in pairs])
+        tries = spent.again.cpu().numpy().astype(bool)
+        value, expected = to_numpy(spent.advantage)[tries], expected[tries]
+        scale = float(value @ expected / max(expected @ expected, 1e-30))
+        error = float(np.abs(value - scale * expected).max())
+        found.append(CheckResult(f"{way}: error of attempts' advantages, up to a scale", error, 0.0, 1e-6))
+    return found
 
 
 def check_resume(subject: Subject) -> list[CheckResult]:
@@ -228,20 +221,20 @@ def check_resume(subject: Subject) -> list[CheckResult]:
     zero again in silence ends elsewhere.
     """
     trainer, seed = subject.trainer, subject.seed
+
+    def distance(one: KnownPolicy, other: KnownPolicy) -> float:
+        pairs = zip(one.parameters(), other.parameters(), strict=True)
+        return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
     unbroken, broken = (subject.policy.moved(0.0, 0.0, 0.0) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(unbroken, Path(folder, "unbroken"), _ITERATIONS, seed)
         trainer.train(broken, Path(folder, "broken"), _ITERATIONS - 1, seed)
-        moved_last = _distance(broken, unbroken) > 0
+        moved_last = distance(broken, unbroken) > 0
         resumed = subject.policy.moved()
         trainer.train(resumed, Path(folder, "broken"), _ITERATIONS, seed)
-    moved = _distance(unbroken, subject.policy) > 0
+    moved = distance(unbroken, subject.policy) > 0
     return [
-        CheckResult("weights apart after stop and resume", _distance(resumed, unbroken)),
+        CheckResult("weights apart after stop and resume", distance(resumed, unbroken)),
         CheckResult("iterations that moved the weights", float(moved + moved_last), 2.0),
     ]
-
-
-def _distance(one: KnownPolicy, other: KnownPolicy) -> float:
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max(float((a - b).detach().abs().max()) for a, b in pairs)

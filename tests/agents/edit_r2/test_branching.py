@@ -10,8 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents import distributed
-from editenv.agents.audit.known import CHANNELS, KnownPolicy
-from editenv.agents.audit.world import BrightnessJudge, FlatWorld, Reader
+from editenv.agents.audit.known import CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy, Reader
 from editenv.agents.distributed import gather_rollout
 from editenv.agents.edit_r2 import Policies, compute_advantages, policy_gradient, select_trained
 from editenv.agents.editor import teacher_of
@@ -230,7 +229,7 @@ def read():
     def counting(model, context, block):
         before = context.length
         true(model, context, block)
-        count.tokens += context.batch_size * (context.length - before)
+        count.tokens += len(context.valid) * (context.length - before)
         count.pictures += isinstance(block, ImageBlock)
         count.texts += not isinstance(block, ImageBlock)
 
