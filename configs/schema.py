@@ -136,6 +136,37 @@ class EvaluateConfig(PlayConfig):
 
 
 @dataclass(kw_only=True)
+class ScoreConfig(CommandConfig):
+    """Score recorded sessions again, without playing.
+
+    Writes the summary.json and scores.jsonl that an evaluation with this scorer would have written. Sessions come from
+    an evaluation (save_images=true), an environment (record_to=) or another program that writes this format. The same
+    command goes on after a kill.
+
+    Examples:
+      editenv score runs/night scorer=residual
+          a second opinion on an evaluation
+      editenv score runs/night scorer=judge scorer.settings.endpoint.model=Qwen/Qwen3-VL-8B-Instruct
+          that of a vision-language model
+      editenv score played user=terse
+          sessions of a user who reacts
+    """
+
+    records: str = setting(MISSING, "folder with sessions.jsonl, or of an evaluation; may be the first word")
+    world: str | None = setting(None, "where the sessions are from; null for what the records say")
+    suite: str | None = setting(
+        None, "a suite's YAML file with tasks and rules of one's own, where sessions have these"
+    )
+    user: UserConfig = setting(help="who spoke", group="user", default_factory=UserConfig)
+    scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
+    reward_weights: dict[str, float] | None = setting(None, "weight by score name; null for 0.3 IF + 0.3 CC + 0.4 GA")
+    batch: int = setting(64, "sessions scored side by side and kept at once", ge=1)
+    max_unscored: float = setting(
+        0.05, "share of turns that may stay without a score; above it the exit status is 1", ge=0, le=1
+    )
+
+
+@dataclass(kw_only=True)
 class ShowConfig(PlayConfig):
     """Play one seeded session and look at it, or look at a rollout of a training.
 
@@ -387,6 +418,7 @@ class CompareConfig(CommandConfig):
 COMMANDS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "score": ScoreConfig,
     "pretrain": PretrainConfig,
     "show": ShowConfig,
     "export": ExportConfig,

@@ -52,6 +52,7 @@ class Command:
 COMMANDS = {
     "train": Command("editenv.agents.train:train"),
     "evaluate": Command("editenv.agents.evaluate:main"),
+    "score": Command("editenv.agents.score:main", first="records", usage="RECORDS [KEY=VALUE ...]"),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
     "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
     "export": Command("editenv.agents.export:export"),

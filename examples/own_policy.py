@@ -1,6 +1,6 @@
 """A policy of one's own, evaluated by the command line beside the shipped ones.
 
-    cd examples && editenv evaluate policy=own_policy:PaintItRed sessions=16 out=runs/red
+    cd examples && editenv evaluate policy=own_policy:PaintItRed policy_settings.side=8 sessions=16 out=runs/red
     editenv evaluate policy=noop sessions=16 out=runs/noop
 
 A policy is batched over sessions and keeps what it remembers of each outside itself, in memories that can be

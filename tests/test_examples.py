@@ -32,12 +32,16 @@ def test_random_agent():
     assert 0 < reward < 1
 
 
-def test_own_policy(tmp_path, monkeypatch):
+def test_own_policy(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(EXAMPLES)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     out = tmp_path / "red"
-    assert main(["evaluate", "policy=own_policy:PaintItRed", "sessions=4", f"out={out}"]) == 0
-    assert (out / "scores.jsonl").exists()
+    assert (
+        main(["evaluate", "policy=own_policy:PaintItRed", "policy_settings.side=8", "sessions=4", f"out={out}"]) == 0
+    )
+    assert json.loads((out / "summary.json").read_text())["policy_settings"] == {"side": 8}
+    wrong = ["evaluate", "policy=own_policy:PaintItRed", "policy_settings.sides=8", "sessions=4", f"out={tmp_path}"]
+    assert main(wrong) == 2 and "did you mean 'side'" in capsys.readouterr().err
 
 
 def test_own_scorer(tmp_path, monkeypatch):

@@ -16,14 +16,18 @@ import numpy as np
 import pytest
 
 from editenv.agents.baselines.oracle import NoisyOracle
+from editenv.agents.episodes import run_episodes, session_line
 from editenv.agents.evaluate import run_evaluation
 from editenv.agents.export import export
 from editenv.agents.resume import run_lock
 from editenv.agents.show import show
 from editenv.agents.waves import with_contents
+from editenv.build import make_vector_env
+from editenv.cli import main
 from editenv.configs.compose import compose
 from editenv.configs.schema import ScorerConfig
 from editenv.records import read_records
+from editenv.types import Scores
 
 WAVES, SIZE = 6, 4
 
@@ -174,3 +178,62 @@ def test_what_was_played_can_be_shown_exported_and_played_again(whole, tmp_path,
         assert [line["session"] for line in again.lines] == [record.session for record in records]
         assert again.summary["global_awareness"] == [1.0] * 3
     assert np.array_equal(records[0].pictures[0], next(read_records(whole / "records", {0})).pictures[0])
+
+
+def scored(records: Path, out: Path, *more: str):
+    assert main(["score", str(records), f"out={out}", *more]) in (0, 1)
+    return [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("scorer", ["exact", "residual"])
+def test_scored_again_it_is_what_an_evaluation_with_that_scorer_would_have_written(whole, tmp_path, scorer):
+    played = evaluated(tmp_path / "played", tmp_path / "log", scorer=ScorerConfig(kind=scorer))
+    lines = scored(whole, tmp_path / "again", f"scorer={scorer}")
+    assert (tmp_path / "again" / "scores.jsonl").read_bytes() == (tmp_path / "played" / "scores.jsonl").read_bytes()
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert {name: summary[name] for name in played.summary} == played.summary and len(lines) == WAVES * SIZE - 1
+    assert summary["policy"] == f"{__name__}:Slow" and summary["scorer"] == {"kind": scorer}
+
+
+def test_records_of_an_environment_and_of_a_user_who_reacts_can_be_scored(tmp_path, capsys):
+    settings = {"user": "terse", "suite": "persona", "split": "test", "record_to": str(tmp_path / "r")}
+    envs = make_vector_env(num_envs=3, autoreset_mode="Disabled", **settings)
+    sessions = run_episodes(envs, NoisyOracle(envs), range(3), 1)
+    lines = scored(tmp_path / "r" / "sessions.jsonl", tmp_path / "again", "user=terse")
+    by_index = {line["index"]: line for line in lines}
+    for session in sessions:
+        assert by_index[session.index] == json.loads(json.dumps(session_line(session)))
+    assert main(["score", str(tmp_path / "r"), f"out={tmp_path / 'other'}"]) == 2
+    assert "expected the one who spoke (goal" in capsys.readouterr().err
+
+
+class Silent:
+    """A judge that gives no answer to the second turn of every other session."""
+
+    version = "silent 1"
+
+    def __init__(self, world, weights) -> None:
+        self.asked = 0
+
+    def score(self, turns):
+        self.asked += len(turns)
+        assert all(past.scored for turn in turns for past in turn.history)
+        return [
+            Scores(error="judge: 503") if turn.turn == 1 and turn.spec.index % 2 else Scores(0.5, 1.0, 1.0, reward=0.8)
+            for turn in turns
+        ]
+
+
+def test_a_judge_that_fails_leaves_none_and_the_reason(whole, tmp_path, capsys):
+    lines = scored(whole, tmp_path / "silent", f"scorer={__name__}:Silent")
+    odd, even = lines[1], lines[2]
+    assert odd["reward"] == [0.8, None, None] and odd["instruction_following"] == [0.5, None, None]
+    assert odd["errors"] == [None, "judge: 503", "not asked: turn 2 has no score"]
+    assert even["reward"] == [0.8] * 3 and even["errors"] == [None] * 3
+    printed = capsys.readouterr().out
+    assert "11 x judge: 503" in printed and "more than max_unscored=0.05" in printed
+
+
+def test_a_folder_without_records_is_said(tmp_path, capsys):
+    assert main(["score", str(tmp_path), f"out={tmp_path / 'out'}"]) == 2
+    assert "expected a folder with sessions.jsonl" in capsys.readouterr().err
