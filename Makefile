@@ -15,9 +15,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-nodeps.lock pyproject.toml | cksum | cut -d' ' -f1)
 # One thread a process: two test workers on two cores otherwise fight over them.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PASSED := build/passed.txt
 HEAVY := torch,transformers,trl,diffusers,accelerate,peft,hydra,omegaconf,matplotlib,rich,scipy,stable_baselines3,sb3_contrib
 
-.PHONY: help setup demo test lint types imports site neighbours test-torch-free test-all format lock clean
+.PHONY: help setup demo test lint types imports site neighbours test-torch-free test-rest test-all format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,7 +38,7 @@ $(READY): requirements.lock requirements-nodeps.lock pyproject.toml
 demo: setup ## Evaluate, train and evaluate again; tables and pictures in runs/demo
 	@$(BIN)/editenv demo out=$(DEMO_OUT)
 
-test: lint types imports site test-torch-free test-all ## Run every check, the same ones as CI
+test: lint types imports site test-torch-free test-rest ## Run every check, the same ones as CI
 
 lint: setup ## ruff: rules and formatting
 	@echo "== ruff check"
@@ -59,7 +60,12 @@ site: setup ## mkdocs: the documentation as a site in build/site, with no warnin
 
 test-torch-free: setup ## The environment's tests where torch and its kin cannot be imported
 	@echo "== tests without torch"
-	@$(SINGLE) EDITENV_FORBID=$(HEAVY) $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	@mkdir -p build && rm -f $(PASSED)
+	@$(SINGLE) EDITENV_FORBID=$(HEAVY) EDITENV_PASSED=$(PASSED) $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+test-rest: setup ## The tests that test-torch-free did not pass, with every package
+	@echo "== the other tests"
+	@$(SINGLE) EDITENV_PASSED=$(PASSED) $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
 
 test-all: setup ## The whole test suite
 	@echo "== whole test suite"

@@ -1,7 +1,8 @@
 """Settings that hold for every test, and the job that shows which tests live without torch.
 
 With EDITENV_FORBID=torch,hydra,... those packages cannot be imported and only the environment's folders are
-collected.
+collected. EDITENV_PASSED names a file: such a run writes into it which tests passed, a run without EDITENV_FORBID
+leaves these out.
 """
 
 import os
@@ -19,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 HERE = Path(__file__).parent
 FORBIDDEN = frozenset(filter(None, os.environ.get("EDITENV_FORBID", "").split(",")))
+PASSED = Path(os.environ["EDITENV_PASSED"]) if os.environ.get("EDITENV_PASSED") else None
 TORCH_FREE_FOLDERS = ("editenv", "rewards", "sims", "worlds")
 
 # Derandomised: a red run is red for everyone, and again the next time.
@@ -51,3 +53,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if inside.parts[0] not in TORCH_FREE_FOLDERS or inside.name.startswith("test_cli"):
         return True
     return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what EDITENV_PASSED lists, unless this is the run that writes it."""
+    if PASSED is None or FORBIDDEN or not PASSED.exists():
+        return
+    passed = set(PASSED.read_text(encoding="utf-8").splitlines())
+    left_out = [item for item in items if item.nodeid in passed]
+    items[:] = [item for item in items if item.nodeid not in passed]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the tests that passed into EDITENV_PASSED; under xdist the controller alone comes here."""
+    if PASSED is not None and FORBIDDEN:
+        passed = sorted(report.nodeid for report in terminalreporter.stats.get("passed", []))
+        PASSED.write_text("\n".join(passed), encoding="utf-8")
