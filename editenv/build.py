@@ -11,7 +11,7 @@ from warnings import warn
 from gymnasium.vector import AutoresetMode
 
 from editenv.env import MICEEditEnv
-from editenv.protocols import Scorer, User, World
+from editenv.protocols import World
 from editenv.records import Recorder
 from editenv.registry import build, load_class, unknown
 from editenv.rewards import SCORERS
@@ -93,12 +93,26 @@ def make_env(
                 stacklevel=2,
             )
     else:
-        place, scorer, longest = _from_file(sessions_file, size, scorer)
-        max_length = max(max_length, longest)
-    judge: Scorer | None = None
-    if scorer is not None:
-        judge = build("scorer", scorer, SCORERS, scorer_settings, place, weights)
-    speaker = _user(user, user_settings or {})
+        from editenv.worlds.records.world import RecordsWorld, open_sessions
+
+        place = open_sessions(sessions_file, size)
+        max_length = max(max_length, place.longest_instruction)
+        if scorer == "exact" and isinstance(place, RecordsWorld):
+            warn(
+                f"{sessions_file} holds no studio scenes: a judge is missing, scores are None. For scores give "
+                "scorer='judge' and, for example, scorer_settings={'endpoint': "
+                "{'base_url': 'http://127.0.0.1:8000/v1', 'model': 'NAME'}}.",
+                stacklevel=2,
+            )
+            scorer = None
+    judge = None if scorer is None else build("scorer", scorer, SCORERS, scorer_settings, place, weights)
+    if user not in USERS and ":" not in user:
+        from editenv.sims.persona import persona_names
+
+        if user not in persona_names() and not user.endswith((".yaml", ".yml")):
+            raise ValueError(unknown("user", user, [*USERS, *persona_names()]))
+        user, user_settings = "goal", {"persona": user} | dict(user_settings or {})
+    speaker = build("user", user, USERS, user_settings)
     on_end = None
     if record_to is not None:
         from editenv.worlds.records.export import published_keys
@@ -115,10 +129,6 @@ def make_env(
         render_mode=render_mode,
         scoring=scoring,
     )
-
-
-# Gymnasium reads an entry point's metadata to make "human" and "rgb_array_list" of "rgb_array".
-make_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]
 
 
 def make_vector_env(
@@ -185,8 +195,7 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     """
     from editenv.tools_env import TOKENS, MICEEditToolsEnv
 
-    if "history" in settings:
-        raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
+    _refuse_history(settings)
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
 
 
@@ -200,48 +209,19 @@ def make_tools_vector_env(
 ) -> MICEEditToolsVectorEnv:
     """What `gym.make_vec("MICEEditTools-v0", num_envs=N, vectorization_mode="vector_entry_point")` calls.
 
-    Args:
-        num_envs, autoreset_mode, max_episode_steps: as in `make_vector_env`.
-        tokens, settings: as in `make_tools_env`.
-
-    Raises:
-        ValueError: a name or a setting is not known, or the sessions' pictures are no studio scenes.
+    Arguments as in `make_vector_env` and `make_tools_env`.
     """
     from editenv.tools_env import TOKENS, MICEEditToolsVectorEnv
 
-    if "history" in settings:
-        raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
-    shown = TOKENS if tokens is None else tokens
-    kind = MICEEditToolsVectorEnv
+    _refuse_history(settings)
+    shown, kind = TOKENS if tokens is None else tokens, MICEEditToolsVectorEnv
     return _vector_env(kind, num_envs, autoreset_mode, max_episode_steps, settings, tokens=shown)
 
 
-make_tools_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]
+def _refuse_history(settings: Mapping[str, Any]) -> None:
+    if "history" in settings:
+        raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
 
 
-def _user(name: str, settings: Mapping[str, Any]) -> User:
-    """The user of that name; a persona's name, or the path of its file, stands for the goal user in it."""
-    if name not in USERS and ":" not in name:
-        from editenv.sims.persona import persona_names
-
-        if name not in persona_names() and not name.endswith((".yaml", ".yml")):
-            raise ValueError(unknown("user", name, [*USERS, *persona_names()]))
-        name, settings = "goal", {"persona": name} | dict(settings)
-    user: User = build("user", name, USERS, settings)
-    return user
-
-
-def _from_file(path: str, size: int | None, scorer: str | None) -> tuple[World, str | None, int]:
-    """A sessions file's world, the scorer that fits it, and the length of its longest instruction."""
-    from editenv.worlds.records.world import RecordsWorld, open_sessions
-
-    world = open_sessions(path, size)
-    if scorer == "exact" and isinstance(world, RecordsWorld):
-        warn(
-            f"{path} holds no studio scenes: a judge is missing, scores are None. For scores give "
-            "scorer='judge' and, for example, scorer_settings={'endpoint': "
-            "{'base_url': 'http://127.0.0.1:8000/v1', 'model': 'NAME'}}.",
-            stacklevel=3,
-        )
-        scorer = None
-    return world, scorer, world.longest_instruction
+# Gymnasium reads an entry point's metadata to make "human" and "rgb_array_list" of "rgb_array".
+make_env.metadata = make_tools_env.metadata = MICEEditEnv.metadata  # type: ignore[attr-defined]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Literal
 
-import numpy as np
-
-from editenv.picturefile import MAX_BYTES, opened
+from editenv.pictures import data_url, picture_from_url
 from editenv.session import Session
 from editenv.strict import Strict, check
 from editenv.types import Image
 
 EDITED = "(the edited picture follows)"
 """What the assistant says where it wrote no intent: most servers want some text there."""
-
-_PREFIX = "data:image/png;base64,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +41,26 @@ def chat_messages(session: Session | Mapping[str, Any]) -> list[dict[str, Any]]:
         session: a `Session` (every picture and intent is known), or an observation of `MICEEdit-v0` of one
             session; without `images` the pictures between source and present one are left out.
     """
-    told = _of_session(session) if isinstance(session, Session) else _of_observation(session)
+    pictures: Sequence[Image | None]
+    if isinstance(session, Session):
+        pictures, transcript, intents = session.pictures, session.transcript, session.intents
+    else:
+        turn, transcript = int(session["turn"]), session["transcript"]
+        intents = [""] * turn
+        if "images" in session:
+            pictures = session["images"][: turn + 1]
+        else:
+            pictures = (session["source"], *[None] * (turn - 1), *([session["image"]] if turn else []))
     messages: list[dict[str, Any]] = []
-    for turn, picture in enumerate(told.pictures):
-        said = told.transcript[turn] if turn < len(told.transcript) else ""
+    for turn, picture in enumerate(pictures):
         if turn:
-            messages.append({"role": "assistant", "content": told.intents[turn - 1] or EDITED})
-        messages.append({"role": "user", "content": _user_parts(picture, said)})
+            messages.append({"role": "assistant", "content": intents[turn - 1] or EDITED})
+        parts: list[dict[str, Any]] = []
+        if picture is not None:
+            parts.append({"type": "image_url", "image_url": {"url": data_url(picture)}})
+        if turn < len(transcript) and transcript[turn]:
+            parts.append({"type": "text", "text": transcript[turn]})
+        messages.append({"role": "user", "content": parts})
     return messages
 
 
@@ -96,7 +102,13 @@ def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
                 intents.append("" if written == EDITED else written)
                 continue
             parts = check(_UserSaid, message).content
-            shown, texts = _told(parts)
+            shown = [part.image_url.url for part in parts if part.type == "image_url" and part.image_url]
+            texts = [part.text for part in parts if part.type == "text" and part.text is not None]
+            if len(shown) + len(texts) != len(parts):
+                raise ValueError("a part lacks what its type says, expected 'image_url' with a url or 'text'")
+            for name, found in (("pictures", shown), ("texts", texts)):
+                if len(found) > 1:
+                    raise ValueError(f"it has {len(found)} {name}, expected one at most")
             if not texts and place < len(messages) - 1:
                 raise ValueError("it has no text, expected an instruction in all but the last message")
             pictures.append(picture_from_url(shown[0]) if shown else None)
@@ -104,66 +116,3 @@ def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
         except ValueError as error:
             raise ValueError(f"message {place}: {error}") from error
     return Conversation(tuple(pictures), tuple(transcript), tuple(intents))
-
-
-def _told(parts: Sequence[_Part]) -> tuple[list[str], list[str]]:
-    """The URL and the text of a user's message, at most one of each."""
-    shown = [part.image_url.url for part in parts if part.type == "image_url" and part.image_url]
-    texts = [part.text for part in parts if part.type == "text" and part.text is not None]
-    if len(shown) + len(texts) != len(parts):
-        raise ValueError("a part lacks what its type says, expected 'image_url' with a url or 'text'")
-    for name, found in (("pictures", shown), ("texts", texts)):
-        if len(found) > 1:
-            raise ValueError(f"it has {len(found)} {name}, expected one at most")
-    return shown, texts
-
-
-def data_url(picture: Image) -> str:
-    """A picture, uint8 [H, W, 3], as a PNG data URL; nothing is lost."""
-    from PIL import Image as PILImage
-
-    file = BytesIO()
-    PILImage.fromarray(picture).save(file, format="PNG")
-    return _PREFIX + b64encode(file.getvalue()).decode()
-
-
-def picture_from_url(url: str) -> Image:
-    """The inverse of data_url.
-
-    Raises:
-        ValueError: the URL holds no PNG picture.
-    """
-    if not url.startswith(_PREFIX):
-        raise ValueError(f"picture's URL begins with {url[:30]!r}, expected {_PREFIX!r}")
-    data = url[len(_PREFIX) :]
-    if len(data) > MAX_BYTES * 4 // 3:
-        raise ValueError(f"picture's URL has {len(data)} characters, expected {MAX_BYTES * 4 // 3} at most")
-    try:
-        content = BytesIO(b64decode(data, validate=True))
-    except Base64Error as error:
-        raise ValueError(f"picture's URL holds no readable PNG: {error}") from error
-    with opened(content, "picture's URL", ("PNG",)) as image:
-        return np.array(image.convert("RGB"))
-
-
-def _user_parts(picture: Image | None, said: str) -> list[dict[str, Any]]:
-    """One message's parts: the picture where it is known, the instruction where there is one."""
-    parts: list[dict[str, Any]] = []
-    if picture is not None:
-        parts.append({"type": "image_url", "image_url": {"url": data_url(picture)}})
-    if said:
-        parts.append({"type": "text", "text": said})
-    return parts
-
-
-def _of_session(session: Session) -> Conversation:
-    return Conversation(tuple(session.pictures), session.transcript, tuple(session.intents))
-
-
-def _of_observation(seen: Mapping[str, Any]) -> Conversation:
-    turn = int(seen["turn"])
-    if "images" in seen:
-        pictures = tuple(seen["images"][: turn + 1])
-    else:
-        pictures = (seen["source"], *[None] * (turn - 1), *([seen["image"]] if turn else []))
-    return Conversation(pictures, tuple(seen["transcript"]), ("",) * turn)

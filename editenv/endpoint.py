@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sqlite3
 import weakref
 import zlib
@@ -19,14 +18,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from importlib.util import find_spec
-from math import isfinite
 from pathlib import Path
 from threading import Lock, Thread
 from time import perf_counter, time
-from typing import Any, get_args, get_type_hints
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from warnings import warn
 
+from editenv.files import append_line, hide_logins
+from editenv.registry import unknown
 from editenv.settings import check_settings, setting
 
 Conversation = list[dict[str, Any]]
@@ -62,18 +62,13 @@ class EndpointSettings:
 
     def __post_init__(self) -> None:
         """Checks the kind and range of every setting."""
-        if not isinstance(self.base_url, str) or not re.match("https?://[^/]", self.base_url):
-            shown = _shown_url(self.base_url) if isinstance(self.base_url, str) else self.base_url
+        url = str(self.base_url)
+        if not url.startswith(("http://", "https://")) or url.endswith("//"):
+            shown = hide_logins(url)
             raise ValueError(f"base_url is {shown!r}, expected one that begins with http:// or https://")
-        if not isinstance(self.model, str) or not self.model:
-            raise ValueError(f"model is {self.model!r}, expected the name the server knows it by")
-        words = {int: "a whole number", float: "a finite number", str: "a text"}
-        for name, hint in get_type_hints(EndpointSettings).items():
-            value, kinds = getattr(self, name), get_args(hint) or (hint,)
-            fits = type(value) in kinds or (float in kinds and type(value) is int)
-            if not fits or (isinstance(value, float) and not isfinite(value)):
-                raise ValueError(f"{name} is {value!r}, expected {words[kinds[0]]}")
         check_settings(self)
+        if not self.model:
+            raise ValueError("model is '', expected the name the server knows it by")
 
 
 def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
@@ -87,7 +82,7 @@ def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
     known = [field.name for field in fields(EndpointSettings)]
     for name in data:
         if name not in known:
-            raise ValueError(f"setting {name!r} is not known, expected one of {', '.join(known)}")
+            raise ValueError(unknown("setting", name, known))
     for name in ("base_url", "model"):
         if data.get(name) is None:
             raise ValueError(f"setting {name!r} is missing, expected where and as what the model is served")
@@ -96,13 +91,7 @@ def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question.
-
-    Attributes:
-        text: the answer; None where there is none.
-        error: why there is none; None where there is one.
-        cached: whether it was known from an earlier call.
-    """
+    """What came of one question: its text, or why there is none; and whether it was known from an earlier call."""
 
     text: str | None
     error: str | None
@@ -171,7 +160,7 @@ class ChatEndpoint:
         answer = self._run(lambda thread: self._send(thread, request, retries=0))
         if answer.error is not None:
             raise ConnectionError(
-                f"the model {settings.model!r} at {_shown_url(settings.base_url)} gives no answer "
+                f"the model {settings.model!r} at {hide_logins(settings.base_url)} gives no answer "
                 f"({answer.error}); check that the server runs, that base_url ends as it should (mostly in "
                 f"/v1), that it serves a model of this name, that {settings.api_key_env} holds its key if it "
                 "wants one; a parameter that it refuses (max_tokens, temperature, seed) is left out by null"
@@ -186,12 +175,10 @@ class ChatEndpoint:
             thread.thread.join(5.0)
 
     def _request(self, messages: Conversation, seed: int | None) -> dict[str, Any]:
-        """What is sent."""
         settings = self.settings
-        limit = settings.max_tokens if settings.max_completion_tokens is None else None
         parameters = {
             "temperature": settings.temperature,
-            "max_tokens": limit,
+            "max_tokens": settings.max_tokens if settings.max_completion_tokens is None else None,
             "max_completion_tokens": settings.max_completion_tokens,
             "seed": None if seed is None or settings.seed is None else settings.seed + seed,
         }
@@ -244,9 +231,11 @@ class ChatEndpoint:
         self.failed += answer.error is not None
         if self.settings.transcript:
             line = {"time": time(), "key": key, "version": version, "request": _without_pictures(request)}
-            came = {"text": answer.text, "error": answer.error, "cached": answer.cached}
+            line |= {"text": answer.text, "error": answer.error, "cached": answer.cached}
+            line["seconds"] = perf_counter() - started
             with _warned("the transcript lacks a line"):
-                _append(self.settings.transcript, line | came | {"seconds": perf_counter() - started})
+                data = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace")
+                append_line(Path(self.settings.transcript), data + b"\n")
         return answer
 
     async def _call(self, thread: _LoopThread, request: dict[str, Any]) -> Answer:
@@ -260,15 +249,23 @@ class ChatEndpoint:
 
     async def _send(self, thread: _LoopThread, request: dict[str, Any], retries: int) -> Answer:
         """The server's answer, or what went wrong in the last of 1 + retries tries."""
-        hidden = _secrets(self.settings)
         for attempt in range(retries + 1):
             try:
                 completion = await thread.client().chat.completions.create(**request)
-                return Answer(_hide(_text_of(completion), hidden), None)
+                choices = getattr(completion, "choices", None)
+                message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+                text = getattr(message, "content", None)
+                if not isinstance(text, str) or not text.strip():
+                    raise ValueError(f"the server's answer holds no text: {str(completion)[:200]!r}")
+                return Answer(_hide(text, self.settings), None)
             except Exception as error:  # Whatever a server sends must stay this one call's error.
-                if attempt == retries or not _may_pass(error):
+                status = getattr(error, "status_code", None)
+                lasts = isinstance(error.__cause__, PermissionError)
+                if status is not None:
+                    lasts = status not in (408, 409, 429) and status < 500
+                if attempt == retries or lasts:
                     cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
-                    told = _hide(f"{type(error).__name__}: {error}{cause}", hidden)[:500]
+                    told = _hide(f"{type(error).__name__}: {error}{cause}", self.settings)[:500]
                     return Answer(None, told.encode(errors="backslashreplace").decode())
                 await asyncio.sleep(_delay(error, attempt))
         raise AssertionError("unreachable")
@@ -339,12 +336,9 @@ def _open_client(settings: EndpointSettings) -> Any:
                 response = await super().send(request, **options)
                 try:
                     if response.next_request is None:
-                        data = _decoded(await _read(response), response.headers.get("content-encoding", ""))
-                        kept = {
-                            name: value
-                            for name, value in response.headers.items()
-                            if name not in ("content-encoding", "content-length", "transfer-encoding")
-                        }
+                        packing = ("content-encoding", "content-length", "transfer-encoding")
+                        kept = {name: value for name, value in response.headers.items() if name not in packing}
+                        data = await _body(response)
                         return httpx.Response(response.status_code, headers=kept, content=data, request=request)
                     request = response.next_request
                 finally:
@@ -355,28 +349,26 @@ def _open_client(settings: EndpointSettings) -> Any:
                     raise PermissionError(f"the server redirects to {where}, which base_url does not name")
             raise PermissionError("the server redirects in circles")
 
-    key = os.environ.get(settings.api_key_env) or "no-key"
-    client = BoundedClient(headers={"accept-encoding": "gzip, deflate"})
     return AsyncOpenAI(
-        base_url=settings.base_url, api_key=key, timeout=settings.timeout, http_client=client, max_retries=0
+        base_url=settings.base_url,
+        api_key=os.environ.get(settings.api_key_env) or "no-key",
+        timeout=settings.timeout,
+        http_client=BoundedClient(headers={"accept-encoding": "gzip, deflate"}),
+        max_retries=0,
     )
 
 
-async def _read(response: Any) -> bytes:
-    """The body as it came, compressed or not."""
+async def _body(response: Any) -> bytes:
+    """The body, unpacked; never more than MOST_BYTES of it are read or unpacked."""
     data = bytearray()
     async for part in response.aiter_raw():
         data += part
         if len(data) > MOST_BYTES:
             raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
-    return bytes(data)
-
-
-def _decoded(data: bytes, encoding: str) -> bytes:
-    """The body unpacked, never more than MOST_BYTES of it."""
-    if encoding.strip().lower() in ("", "identity"):
-        return data
-    if encoding.strip().lower() not in ("gzip", "deflate"):
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return bytes(data)
+    if encoding not in ("gzip", "deflate"):
         raise ValueError(f"the answer is packed as {encoding[:40]!r}, expected gzip, deflate or nothing")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the heads of gzip and of zlib
     found = unpacker.decompress(data, MOST_BYTES + 1)
@@ -385,28 +377,6 @@ def _decoded(data: bytes, encoding: str) -> bytes:
     if not unpacker.eof:
         raise ValueError("the answer's packed data ends too early")
     return found
-
-
-def _text_of(completion: Any) -> str:
-    """The words of an answer.
-
-    Raises:
-        ValueError: it has none.
-    """
-    choices = getattr(completion, "choices", None)
-    message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-    text = getattr(message, "content", None)
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"the server's answer holds no text: {str(completion)[:200]!r}")
-    return text
-
-
-def _may_pass(error: Exception) -> bool:
-    """May the same request succeed another time?"""
-    status = getattr(error, "status_code", None)
-    if status is not None:
-        return status in (408, 409, 429) or status >= 500
-    return not isinstance(error.__cause__, PermissionError)
 
 
 def _delay(error: Exception, attempt: int) -> float:
@@ -445,9 +415,8 @@ class AnswerCache:
             ValueError, sqlite3.Error: the file or the value is damaged, or another process holds the file.
         """
         # However long a damaged value is, no more of it is read than an answer may have.
-        found = self._execute(
-            "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?", (8 * MOST_BYTES, key, self._FORM)
-        )
+        query = "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?"
+        found = self._execute(query, (8 * MOST_BYTES, key, self._FORM))
         if not found:
             return None
         try:
@@ -460,16 +429,14 @@ class AnswerCache:
 
     def set(self, key: str, text: str) -> None:
         """Keeps an answer; raises sqlite3.Error where it cannot."""
-        self._execute(
-            "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)", (key, self._FORM, json.dumps(text))
-        )
+        query = "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)"
+        self._execute(query, (key, self._FORM, json.dumps(text)))
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> Any:
         """The first row that a statement gives; waits one second for a file that another process holds."""
-        table = "Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)"
         with closing(sqlite3.connect(self._path, timeout=1.0)) as database, database:
             database.execute("PRAGMA trusted_schema = OFF")
-            database.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            database.execute("CREATE TABLE IF NOT EXISTS Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)")
             return database.execute(statement, values).fetchone()
 
 
@@ -500,40 +467,19 @@ def _without_pictures(request: Any) -> Any:
     return [_without_pictures(value) for value in request] if isinstance(request, list) else request
 
 
-def _append(path: str, line: dict[str, Any]) -> None:
-    """Adds a line to a file, whole or not at all."""
-    data = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        written = os.write(handle, data)
-        if written < len(data):
-            os.ftruncate(handle, os.fstat(handle).st_size - written)
-            raise OSError(f"{path} took {written} of {len(data)} bytes")
-    finally:
-        os.close(handle)
-
-
 # Keys and passwords: hidden in all that a server sends back, since errors and answers go into records.
 
 
-def _secrets(settings: EndpointSettings) -> list[str]:
-    """The key, and the password and parameters of the URL, as they may come back; the longest first."""
+def _hide(text: str, settings: EndpointSettings) -> str:
+    """The text without the key, and without the password and parameters of the URL in the forms they may come in."""
     url = urlsplit(settings.base_url)
     found = [os.environ.get(settings.api_key_env) or "", url.password or ""]
     found += [value for _, value in parse_qsl(url.query)]
     found += [unquote(secret) for secret in found]
     login = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
     found.append(b64encode(login.encode()).decode())
-    # Shorter ones would blot out common words, and are no secrets.
-    return sorted({secret for secret in found if len(secret) > 3}, key=len, reverse=True)
-
-
-def _hide(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    for secret in sorted(set(found), key=len, reverse=True):
+        # Shorter ones would blot out common words, and are no secrets.
+        if len(secret) > 3:
+            text = text.replace(secret, "***")
     return text
-
-
-def _shown_url(url: str) -> str:
-    """A URL without user name, password and parameters."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])

@@ -123,8 +123,8 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         super().reset(seed=seed)
         if seed is None:
             seed = last.seed if last else int(self.np_random.integers(2**31))
-        self._session = self.engine.open(int(seed), index)
-        return self._obs(), self._info()
+        (self._session,) = self.engine.open([(int(seed), index)])
+        return observation(self.session, self._images), session_info(self.session)
 
     def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carries out one turn.
@@ -137,22 +137,17 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if session.ending:
             raise ResetNeeded(f"the session is over ({session.ending.reason}), call reset first")
         answer = read_action(action, self.engine.world.image_shape, self.engine.max_length)
-        self.engine.advance([session], [readonly(answer.image)], [answer.intent])
-        end = session.ending
-        info = self._info() | turn_info(session)
+        self.engine.commit([session], self.engine.play([session], [readonly(answer.image)], [answer.intent]))
+        end, info = session.ending, session_info(session) | turn_info(session)
         terminated, truncated = bool(end and end.terminated), bool(end and end.truncated)
-        return self._obs(), float(session.reward), terminated, truncated, info
+        return observation(session, self._images), float(session.reward), terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | str | None:
         """The session's filmstrip, uint8 [H, W, 3], always of one size, its text, or None (`render_mode`)."""
         return rendered(self.session, self.render_mode, self.engine.world.max_turns)
 
     def get_state(self) -> bytes:
-        """The session and its place in the count, to be continued by `set_state` as often as wished.
-
-        Raises:
-            ResetNeeded: no session is open.
-        """
+        """The session and its place in the count, to be continued by `set_state` as often as wished."""
         return dump_session(self.session)
 
     def set_state(self, state: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -173,34 +168,21 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Gives back the threads and connections of scorer and user."""
         self.engine.close()
 
-    def _obs(self) -> dict[str, Any]:
-        return observation(self.session, self._images)
-
-    def _info(self) -> dict[str, Any]:
-        return session_info(self.session)
-
 
 def scoring_queue(scoring: str, scorer: Scorer | None) -> ScoringQueue | None:
-    """Where turns wait for their scores; None where they are scored at once, or not at all.
-
-    Raises:
-        ValueError: scoring is neither "immediate" nor "deferred".
-    """
+    """Where turns wait for their scores; None where they are scored at once, or not at all."""
     if scoring not in ("immediate", "deferred"):
         raise ValueError(f"scoring is {scoring!r}, expected 'immediate' or 'deferred'")
     return ScoringQueue(scorer) if scoring == "deferred" and scorer is not None else None
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Refuses render modes other than those of `MICEEditEnv.metadata` and None with a ValueError."""
+    """ValueError for render modes other than None and those of `MICEEditEnv.metadata`."""
     modes = MICEEditEnv.metadata["render_modes"]
     if render_mode is not None and render_mode not in modes:
-        more = ", or by gym.make 'human' and 'rgb_array_list'" if render_mode in _BY_WRAPPERS else ""
+        wrapped = render_mode in ("human", "rgb_array_list")
+        more = ", or by gym.make 'human' and 'rgb_array_list'" if wrapped else ""
         raise ValueError(f"render_mode is {render_mode!r}, expected None, {' or '.join(map(repr, modes))}{more}")
-
-
-_BY_WRAPPERS = ("human", "rgb_array_list")
-"""Render modes that `gym.make` makes of "rgb_array"."""
 
 
 def rendered(session: Session, render_mode: str | None, max_turns: int) -> NDArray[np.uint8] | str | None:

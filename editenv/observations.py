@@ -12,12 +12,7 @@ from editenv.session import Session
 
 
 def observation(session: Session, images: int | None = None) -> dict[str, Any]:
-    """What an agent sees now, in fresh arrays.
-
-    Args:
-        session: the session.
-        images: how many pictures `images` has room for; None leaves it out.
-    """
+    """What an agent sees now, in fresh arrays; `images` is how many pictures are shown of it, None for none."""
     seen = {
         "image": session.pictures[-1].copy(),
         "source": session.pictures[0].copy(),
@@ -25,9 +20,7 @@ def observation(session: Session, images: int | None = None) -> dict[str, Any]:
         "transcript": session.transcript,
         "turn": session.turn,
     }
-    if images is not None:
-        seen["images"] = _album([session], images)[0]
-    return seen
+    return seen if images is None else seen | {"images": _album([session], images)[0]}
 
 
 def observations(sessions: Sequence[Session], images: int | None = None) -> dict[str, Any]:
@@ -39,9 +32,16 @@ def observations(sessions: Sequence[Session], images: int | None = None) -> dict
         "transcript": tuple([session.transcript for session in sessions]),
         "turn": np.array([session.turn for session in sessions], dtype=np.int64),
     }
-    if images is not None:
-        seen["images"] = _album(sessions, images)
-    return seen
+    return seen if images is None else seen | {"images": _album(sessions, images)}
+
+
+def _album(sessions: Sequence[Session], room: int) -> NDArray[np.uint8]:
+    """All pictures of each session so far, uint8 [N, room, H, W, 3], zero where not yet reached."""
+    album = np.zeros((len(sessions), room, *sessions[0].pictures[0].shape), dtype=np.uint8)
+    for row, session in enumerate(sessions):
+        for place, picture in enumerate(session.pictures):
+            album[row, place] = picture
+    return album
 
 
 def session_info(session: Session) -> dict[str, Any]:
@@ -79,25 +79,18 @@ def turn_info(session: Session) -> dict[str, Any]:
 
 
 def session_infos(count: int, sessions: Mapping[int, Session]) -> dict[str, Any]:
-    """`session_info` of many rows as `batch_infos` gives it, without a dict a row.
-
-    Args:
-        count: number of sub-environments, N.
-        sessions: session by row, one row or more.
-    """
+    """`session_info` of some of `count` rows (session by row) as `batch_infos` gives it, without a dict a row."""
     shown, rows = list(sessions.values()), list(sessions)
-    mask = np.zeros(count, dtype=bool)
-    mask[rows] = True
     versions: dict[str, Any] = {}
     for key in shown[0].versions:
-        versions |= _masked(key, [s.versions[key] for s in shown], rows, mask, object)
+        versions |= _column(count, key, rows, [s.versions[key] for s in shown], object)
     batch = {
-        **_masked("session", [s.spec.id for s in shown], rows, mask, object),
-        **_masked("split", [s.split for s in shown], rows, mask, object),
-        **_masked("seed", [s.seed for s in shown], rows, mask, np.int64),
-        **_masked("index", [s.index for s in shown], rows, mask, np.int64),
+        **_column(count, "session", rows, [s.spec.id for s in shown], object),
+        **_column(count, "split", rows, [s.split for s in shown], object),
+        **_column(count, "seed", rows, [s.seed for s in shown], np.int64),
+        **_column(count, "index", rows, [s.index for s in shown], np.int64),
         "versions": versions,
-        "_versions": mask.copy(),
+        "_versions": _mask(count, rows),
     }
     said = {row: {"speech": dict(s.message.detail)} for row, s in sessions.items() if s.message.detail}
     return batch | batch_infos(count, said) if said else batch
@@ -117,32 +110,23 @@ def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str,
     for key in dict.fromkeys(key for info in infos.values() for key in info):
         column = {row: info[key] for row, info in infos.items() if key in info}
         rows, values = list(column), list(column.values())
-        mask = np.zeros(count, dtype=bool)
-        mask[rows] = True
         if isinstance(values[0], dict):
-            batch |= {key: batch_infos(count, column), f"_{key}": mask}
+            batch |= {key: batch_infos(count, column), f"_{key}": _mask(count, rows)}
         else:
             kind = type(values[0]) if type(values[0]) in (bool, int) else object
-            batch |= _masked(key, values, rows, mask, kind)
+            batch |= _column(count, key, rows, values, kind)
     return batch
 
 
-def _masked(key: str, values: list[Any], rows: list[int], mask: NDArray[np.bool_], kind: type) -> dict[str, Any]:
+def _mask(count: int, rows: list[int]) -> NDArray[np.bool_]:
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _column(count: int, key: str, rows: list[int], values: list[Any], kind: type) -> dict[str, Any]:
     """One info key's values as an array [N], empty where a row has none, and the mask beside it."""
-    column: NDArray[Any] = np.full(len(mask), None, object) if kind is object else np.zeros(len(mask), kind)
-    if kind is object:
-        # One by one: numpy would take a list of tuples for a table.
-        for row, value in zip(rows, values, strict=True):
-            column[row] = value
-    else:
-        column[rows] = values
-    return {key: column, f"_{key}": mask.copy()}
-
-
-def _album(sessions: Sequence[Session], room: int) -> NDArray[np.uint8]:
-    """All pictures of each session so far, uint8 [N, room, H, W, 3], zero where not yet reached."""
-    album = np.zeros((len(sessions), room, *sessions[0].pictures[0].shape), dtype=np.uint8)
-    for row, session in enumerate(sessions):
-        for place, picture in enumerate(session.pictures):
-            album[row, place] = picture
-    return album
+    column: NDArray[Any] = np.full(count, None if kind is object else 0, dtype=kind)
+    for row, value in zip(rows, values, strict=True):
+        column[row] = value  # one by one: numpy would take a list of tuples for a table
+    return {key: column, f"_{key}": _mask(count, rows)}

@@ -2,12 +2,10 @@
 
 A line has up to three parts:
 
-- the published keys (`SessionLine`): the source picture, what the user says and what is meant by it. Files
-that
+- the published keys (`SessionLine`): the source picture, what the user says and what is meant by it. Files that
   have these can be played (`sessions_file=`); `editenv export` and EdiVal's converter write them.
 - `editenv`, of studio scenes: the exact meaning, which `worlds/records/scenes.py` reads.
-- `played` (`PlayedLine`), of sessions that were played: pictures, intents and scores of each turn, versions
-and
+- `played` (`Played`), of sessions that were played: pictures, intents and scores of each turn, versions and
   seeds, and of a training's rollouts what became of each turn. `record_to=` and `train` write them.
 
 A recorded session whose user followed a script has all of them, so what was played can be played again.
@@ -25,13 +23,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import gymnasium
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
 
-from editenv.picturefile import MAX_PIXELS, read_png, write_png
+from editenv.files import append_line
+from editenv.pictures import MAX_PIXELS, read_png, write_png
 from editenv.session import Session
 from editenv.spaces import text_problem
 from editenv.strict import Strict, check, check_length, read_object
@@ -39,26 +38,28 @@ from editenv.types import Image, Scores, UserMessage
 
 FILE = "sessions.jsonl"
 FORMAT = "editenv session 2"
-TASKS = (
-    "subject_add", "subject_remove", "subject_replace", "color_alter", "material_alter",
-    "text_change", "position_change", "count_change", "background_change",
-)  # fmt: skip
-"""The nine task types."""
-
-MOST_TURNS = 1000
-"""Turns above which a record is refused, since an environment makes room for them."""
-
 EXTRA = "editenv"
 """The key of exact meanings."""
-
-MAX_LINE_BYTES = 4 << 20
-"""Length above which a line of a sessions file is not read: a thousand times a published one."""
 
 PUBLISHED = "source_image"
 """Folder that all picture paths of the published files begin with."""
 
+MOST_TURNS = 1000
+"""Turns above which a record is refused, since an environment makes room for them."""
+
+MAX_LINE_BYTES = 4 << 20
+"""Length above which a line of a sessions file is not read: a thousand times a published one."""
+
+_LONGEST_MESSAGE = 2000
 
 # The schema.
+
+Task = Literal[
+    "subject_add", "subject_remove", "subject_replace", "color_alter", "material_alter",
+    "text_change", "position_change", "count_change", "background_change",
+]  # fmt: skip
+TASKS: tuple[str, ...] = get_args(Task)
+"""The nine task types."""
 
 
 def _words(text: str) -> str:
@@ -70,21 +71,14 @@ def _words(text: str) -> str:
 
 def _relative_path(image: str) -> str:
     """The picture's path, once it stays below its folder on every system."""
-    _words(image)
-    windows = PureWindowsPath(image)
+    windows = PureWindowsPath(_words(image))
     if image.startswith("/") or windows.drive or windows.root or ".." in windows.parts or "\0" in image:
         raise ValueError(f"{image!r}, expected a relative path without '..'")
     return str(PurePosixPath(image))
 
 
-def _task(task: str) -> str:
-    if task not in TASKS:
-        raise ValueError(f"{task!r}, expected one of {', '.join(TASKS)}")
-    return task
-
-
 Words = Annotated[str, AfterValidator(_words)]
-Task = Annotated[str, AfterValidator(_task)]
+Score = Annotated[float, Field(ge=0, le=1)] | None
 
 
 class SessionLine(Strict):
@@ -105,15 +99,6 @@ class SessionLine(Strict):
 
 _LISTS = tuple(name for name in SessionLine.model_fields if name not in ("image", "turns", EXTRA, "played"))
 _OBJECTS = ("unchanged_objects", "available_objects", "all_objects")
-
-
-def _score(value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= 1:
-        raise ValueError(f"{value}, expected a number from 0 to 1, or null")
-    return value
-
-
-Score = Annotated[float | None, AfterValidator(_score)]
 
 
 class ScoresLine(Strict):
@@ -216,14 +201,12 @@ class RecordSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values in the published format, a single turn in lists of one."""
-        objects = {name: [list(getattr(turn, name)) for turn in self.turns] for name in _OBJECTS}
+        plain = ("task_type", "formatted_instruction", "bg_consistency")
         return {
             "image": self.image,
             "instruction": list(self.instruction),
-            "task_type": [turn.task_type for turn in self.turns],
-            "formatted_instruction": [turn.formatted_instruction for turn in self.turns],
-            "bg_consistency": [turn.bg_consistency for turn in self.turns],
-            **objects,
+            **{name: [getattr(turn, name) for turn in self.turns] for name in plain},
+            **{name: [list(getattr(turn, name)) for turn in self.turns] for name in _OBJECTS},
             "turns": self.turn_count,
         }
 
@@ -237,10 +220,19 @@ def record_from_json(data: Mapping[str, Any]) -> RecordSpec:
     Raises:
         ValueError: a key is missing or unknown, or its value is not as expected; names the key.
     """
-    return _record(_session_line(data))
+    return _read_line(0, data).record
 
 
-def _session_line(data: Mapping[str, Any]) -> SessionLine:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a sessions file."""
+
+    number: int  # of the line, from 1
+    record: RecordSpec  # the session
+    extra: Mapping[str, Any] | None  # the JSON object under the key "editenv", None where the line has none
+
+
+def _read_line(number: int, data: Mapping[str, Any]) -> Line:
     if isinstance(data.get("instruction"), str):
         if "turns" in data:
             raise ValueError("key 'turns' stands beside an instruction that is a text, expected a list of texts")
@@ -252,27 +244,10 @@ def _session_line(data: Mapping[str, Any]) -> SessionLine:
             raise ValueError(f"key {name!r} is None, expected an object")
     for name in _LISTS:
         check_length(name, getattr(line, name), line.turns)
-    return line
-
-
-def _record(line: SessionLine) -> RecordSpec:
-    turns = zip(
-        line.task_type,
-        line.formatted_instruction,
-        line.bg_consistency,
-        *(map(tuple, getattr(line, name)) for name in _OBJECTS),
-        strict=True,
-    )
-    return RecordSpec(line.image, tuple(line.instruction), tuple(RecordTurn(*turn) for turn in turns))
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a sessions file."""
-
-    number: int  # of the line, from 1
-    record: RecordSpec  # the session
-    extra: Mapping[str, Any] | None  # the JSON object under the key "editenv", None where the line has none
+    objects = [map(tuple, getattr(line, name)) for name in _OBJECTS]
+    turns = zip(line.task_type, line.formatted_instruction, line.bg_consistency, *objects, strict=True)
+    record = RecordSpec(line.image, tuple(line.instruction), tuple(RecordTurn(*turn) for turn in turns))
+    return Line(number, record, line.editenv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,20 +283,31 @@ def read_sessions_file(path: str | Path) -> SessionsFile:
 def scan_lines(path: str | Path) -> Iterator[Line | ValueError]:
     """Each line of a file, or, in its place, the error that says why it is no record; file and line named.
 
+    Blank lines at the end are left out, and nothing is read after a line that is too long.
+
     Raises:
         ValueError: there is no such file.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"sessions file is {str(path)!r}, which is no file, expected JSON Lines")
-    for number, text in _lines(path, MAX_LINE_BYTES):
-        try:
-            with at_line(path, number):
-                data = read_object(_decoded(number, text))
-                line = _session_line(data)
-                yield Line(number, _record(line), line.editenv)
-        except ValueError as error:
-            yield error
+    number, blank = 0, list[int]()
+    with open(path, "rb") as file:
+        while text := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if number > 1 and not text.strip() and len(text) <= MAX_LINE_BYTES:
+                blank.append(number)
+                continue
+            for place, content in [*((one, b"") for one in blank), (number, text)]:
+                try:
+                    with at_line(path, place):
+                        found: Line | ValueError = _read_line(place, read_object(_decoded(place, content)))
+                except ValueError as error:
+                    found = error
+                yield found
+            blank.clear()
+            if len(text) > MAX_LINE_BYTES:
+                return
 
 
 def pictures_folder(path: Path, lines: Sequence[Line]) -> Path:
@@ -336,23 +322,6 @@ def pictures_folder(path: Path, lines: Sequence[Line]) -> Path:
     if published and not os.path.lexists(own / PUBLISHED) and (above / PUBLISHED).is_dir():
         return above
     return own
-
-
-def _lines(path: Path, most: int) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from 1, blank ones at its end left out; nothing after a line longer than `most`."""
-    blank: list[tuple[int, bytes]] = []
-    with open(path, "rb") as file:
-        number = 0
-        while text := file.readline(most + 1):
-            number += 1
-            if number > 1 and not text.strip() and len(text) <= most:
-                blank.append((number, text))
-                continue
-            yield from blank
-            blank.clear()
-            yield number, text
-            if len(text) > most:
-                return
 
 
 _MARKS = {BOM_UTF8: "a byte order mark", BOM_UTF16_LE: "UTF-16's mark", BOM_UTF16_BE: "UTF-16's mark"}
@@ -371,9 +340,6 @@ def _decoded(number: int, text: bytes) -> str:
         return text.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"the line is no UTF-8: byte {error.start} is {error.reason}") from error
-
-
-_LONGEST_MESSAGE = 2000
 
 
 @contextmanager
@@ -433,9 +399,10 @@ def played_line(
         published: the published keys, as far as they are known.
         training: of a rollout; details of scores are left out then.
     """
-    names = [write_png(folder, picture) for picture in session.pictures]
-    scores = [_plain(one, detail=training is None) for one in session.scores]
-    transcript = list(session.transcript[: len(scores)])
+    names, turns = [write_png(folder, picture) for picture in session.pictures], len(session.scores)
+    scores = [one.to_json() | ({"detail": {}} if training else {}) for one in session.scores]
+    for one in scores:  # JSON has no word for what is no finite number
+        one["reward"] = one["reward"] if math.isfinite(one["reward"]) else None
     played = {
         "format": FORMAT,
         "versions": dict(session.versions),
@@ -450,17 +417,11 @@ def played_line(
         "ending": session.ending.reason if session.ending else None,
     }
     if any(session.details):
-        played["details"] = [dict(detail) for detail in session.details[: len(scores)]]
+        played["details"] = [dict(detail) for detail in session.details[:turns]]
     if training is not None:
         played["training"] = training.model_dump()
-    line = dict(published or {}) | {"image": names[0], "instruction": transcript, "turns": len(scores)}
-    return json.dumps(line | {"played": played}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _plain(scores: Scores, detail: bool) -> dict[str, Any]:
-    """Scores as JSON values; a reward that JSON has no number for becomes null."""
-    values = scores.to_json() if detail else scores.to_json() | {"detail": {}}
-    return values if math.isfinite(scores.reward) else values | {"reward": None}
+    line = {"image": names[0], "instruction": list(session.transcript[:turns]), "turns": turns, "played": played}
+    return json.dumps({**(published or {}), **line}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 class Recorder:
@@ -481,48 +442,7 @@ class Recorder:
     def __call__(self, session: Session) -> None:
         """Writes one session; called by an environment whenever a session ends."""
         published = None if self.published is None else self.published(session)
-        append_whole(self.folder / FILE, played_line(self.folder, session, published))
-
-
-def append_whole(path: Path, line: bytes) -> None:
-    """Appends a line to a file, or leaves the file as it was; half a line at its end is taken away before.
-
-    Raises:
-        OSError: the line cannot be written.
-    """
-    with open(path, "ab+", buffering=0) as file:
-        _lock(file.fileno())
-        end = _whole_lines(file)
-        file.truncate(end)
-        try:
-            left = memoryview(line)
-            while left:
-                left = left[file.write(left) or 0 :]
-        except BaseException:
-            file.truncate(end)
-            raise
-
-
-def _whole_lines(file: Any) -> int:
-    """Length of a file up to its last line end."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - 65536)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return int(start + found + 1)
-        end = start
-    return 0
-
-
-def _lock(handle: int) -> None:
-    """Waits for other writers; closing the file lets the next one write."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: one writer at a time is up to the user there
-        return
-    fcntl.flock(handle, fcntl.LOCK_EX)
+        append_line(self.folder / FILE, played_line(self.folder, session, published))
 
 
 def read_records(
@@ -558,7 +478,6 @@ def read_record(folder: str | Path, number: int) -> SessionRecord:
 
 
 def _read_played(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
-    """One line as a record."""
     data = read_object(line)
     written = data.get("played")
     if isinstance(written, Mapping) and written.get("format", FORMAT) != FORMAT:
@@ -567,45 +486,37 @@ def _read_played(line: bytes, folder: Path, max_pixels: int) -> SessionRecord:
     played, turns = whole.played, len(whole.played.pictures) - 1
     if turns < 1:
         raise ValueError(f"key 'played.pictures' has {turns + 1} entries, expected a source and an edit or more")
-    check_length("instruction", whole.instruction, turns)
-    lists = ["intents", "scores", *(["details"] if played.details is not None else [])]
-    for name in lists:
-        check_length(f"played.{name}", getattr(played, name), turns)
-    for name in ("advantages", "turns") if played.training else ():
-        check_length(f"played.training.{name}", getattr(played.training, name), turns)
+    lists = {"instruction": whole.instruction, "played.intents": played.intents, "played.scores": played.scores}
+    if played.details is not None:
+        lists["played.details"] = played.details
+    if played.training:
+        lists["played.training.advantages"] = played.training.advantages
+        lists["played.training.turns"] = played.training.turns
+    for name, values in lists.items():
+        check_length(name, values, turns)
+    pictures: list[Image] = []
+    for place, name in enumerate(played.pictures):
+        try:
+            pictures.append(read_png(folder, name, max_pixels))
+        except ValueError as error:
+            raise ValueError(f"key 'played.pictures[{place}]': {error}") from error
+        shape, first = pictures[-1].shape, pictures[0].shape
+        if shape != first:
+            raise ValueError(f"key 'played.pictures[{place}]' has shape {shape}, expected the first's {first}")
     return SessionRecord(
         **{name: getattr(played, name) for name in ("versions", "split", "seed", "index", "session", "spec")},
         transcript=tuple(whole.instruction),
         intents=tuple(played.intents),
         scores=tuple(map(scores_of, played.scores)),
-        pictures=tuple(_read_pictures(played.pictures, folder, max_pixels)),
+        pictures=tuple(pictures),
         reason=played.ending,
         details=tuple(played.details or ()),
         training=played.training,
     )
 
 
-def _read_pictures(names: list[str], folder: Path, max_pixels: int) -> Iterator[Image]:
-    """The pictures by name, all of one shape."""
-    shape = None
-    for place, name in enumerate(names):
-        key = f"key 'played.pictures[{place}]'"
-        try:
-            picture = read_png(folder, name, max_pixels)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error
-        if shape not in (None, picture.shape):
-            raise ValueError(f"{key} has shape {picture.shape}, expected the first's {shape}")
-        shape = picture.shape
-        yield picture
-
-
 def replay(record: SessionRecord, env: gymnasium.Env[Any, Any]) -> list[Scores]:
-    """Plays a record's pictures and intents again.
-
-    Args:
-        record: what to play.
-        env: a `MICEEditEnv`, wrapped or not, of the record's world and split.
+    """Plays a record's pictures and intents again, in a `MICEEditEnv` of its world and split.
 
     Returns:
         The scores this environment gives, one a turn.

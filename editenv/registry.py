@@ -9,7 +9,6 @@ from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_BY_NAME = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
@@ -31,12 +30,14 @@ def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
     raise ValueError(unknown(kind, name, registry))
 
 
-def import_object(kind: str, place: str) -> Any:
-    """The object that "package.module:Name" stands for.
+def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    """As `lookup`, where the registry holds "module:Class", imported now."""
+    found = lookup(kind, name, registry)
+    return import_object(kind, found) if isinstance(found, str) else found
 
-    Raises:
-        ValueError: there is no such module or attribute.
-    """
+
+def import_object(kind: str, place: str) -> Any:
+    """The object that "package.module:Name" stands for; ValueError if there is no such module or attribute."""
     module, _, attribute = place.partition(":")
     try:
         return getattr(import_module(module), attribute)
@@ -47,22 +48,15 @@ def import_object(kind: str, place: str) -> Any:
         raise ValueError(f"{kind} is {place!r}, expected package.module:Name that can be imported: {error}") from error
 
 
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """A question for who mistyped a name, "" where no known one is near."""
+    near = get_close_matches(str(name), known, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
 def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     """Says which names there are, the likely one first."""
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{kind} {name!r} is not known, {hint}expected one of {', '.join(sorted(known))}"
-
-
-def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
-    """The class that a registry of "module:Class" names, or that the name itself stands for, imported now.
-
-    Raises:
-        ValueError: the registry has no such name, or there is no such module or class.
-    """
-    if name not in registry and ":" not in str(name):
-        raise ValueError(unknown(kind, name, registry))
-    return import_object(kind, registry.get(name, name))
+    return f"{kind} {name!r} is not known, {nearest(name, known)}expected one of {', '.join(sorted(known))}"
 
 
 def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[str, Any] | None, *given: Any) -> Any:
@@ -73,18 +67,17 @@ def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[s
             cannot be called with what is given, or refuses a value.
     """
     make, chosen = load_class(kind, name, registry), dict(settings or {})
-    left = [one for one in list(signature(make).parameters.values())[len(given) :] if one.kind in _BY_NAME]
-    known = [one.name for one in left]
-    names = ", ".join(known) or "none"
-    if not any(one.kind == Parameter.VAR_KEYWORD for one in signature(make).parameters.values()):
+    parameters = list(signature(make).parameters.values())
+    by_name = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    left = {one.name: one for one in parameters[len(given) :] if one.kind in by_name}
+    names = ", ".join(left) or "none"
+    if not any(one.kind == Parameter.VAR_KEYWORD for one in parameters):
         for key in chosen:
-            if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise ValueError(f"{kind} {name!r} has no setting {key!r}, {hint}expected {names}")
-    for one in left:
-        if one.default is Parameter.empty and one.name not in chosen:
-            raise ValueError(f"{kind} {name!r} lacks the setting {one.name!r}, expected {names}")
+            if key not in left:
+                raise ValueError(f"{kind} {name!r} has no setting {key!r}, {nearest(key, left)}expected {names}")
+    for key, one in left.items():
+        if one.default is Parameter.empty and key not in chosen:
+            raise ValueError(f"{kind} {name!r} lacks the setting {key!r}, expected {names}")
     try:
         signature(make).bind(*given, **chosen)
     except TypeError as error:

@@ -13,8 +13,6 @@ from editenv.protocols import Scorer, User, World
 from editenv.spaces import MAX_LENGTH, text_problem
 from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
 
-NO_SCORES = Scores()
-
 _NUMBER_LIMIT = 2**63
 """Seeds and session numbers stand in int64 arrays."""
 
@@ -35,22 +33,6 @@ class Termination:
     def terminated(self) -> bool:
         """The opposite of truncated."""
         return not self.truncated
-
-
-UNSCORED = Termination("unscored", truncated=True)
-OUT_OF_TURNS = Termination("max_turns", truncated=True)
-
-
-def termination(reply: UserMessage | Stop | None, turns: int, max_turns: int) -> Termination | None:
-    """The end that a user's reply after `turns` turns means, or None while the session goes on.
-
-    A reply of None says that a judge failed, after which no user is asked.
-    """
-    if reply is None:
-        return UNSCORED
-    if isinstance(reply, Stop):
-        return Termination(reply.reason, truncated=reply.reason == OUT_OF_TURNS.reason)
-    return OUT_OF_TURNS if turns >= max_turns else None
 
 
 @dataclass(slots=True)
@@ -136,7 +118,6 @@ class Session:
             setattr(self, name, getattr(other, name))
 
 
-@dataclass(frozen=True, slots=True)
 class ScoringQueue:
     """Hands turns to a scorer in the order they were played, one batch at a time, in a thread of its own.
 
@@ -144,10 +125,9 @@ class ScoringQueue:
     sees the same history as without a queue. Scorers that ask servers ask side by side within a batch.
     """
 
-    scorer: Scorer
-    _thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
-    )
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
 
     def put(self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Future[Scores]]]) -> list[Future[Scores]]:
         """Queues a batch.
@@ -171,10 +151,8 @@ class ScoringQueue:
         self, turns: list[TurnResult], earlier: list[list[Future[Scores]]], futures: list[Future[Scores]]
     ) -> None:
         try:
-            known = [
-                replace(turn, history=resolve(turn.history, pending))
-                for turn, pending in zip(turns, earlier, strict=True)
-            ]
+            pairs = zip(turns, earlier, strict=True)
+            known = [replace(turn, history=resolve(turn.history, pending)) for turn, pending in pairs]
             for future, scores in zip(futures, score_all(self.scorer, known), strict=True):
                 future.set_result(scores)
         except BaseException as error:
@@ -189,11 +167,7 @@ def resolve(scores: Sequence[Scores], pending: Sequence[Future[Scores]]) -> tupl
 
 
 def score_all(scorer: Scorer, turns: Sequence[TurnResult]) -> list[Scores]:
-    """The scorer's scores.
-
-    Raises:
-        RuntimeError: it returned another number of scores than it was asked for.
-    """
+    """The scorer's scores; RuntimeError where it returned another number than it was asked for."""
     scores = scorer.score(turns)
     if len(scores) != len(turns):
         raise RuntimeError(f"scorer returned {len(scores)} scores for {len(turns)} turns, expected as many")
@@ -245,19 +219,14 @@ class SessionEngine:
             "scorer": self.scorer.version if self.scorer else None,
         }
 
-    def open(self, seed: int, index: int) -> Session:
-        """Session `index` of `seed` at its first instruction."""
-        return self.open_all([(seed, index)])[0]
-
-    def open_all(self, places: Sequence[tuple[int, int]]) -> list[Session]:
-        """The sessions of seeds and numbers; a user with `beginnings` is asked once for all of them."""
+    def open(self, places: Sequence[tuple[int, int]]) -> list[Session]:
+        """The sessions of (seed, number) pairs; a user with `beginnings` is asked once for all of them."""
         for _, index in places:
             check_session(index, "the session's number")
         specs = [self.world.session(self.split, seed, index) for seed, index in places]
         beginnings = getattr(self.user, "beginnings", None)
         messages = [self.user.begin(spec) for spec in specs] if beginnings is None else beginnings(specs)
-        for message in messages:
-            self._check_message(message)
+        self._check_messages(messages)
         versions, pending = self.versions(), None if self.queue is None else []
         return [
             Session(
@@ -275,16 +244,6 @@ class SessionEngine:
             for spec, (seed, index), message in zip(specs, places, messages, strict=True)
         ]
 
-    def advance(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> None:
-        """Carries out one turn in each session: plays it, hands ended sessions to `on_end`, then commits it.
-
-        Every session is left as it was when the scorer, a user or `on_end` raises.
-        """
-        played = self.play(sessions, after, intents)
-        self.record(sessions, played)
-        for session, one in zip(sessions, played, strict=True):
-            session.become(one)
-
     def play(self, sessions: Sequence[Session], after: Sequence[Image], intents: Sequence[str]) -> list[Session]:
         """The sessions with one more turn, as new objects; the scorer is asked once for all of them.
 
@@ -292,12 +251,9 @@ class SessionEngine:
             sessions: sessions that are not over; they stay as they are.
             after: the picture each agent answered, read-only uint8 [H, W, 3].
             intents: the intent each agent wrote.
-
-        Raises:
-            RuntimeError: the scorer returned another number of scores than it was asked for.
         """
         results = [session.turn_result(picture) for session, picture in zip(sessions, after, strict=True)]
-        scores = [NO_SCORES] * len(results)
+        scores = [Scores()] * len(results)
         if self.scorer is not None and self.queue is None:
             scores = score_all(self.scorer, results)
         # After a judge that failed no user is asked.
@@ -310,8 +266,11 @@ class SessionEngine:
         turns = zip(sessions, results, intents, scores, futures, replies, strict=True)
         return [self._with_turn(*turn) for turn in turns]
 
-    def record(self, sessions: Sequence[Session], played: Sequence[Session]) -> None:
-        """Hands those that have just ended to `on_end`, once each where the same turn is played again."""
+    def commit(self, sessions: Sequence[Session], played: Sequence[Session]) -> None:
+        """Hands sessions that have just ended to `on_end`, then makes what was played theirs.
+
+        Every session stays as it was where `on_end` raises; it gets each once where the same turn is played again.
+        """
         for session, one in zip(sessions, played, strict=True):
             last = session.recorded
             if last is not None and last.intents == one.intents:
@@ -320,14 +279,14 @@ class SessionEngine:
             if self.on_end is not None and one.ending is not None:
                 self.on_end(one)
                 session.recorded = one
+        for session, one in zip(sessions, played, strict=True):
+            session.become(one)
 
     def replies(self, results: Sequence[TurnResult]) -> list[UserMessage | Stop]:
         """What the user says after each of some turns; one with `replies` is asked once for all."""
         together = getattr(self.user, "replies", None)
         said = [self.user.reply(one) for one in results] if together is None else together(results)
-        for reply in said:
-            if not isinstance(reply, Stop):
-                self._check_message(reply)
+        self._check_messages([reply for reply in said if not isinstance(reply, Stop)])
         return said
 
     def close(self) -> None:
@@ -349,15 +308,22 @@ class SessionEngine:
         """The session with a finished turn; one that ends waits for all of its scores."""
         scores, reward = (*session.scores, score), score.reward
         pending = None if future is None else [*(session.pending or []), future]
+        message, transcript, details = session.message, session.transcript, session.details
         most = self.world.max_turns if self.max_turns is None else min(self.max_turns, self.world.max_turns)
-        end = termination(reply, result.turn + 1, most)
+        end = None
+        if reply is None:
+            end = Termination("unscored", truncated=True)
+        elif isinstance(reply, Stop):
+            end = Termination(reply.reason, truncated=reply.reason == "max_turns")
+        elif result.turn + 1 >= most:
+            end = Termination("max_turns", truncated=True)
+        else:
+            message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
         if pending is not None and end is not None:
             scores, pending = resolve(scores, pending), []
             reward = sum(score.reward for score in scores)
-            end = end if all(score.scored for score in scores) else UNSCORED
-        message, transcript, details = session.message, session.transcript, session.details
-        if end is None and isinstance(reply, UserMessage):
-            message, transcript, details = reply, (*transcript, reply.text), (*details, reply.detail)
+            if not all(score.scored for score in scores):
+                end = Termination("unscored", truncated=True)
         # Not `replace`, which takes several times as long as the rest of this function.
         return Session(
             session.spec,
@@ -376,11 +342,11 @@ class SessionEngine:
             end,
         )
 
-    def _check_message(self, message: UserMessage) -> None:
-        """Refuses a message whose text does not fit the observation space."""
-        problem = text_problem(message.text, self.max_length)
-        if problem:
-            raise ValueError(f"the user's instruction is {problem}")
+    def _check_messages(self, messages: Sequence[UserMessage]) -> None:
+        """Refuses messages whose text does not fit the observation space."""
+        for message in messages:
+            if problem := text_problem(message.text, self.max_length):
+                raise ValueError(f"the user's instruction is {problem}")
 
 
 def readonly(picture: Image) -> Image:
@@ -390,21 +356,13 @@ def readonly(picture: Image) -> Image:
 
 
 def check_seed(seed: Any) -> None:
-    """Refuses seeds that no int64 array holds; what is no whole number Gymnasium refuses in its own words.
-
-    Raises:
-        ValueError: the seed is 2**63 or more.
-    """
+    """ValueError for seeds that no int64 array holds; what is no whole number Gymnasium refuses in its own words."""
     if isinstance(seed, int) and seed >= _NUMBER_LIMIT:
         raise ValueError(f"seed is {seed}, expected less than 2**63")
 
 
 def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> Mapping[str, Any]:
-    """The options, empty for None.
-
-    Raises:
-        ValueError: a key is not known.
-    """
+    """The options of a reset, empty for None; ValueError where a key is not known."""
     for name in options or {}:
         if name not in known:
             raise ValueError(f"reset option {name!r} is not known, expected {' or '.join(known)}")
@@ -412,11 +370,7 @@ def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> 
 
 
 def check_session(number: Any, name: str) -> int:
-    """The number of a session, as a plain int.
-
-    Raises:
-        ValueError: it is no whole number from 0 to 2**63 - 1.
-    """
+    """The number of a session, as a plain int; ValueError for what is no whole number from 0 to 2**63 - 1."""
     whole = not isinstance(number, bool) and isinstance(number, int | np.integer)
     if not whole or not 0 <= number < _NUMBER_LIMIT:
         raise ValueError(f"{name} is {number!r}, expected a whole number of 0 or more, less than 2**63")

@@ -10,24 +10,17 @@ Hydra's schema, `--help`, the tables in docs/ and the check before anything runs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from operator import ge as at_least
-from operator import gt as above
-from operator import le as at_most
-from operator import lt as below
+from math import isfinite
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from editenv.registry import unknown
 
-_BOUNDS = {
-    "gt": (above, "above {}"),
-    "ge": (at_least, "{} or more"),
-    "lt": (below, "below {}"),
-    "le": (at_most, "{} or less"),
-}
-"""By keyword of `setting`: when a number is within the bound, and how that is said."""
+_BOUNDS = {"gt": "above {:g}", "ge": "{:g} or more", "lt": "below {:g}", "le": "{:g} or less"}
+"""How a bound is said, by keyword of `setting`, which is also its function's name in `operator`."""
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "one name or text"}
 
@@ -92,10 +85,6 @@ class SettingHelp:
     names: tuple[str, ...] = ()
     group: str | None = None
 
-    def type_in_words(self, value: Any = MISSING) -> str:
-        """The kind of value that belongs here, in words; given a wrong value, what is wrong with its kind."""
-        return _kind_in_words(self.kind, value)
-
 
 def describe(kind: type, prefix: str = "") -> Iterator[SettingHelp]:
     """All settings of a dataclass, those of a part under "part.name", in the order of declaration.
@@ -105,68 +94,60 @@ def describe(kind: type, prefix: str = "") -> Iterator[SettingHelp]:
     hints = get_type_hints(kind)
     for one in fields(kind):
         about: Mapping[str, Any] = one.metadata
-        part = _part_of(hints[one.name])
+        name, hint = prefix + one.name, hints[one.name]
+        part = next((k for k in (hint, *get_args(hint)) if isinstance(k, type) and is_dataclass(k)), None)
         if part is None or about.get("group") or about.get("help"):
             default = one.default_factory() if one.default_factory is not MISSING else one.default
-            names = about["names"]() if about.get("names") else ()
+            names = tuple(about["names"]()) if about.get("names") else ()
             yield SettingHelp(
-                prefix + one.name,
-                hints[one.name],
-                default,
-                about.get("help", ""),
-                expected(about),
-                tuple(names),
-                about.get("group"),
+                name, hint, default, about.get("help", ""), _expected(about), names, about.get("group")
             )
         if part is not None:
-            yield from describe(part, f"{prefix}{one.name}.")
+            yield from describe(part, f"{name}.")
 
 
 def check_settings(settings: Any, prefix: str = "") -> None:
-    """Holds every value to the bounds and choices of its field, in all parts.
+    """Holds every value to the kind, bounds and choices of its field, in all parts.
 
     Raises:
         ValueError: names the setting, its value and what is expected.
     """
+    hints = get_type_hints(type(settings))
     for one in fields(settings):
-        name, value = prefix + one.name, getattr(settings, one.name)
+        name, value, about = prefix + one.name, getattr(settings, one.name), one.metadata
         if is_dataclass(value) and not isinstance(value, type):
             check_settings(value, f"{name}.")
-        elif value is not None:
-            for single in value if isinstance(value, list | tuple) else (value,):
-                _check(name, single, one.metadata)
+            continue
+        kinds = get_args(hints[one.name]) or (hints[one.name],)
+        if set(kinds) <= {*_KINDS, NoneType}:
+            fits = type(value) in kinds or (float in kinds and type(value) is int)
+            if not fits:
+                raise ValueError(f"{name} is {value!r}, expected {kind_in_words(hints[one.name], value)}")
+        for single in value if isinstance(value, list | tuple) else (value,):
+            choices = about.get("choices")
+            if choices is not None and single is not None and single not in choices:
+                raise ValueError(unknown(name, single, choices))
+            for bound, limit in about.get("bounds", {}).items():
+                # NaN is within no bound.
+                if isinstance(single, int | float) and not getattr(operator, bound)(single, limit):
+                    raise ValueError(f"{name} is {single}, expected {_expected(about)}")
+            if isinstance(single, float) and not isfinite(single):
+                raise ValueError(f"{name} is {single}, expected a finite number")
 
 
-def expected(metadata: Mapping[str, Any]) -> str:
+def _expected(about: Mapping[str, Any]) -> str:
     """The values that a field's metadata allow, in words; "" for any."""
-    if metadata.get("choices"):
-        return f"one of {', '.join(metadata['choices'])}"
-    bounds = metadata.get("bounds", {})
-    return " and ".join(_BOUNDS[name][1].format(f"{value:g}") for name, value in bounds.items())
+    if about.get("choices"):
+        return f"one of {', '.join(about['choices'])}"
+    return " and ".join(_BOUNDS[name].format(value) for name, value in about.get("bounds", {}).items())
 
 
-def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    choices: Sequence[str] | None = metadata.get("choices")
-    if choices is not None and value not in choices:
-        raise ValueError(unknown(name, value, choices))
-    for bound, limit in metadata.get("bounds", {}).items():
-        # NaN is within no bound.
-        if isinstance(value, int | float) and not _BOUNDS[bound][0](value, limit):
-            raise ValueError(f"{name} is {value}, expected {expected(metadata)}")
-
-
-def _part_of(hint: Any) -> type | None:
-    kinds = (kind for kind in (hint, *get_args(hint)) if isinstance(kind, type))
-    return next((kind for kind in kinds if is_dataclass(kind)), None)
-
-
-def _kind_in_words(hint: Any, value: Any) -> str:
-    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
-    if get_origin(hint) in (list, dict) or hint in (list, dict):
-        kinds = [hint]
-    kind = kinds[0] if kinds else hint
+def kind_in_words(hint: Any, value: Any = MISSING) -> str:
+    """The kind of value that a type hint asks for, in words; given a wrong value, what is wrong with its kind."""
     if value is None:
         return "a value"
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+    kind = hint if get_origin(hint) in (list, dict) or hint in (list, dict) or not kinds else kinds[0]
     if get_origin(kind) is list or kind is list:
         of = (get_args(kind) or (str,))[0]
         while get_origin(of) is list:

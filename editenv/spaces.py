@@ -19,7 +19,6 @@ MAX_LENGTH = 1000
 """Characters an instruction or an intent may have, where nothing else is asked for."""
 
 _PADDING = -1
-_LAST_CODE_POINT = 0x10FFFF
 _LETTERS = ((0x20, 0x7F), (0x20, 0x7F), (0xA1, 0x180), (0x3B1, 0x3CA), (0x4E00, 0x9FA6), (0x1F600, 0x1F645))
 
 
@@ -134,32 +133,84 @@ def observation_space(
 
 def action_space(image_shape: tuple[int, int, int], max_length: int = MAX_LENGTH) -> spaces.Dict:
     """What an agent answers: `image`, the edited picture, uint8 [H, W, 3], and `intent`, maybe empty."""
-    return spaces.Dict(
-        {"image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8), "intent": Utterance(max_length)}
-    )
+    image = spaces.Box(0, 255, shape=image_shape, dtype=np.uint8)
+    return spaces.Dict({"image": image, "intent": Utterance(max_length)})
 
 
 def batched(space: spaces.Dict, count: int) -> spaces.Dict:
-    """Gymnasium's batch of a space, the bounds of its boxes stored once.
+    """Gymnasium's batch of a space whose boxes have one lower and one upper bound, stored once.
 
     A Box keeps four arrays of its own shape, which for a batch of pictures is more than all pictures of
     all sessions take.
-
-    Args:
-        space: of one session; its boxes have one lower and one upper bound each.
-        count: sessions.
     """
     batch = batch_space(space, count)
     assert isinstance(batch, spaces.Dict), "the batch of a Dict is a Dict"
     for name, single in space.items():
         if isinstance(single, spaces.Box):
-            box = batch[name]
             for bound in ("low", "high", "bounded_below", "bounded_above"):
-                setattr(box, bound, np.broadcast_to(getattr(single, bound).flat[0], (count, *single.shape)))
+                value = np.broadcast_to(getattr(single, bound).flat[0], (count, *single.shape))
+                setattr(batch[name], bound, value)
     return batch
 
 
-# `iterate` stays unregistered on purpose: Gymnasium walks over a batch of texts entry by entry only then.
+ACTION_FIELDS = ("image", "intent")
+
+
+def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
+    """One session's action, its picture copied.
+
+    Args:
+        action: a mapping of `image`, uint8 [H, W, 3], and `intent`, a text.
+        shape: (H, W, 3).
+        max_length: characters an intent may have.
+
+    Raises:
+        ValueError: naming the field, what came, and what is expected.
+    """
+    _check_action(action, shape)
+    if problem := text_problem(action["intent"], max_length):
+        raise ValueError(f"action['intent'] is {problem}")
+    return Action(np.array(action["image"]), action["intent"])
+
+
+def read_actions(actions: Any, count: int, shape: tuple[int, ...], max_length: int) -> tuple[Image, tuple[str, ...]]:
+    """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
+
+    Raises:
+        ValueError: naming the field (and row), what came, and what is expected.
+    """
+    _check_action(actions, (count, *shape))
+    intents = actions["intent"]
+    if isinstance(intents, str) or not isinstance(intents, Sequence | np.ndarray):
+        raise ValueError(f"action['intent'] is a {type(intents).__name__}, expected {count} texts in a tuple")
+    if len(intents) != count:
+        raise ValueError(f"action['intent'] holds {len(intents)} texts, expected {count}")
+    for row, intent in enumerate(intents):
+        if problem := text_problem(intent, max_length):
+            raise ValueError(f"action['intent'][{row}] is {problem}")
+    return np.array(actions["image"]), tuple(intents)
+
+
+def _check_action(action: Any, shape: tuple[int, ...]) -> None:
+    """Refuses what is not a mapping of exactly an action's fields, its image a uint8 array of the shape."""
+    if not isinstance(action, Mapping):
+        raise ValueError(f"action is a {type(action).__name__}, expected a dict of {ACTION_FIELDS}")
+    for name in set(ACTION_FIELDS).difference(action):
+        came = sorted(map(str, action))
+        raise ValueError(f"action has no {name!r}, only {came}; expected both {ACTION_FIELDS}")
+    for name in set(action).difference(ACTION_FIELDS):
+        raise ValueError(f"action has a field {name!r}, expected only {ACTION_FIELDS}")
+    image = action["image"]
+    came = f"is a {type(image).__name__}"
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.shape == shape:
+            return
+        came = f"has shape {image.shape}" if image.dtype == np.uint8 else f"has dtype {image.dtype}"
+    raise ValueError(f"action['image'] {came}, expected a numpy array of dtype uint8 and shape {shape}")
+
+
+# What Gymnasium does with texts: flattened they are int32 [max_length], code points and then -1. `iterate` stays
+# unregistered on purpose: Gymnasium walks over a batch of texts entry by entry only then.
 
 
 @space_utils.flatdim.register(Utterance)
@@ -182,7 +233,7 @@ def _unflatten(space: Utterance, x: NDArray[Any]) -> str:  # type: ignore[misc]
 
 @space_utils.flatten_space.register(Utterance)
 def _flatten_space(space: Utterance) -> spaces.Box:
-    return spaces.Box(_PADDING, _LAST_CODE_POINT, shape=(space.max_length,), dtype=np.int32)
+    return spaces.Box(_PADDING, 0x10FFFF, shape=(space.max_length,), dtype=np.int32)
 
 
 @space_utils.is_space_dtype_shape_equiv.register(Utterance)
@@ -210,80 +261,3 @@ def _concatenate(space: Utterance, items: Iterable[str], out: Any) -> tuple[str,
 @create_empty_array.register(Utterance)
 def _create_empty(space: Utterance, n: int = 1, fn: Callable[..., Any] = np.zeros) -> tuple[str, ...]:
     return ("",) * n
-
-
-def unbatch(observations: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A vector environment's observations as one dict a session; arrays are views of the batch."""
-    keys = list(observations)
-    return [dict(zip(keys, row, strict=True)) for row in zip(*observations.values(), strict=True)]
-
-
-ACTION_FIELDS = ("image", "intent")
-
-
-def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
-    """One session's action, its picture copied.
-
-    Args:
-        action: a mapping of `image`, uint8 [H, W, 3], and `intent`, a text.
-        shape: (H, W, 3).
-        max_length: characters an intent may have.
-
-    Raises:
-        ValueError: naming the field, what came, and what is expected.
-    """
-    _check_fields(action)
-    _check_image(action["image"], shape)
-    problem = text_problem(action["intent"], max_length)
-    if problem:
-        raise ValueError(f"action['intent'] is {problem}")
-    return Action(np.array(action["image"]), action["intent"])
-
-
-def read_actions(actions: Any, count: int, shape: tuple[int, ...], max_length: int) -> tuple[Image, tuple[str, ...]]:
-    """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
-
-    Raises:
-        ValueError: naming the field (and row), what came, and what is expected.
-    """
-    _check_fields(actions)
-    _check_image(actions["image"], (count, *shape))
-    intents = actions["intent"]
-    if isinstance(intents, str) or not isinstance(intents, Sequence | np.ndarray):
-        raise ValueError(f"action['intent'] is a {type(intents).__name__}, expected {count} texts in a tuple")
-    if len(intents) != count:
-        raise ValueError(f"action['intent'] holds {len(intents)} texts, expected {count}")
-    for row, intent in enumerate(intents):
-        problem = text_problem(intent, max_length)
-        if problem:
-            raise ValueError(f"action['intent'][{row}] is {problem}")
-    return np.array(actions["image"]), tuple(intents)
-
-
-def batch_actions(actions: Sequence[Action]) -> dict[str, Any]:
-    """What a policy answered, as the vector environment takes it."""
-    return {
-        "image": np.stack([action.image for action in actions]),
-        "intent": tuple(action.intent for action in actions),
-    }
-
-
-def _check_fields(action: Any) -> None:
-    """Refuses what is not a mapping with exactly the fields of an action."""
-    if not isinstance(action, Mapping):
-        raise ValueError(f"action is a {type(action).__name__}, expected a dict of {ACTION_FIELDS}")
-    for name in set(ACTION_FIELDS).difference(action):
-        came = sorted(map(str, action))
-        raise ValueError(f"action has no {name!r}, only {came}; expected both {ACTION_FIELDS}")
-    for name in set(action).difference(ACTION_FIELDS):
-        raise ValueError(f"action has a field {name!r}, expected only {ACTION_FIELDS}")
-
-
-def _check_image(image: Any, shape: tuple[int, ...]) -> None:
-    """Refuses what is not a uint8 array of the shape."""
-    came = f"is a {type(image).__name__}"
-    if isinstance(image, np.ndarray):
-        if image.dtype == np.uint8 and image.shape == shape:
-            return
-        came = f"has shape {image.shape}" if image.dtype == np.uint8 else f"has dtype {image.dtype}"
-    raise ValueError(f"action['image'] {came}, expected a numpy array of dtype uint8 and shape {shape}")

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from editenv.protocols import Scorer
 from editenv.records import ScoresLine, scores_of
 from editenv.session import Session, SessionEngine, Termination, check_session, readonly, score_all
 from editenv.spaces import text_problem
 from editenv.strict import Strict, check, check_length, read_object
-from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
+from editenv.types import SCORE_NAMES, SPLITS, Stop
 
 MAGIC = b"editenv state 1\n"
 _DIGEST = 16
@@ -72,40 +71,30 @@ def load_session(state: bytes, engine: SessionEngine) -> Session:
         ValueError: the bytes are damaged, or come from other versions of world, user or scorer.
     """
     try:
-        data, raw = _unpack(state)
-        head = check(_Head, data)
+        if not isinstance(state, bytes) or not state.startswith(MAGIC):
+            raise ValueError(f"it does not begin with {MAGIC!r}")
+        digest, body = state[len(MAGIC) : len(MAGIC) + _DIGEST], state[len(MAGIC) + _DIGEST :]
+        if blake2b(body, digest_size=_DIGEST).digest() != digest:
+            raise ValueError("its checksum is wrong, the bytes are damaged")
+        line, _, raw = body.partition(b"\n")
+        head = check(_Head, read_object(line))
         for name, here in (("versions", engine.versions()), ("shape", list(engine.world.image_shape))):
-            if data[name] != here:
-                raise ValueError(f"its {name} is {data[name]}, this environment has {here}")
-        pictures = _pictures(raw, engine.world.image_shape)
-        return _retrace(_last_known(head, pictures, engine), engine)
+            if getattr(head, name) != here:
+                raise ValueError(f"its {name} is {getattr(head, name)}, this environment has {here}")
+        return _retraced(_session(head, raw, engine), engine)
     # With a right checksum the content may still be anything, and so may what world and user make of it.
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"state cannot be restored: {kind}{error}") from error
 
 
-def _unpack(state: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON head and the raw pictures."""
-    if not isinstance(state, bytes) or not state.startswith(MAGIC):
-        raise ValueError(f"it does not begin with {MAGIC!r}")
-    digest, body = state[len(MAGIC) : len(MAGIC) + _DIGEST], state[len(MAGIC) + _DIGEST :]
-    if blake2b(body, digest_size=_DIGEST).digest() != digest:
-        raise ValueError("its checksum is wrong, the bytes are damaged")
-    line, _, raw = body.partition(b"\n")
-    return read_object(line), raw
-
-
-def _pictures(raw: bytes, shape: tuple[int, ...]) -> list[Image]:
-    """The pictures, read-only uint8 [H, W, 3], one or more."""
-    size = int(np.prod(shape))
+def _session(head: _Head, raw: bytes, engine: SessionEngine) -> Session:
+    """The session with everything but what the user meant: its message is still the first one."""
+    size = int(np.prod(engine.world.image_shape))
     if not raw or len(raw) % size:
         raise ValueError(f"it holds {len(raw)} bytes of pictures, expected a multiple of {size}")
-    return [readonly(picture.copy()) for picture in np.frombuffer(raw, dtype=np.uint8).reshape(-1, *shape)]
-
-
-def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Session:
-    """The session with everything but what the user meant: its speech is still the first one."""
+    stored = np.frombuffer(raw, dtype=np.uint8).reshape(-1, *engine.world.image_shape)
+    pictures = [readonly(picture.copy()) for picture in stored]
     if head.split not in SPLITS:
         raise ValueError(f"key 'split' is {head.split!r}, expected one of {', '.join(SPLITS)}")
     turns, most = len(pictures) - 1, engine.world.max_turns
@@ -136,15 +125,21 @@ def _last_known(head: _Head, pictures: list[Image], engine: SessionEngine) -> Se
     )
 
 
-def _retrace(session: Session, engine: SessionEngine) -> Session:
+def _retraced(session: Session, engine: SessionEngine) -> Session:
     """Walks through the session's turns again: user and pure scorer have to say the same."""
-    pictures, said = session.pictures, session.transcript
+    said, scorer = session.transcript, engine.scorer
     spoken, details = [session.message.text], [session.message.detail]
-    walked = replace(session, pictures=pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
-    for turn, after in enumerate(pictures[1:]):
-        result = walked.turn_result(after)
+    walked = replace(session, pictures=session.pictures[:1], transcript=said[:1], intents=[], scores=[], ending=None)
+    for turn, after in enumerate(session.pictures[1:]):
+        result, kept = walked.turn_result(after), session.scores[turn]
         walked.pictures.append(after)
-        walked.scores.append(_scored_again(session.scores[turn], result, engine.scorer))
+        if scorer is not None and getattr(scorer, "pure", False):
+            (again,) = score_all(scorer, [result])
+            for name in (*SCORE_NAMES, "error"):
+                if getattr(again, name) != getattr(kept, name):
+                    raise ValueError(f"turn {turn} has another {name} than the scorer gives it")
+            kept = replace(again, reward=kept.reward)  # with the scorer's detail
+        walked.scores.append(kept)
         if session.ending is None or turn + 1 < len(said):
             (reply,) = engine.replies([result])
             if isinstance(reply, Stop):
@@ -157,14 +152,3 @@ def _retrace(session: Session, engine: SessionEngine) -> Session:
         raise ValueError(f"the user now says {spoken}, the state has {list(said)}")
     session.message, session.details, session.scores = walked.message, tuple(details), walked.scores
     return session
-
-
-def _scored_again(kept: Scores, result: TurnResult, scorer: Scorer | None) -> Scores:
-    """A turn's scores, with the detail that a pure scorer gives it; of other scorers as they were kept."""
-    if not getattr(scorer, "pure", False) or scorer is None:
-        return kept
-    (again,) = score_all(scorer, [result])
-    for name in (*SCORE_NAMES, "error"):
-        if getattr(again, name) != getattr(kept, name):
-            raise ValueError(f"turn {result.turn} has another {name} than the scorer gives it")
-    return replace(again, reward=kept.reward)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml.constructor import ConstructorError
 
 Model = TypeVar("Model", bound="Strict")
 
@@ -22,7 +23,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-_TYPES = {
+_EXPECTED = {
     "string_type": "a text",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -33,12 +34,11 @@ _TYPES = {
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} at most",
 }
-_BOUNDS = {
-    "greater_than": ("gt", "more than {}"),
-    "greater_than_equal": ("ge", "{} or more"),
-    "less_than_equal": ("le", "{} at most"),
-}
+"""What belongs in place of a value, by the type of pydantic's error, with the values of its context."""
 
 
 def check(model: type[Model], data: Mapping[str, Any]) -> Model:
@@ -53,33 +53,30 @@ def check(model: type[Model], data: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = error.errors(include_url=False)
         order = {"missing": 0, "extra_forbidden": 1}
-        first = min(found, key=lambda one: order.get(one["type"], 2))
-        keys = model.model_fields if len(first["loc"]) == 1 else ()
-        raise ValueError(_told(first, ", ".join(keys))) from None
-
-
-def _told(error: Any, keys: str) -> str:
-    kind, context = error["type"], error.get("ctx", {})
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    key, expected = f"key {shortened(name)}", f", expected {keys}" if keys else ""
-    if not error["loc"]:  # half a surrogate pair
-        return f"key {shortened(error['input'])} is not known"
+        first: Any = min(error.errors(include_url=False), key=lambda one: order.get(one["type"], 2))
+    kind, context = first["type"], first.get("ctx", {})
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    known = f", expected {', '.join(model.model_fields)}" if len(first["loc"]) == 1 else ""
+    value = shortened(first["input"])
+    if not first["loc"]:  # half a surrogate pair
+        raise ValueError(f"key {value} is not known")
     if kind == "literal_error":
-        return f"{key} is {shortened(error['input'])}, expected {context['expected']}"
-    if kind == "missing":
-        return f"{key} is missing{expected}"
-    if kind == "extra_forbidden":
-        return f"{key} is not known{expected}"
-    if kind == "value_error":
-        return f"{key} is {context['error']}"
-    if kind in ("string_unicode", "string_sub_type"):
-        return f"{key} is no text that UTF-8 can write"
-    if kind in _BOUNDS:
-        bound, words = _BOUNDS[kind]
-        return f"{key} is {shortened(error['input'])}, expected {words.format(context[bound])}"
-    return f"{key} is {shortened(error['input'])}, expected {_TYPES.get(kind, error['msg'])}"
+        words = context["expected"]
+        several = f"one of {words.replace(' or ', ', ').replace(chr(39), '')}" if " or " in words else words
+        told = f"is {value}, expected {several}"
+    elif kind == "missing":
+        told = f"is missing{known}"
+    elif kind == "extra_forbidden":
+        told = f"is not known{known}"
+    elif kind == "value_error":
+        told = f"is {context['error']}"
+    elif kind in ("string_unicode", "string_sub_type"):
+        told = "is no text that UTF-8 can write"
+    else:
+        words = _EXPECTED[kind].format(**context) if kind in _EXPECTED else first["msg"]
+        told = f"is {value}, expected {words}"
+    raise ValueError(f"key {shortened(name)} {told}")
 
 
 def shortened(value: Any) -> str:
@@ -104,7 +101,7 @@ def read_object(text: str | bytes) -> dict[str, Any]:
         ValueError: the text holds no JSON object.
     """
     try:
-        data = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
+        data = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no valid JSON: {error}") from error
     if not isinstance(data, dict):
@@ -112,14 +109,11 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     return data
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number that can be used")
-
-
-def _finite(digits: str) -> float:
-    """A number, unless it is too large for one."""
-    value = float(digits)
-    return value if isfinite(value) else _refuse(shortened(digits))
+def _finite(word: str) -> float:
+    value = float(word)
+    if not isfinite(value):
+        raise ValueError(f"{shortened(word)} is no JSON number that can be used")
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -143,11 +137,9 @@ class _Loader(_FastLoader):
         found = super().construct_mapping(node, deep=deep)
         for key in found:
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is no text: put it in quotes", node.start_mark
-                )
+                raise ConstructorError(None, None, f"key {key!r} is no text: put it in quotes", node.start_mark)
         if len(found) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
+            raise ConstructorError(None, None, "a key is given twice", node.start_mark)
         return dict(found)
 
 
@@ -157,13 +149,10 @@ def read_yaml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no YAML, a key is given twice or is no text, or it holds something else; says where.
     """
-    loader = _Loader(text)
     try:
-        data = loader.get_single_data()
+        data = yaml.load(text, _Loader)  # a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"no valid YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
     if not isinstance(data, dict):
         raise ValueError(f"YAML holds {'nothing' if data is None else repr(data)}, expected keys and values")
     return data

@@ -144,7 +144,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             if seeds[row] is not None:
                 strides[row] = self.num_envs if own_seeds is None else 1
         places = [self._next(row, seeds[row], numbers[row], strides) for row in rows]
-        opened = dict(zip(rows, self.engine.open_all(places), strict=True))
+        opened = dict(zip(rows, self.engine.open(places), strict=True))
         self._sessions = [opened.get(row) or self._sessions[row] for row in range(self.num_envs)]
         self._strides = strides
         return self._obs(), self._info(rows)
@@ -173,9 +173,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         for row, session in zip(rows, played, strict=True):
             now[row] = session
         reopened = self._reopened(sessions, now)
-        self.engine.record(before, played)
-        for session, one in zip(before, played, strict=True):
-            session.become(one)
+        self.engine.commit(before, played)
         self._sessions = [reopened.get(row, session) for row, session in enumerate(sessions)]
         rewards = np.zeros(self.num_envs)
         rewards[rows] = [session.reward for session in before]
@@ -233,7 +231,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         looked_at = before if self.autoreset_mode == AutoresetMode.NEXT_STEP else now
         over = [row for row, session in enumerate(looked_at) if session.ending]
         return dict(
-            zip(over, self.engine.open_all([self._next(row, None, None, self._strides) for row in over]), strict=True)
+            zip(over, self.engine.open([self._next(row, None, None, self._strides) for row in over]), strict=True)
         )
 
     def _finals(self, sessions: Sequence[Session], over: Sequence[int]) -> dict[str, Any]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
 
 from editenv.types import SCORE_NAMES, Image, Scores
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImageType
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
 
 Color = tuple[int, int, int]
 
@@ -72,6 +69,22 @@ class Shown(Protocol):
         ...
 
 
+def as_text(session: Shown) -> str:
+    """The session for a reader: what was said, meant and scored in each turn."""
+    lines = [session.title]
+    for turn, said in enumerate(session.transcript):
+        lines += [f"turn {turn + 1}", f"  user:   {said}"]
+        if turn < len(session.scores):
+            scores = session.scores[turn]
+            values = {name: getattr(scores, name) for name in SCORE_NAMES}
+            known = [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
+            told = ", ".join([*known, f"reward {scores.reward:.2f}"]) if known else "none"
+            told = told if scores.error is None else f"none, {scores.error}"
+            lines += [f"  intent: {session.intents[turn] or '-'}", f"  scores: {told}"]
+    ending = getattr(session, "ending", None)
+    return "\n".join([*lines, f"end: {ending.reason if ending else 'it goes on'}"])
+
+
 def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Image:
     """Draws sessions one under another.
 
@@ -89,161 +102,111 @@ def filmstrip(sessions: Sequence[Shown], max_turns: int | None = None) -> Image:
     if not sessions:
         raise ValueError("filmstrip got no sessions, expected one or more")
     longest = max(len(session.pictures) for session in sessions) - 1
-    if max_turns is None:
-        max_turns = longest
-    if longest > max_turns:
+    columns = (longest if max_turns is None else max_turns) + 1
+    if longest >= columns:
         raise ValueError(f"a session has {longest} turns, expected at most max_turns = {max_turns}")
-    return np.array(_draw(sessions, max_turns + 1))
-
-
-def as_text(session: Shown) -> str:
-    """The session for a reader: what was said, meant and scored in each turn."""
-    lines = [session.title]
-    for turn, said in enumerate(session.transcript):
-        lines += [f"turn {turn + 1}", f"  user:   {said}"]
-        if turn < len(session.scores):
-            lines.append(f"  intent: {session.intents[turn] or '-'}")
-            lines.append(f"  scores: {_scores_as_text(session.scores[turn])}")
-    ending = getattr(session, "ending", None)
-    return "\n".join([*lines, f"end: {ending.reason if ending else 'it goes on'}"])
-
-
-def _scores_as_text(scores: Scores) -> str:
-    if scores.error is not None:
-        return f"none, {scores.error}"
-    values = {name: getattr(scores, name) for name in SCORE_NAMES}
-    known = [f"{name} {value:.2f}" for name, value in values.items() if value is not None]
-    return ", ".join([*known, f"reward {scores.reward:.2f}"]) if known else "none"
-
-
-def _draw(sessions: Sequence[Shown], columns: int) -> PILImageType:
-    """The whole canvas."""
-    from PIL import Image as PILImage
-    from PIL import ImageDraw
-
-    size = _shown_size(sessions[0].pictures[0])
+    height, width = sessions[0].pictures[0].shape[:2]
+    longer = max(height, width)
+    if longer > MOST_PICTURE:
+        size = (max(1, width * MOST_PICTURE // longer), max(1, height * MOST_PICTURE // longer))
+    else:
+        scale = max(1, -(-LEAST_PICTURE // longer))
+        size = (width * scale, height * scale)
     # Texts need room beside narrow pictures too.
     room = (max(size[0], LEAST_PICTURE), size[1])
-    card = (room[0] + 2 * PAD, _card_height(room[1]))
+    texts = (INSTRUCTION_LINES + INTENT_LINES) * LINE + CHIP_HEIGHT + 4 * PAD + PAD // 2
+    card = (room[0] + 2 * PAD, HEAD_HEIGHT + room[1] + texts)
     row_height = TITLE_HEIGHT + card[1] + MARGIN
     wide = 2 * MARGIN + columns * card[0] + (columns - 1) * GAP
     tall = MARGIN // 2 + len(sessions) * row_height
     # Even sides, because most video formats take no others.
     canvas = PILImage.new("RGB", (wide + wide % 2, tall + tall % 2), PAPER)
-    draw = ImageDraw.Draw(canvas)
+    pen = _Pen(canvas)
     for row, session in enumerate(sessions):
         top = MARGIN // 2 + row * row_height
-        _lines(draw, (MARGIN + 2, top + 8), session.title, 1, SOFT, canvas.width - 2 * MARGIN, SMALL)
+        pen.lines((MARGIN + 2, top + 8), session.title, 1, SOFT, canvas.width - 2 * MARGIN, SMALL)
         for column in range(columns):
-            corner = (MARGIN + column * (card[0] + GAP), top + TITLE_HEIGHT)
-            box = (*corner, corner[0] + card[0], corner[1] + card[1])
+            left, upper = MARGIN + column * (card[0] + GAP), top + TITLE_HEIGHT
             reached = column < len(session.pictures)
-            draw.rounded_rectangle(box, radius=8, fill=CARD if reached else PAPER, outline=EDGE)
-            inner = (corner[0] + PAD, corner[1] + PAD // 2)
+            box = (left, upper, left + card[0], upper + card[1])
+            pen.draw.rounded_rectangle(box, radius=8, fill=CARD if reached else PAPER, outline=EDGE)
+            corner = (left + PAD, upper + PAD // 2)
             if reached:
-                _picture(canvas, inner, session.pictures[column], size)
+                pen.picture((corner[0], corner[1] + HEAD_HEIGHT), session.pictures[column], size)
             if column:
-                _turn(draw, inner, session, column - 1, room)
+                _draw_turn(pen, corner, session, column - 1, room)
             else:
-                _legend(draw, inner, room)
-    return canvas
+                pen.lines((corner[0], corner[1] + 4), "source", 1, FAINT, room[0], SMALL)
+                below = corner[1] + HEAD_HEIGHT + room[1] + PAD
+                for place, (label, _, meaning) in enumerate(CHIPS):
+                    pen.lines((corner[0], below + place * LINE), f"{label}: {meaning}", 1, FAINT, room[0], SMALL)
+    return np.array(canvas)
 
 
-def _shown_size(picture: Image) -> tuple[int, int]:
-    """Width and height that a picture is drawn at."""
-    height, width = picture.shape[:2]
-    longer = max(height, width)
-    if longer > MOST_PICTURE:
-        return max(1, width * MOST_PICTURE // longer), max(1, height * MOST_PICTURE // longer)
-    scale = max(1, -(-LEAST_PICTURE // longer))
-    return width * scale, height * scale
-
-
-def _card_height(picture: int) -> int:
-    """Height of a card around a picture of that height."""
-    return HEAD_HEIGHT + picture + (INSTRUCTION_LINES + INTENT_LINES) * LINE + CHIP_HEIGHT + 4 * PAD + PAD // 2
-
-
-def _picture(canvas: PILImageType, corner: tuple[int, int], picture: Image, size: tuple[int, int]) -> None:
-    """The picture below its card's heading; enlarged ones keep their pixels sharp."""
-    from PIL import Image as PILImage
-    from PIL import ImageDraw
-
-    left, top = corner[0], corner[1] + HEAD_HEIGHT
-    resampling = PILImage.Resampling.NEAREST if size[0] >= picture.shape[1] else PILImage.Resampling.BOX
-    canvas.paste(PILImage.fromarray(picture).resize(size, resampling), (left, top))
-    ImageDraw.Draw(canvas).rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=EDGE)
-
-
-def _turn(draw: ImageDraw, corner: tuple[int, int], session: Shown, turn: int, room: tuple[int, int]) -> None:
+def _draw_turn(pen: _Pen, corner: tuple[int, int], session: Shown, turn: int, room: tuple[int, int]) -> None:
     """One turn's heading, instruction, intent and scores, as far as there are any."""
     left, top = corner
     if turn >= len(session.transcript):
         return
-    _lines(draw, (left, top + 4), f"turn {turn + 1}", 1, FAINT, room[0], SMALL)
+    pen.lines((left, top + 4), f"turn {turn + 1}", 1, FAINT, room[0], SMALL)
     top += HEAD_HEIGHT + room[1] + PAD
-    _lines(draw, (left, top), session.transcript[turn], INSTRUCTION_LINES, INK, room[0])
+    pen.lines((left, top), session.transcript[turn], INSTRUCTION_LINES, INK, room[0])
     if turn >= len(session.scores):
         return
     top += INSTRUCTION_LINES * LINE + PAD
-    intent = session.intents[turn]
-    _lines(draw, (left, top), f"intent: {intent}" if intent else "", INTENT_LINES, SOFT, room[0])
-    _chips(draw, (left, top + INTENT_LINES * LINE + PAD), session.scores[turn], room[0])
-    reward = f"reward {session.scores[turn].reward:.2f}"
-    _write(draw, (left + room[0] - _length(reward, SMALL), corner[1] + 4), reward, SOFT, SMALL)
-
-
-def _legend(draw: ImageDraw, corner: tuple[int, int], room: tuple[int, int]) -> None:
-    """The source's heading, and what the scores' short names mean."""
-    _lines(draw, (corner[0], corner[1] + 4), "source", 1, FAINT, room[0], SMALL)
-    top = corner[1] + HEAD_HEIGHT + room[1] + PAD
-    for place, (label, _, meaning) in enumerate(CHIPS):
-        _lines(draw, (corner[0], top + place * LINE), f"{label}: {meaning}", 1, FAINT, room[0], SMALL)
-
-
-def _chips(draw: ImageDraw, corner: tuple[int, int], scores: Scores, width: int) -> None:
-    """The scores as coloured fields, or one field that says why there are none."""
+    intent, scores = session.intents[turn], session.scores[turn]
+    pen.lines((left, top), f"intent: {intent}" if intent else "", INTENT_LINES, SOFT, room[0])
+    reward = f"reward {scores.reward:.2f}"
+    pen.write((left + room[0] - _length(reward, SMALL), corner[1] + 4), reward, SOFT, SMALL)
+    top += INTENT_LINES * LINE + PAD
     if scores.error is not None:
-        _chip(draw, corner, width, f"unscored: {scores.error}", MIDDLE)
+        pen.chip((left, top), room[0], f"unscored: {scores.error}", MIDDLE)
         return
-    each = (width - (len(CHIPS) - 1) * 6) // len(CHIPS)
+    each = (room[0] - (len(CHIPS) - 1) * 6) // len(CHIPS)
     for place, (label, name, _) in enumerate(CHIPS):
         value: float | None = getattr(scores, name)
-        written = "n/a" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
-        _chip(draw, (corner[0] + place * (each + 6), corner[1]), each, f"{label} {written}", _color(value))
+        written, color = "n/a", MISSING
+        if value is not None:
+            written = f"{value:.2f}".rstrip("0").rstrip(".")
+            color = GOOD if value >= 1 else BAD if value <= 0 else MIDDLE
+        pen.chip((left + place * (each + 6), top), each, f"{label} {written}", color)
 
 
-def _color(value: float | None) -> Color:
-    """Green for 1, red for 0, amber between, grey for none."""
-    if value is None:
-        return MISSING
-    return GOOD if value >= 1 else BAD if value <= 0 else MIDDLE
+class _Pen:
+    """Draws pictures and texts on a canvas."""
 
+    def __init__(self, canvas: PILImage.Image) -> None:
+        self.canvas, self.draw = canvas, ImageDraw.Draw(canvas)
 
-def _chip(draw: ImageDraw, corner: tuple[int, int], width: int, text: str, color: Color) -> None:
-    """A coloured field with a text in its middle."""
-    draw.rounded_rectangle((*corner, corner[0] + width, corner[1] + CHIP_HEIGHT), radius=5, fill=color)
-    for line in wrap(_drawable(text, SMALL), 1, width - 8, partial(_length, size=SMALL)):
-        left = corner[0] + (width - _length(line, SMALL)) / 2
-        _write(draw, (left, corner[1] + CHIP_HEIGHT / 2), line, (255, 255, 255), SMALL, anchor="lm")
+    def picture(self, corner: tuple[int, int], picture: Image, size: tuple[int, int]) -> None:
+        """A framed picture; enlarged ones keep their pixels sharp."""
+        sampling = PILImage.Resampling
+        how = sampling.NEAREST if size[0] >= picture.shape[1] else sampling.BOX
+        self.canvas.paste(PILImage.fromarray(picture).resize(size, how), corner)
+        left, top = corner
+        self.draw.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=EDGE)
 
+    def chip(self, corner: tuple[int, int], width: int, text: str, color: Color) -> None:
+        """A coloured field with a text in its middle."""
+        left, top = corner
+        self.draw.rounded_rectangle((left, top, left + width, top + CHIP_HEIGHT), radius=5, fill=color)
+        for line in wrap(_drawable(text, SMALL), 1, width - 8, partial(_length, size=SMALL)):
+            start = left + (width - _length(line, SMALL)) / 2
+            self.write((start, top + CHIP_HEIGHT / 2), line, (255, 255, 255), SMALL, anchor="lm")
 
-def _lines(
-    draw: ImageDraw, corner: tuple[float, float], text: str, most: int, color: Color, width: float, size: int = TEXT
-) -> None:
-    """A text in at most `most` lines."""
-    for place, line in enumerate(wrap(_drawable(text, size), most, width, partial(_length, size=size))):
-        _write(draw, (corner[0], corner[1] + place * LINE), line, color, size)
+    def lines(
+        self, corner: tuple[int, int], text: str, most: int, color: Color, width: float, size: int = TEXT
+    ) -> None:
+        """A text in at most `most` lines."""
+        for place, line in enumerate(wrap(_drawable(text, size), most, width, partial(_length, size=size))):
+            self.write((corner[0], corner[1] + place * LINE), line, color, size)
 
-
-def _write(
-    draw: ImageDraw, corner: tuple[float, float], line: str, color: Color, size: int, anchor: str = "la"
-) -> None:
-    """One line, each stretch of it in the first font that has its letters."""
-    left = corner[0]
-    for font, piece in _pieces(line, size):
-        draw.text((left, corner[1]), piece, fill=color, font=font, anchor=anchor)
-        left += font.getlength(piece)
+    def write(self, corner: tuple[float, float], line: str, color: Color, size: int, anchor: str = "la") -> None:
+        """One line, each stretch of it in the first font that has its letters."""
+        left = corner[0]
+        for font, piece in _pieces(line, size):
+            self.draw.text((left, corner[1]), piece, fill=color, font=font, anchor=anchor)
+            left += font.getlength(piece)
 
 
 def _length(line: str, size: int) -> float:
@@ -251,19 +214,14 @@ def _length(line: str, size: int) -> float:
     return sum(font.getlength(piece) for font, piece in _pieces(line, size))
 
 
-def _pieces(line: str, size: int) -> list[tuple[FreeTypeFont, str]]:
+def _pieces(line: str, size: int) -> Iterator[tuple[ImageFont.FreeTypeFont, str]]:
     """The line cut where the font changes."""
-    fonts = _fonts(size)
-    if line.isascii() or len(fonts) == 1:
-        return [(fonts[0], line)]
-    pieces: list[tuple[FreeTypeFont, str]] = []
-    for letter in line:
-        font = fonts[_font_of(letter, size) or 0]
-        if pieces and pieces[-1][0] is font:
-            pieces[-1] = (font, pieces[-1][1] + letter)
-        else:
-            pieces.append((font, letter))
-    return pieces
+    fonts, start = _fonts(size), 0
+    places = [0 if letter.isascii() else _font_of(letter, size) or 0 for letter in line]
+    for end in range(1, len(line) + 1):
+        if end == len(line) or places[end] != places[start]:
+            yield fonts[places[start]], line[start:end]
+            start = end
 
 
 def _drawable(text: str, size: int) -> str:
@@ -287,10 +245,8 @@ def _font_of(letter: str, size: int) -> int | None:
 
 
 @lru_cache
-def _fonts(size: int) -> tuple[FreeTypeFont, ...]:
+def _fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
     """Pillow's own font, which is there on every machine, then those of FALLBACK_FONTS that are found."""
-    from PIL import ImageFont
-
     own = ImageFont.load_default(size)
     if not isinstance(own, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType, which filmstrips need for their texts")
@@ -301,9 +257,6 @@ def _fonts(size: int) -> tuple[FreeTypeFont, ...]:
     return tuple(found)
 
 
-_ELLIPSIS = "…"
-
-
 def wrap(text: str, most: int, width: float, measure: Callable[[str], float]) -> list[str]:
     """Breaks a text at blanks, and inside of words that are too long.
 
@@ -312,36 +265,22 @@ def wrap(text: str, most: int, width: float, measure: Callable[[str], float]) ->
         most: how many lines there may be; a longer text ends in an ellipsis.
         width: room in a line, in the unit of `measure`.
         measure: width of a piece of text.
-
-    Returns:
-        The lines; none for an empty text.
     """
-    words = text.split()
-    lines: list[str] = []
+    words, lines = text.split()[::-1], list[str]()
     while words and len(lines) < most:
-        line, words = _fill(words, width, measure)
+        line = words.pop()
+        if measure(line) > width:
+            size = next((n for n in range(2, len(line)) if measure(line[:n]) > width), len(line)) - 1
+            if line[size:]:
+                words.append(line[size:])
+            line = line[:size]
+        else:
+            while words and measure(f"{line} {words[-1]}") <= width:
+                line = f"{line} {words.pop()}"
         lines.append(line)
     if words:
-        lines[-1] = _shorten(lines[-1], width, measure)
+        line = lines[-1]
+        while line and measure(f"{line}…") > width:
+            line = line[:-1]
+        lines[-1] = f"{line.rstrip()}…"
     return lines
-
-
-def _fill(words: list[str], width: float, measure: Callable[[str], float]) -> tuple[str, list[str]]:
-    """The longest line that the first words make, and the words left over."""
-    line = words[0]
-    if measure(line) > width:
-        size = next((n for n in range(2, len(line)) if measure(line[:n]) > width), len(line)) - 1
-        return line[:size], [line[size:], *words[1:]] if line[size:] else words[1:]
-    for count in range(1, len(words)):
-        longer = f"{line} {words[count]}"
-        if measure(longer) > width:
-            return line, words[count:]
-        line = longer
-    return line, []
-
-
-def _shorten(line: str, width: float, measure: Callable[[str], float]) -> str:
-    """The line with an ellipsis at its end, cut until it fits."""
-    while line and measure(line + _ELLIPSIS) > width:
-        line = line[:-1]
-    return line.rstrip() + _ELLIPSIS

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editenv.chat import EDITED, chat_messages, data_url, picture_from_url, read_chat
+from editenv.chat import EDITED, chat_messages, read_chat
 from editenv.env import MICEEditEnv
+from editenv.pictures import data_url, picture_from_url
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser, answer
 
 
@@ -92,7 +93,10 @@ SAID = {"type": "text", "text": "add a star"}
         (["add a star"], "message 0: JSON is 'add a star', expected an object"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "expected an object"),
         ([{"role": "user", "content": [{"type": "text"}]}], "a part lacks what its type says"),
-        ([{"role": "user", "content": [{"type": "video"}]}], r"key 'content\[0\].type' is 'video', expected 'image"),
+        (
+            [{"role": "user", "content": [{"type": "video"}]}],
+            r"key 'content\[0\].type' is 'video', expected one of image",
+        ),
         ([{"role": "user", "content": [SAID, SAID]}], "message 0: it has 2 texts, expected one at most"),
         ([{"role": "user", "content": [SAID]}, {"role": "assistant", "content": None}], "message 1: key 'content'"),
         ([{"role": "user", "content": []}, {"role": "assistant", "content": "x"}], "message 0: it has no text"),

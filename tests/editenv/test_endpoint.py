@@ -424,9 +424,9 @@ def test_it_works_after_a_fork():
         ({"max_calls": 1.5}, "max_calls is 1.5"),
         ({"temperature": True}, "temperature is True"),
         ({"seed": "a"}, "seed is 'a', expected a whole number"),
-        ({"timeout": None}, "timeout is None, expected a finite number"),
-        ({"cache": 3}, "cache is 3, expected a text"),
-        ({"modle": "m"}, "setting 'modle' is not known, expected one of base_url"),
+        ({"timeout": None}, "timeout is None, expected a value"),
+        ({"cache": 3}, "cache is 3, expected one name or text"),
+        ({"modle": "m"}, "setting 'modle' is not known, did you mean 'model'\\?"),
         ({"base_url": None}, "setting 'base_url' is missing"),
     ],
 )

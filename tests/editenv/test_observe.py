@@ -13,7 +13,7 @@ from tests.fakes import FakeWorld, FlatScorer, ScriptUser
 
 
 def opened(row: int, detail: dict[str, str] | None = None) -> Session:
-    session = SessionEngine(FakeWorld(), ScriptUser(), FlatScorer()).open(5, row)
+    session = SessionEngine(FakeWorld(), ScriptUser(), FlatScorer()).open([(5, row)])[0]
     session.message = replace(session.message, detail=detail or {})
     return session
 

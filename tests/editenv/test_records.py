@@ -18,7 +18,7 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from PIL import Image
 
-from editenv import records
+from editenv import files
 from editenv.build import make_env
 from editenv.env import MICEEditEnv
 from editenv.records import Recorder, SessionRecord, read_records, replay
@@ -233,9 +233,9 @@ def test_a_disk_that_fills_up_leaves_the_records_as_they_were(tmp_path: Path, mo
             written.append(real(self, bytes(data)[:100]))
             return written[0]
 
-    monkeypatch.setattr(records, "open", lambda path, mode, **_: Full(path, "a+"), raising=False)
+    monkeypatch.setattr(files, "open", lambda path, mode, **_: Full(path, "a+"), raising=False)
     with pytest.raises(OSError, match="No space left"):
-        records.append_whole(tmp_path / "sessions.jsonl", before)
+        files.append_line(tmp_path / "sessions.jsonl", before)
     assert written and (tmp_path / "sessions.jsonl").read_bytes() == before
 
 
@@ -250,8 +250,8 @@ def test_half_a_line_of_a_killed_writer_is_taken_away(tmp_path: Path) -> None:
 def test_writers_take_turns(tmp_path: Path) -> None:
     """Several processes write long lines into one file; fails where two of them are mixed."""
     code = (
-        "import sys; from pathlib import Path; from editenv.records import append_whole\n"
-        "for _ in range(10): append_whole(Path(sys.argv[1]), sys.argv[2].encode() * 200_000 + b'\\n')"
+        "import sys; from pathlib import Path; from editenv.files import append_line\n"
+        "for _ in range(10): append_line(Path(sys.argv[1]), sys.argv[2].encode() * 200_000 + b'\\n')"
     )
     path = tmp_path / "lines"
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abc"]

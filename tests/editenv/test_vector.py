@@ -14,8 +14,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from editenv.env import MICEEditEnv
 from editenv.session import Session
-from editenv.spaces import batch_actions, unbatch
-from editenv.types import Action, Scores
+from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.fakes import FailingScorer, FakeSpec, FakeWorld, FlatScorer, ScriptUser, StubbornUser, answer
 
@@ -45,7 +44,8 @@ def greys(env: MICEEditVectorEnv, step: int) -> list[int]:
 
 
 def batch(values: list[int]) -> dict[str, Any]:
-    return batch_actions([Action(answer(SIZE, grey)["image"], f"grey {grey}") for grey in values])
+    image = np.stack([answer(SIZE, grey)["image"] for grey in values])
+    return {"image": image, "intent": tuple(f"grey {grey}" for grey in values)}
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
@@ -57,7 +57,8 @@ def test_rows_are_single_environments_bit_for_bit(count: int, history: bool) -> 
     played = [each.reset(seed=SEED, options={"session": row}) for row, each in enumerate(singles)]
     assert seen in env.observation_space
     for step in range(7):
-        for row, observation in enumerate(unbatch(seen)):
+        for row, values in enumerate(zip(*seen.values(), strict=True)):
+            observation = dict(zip(seen, values, strict=True))
             observation["turn"] = int(observation["turn"])
             assert data_equivalence(observation, played[row][0], exact=True)
             assert infos["session"][row] == played[row][1]["session"]

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ import pytest
 from PIL import Image
 
 from editenv.build import make_env
+from editenv.pictures import load_picture, picture_size
 from editenv.records import read_records, read_sessions_file
 from editenv.worlds.records.check import check_sessions_file, table
 from editenv.worlds.records.edival import COLUMNS, read_edival
 from editenv.worlds.records.export import export_sessions
-from editenv.worlds.records.pictures import load_picture, picture_size
 from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import draw_pictures, records, write_lines
@@ -116,7 +117,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 def check_and_print(path: Path) -> None:
     """As `editenv records check` does."""
-    table(check_sessions_file(path).to_json()).encode()
+    table(asdict(check_sessions_file(path))).encode()
 
 
 def play(path: Path) -> None:
@@ -261,4 +262,4 @@ def test_an_unhurt_file_is_read(tmp_path: Path) -> None:
     draw_pictures(tmp_path)
     path = write_lines(tmp_path, records())
     play(path)
-    assert check_sessions_file(path).usable and open_sessions(path).max_turns == 3
+    assert not check_sessions_file(path).errors and open_sessions(path).max_turns == 3

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from editenv.pictures import load_picture
 from editenv.records import TASKS, Line, at_line, pictures_folder, scan_lines
-from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.sentences import contradictions, pronouns, stated_rule, take_apart
 from editenv.worlds.records.world import open_sessions
 
@@ -37,22 +37,9 @@ class Report:
     # "line" (None where the file as a whole is meant) and "error", of what cannot be used
     errors: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def usable(self) -> bool:
-        """Whether every record of the file can be used."""
-        return not self.errors
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return asdict(self)
-
 
 def check_sessions_file(path: str | Path) -> Report:
-    """Reads every line, decodes every picture, and takes every sentence apart.
-
-    Raises:
-        ValueError: there is no such file.
-    """
+    """Reads every line, decodes every picture, and takes every sentence apart; ValueError if there is no such file."""
     path, report, lines = Path(path), Report(str(path)), list[Line]()
     for number, line in enumerate(scan_lines(path), start=1):
         if isinstance(line, ValueError):
@@ -67,7 +54,7 @@ def check_sessions_file(path: str | Path) -> Report:
             report.repeated.append({"line": line.number, "first": first})
         report.turns += line.record.turn_count
         try:
-            _read_sentences(report, line) if line.extra is None else _read_meaning(report, path, line)
+            _read_words(report, path, line)
             with at_line(path, line.number, "image"):
                 load_picture(folder, line.record.image)
             report.sessions += 1
@@ -85,7 +72,16 @@ def check_sessions_file(path: str | Path) -> Report:
     return report
 
 
-def _read_sentences(report: Report, line: Line) -> None:
+def _read_words(report: Report, path: Path, line: Line) -> None:
+    """Counts what a line's exact meaning or, where it has none, its sentences say."""
+    if line.extra is not None:
+        from editenv.worlds.records.scenes import read_meaning  # photographs need not load the studio
+
+        report.with_meaning += 1
+        _, spec = read_meaning(path, line)
+        report.rules += any(turn.rules for turn in spec.turns)
+        report.references += sum(turn.reference is not None for turn in spec.turns)
+        return
     record, where = line.record, {"line": line.number}
     report.rules += any(map(stated_rule, record.instruction))
     report.references += sum(bool(pronouns(said)) for said in record.instruction)
@@ -95,15 +91,6 @@ def _read_sentences(report: Report, line: Line) -> None:
         if take_apart(turn.formatted_instruction) is None
     ]
     report.contradictions += [where | asdict(found) for found in contradictions(record)]
-
-
-def _read_meaning(report: Report, path: Path, line: Line) -> None:
-    from editenv.worlds.records.scenes import read_meaning  # photographs need not load the studio
-
-    report.with_meaning += 1
-    _, spec = read_meaning(path, line)
-    report.rules += any(turn.rules for turn in spec.turns)
-    report.references += sum(turn.reference is not None for turn in spec.turns)
 
 
 _FINDINGS = {
@@ -157,5 +144,5 @@ def records(words: Sequence[str]) -> int:
     if set(options) - {"--json"} or len(paths) != 1:
         raise ValueError(f"records check got {' '.join(words[1:])!r}, expected `editenv {USAGE}`")
     report = check_sessions_file(paths[0])
-    print(json.dumps(report.to_json()) if options else table(report.to_json()))
-    return 0 if report.usable else 1
+    print(json.dumps(asdict(report)) if options else table(asdict(report)))
+    return 1 if report.errors else 0

@@ -7,12 +7,11 @@ import csv
 import io
 import json
 import tokenize
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from editenv.picturefile import atomic_write
+from editenv.files import atomic_write
 from editenv.records import RecordSpec, at_line, record_from_json
 
 PICTURES = "input_images_resize_512/{}_input_raw.jpg"
@@ -44,29 +43,36 @@ def read_edival(path: str | Path, pictures: str = PICTURES) -> list[RecordSpec]:
     if not path.is_file():
         raise ValueError(f"table is {str(path)!r}, which is no file, expected EdiVal-Bench's CSV")
     sessions: dict[str, dict[str, Any]] = {}
-    with open(path, encoding="utf-8-sig", newline="") as file, _readable(path):
-        rows = csv.DictReader(file, strict=True)
-        for column in COLUMNS:
-            if column not in (rows.fieldnames or ()):
-                raise ValueError(f"column {column!r} is missing, expected {', '.join(COLUMNS)}")
-        for row in rows:
-            with at_line(path, rows.line_num):
-                _add_row(sessions, row)
-    return [_record(path, index, session, pictures) for index, session in sessions.items()]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            for column in COLUMNS:
+                if column not in (rows.fieldnames or ()):
+                    raise ValueError(f"column {column!r} is missing, expected {', '.join(COLUMNS)}")
+            for row in rows:
+                with at_line(path, rows.line_num):
+                    _add_row(sessions, row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no readable CSV: {error}") from error
+    records = []
+    for index, session in sessions.items():
+        try:
+            records.append(record_from_json(session | {"image": pictures.format(index)}))
+        except ValueError as error:
+            raise ValueError(f"{path}, image_index {index!r}: {error}") from error
+    return records
 
 
 def write_records(records: Iterable[RecordSpec], path: str | Path) -> None:
     """Writes records as JSON Lines; renamed into place, so that no reader meets half a file."""
-    path = Path(path)
-    lines = [json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records]
-    atomic_write(path, lambda file: file.write("".join(lines).encode()))
+    text = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
+    atomic_write(Path(path), lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def _add_row(sessions: dict[str, dict[str, Any]], row: dict[str, str]) -> None:
     """Adds a row's turn to its session."""
-    session = sessions.setdefault(
-        row["image_index"], {key: [] for key in (*_SO_FAR.values(), *_THIS_TURN)} | {"turns": 0}
-    )
+    empty: dict[str, Any] = {key: [] for key in (*_SO_FAR.values(), *_THIS_TURN)}
+    session = sessions.setdefault(row["image_index"], empty | {"turns": 0})
     session["turns"] += 1
     if row["turns"] != str(session["turns"]):
         raise ValueError(f"column 'turns' is {row['turns']!r}, expected '{session['turns']}'")
@@ -80,41 +86,19 @@ def _add_row(sessions: dict[str, dict[str, Any]], row: dict[str, str]) -> None:
 
 
 def _literal(row: dict[str, str], column: str) -> Any:
-    """The value of a column."""
-    text = row[column] or ""
-    if len(text) > _LONGEST_VALUE:
-        raise ValueError(f"column {column!r} has {len(text)} characters, expected {_LONGEST_VALUE} at most")
-    try:
-        return ast.literal_eval(_with_commas(text))
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise ValueError(f"column {column!r} is {text:.80}, expected a list, True or False") from error
-
-
-def _with_commas(text: str) -> str:
-    """A list with a comma between its entries, which arrays of NumPy are written without.
+    """The value of a column, a list with a comma between its entries, which arrays of NumPy are written without.
 
     Python would take ['red car' 'tree'] for one text.
     """
-    found: list[str] = []
-    for token in tokenize.generate_tokens(io.StringIO(f"({text})").readline):
-        if token.string.strip():
-            if found and found[-1] not in ("(", "[", ",", "-") and token.string not in (")", "]", ","):
-                found.append(",")
-            found.append(token.string)
-    return " ".join(found)
-
-
-def _record(path: Path, index: str, session: dict[str, Any], pictures: str) -> RecordSpec:
+    text, found = row[column] or "", list[str]()
+    if len(text) > _LONGEST_VALUE:
+        raise ValueError(f"column {column!r} has {len(text)} characters, expected {_LONGEST_VALUE} at most")
     try:
-        return record_from_json(session | {"image": pictures.format(index)})
-    except ValueError as error:
-        raise ValueError(f"{path}, image_index {index!r}: {error}") from error
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Names the file in errors of the CSV itself."""
-    try:
-        yield
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no readable CSV: {error}") from error
+        for token in tokenize.generate_tokens(io.StringIO(f"({text})").readline):
+            if token.string.strip():
+                if found and found[-1] not in ("(", "[", ",", "-") and token.string not in (")", "]", ","):
+                    found.append(",")
+                found.append(token.string)
+        return ast.literal_eval(" ".join(found))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"column {column!r} is {text:.80}, expected a list, True or False") from error

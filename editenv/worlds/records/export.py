@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from editenv.picturefile import atomic_write
+from editenv.files import atomic_write
+from editenv.pictures import load_picture, save_png
 from editenv.protocols import World
 from editenv.records import EXTRA, PUBLISHED, RecordSpec, RecordTurn
 from editenv.session import Session
-from editenv.types import Image
-from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.scenes import WROTE, StudioRecordsWorld, task_type
 from editenv.worlds.records.world import RecordsWorld
 from editenv.worlds.studio.noun_phrases import NUMBERS, known_object
@@ -70,10 +69,14 @@ def export_sessions(
             line = spec.to_json() | {"image": f"{PUBLISHED}/{spec.id}.png"}
         else:
             line = _studio_line(world, spec)
-        _write_picture(place, line["image"], world.picture(spec))
+        picture = world.picture(spec)
+        if not (place / line["image"]).exists():
+            save_png(place / line["image"], picture)
+        elif not np.array_equal(load_picture(place, line["image"]), picture):
+            raise ValueError(f"{place / line['image']} shows another picture, expected none")
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     path = place / f"{name}.jsonl"
-    atomic_write(path, lambda file: file.write("".join(lines).encode()))
+    atomic_write(path, lambda unfinished: unfinished.write_text("".join(lines), encoding="utf-8"))
     return path
 
 
@@ -117,7 +120,9 @@ def record_from_studio(spec: StudioSpec) -> RecordSpec:
                 formatted_instruction=in_brackets(turn.intent),
                 # Judges compare with the source picture, so what was changed once stays free to differ.
                 bg_consistency=BACKGROUND not in licensed,
-                unchanged_objects=_untouched(spec.scene, licensed),
+                unchanged_objects=phrases(
+                    thing for cell, thing in enumerate(spec.scene.cells) if cell not in licensed
+                ),
                 available_objects=present,
                 all_objects=seen,
             )
@@ -134,20 +139,3 @@ def phrases(things: Iterable[Any]) -> tuple[str, ...]:
 def in_brackets(intent: str) -> str:
     """A canonical intent with the objects it speaks of in brackets: "remove the [red circle]"."""
     return _OBJECT.sub(r"\1 [\2]", intent)
-
-
-def _untouched(source: Scene, licensed: frozenset[int]) -> tuple[str, ...]:
-    """Phrases of the source's objects that no turn so far may change."""
-    return phrases(thing for cell, thing in enumerate(source.cells) if cell not in licensed)
-
-
-def _write_picture(folder: Path, name: str, picture: Image) -> None:
-    """Writes a PNG; one of the same pixels stays, so that exports into one folder can share it."""
-    from PIL import Image as PILImage
-
-    if (folder / name).exists():
-        if not np.array_equal(load_picture(folder, name), picture):
-            raise ValueError(f"{folder / name} shows another picture, expected none")
-        return
-    image = PILImage.fromarray(picture)
-    atomic_write(folder / name, lambda file: image.save(file, format="PNG", compress_level=6))

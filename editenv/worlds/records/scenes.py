@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from editenv.pictures import load_picture
 from editenv.records import EXTRA, MOST_TURNS, Line, SessionsFile, at_line
 from editenv.strict import Strict, check
 from editenv.types import Image
-from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.studio.noun_phrases import known_object, place
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.rules import check_edit, right_result
@@ -78,12 +78,13 @@ class StudioRecordsWorld:
     version = "1"
 
     def __init__(self, file: SessionsFile, size: int | None = None) -> None:
-        self.file = file
+        self.file, self.longest_instruction = file, file.longest_instruction
         found = [read_meaning(file.path, line) for line in file.lines]
         self.size, self.grid = found[0][0].size, found[0][0].grid
         if size not in (None, self.size):
             raise ValueError(f"size is {size}, but the scenes in {file.path} are {self.size} pixels wide")
         self.image_shape: tuple[int, int, int] = (self.size, self.size, 3)
+        self.max_turns = max(meaning.max_turns or spec.turn_count for meaning, spec in found)
         self._specs = [spec for _, spec in found]
         self._lines: dict[str, Line] = {}
         for line, (meaning, spec) in zip(file.lines, found, strict=True):
@@ -95,13 +96,12 @@ class StudioRecordsWorld:
             with at_line(file.path, line.number, "image"):
                 if same.record.image != line.record.image:
                     raise ValueError(f"the session is that of line {same.number}, expected the same picture")
-        self.max_turns = max(meaning.max_turns or spec.turn_count for meaning, spec in found)
-        self._check_pictures()
-
-    @property
-    def longest_instruction(self) -> int:
-        """Characters of the file's longest instruction."""
-        return self.file.longest_instruction
+        for first in range(0, len(self._specs), _BATCH):
+            lines, specs = file.lines[first : first + _BATCH], self._specs[first : first + _BATCH]
+            shown = parse([self._load(line) for line in lines], self.grid)
+            for line, spec, scene in zip(lines, specs, shown, strict=True):
+                with at_line(file.path, line.number, "image"):
+                    _check_scene(scene, spec.scene)
 
     def session(self, split: str, seed: int, index: int) -> StudioSpec:
         """Session `index` of the file, beginning anew after the last one; split and seed do not matter."""
@@ -132,15 +132,6 @@ class StudioRecordsWorld:
             if picture.shape != self.image_shape:
                 raise ValueError(f"the picture has shape {picture.shape}, expected {self.image_shape}")
         return picture
-
-    def _check_pictures(self) -> None:
-        """Refuses pictures that show another scene than the one described."""
-        for first in range(0, len(self._specs), _BATCH):
-            lines, specs = self.file.lines[first : first + _BATCH], self._specs[first : first + _BATCH]
-            shown = parse([self._load(line) for line in lines], self.grid)
-            for line, spec, scene in zip(lines, specs, shown, strict=True):
-                with at_line(self.file.path, line.number, "image"):
-                    _check_scene(scene, spec.scene)
 
 
 def _check_scene(shown: Scene, described: Scene) -> None:
@@ -174,15 +165,15 @@ def read_meaning(path: Path, line: Line) -> tuple[Meaning, StudioSpec]:
         if meaning.max_turns is not None and not turns <= meaning.max_turns <= MOST_TURNS:
             raise ValueError(f"key 'max_turns' is {meaning.max_turns}, expected {turns} to {MOST_TURNS}")
         _check_script(spec)
-    record = line.record
-    tasks = [turn.task_type for turn in record.turns], [task_type(turn.edit) for turn in spec.turns]
+    said = {"instruction": list(line.record.instruction), "task_type": [turn.task_type for turn in line.record.turns]}
+    meant = {
+        "instruction": [turn.text for turn in spec.turns],
+        "task_type": [task_type(turn.edit) for turn in spec.turns],
+    }
     with at_line(path, line.number):
-        for key, said, meant in (
-            ("instruction", list(record.instruction), [turn.text for turn in spec.turns]),
-            ("task_type", *tasks),
-        ):
-            if said != meant:
-                raise ValueError(f"key {key!r} is {said}, but the key {EXTRA!r} has {meant}")
+        for key in said:
+            if said[key] != meant[key]:
+                raise ValueError(f"key {key!r} is {said[key]}, but the key {EXTRA!r} has {meant[key]}")
     return meaning, spec
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editenv.picturefile import MAX_PIXELS
+from editenv.pictures import MAX_PIXELS, fit_picture, load_picture, picture_size
 from editenv.records import EXTRA, RecordSpec, SessionsFile, at_line, read_sessions_file, record_from_json
 from editenv.types import Image
-from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
 
 if TYPE_CHECKING:
     from editenv.worlds.records.scenes import StudioRecordsWorld
@@ -65,17 +64,17 @@ class RecordsWorld:
     def __init__(self, file: SessionsFile, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= MAX_PIXELS**0.5:
             raise ValueError(f"size is {size}, expected 1 to {int(MAX_PIXELS**0.5)}")
-        self.file = file
+        self.file, self.longest_instruction = file, file.longest_instruction
         self.max_turns = max(line.record.turn_count for line in file.lines)
-        sizes = _sizes(file)
+        sizes = set[tuple[int, int]]()
+        for line in file.lines:
+            with at_line(file.path, line.number, "image"):
+                sizes.add(picture_size(file.folder, line.record.image))
         self._fitted = size is not None or len(sizes) > 1
-        self.image_shape = _common_shape(sizes, size)
+        side = size or min(LARGEST_CANVAS, max(max(pair) for pair in sizes))
+        height, width = (side, side) if self._fitted else next(iter(sizes))
+        self.image_shape = (height, width, 3)
         self._numbers = {line.record.image: line.number for line in file.lines}
-
-    @property
-    def longest_instruction(self) -> int:
-        """Characters of the file's longest instruction."""
-        return self.file.longest_instruction
 
     def session(self, split: str, seed: int, index: int) -> RecordSpec:
         """Record `index` of the file, beginning anew after the last one; split and seed do not matter."""
@@ -98,20 +97,3 @@ class RecordsWorld:
     def spec_from_json(self, data: Mapping[str, Any]) -> RecordSpec:
         """The session that RecordSpec.to_json described; ValueError where it did not."""
         return record_from_json(data)
-
-
-def _sizes(file: SessionsFile) -> set[tuple[int, int]]:
-    """Heights and widths of the file's pictures."""
-    sizes = set()
-    for line in file.lines:
-        with at_line(file.path, line.number, "image"):
-            sizes.add(picture_size(file.folder, line.record.image))
-    return sizes
-
-
-def _common_shape(sizes: set[tuple[int, int]], size: int | None) -> tuple[int, int, int]:
-    """The one shape that all pictures are shown at."""
-    if size is None and len(sizes) == 1:
-        return (*next(iter(sizes)), 3)
-    side = size or min(LARGEST_CANVAS, max(max(pair) for pair in sizes))
-    return (side, side, 3)

@@ -42,7 +42,7 @@ def test_what_the_file_says_is_what_the_agent_reads(tmp_path, name, escaped):
     seen, _ = env.reset(seed=0)
     assert seen["instruction"].encode() == TEXTS[name].encode()
     assert env.session.message.meaning.unchanged_objects == (TEXTS[name],)
-    assert check_sessions_file(path).usable
+    assert not check_sessions_file(path).errors
 
 
 def test_a_picture_may_have_any_name(tmp_path):
@@ -61,7 +61,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"bytes\.jsonl"):
         read_sessions_file(path)
-    assert not check_sessions_file(path).usable
+    assert check_sessions_file(path).errors
 
 
 @given(st.text(min_size=1, max_size=80).filter(str.strip))
