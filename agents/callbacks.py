@@ -36,12 +36,12 @@ from editenv.agents.heldout import (
     write_evaluations,
 )
 from editenv.agents.metrics import group_by_turn, turn_means
-from editenv.agents.resume import atomic_write, atomic_write_text
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.trainer import Batch, EditR2Trainer, RolloutCallback
 from editenv.agents.training_records import write_rollouts
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig
+from editenv.files import atomic_write, atomic_write_text
 from editenv.protocols import Policy
 from editenv.registry import unknown
 from editenv.types import Image as Picture

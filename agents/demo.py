@@ -20,6 +20,7 @@ from editenv.agents.train import train
 from editenv.agents.waves import RECORDS
 from editenv.configs.compose import compose
 from editenv.configs.schema import DemoConfig
+from editenv.files import atomic_write_text
 
 
 def demo(config: DemoConfig) -> Summary:
@@ -57,7 +58,7 @@ def demo(config: DemoConfig) -> Summary:
         print_evaluation(exported, f"trained, on {path}")
         summary["exported"] = exported.to_json()
     summary["seconds"] = perf_counter() - start
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     print(f"pictures: {folder / 'before_after.png'}, {folder / 'curves.png'}")
     return summary
 

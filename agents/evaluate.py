@@ -16,13 +16,13 @@ from rich.console import Console
 
 from editenv.agents.baselines import POLICIES
 from editenv.agents.episodes import NAMES, play_waves, shares, unscored_turns, write_filmstrip
-from editenv.agents.resume import atomic_write, atomic_write_text
 from editenv.agents.settings import GenerationSettings
 from editenv.agents.stats import Summary, TurnScores, summarise
 from editenv.agents.tables import turn_table
 from editenv.agents.waves import RECORDS, CountsSince, Waves, kept_waves
 from editenv.build import make_vector_env
 from editenv.configs.schema import EvaluateConfig, PlayConfig
+from editenv.files import atomic_write, atomic_write_text
 from editenv.protocols import Policy
 from editenv.records import SessionRecord, read_records, read_sessions_file
 from editenv.registry import build, load_class
@@ -148,7 +148,7 @@ def finished(out: Path, waves: Waves, facts: dict[str, Any]) -> Evaluation:
 
 
 def described(config: PlayConfig) -> dict[str, Any]:
-    """What a summary says of the settings; the model's only where a model plays, no passwords."""
+    """What a summary says of the settings; the model's only where a model plays."""
     names = ["policy", "suite", "split", "seed", "sessions_file", "reward_weights"]
     names += MODEL_SETTINGS if config.policy == "model" else ["policy_settings"]
     known = {name: getattr(config, name) for name in names}
@@ -157,13 +157,7 @@ def described(config: PlayConfig) -> dict[str, Any]:
     parts = {
         name: {"kind": part.kind, **part.settings} for name, part in (("user", config.user), ("scorer", config.scorer))
     }
-    return without_passwords(known | parts)
-
-
-def without_passwords(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON values whose addresses name no user and password."""
-    found: dict[str, Any] = json.loads(re.sub(r"(?<=://)[^/@\s\"]*@", "", json.dumps(values)))
-    return found
+    return known | parts
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:

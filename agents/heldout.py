@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from scipy.stats import linregress
 
 from editenv.agents.metrics import turn_means
-from editenv.agents.resume import atomic_write_text
+from editenv.files import atomic_write_text
 from editenv.session import Session
 from editenv.types import Scores
 
@@ -205,7 +205,7 @@ def write_best(save: Callable[[Path], None], facts: dict[str, Any], out: Path) -
         shutil.rmtree(folder, ignore_errors=True)
     new.mkdir(parents=True)
     save(new)
-    (new / BEST_FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(new / BEST_FACTS, json.dumps(facts, indent=2) + "\n")
     if best.exists():
         best.replace(old)
     new.replace(best)

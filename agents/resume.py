@@ -14,11 +14,13 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from editenv.files import atomic_write_text, hide_logins
 
 COMPLETE = "complete.json"
 """The mark of a whole checkpoint: {"iteration": ..., "files": {name: {"size": bytes, "sha256": hex}}}."""
@@ -41,33 +43,6 @@ class TrainingAborted(RuntimeError):
     """A run cannot go on; the message says why and where it goes on from when it is started again."""
 
 
-def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file beside its place and moves it there in one step.
-
-    What cannot be written whole leaves the old file as it was, and nothing beside it.
-
-    Args:
-        path: of the file; its folder exists.
-        write: writes the file that it is given.
-
-    Raises:
-        OSError: or whatever else `write` raises.
-    """
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """`atomic_write` of a text in UTF-8."""
-    atomic_write(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
-
-
 def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Settings by their names on the command line, such as "algorithm.steps", without passwords in URLs."""
     found: dict[str, Any] = {}
@@ -75,7 +50,7 @@ def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict) and value:
             found |= flat_settings(value, f"{prefix}{name}.")
         else:
-            shown = re.sub(r"(?<=://)[^/@\s]*@", "", value) if isinstance(value, str) else value
+            shown = hide_logins(value) if isinstance(value, str) else value
             found[prefix + name] = shown
     return found
 
@@ -180,7 +155,8 @@ def mark_complete(folder: Path, values: dict[str, Any]) -> None:
         folder: of the checkpoint, in which everything else is written.
         values: JSON values that the mark keeps beside the files' sizes and checksums.
     """
-    (folder / f"{COMPLETE}.part").unlink(missing_ok=True)
+    for left in folder.glob(f"{COMPLETE}.*.part"):
+        left.unlink()
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WRITING]
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _checksum(path)} for path in paths

@@ -38,7 +38,6 @@ from editenv.agents.plots import learning_curves
 from editenv.agents.policy import JointPolicy, load_policy
 from editenv.agents.resume import (
     TrainingAborted,
-    atomic_write_text,
     check_no_strangers,
     check_not_lost,
     check_same_settings,
@@ -52,6 +51,7 @@ from editenv.agents.settings import AlgorithmSettings, GenerationSettings, Train
 from editenv.agents.trainer import EditR2Trainer
 from editenv.build import make_vector_env
 from editenv.configs.schema import TrainConfig
+from editenv.files import atomic_write_text
 from editenv.settings import check_settings
 from editenv.vector import MICEEditVectorEnv
 
@@ -256,7 +256,7 @@ def _write(config: TrainConfig, result: TrainResult, evaluation: HeldOutEvaluati
         "model": str(result.model_folder),
         **held_out,
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     for warning in held_out["warnings"]:
         Console().print(f"warning: {warning}")
     if held_out["best"]:

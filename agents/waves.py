@@ -21,8 +21,9 @@ from typing import Any
 
 from editenv import __version__
 from editenv.agents.episodes import Count, Counting, session_line
-from editenv.agents.resume import atomic_write_text, check_same_settings, deciding_settings, run_lock
-from editenv.records import FILE, append_whole, played_line
+from editenv.agents.resume import check_same_settings, deciding_settings, run_lock
+from editenv.files import append_line, atomic_write_text
+from editenv.records import FILE, played_line
 from editenv.session import Session
 
 SCORES, PROGRESS, SETTINGS, RECORDS = "scores.jsonl", "progress.jsonl", "evaluation.json", "records"
@@ -77,11 +78,11 @@ class Waves:
         if published is not None:
             folder = self.out / RECORDS
             folder.mkdir(exist_ok=True)
-            append_whole(folder / FILE, b"".join(played_line(folder, one, published(one)) for one in sessions))
+            append_line(folder / FILE, b"".join(played_line(folder, one, published(one)) for one in sessions))
         lines = [session_line(one) for one in sessions]
-        append_whole(self.out / SCORES, b"".join(map(_as_line, lines)))
+        append_line(self.out / SCORES, b"".join(map(_as_line, lines)))
         wave = {"sessions": len(lines), "seconds": seconds, "counts": counts}
-        append_whole(self.out / PROGRESS, _as_line(wave))
+        append_line(self.out / PROGRESS, _as_line(wave))
         # As a later process reads it, so that both make the same summary.
         self.lines += [json.loads(_as_line(line)) for line in lines]
         self._count(json.loads(_as_line(wave)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
@@ -25,14 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from editenv.configs import schema
-from editenv.registry import unknown
-from editenv.settings import SettingHelp, check_settings, describe
+from editenv.registry import nearest, unknown
+from editenv.settings import SettingHelp, check_settings, describe, kind_in_words
 
 PACKAGE = "editenv.configs"
 """Where the YAML files lie."""
-
-_BY_CLASS = ("user", "scorer")
-"""Groups of which a choice may also be "package.module:Class"; a user may also be a persona's file."""
 
 
 def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
@@ -46,12 +43,11 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
     Raises:
         ValueError: an override names no setting, or a value is not what is expected.
     """
-    with hydra_app() as app:
-        lines = checked_overrides(app, command, overrides)
-        config = in_words(hydra.compose, command, lines)
-    # Settings by name, such as those of a user's class, may have names that no file has.
-    OmegaConf.set_struct(config, False)
-    merged = in_words(OmegaConf.merge, config, values)
+    with hydra_app() as app, in_words():
+        config = hydra.compose(command, checked_overrides(app, command, overrides))
+        # Settings by name, such as those of a user's class, may have names that no file has.
+        OmegaConf.set_struct(config, False)
+        merged = OmegaConf.merge(config, values)
     assert isinstance(merged, DictConfig)
     return as_object(merged)
 
@@ -64,21 +60,26 @@ def as_object(config: DictConfig) -> Any:
     """
     for name in sorted(OmegaConf.missing_keys(config)):
         raise ValueError(f"{name} has no value, expected {name}=VALUE: there is none that would suit everybody")
-    settings = in_words(OmegaConf.to_object, config)
-    for name in vars(settings).keys() - {one.name for one in fields(settings)}:
-        raise ValueError(unknown("setting", name, [one.name for one in fields(settings)]))
+    with in_words():
+        settings: Any = OmegaConf.to_object(config)
+    known = [one.name for one in fields(settings)]
+    for name in vars(settings).keys() - set(known):
+        raise ValueError(unknown("setting", name, known))
     check_settings(settings)
     return settings
 
 
 @contextmanager
 def hydra_app(config_dir: str | None = None) -> Iterator[Any]:
-    """Hydra over the package's settings and another folder's; the one that is running where there is one.
-
-    Raises:
-        ValueError: there is no such folder.
-    """
-    _register()
+    """Hydra over the package's settings and another folder's; the one that is running where there is one."""
+    store = ConfigStore.instance()
+    for name, kind in schema.COMMANDS.items():
+        store.store(name=f"{name}_schema", node=kind)
+    for group, part in schema.GROUPS.items():
+        if part is not None:
+            store.store(group=group, name=f"{group}_schema", node=part)
+    store.store(group="recipe", name="autoencoder_schema", node=schema.AutoencoderRecipe)
+    store.store(group="recipe", name="model_schema", node=schema.ModelRecipe)
     # A job may compose further settings, from the same folders.
     if GlobalHydra.instance().is_initialized():
         yield GlobalHydra.instance().hydra
@@ -88,10 +89,21 @@ def hydra_app(config_dir: str | None = None) -> Iterator[Any]:
         if config_dir is not None:
             if not Path(config_dir).is_dir():
                 raise ValueError(f"--config-dir is {config_dir!r}, expected a folder of YAML files")
-            place = f"file://{Path(config_dir).resolve()}"
-            app.config_loader.get_search_path().prepend("command-line", place)
-            app.config_loader.repository.initialize_sources(app.config_loader.get_search_path())
+            search_path = app.config_loader.get_search_path()
+            search_path.prepend("command-line", f"file://{Path(config_dir).resolve()}")
+            app.config_loader.repository.initialize_sources(search_path)
         yield app
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Makes errors of Hydra's and OmegaConf's ValueErrors of one line, which leave out how Hydra was set up."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        text = re.sub(r"\w+_schema\b", "", str(error).partition("Config search path")[0] + cause)
+        raise ValueError(" ".join(text.split())) from error
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -133,52 +145,32 @@ def checked_overrides(app: Any, command: str, overrides: Sequence[str], sweep: b
     search_path = [one.input_line for one in parsed if one.key_or_group == "hydra.searchpath"]
     lines = []
     for override in parsed:
-        line = override.input_line or ""
-        key = override.key_or_group
-        if key.startswith(("hydra.", "hydra/")):
-            lines.append(line)
-            continue
-        if override.is_sweep_override() and not sweep:
-            raise ValueError(f"{line!r} gives several values, expected one, or -m beside it to play each of them")
-        choices = app.config_loader.get_group_options(key, overrides=search_path)
-        if choices:
-            _check_choice(override, [one for one in choices if not one.endswith("_schema")])
-        else:
-            line = _check_setting(override, settings, chosen, command)
+        line, key = override.input_line or "", override.key_or_group
+        if not key.startswith(("hydra.", "hydra/")):
+            if override.is_sweep_override():
+                if not sweep:
+                    asked = "expected one, or -m beside it to play each of them"
+                    raise ValueError(f"{line!r} gives several values, {asked}")
+                values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
+            else:
+                values = [override.value()]
+            choices = app.config_loader.get_group_options(key, overrides=search_path)
+            if not choices:
+                line = _check_setting(command, key, line, values, settings, chosen)
+            elif not override.is_delete():
+                files = [one for one in choices if not one.endswith("_schema")]
+                _check_choice(key, override.package, values, files)
         lines.append(line)
     return lines
 
 
-def in_words(function: Any, *arguments: Any) -> Any:
-    """What a function of Hydra's or OmegaConf's returns, its errors as ValueErrors of one line.
+def _check_choice(group: str, package: str | None, values: Sequence[Any], choices: Sequence[str]) -> None:
+    """Holds the choices of a group's file to the files there are.
 
-    Raises:
-        ValueError: the function refused; the message leaves out how Hydra was set up.
+    A class, "package.module:Class", or a persona's file from outside becomes one of them.
     """
-    try:
-        return function(*arguments)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        text = re.sub(r"\w+_schema\b", "", str(error).partition("Config search path")[0] + cause)
-        raise ValueError(" ".join(text.split())) from error
-
-
-def _values(override: Override) -> list[Any]:
-    """The value of an override, or each one of a sweep over given values."""
-    if override.is_sweep_override():
-        return list(override.sweep_iterator()) if override.is_discrete_sweep() else []
-    return [override.value()]
-
-
-def _check_choice(override: Override, choices: Sequence[str]) -> None:
-    """Holds the choice of a group's file to the files there are; a class from outside becomes one of them.
-
-    Raises:
-        ValueError: there is no such file, or several are asked for at once.
-    """
-    group, package = override.key_or_group, override.package
     key = f"{group}@{package}" if package else group
-    for value in [] if override.is_delete() else _values(override):
+    for value in values:
         if value is None:
             if package is None:
                 none = ", or nothing: leave it out for none" if group == "experiment" else ""
@@ -186,7 +178,7 @@ def _check_choice(override: Override, choices: Sequence[str]) -> None:
         elif isinstance(value, list):
             names = ",".join(map(str, value))
             raise ValueError(f"{key} is [{names}], expected one name; -m {key}={names} plays each of them")
-        elif (group in _BY_CLASS and ":" in value) or (group == "user" and value.endswith((".yaml", ".yml"))):
+        elif (group in ("user", "scorer") and ":" in value) or (group == "user" and value.endswith((".yaml", ".yml"))):
             part: Any = schema.GROUPS[group]
             folder, _, name = f"{group}/{value}".rpartition("/")
             ConfigStore.instance().store(group=folder, name=name, node=part(kind=value))
@@ -194,20 +186,22 @@ def _check_choice(override: Override, choices: Sequence[str]) -> None:
             raise ValueError(unknown(group, value, choices))
 
 
-def _check_setting(override: Override, settings: dict[str, SettingHelp], chosen: Sequence[str], command: str) -> str:
-    """Holds a setting to the schema; returns the line for Hydra.
-
-    Raises:
-        ValueError: there is no such setting, its part is not chosen, or its value is of another kind.
-    """
-    key, line, values = override.key_or_group, override.input_line or "", _values(override)
+def _check_setting(
+    command: str,
+    key: str,
+    line: str,
+    values: Sequence[Any],
+    settings: Mapping[str, SettingHelp],
+    chosen: Sequence[str],
+) -> str:
+    """Holds a setting to the schema: it is known, its part chosen, its values of its kind; the line for Hydra."""
     known = settings.get(key)
-    is_open = any((key == n or key.startswith(f"{n}.")) and _is_open(one) for n, one in settings.items())
+    parts = [one for name, one in settings.items() if key == name or key.startswith(f"{name}.")]
+    is_open = any(map(_takes_any_names, parts))
     if known is None and not is_open:
-        near = get_close_matches(key, [*settings, "experiment"], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = nearest(key, [*settings, "experiment"])
         raise ValueError(f"{command} has no setting {key!r}, {hint}`editenv {command} --help` names them")
-    for part in [one for n, one in settings.items() if one.group and (key == n or key.startswith(f"{n}."))]:
+    for part in [one for one in parts if one.group]:
         names = schema.options(part.group or "")
         near = (get_close_matches(str(values[0]) if values else "", names, n=1) or ["NAME"])[0]
         choose = f"expected {part.group}@{part.name}={near}, one of {', '.join(names)}"
@@ -216,36 +210,18 @@ def _check_setting(override: Override, settings: dict[str, SettingHelp], chosen:
             raise ValueError(f"{key} {what}; {choose}")
         if key == part.name and isinstance(values[0], str) and not values[0].startswith("${"):
             raise ValueError(f"{key} is {values[0]!r}, a name where settings belong; {choose}")
-    if known is not None:
-        for value in values:
-            _check_kind(known, value)
+    for value in values if known is not None else ():
+        holder = OmegaConf.structured(make_dataclass("Holder", [("value", known.kind, field(default=MISSING))]))
+        try:
+            OmegaConf.update(holder, "value", value)
+        except OmegaConfBaseException as error:
+            written = str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
+            came = "null" if value is None else repr(written)
+            raise ValueError(f"{key} is {came}, expected {kind_in_words(known.kind, value)}") from error
     # Hydra asks for a + in front of names that no YAML file has.
     return f"++{line}" if is_open and not line.startswith(("+", "~")) else line
 
 
-def _check_kind(known: SettingHelp, value: Any) -> None:
-    """Refuses a value of another kind than the setting's."""
-    holder = OmegaConf.structured(make_dataclass("Holder", [("value", known.kind, field(default=MISSING))]))
-    try:
-        OmegaConf.update(holder, "value", value)
-    except OmegaConfBaseException as error:
-        written = str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
-        came = "null" if value is None else repr(written)
-        raise ValueError(f"{known.name} is {came}, expected {known.type_in_words(value)}") from error
-
-
-def _is_open(known: SettingHelp) -> bool:
-    """Whether a setting takes any names: the settings of a class that is chosen by name."""
+def _takes_any_names(known: SettingHelp) -> bool:
+    """Whether it holds the settings of a class that is chosen by name."""
     return get_origin(known.kind) is dict or (known.name == "recipe" and not is_dataclass(known.kind))
-
-
-def _register() -> None:
-    """Makes the schemas known to Hydra; calling it again changes nothing."""
-    store = ConfigStore.instance()
-    for name, kind in schema.COMMANDS.items():
-        store.store(name=f"{name}_schema", node=kind)
-    for group, part in schema.GROUPS.items():
-        if part is not None:
-            store.store(group=group, name=f"{group}_schema", node=part)
-    store.store(group="recipe", name="autoencoder_schema", node=schema.AutoencoderRecipe)
-    store.store(group="recipe", name="model_schema", node=schema.ModelRecipe)

@@ -7,9 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
-from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
 from importlib import import_module
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editenv import __version__
+from editenv.files import atomic_write_text, hide_logins
+from editenv.registry import nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
 TRACEBACK = "EDITENV_TRACEBACK"
 """Set to 1 in the environment, errors of the user show their traceback too."""
 
-_BENCHES = {
-    "env": ("editenv.benchmarks.env", "bench_env", "env_table"),
-    "rollout": ("editenv.benchmarks.rollout", "bench_rollout", "rollout_table"),
-}
-"""What `bench` measures: a module, its function of settings, and what prints the figures."""
+_LONGEST_NAME = 100
+"""Characters of a folder's name, where file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command.
+    """One command; editenv.manual holds what is said about it.
 
     Attributes:
         target: the function it calls, as "module:name": with its settings, or with the words that were
@@ -62,12 +60,8 @@ COMMANDS = {
     "compare": Command(
         "editenv.agents.compare.command:compare", first="comparison", usage="NAME|FILE.yaml [KEY=VALUE ...]"
     ),
-    "bench": Command("editenv.cli:_bench", usage="env|rollout [--json] [KEY=VALUE ...]"),
+    "bench": Command("editenv.cli:bench", usage="env|rollout [--json] [KEY=VALUE ...]"),
 }
-"""By name; editenv.manual holds what is said about them."""
-
-_OWN_WORDS = ("records", "bench")
-"""Commands that read their words themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,130 +74,123 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where a check found what cannot be used; 2 where the user has to change
         something, which one line on stderr names.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    name, *words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # `policy=mine:Agent` means mine.py in the current folder.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return _dispatch(words)
+        if name not in COMMANDS or "-h" in words or "--help" in words:
+            return _answer(name)
+        if name in ("records", "bench"):
+            return _function(name)(words) or 0
+        from editenv.configs.compose import hydra_app, in_words
+
+        flags, overrides = _read_words(name, words)
+        with hydra_app(flags.config_dir) as app, in_words():
+            lines, swept = _checked(app, name, overrides, flags)
+            if flags.cfg:
+                app.show_cfg(name, lines, flags.cfg, flags.package, flags.resolve)
+                return 0
+            if flags.info:
+                return _show_info(app, flags.info, name, lines)
+            job = partial(run_job, command=name, swept=swept)
+            # Called from here, so that a training's own frames begin two above it. Sweepers other than Hydra's own
+            # may hand back nothing.
+            played = app.multirun(name, job, lines) if flags.multirun else [[app.run(name, job, lines)]]
+        results = [one.return_value for batch in played or () for one in batch]
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return max([result or 0 for result in results], default=0)
     except KeyboardInterrupt:
         print("editenv: stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        explained = None if os.environ.get(TRACEBACK) == "1" else explain(error, words[0])
+        explained = None if os.environ.get(TRACEBACK) == "1" else explain(error, name)
         if explained is None:
             raise
-        print(f"editenv: {explained}", file=sys.stderr)
+        print(f"editenv: {hide_logins(' '.join(explained.split()))}", file=sys.stderr)
         return 2
 
 
-def _dispatch(words: list[str]) -> int:
+def _answer(name: str) -> int:
+    """Prints what --help and --version ask for; ValueError for a command that there is not."""
     from editenv.manual import overview, page
 
-    if not words or words[0] in ("-h", "--help"):
-        print(overview())
-        return 0
-    if words[0] == "--version":
-        print(f"editenv {__version__}")
-        return 0
-    name, *rest = words
-    if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"command {name!r} is not known, {hint}expected one of {', '.join(COMMANDS)}")
-    if "-h" in rest or "--help" in rest:
+    if name in COMMANDS:
         print(page(name))
-        return 0
-    if name in _OWN_WORDS:
-        return _function(name)(rest) or 0
-    first = COMMANDS[name].first
-    if first and rest and "=" not in rest[0] and not rest[0].startswith(("-", "~", "+")):
+    elif name in ("-h", "--help"):
+        print(overview())
+    elif name == "--version":
+        print(f"editenv {__version__}")
+    else:
+        expected = f"{nearest(name, COMMANDS)}expected one of {', '.join(COMMANDS)}"
+        raise ValueError(f"command {name!r} is not known, {expected}")
+    return 0
+
+
+def _read_words(command: str, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's flags, and the KEY=VALUE words; ValueError for a word that is neither."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-cd", "--config-dir")
+    kinds = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=kinds)
+    words = ["json=true" if word == "--json" and command == "audit" else word for word in words]
+    first = COMMANDS[command].first
+    if first and words and "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
         # "runs/a" stands for "run='runs/a'".
-        quoted = rest[0].replace("\\", "\\\\").replace("'", "\\'")
-        rest[0] = f"{first}='{quoted}'"
-    return _run_hydra(name, ["json=true" if word == "--json" and name == "audit" else word for word in rest])
+        quoted = words[0].replace("\\", "\\\\").replace("'", "\\'")
+        words[0] = f"{first}='{quoted}'"
+    try:
+        # KEY=VALUE may begin with ~ and +, but never with a dash.
+        flags, left = parser.parse_known_intermixed_args(words)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
+    for word in left:
+        hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
+        known = ", ".join(name for action in parser._actions for name in action.option_strings)
+        raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {known}")
+    flags.multirun |= "hydra.mode=MULTIRUN" in flags.overrides
+    return flags, flags.overrides
 
 
-def _run_hydra(command: str, words: list[str]) -> int:
-    """Composes the settings, once or for every job of a sweep, and calls the command."""
+def _checked(
+    app: Any, command: str, overrides: Sequence[str], flags: argparse.Namespace
+) -> tuple[list[str], tuple[str, ...]]:
+    """The overrides as Hydra is to have them, a folder among them, and the keys that differ between jobs."""
     from editenv.configs import schema
-    from editenv.configs.compose import checked_overrides, hydra_app, in_words
+    from editenv.configs.compose import checked_overrides, parse_overrides
 
-    flags, overrides = _flags(words)
-    with hydra_app(flags.config_dir) as app:
-        sweep = flags.multirun or "hydra.mode=MULTIRUN" in overrides
-        lines = checked_overrides(app, command, overrides, sweep)
-        swept = _swept(lines)
-        out = next((line for line in lines if line.startswith("out=")), None)
-        if out is None and schema.COMMANDS[command].__dataclass_fields__["out"].default is MISSING:
-            lines.append(f"out={default_out(command, [line for line in lines if _key(line) not in swept])}")
-        elif out is not None:
-            _check_out(out.partition("=")[2])
-        if flags.cfg:
-            in_words(app.show_cfg, command, lines, flags.cfg, flags.package, flags.resolve)
-            return 0
-        if flags.info:
-            _show_info(app, flags.info, command, lines)
-            return 0
-        job = partial(run_job, command=command, swept=swept if sweep else ())
-        played = in_words(app.multirun if sweep else app.run, command, job, lines)
-        # Sweepers other than Hydra's own may hand back nothing.
-        jobs = [one for batch in played or () for one in batch] if sweep else [played]
-    results = [one.return_value for one in jobs]
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return max([result or 0 for result in results], default=0)
+    lines = checked_overrides(app, command, overrides, flags.multirun)
+    sweeping = [one for one in parse_overrides(lines) if one.is_sweep_override()]
+    swept = tuple(one.get_key_element().lstrip("+~") for one in sweeping)
+    out = next((line.partition("=")[2] for line in lines if line.startswith("out=")), None)
+    if out is not None:
+        place = Path(out.strip("'\""))
+        if not out.strip("'\"") or place.is_file() or any(parent.is_file() for parent in place.parents):
+            raise ValueError(f"out is {out!r}, expected a folder for all that is written, which may be new")
+    elif schema.COMMANDS[command].__dataclass_fields__["out"].default is MISSING:
+        lines.append(f"out={default_out(command, [line for line in lines if _key(line) not in swept])}")
+    return lines, swept
 
 
-def _show_info(app: Any, kind: str, command: str, lines: Sequence[str]) -> None:
+def _show_info(app: Any, kind: str, command: str, lines: Sequence[str]) -> int:
     """Hydra's --info; Hydra turns on the log of everything for it, which is put back."""
     import logging
 
-    from editenv.configs.compose import in_words
-
     root = logging.getLogger()
-    before = root.level, list(root.handlers)
+    level, handlers = root.level, list(root.handlers)
     try:
-        in_words(app.show_info, kind, command, lines)
+        app.show_info(kind, command, lines)
     finally:
-        root.setLevel(before[0])
-        root.handlers[:] = before[1]
-
-
-class _Flags(argparse.ArgumentParser):
-    """Hydra's flags; what cannot be read is a ValueError."""
-
-    def __init__(self) -> None:
-        super().__init__(add_help=False, allow_abbrev=False)
-        self.add_argument("overrides", nargs="*")
-        self.add_argument("-m", "--multirun", action="store_true")
-        self.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
-        self.add_argument("-p", "--package")
-        self.add_argument("--resolve", action="store_true")
-        self.add_argument("-cd", "--config-dir")
-        kinds = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-        self.add_argument("-i", "--info", nargs="?", const="all", choices=kinds)
-
-    def error(self, message: str) -> Any:
-        """Raises the message."""
-        raise ValueError(message)
-
-
-def _flags(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Hydra's flags, and the KEY=VALUE words.
-
-    Raises:
-        ValueError: a word is neither.
-    """
-    parser = _Flags()
-    # KEY=VALUE may begin with ~ and +, but never with a dash.
-    found, left = parser.parse_known_intermixed_args(list(words))
-    for word in left:
-        hint = f"did you mean {word.lstrip('-')!r}? " if "=" in word else ""
-        flags = ", ".join(name for action in parser._actions for name in action.option_strings)
-        raise ValueError(f"{word!r} is not known, {hint}expected KEY=VALUE or one of {flags}")
-    return found, found.overrides
+        root.setLevel(level)
+        root.handlers[:] = handlers
+    return 0
 
 
 def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
@@ -219,6 +206,7 @@ def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
         would print lines of its own about it, and the other jobs of a sweep still run.
     """
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     from editenv.configs.compose import as_object
 
@@ -231,7 +219,11 @@ def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
         out = Path(config.out)
         is_new = not out.exists()
         result = _function(command)(as_object(config))
-        _note(out, config, task)
+        # Hydra itself would write over the notes of an earlier run before the settings are known to be right.
+        notes = out / ".hydra"
+        notes.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(notes / "config.yaml", OmegaConf.to_yaml(config))
+        atomic_write_text(notes / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(task)))
     except Exception as error:
         # A command that was refused leaves no folder behind.
         if is_new and out.is_dir() and not any(out.iterdir()):
@@ -240,44 +232,13 @@ def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
     return result if isinstance(result, int) else None
 
 
-def _note(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Writes what was set and what was typed into folder/.hydra, as Hydra does.
-
-    Hydra itself would write over the notes of an earlier run before the settings are known to be right.
-    """
-    from omegaconf import OmegaConf
-
-    notes = folder / ".hydra"
-    notes.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, notes / "config.yaml")
-    OmegaConf.save(list(overrides), notes / "overrides.yaml")
-
-
 def _function(command: str) -> Callable[[Any], Any]:
     module, _, function = COMMANDS[command].target.partition(":")
     return getattr(import_module(module), function)
 
 
-def _swept(lines: Sequence[str]) -> tuple[str, ...]:
-    """The keys of overrides with several values."""
-    from editenv.configs.compose import parse_overrides
-
-    return tuple(one.get_key_element().lstrip("+~") for one in parse_overrides(lines) if one.is_sweep_override())
-
-
 def _key(line: str) -> str:
     return line.partition("=")[0].lstrip("+~")
-
-
-def _check_out(out: str) -> None:
-    """Refuses a folder that is none."""
-    place = Path(out.strip("'\""))
-    if not out.strip("'\"") or place.is_file() or any(parent.is_file() for parent in place.parents):
-        raise ValueError(f"out is {out!r}, expected a folder for all that is written, which may be new")
-
-
-_LONGEST_NAME = 100
-"""Characters of a folder's name, where file systems take 255 bytes."""
 
 
 def default_out(command: str, overrides: Sequence[str]) -> str:
@@ -291,31 +252,23 @@ def job_name(overrides: Sequence[str], separator: str = "_") -> str:
 
     Values that do not fit a name are shortened, and a hash of all overrides stands at the end then.
     """
-    name = separator.join(re.sub(r"[^\w.-]+", "-", line.replace("=", "-", 1).lstrip("+~")) for line in overrides)
-    plain = separator.join(line.replace("=", "-", 1) for line in overrides)
-    if name == plain and len(name) <= _LONGEST_NAME and name.isascii():
+    shown = [hide_logins(line).replace("=", "-", 1) for line in overrides]
+    name = separator.join(re.sub(r"[^\w.-]+", "-", line.lstrip("+~")) for line in shown)
+    if name == separator.join(shown) and len(name) <= _LONGEST_NAME and name.isascii():
         return name
-    digest = blake2b("\n".join(overrides).encode(), digest_size=4).hexdigest()
+    digest = blake2b("\n".join(map(hide_logins, overrides)).encode(), digest_size=4).hexdigest()
     ascii_name = name.encode("ascii", "ignore").decode()
     return f"{ascii_name[: _LONGEST_NAME - len(digest) - 1].rstrip('-')}-{digest}"
 
 
-def _bench(words: list[str]) -> None:
+def bench(words: list[str]) -> None:
     """`editenv bench env|rollout [--json] [KEY=VALUE ...]`, which needs no Hydra."""
-    if not words or words[0] not in _BENCHES:
-        expected = " or ".join(map(repr, _BENCHES))
-        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected {expected}")
-    place, function, shown = _BENCHES[words[0]]
-    module = import_module(place)
-    measure = getattr(module, function)
-    result = measure(**_bench_settings(words[1:], signature(measure).parameters))
-    print(json.dumps(result) if "--json" in words else getattr(module, shown)(result))
-
-
-def _bench_settings(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """KEY=VALUE words as arguments of the types that their defaults have."""
-    settings: dict[str, Any] = {}
-    for word in words:
+    if not words or words[0] not in ("env", "rollout"):
+        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env' or 'rollout'")
+    module = import_module(f"editenv.benchmarks.{words[0]}")
+    measure = getattr(module, f"bench_{words[0]}")
+    known, settings = signature(measure).parameters, {}
+    for word in words[1:]:
         key, equals, value = word.partition("=")
         if word == "--json":
             continue
@@ -326,14 +279,15 @@ def _bench_settings(words: Sequence[str], known: Mapping[str, Any]) -> dict[str,
             settings[key] = kind(value)
         except ValueError as error:
             raise ValueError(f"{key} is {value!r}, expected {kind.__name__}") from error
-    return settings
+    result = measure(**settings)
+    print(json.dumps(result) if "--json" in words else getattr(module, f"{words[0]}_table")(result))
 
 
 def explain(error: Exception, command: str) -> str | None:
-    """One line for what the user can mend; None where the program is to blame."""
+    """What the user can mend, in words; None where the program is to blame."""
     if isinstance(error, ModuleNotFoundError):
         if "pip install" in str(error):
-            return _one_line(str(error))
+            return str(error)
         if str(error.name).startswith("editenv"):
             return None
         extra = "cli" if error.name in ("hydra", "omegaconf", "rich", "scipy", "matplotlib") else "train"
@@ -342,12 +296,8 @@ def explain(error: Exception, command: str) -> str | None:
     from editenv.agents.resume import TrainingAborted
 
     if isinstance(error, TrainingAborted):
-        return _one_line(f"{error} (the traceback is shown with {TRACEBACK}=1)")
-    return _one_line(str(error)) if isinstance(error, ValueError | OSError) else None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        return f"{error} (the traceback is shown with {TRACEBACK}=1)"
+    return str(error) if isinstance(error, ValueError | OSError) else None
 
 
 if __name__ == "__main__":

@@ -60,6 +60,23 @@ _OTHERS = {
 }
 """Of the commands without a class of settings."""
 
+_OVERVIEW = """\
+usage: editenv COMMAND [KEY=VALUE ...]
+
+Multi-turn image editing: an environment, a unified model, and reinforcement learning on both.
+
+commands:
+{commands}
+
+examples:
+  editenv demo out=runs/demo
+  editenv evaluate policy=oracle suite=mixed sessions=64
+  editenv show policy=oracle session=3
+
+{suites}
+
+`editenv COMMAND --help` names a command's settings, `editenv --version` the version."""
+
 _EVERYWHERE = """
 everywhere:
   -m                 play every combination of values with commas (seed=0,1,2), each in a folder of its own
@@ -78,44 +95,27 @@ def overview() -> str:
     """What `editenv --help` prints."""
     width = max(map(len, COMMANDS))
     summaries = {name: text_of(name).partition("\n")[0].rstrip(".") for name in COMMANDS}
-    lines = [f"  {name:<{width}}  {text[0].lower()}{text[1:]}" for name, text in summaries.items()]
-    return "\n".join(
-        [
-            "usage: editenv COMMAND [KEY=VALUE ...]",
-            "",
-            "Multi-turn image editing: an environment, a unified model, and reinforcement learning on both.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "examples:",
-            "  editenv demo out=runs/demo",
-            "  editenv evaluate policy=oracle suite=mixed sessions=64",
-            "  editenv show policy=oracle session=3",
-            "",
-            *textwrap.wrap(f"suites: {', '.join(schema.suites())}", WIDTH, subsequent_indent="  "),
-            "",
-            "`editenv COMMAND --help` names a command's settings, `editenv --version` the version.",
-        ]
-    )
+    commands = "\n".join(f"  {name:<{width}}  {text[0].lower()}{text[1:]}" for name, text in summaries.items())
+    suites = textwrap.fill(f"suites: {', '.join(schema.suites())}", WIDTH, subsequent_indent="  ")
+    return _OVERVIEW.format(commands=commands, suites=suites)
 
 
 def page(command: str) -> str:
     """What `editenv COMMAND --help` prints."""
     lines = [f"usage: editenv {command} {COMMANDS[command].usage}", "", text_of(command)]
     if command in schema.COMMANDS:
-        lines += ["", "settings, with their defaults:", *_settings(command)]
-        lines.append(_EVERYWHERE)
+        lines += ["", "settings, with their defaults:", *_table_lines(settings_table(command)), _EVERYWHERE]
     return "\n".join(lines)
 
 
 def settings_table(command: str) -> list[tuple[str, str, str]]:
     """The settings of a command: (name, default, meaning), those of a group's file after the group."""
-    chosen = _chosen(command)
-    kinds = schema.COMMANDS[command]
+    text = files("editenv").joinpath("configs", f"{command}.yaml").read_text(encoding="utf-8")
+    entries = [entry for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, dict)]
+    chosen = {key.rpartition("@")[2]: value for entry in entries for key, value in entry.items() if value != "???"}
     rows = [
-        (one.name, _default(one, chosen), _meaning(one))
-        for one in describe(kinds)
+        (one.name, _in_words(chosen.get(one.name, one.default) if one.group else one.default), _meaning(one))
+        for one in describe(schema.COMMANDS[command])
         # What a user or a scorer takes is its own affair, and demo's training is that of `train`.
         if not one.name.startswith(("user.", "scorer.", "eval_scorer.", "train."))
     ]
@@ -127,20 +127,15 @@ def settings_table(command: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _settings(command: str) -> Iterator[str]:
-    rows = settings_table(command)
+def _table_lines(rows: list[tuple[str, str, str]]) -> Iterator[str]:
     names, defaults = (min(31, max(len(row[column]) for row in rows)) for column in (0, 1))
     for name, default, meaning in rows:
         head = f"  {name:<{names}}  {default:<{defaults}}  "
         indent = " " * (names + defaults + 6)
-        wrapped = textwrap.wrap(meaning, WIDTH - len(indent), break_on_hyphens=False) or [""]
+        first, *others = textwrap.wrap(meaning, WIDTH - len(indent), break_on_hyphens=False) or [""]
         # A long name or default has a line of its own.
-        if len(head) > len(indent):
-            yield head.rstrip()
-            yield from (indent + line for line in wrapped)
-        else:
-            yield head + wrapped[0]
-            yield from (indent + line for line in wrapped[1:])
+        yield from (head.rstrip(), indent + first) if len(head) > len(indent) else (head + first,)
+        yield from (indent + line for line in others)
 
 
 def _meaning(one: SettingHelp) -> str:
@@ -156,18 +151,9 @@ def _meaning(one: SettingHelp) -> str:
     return f"{one.help}: {known}" if known else one.help
 
 
-def _default(one: SettingHelp, chosen: dict[str, Any]) -> str:
-    value = chosen.get(one.name, one.default) if one.group else one.default
-    if value is MISSING:
+def _in_words(default: Any) -> str:
+    if default is MISSING:
         return ""
-    if value is None:
+    if default is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")
-
-
-def _chosen(command: str) -> dict[str, Any]:
-    """The group files that a command's YAML chooses, by place."""
-    text = files("editenv").joinpath("configs", f"{command}.yaml").read_text(encoding="utf-8")
-    entries = [entry for entry in yaml.safe_load(text)["defaults"] if isinstance(entry, dict)]
-    chosen = {key.rpartition("@")[2]: value for entry in entries for key, value in entry.items()}
-    return {key: value for key, value in chosen.items() if value != "???"}
+    return str(default).lower() if isinstance(default, bool) else str(default).replace("'", "")

@@ -99,9 +99,7 @@ def describe(kind: type, prefix: str = "") -> Iterator[SettingHelp]:
         if part is None or about.get("group") or about.get("help"):
             default = one.default_factory() if one.default_factory is not MISSING else one.default
             names = tuple(about["names"]()) if about.get("names") else ()
-            yield SettingHelp(
-                name, hint, default, about.get("help", ""), _expected(about), names, about.get("group")
-            )
+            yield SettingHelp(name, hint, default, about.get("help", ""), _expected(about), names, about.get("group"))
         if part is not None:
             yield from describe(part, f"{name}.")
 
@@ -118,11 +116,12 @@ def check_settings(settings: Any, prefix: str = "") -> None:
         if is_dataclass(value) and not isinstance(value, type):
             check_settings(value, f"{name}.")
             continue
-        kinds = get_args(hints[one.name]) or (hints[one.name],)
+        hint = hints[one.name]
+        kinds = (hint,) if get_origin(hint) in (list, dict) else get_args(hint) or (hint,)
         if set(kinds) <= {*_KINDS, NoneType}:
             fits = type(value) in kinds or (float in kinds and type(value) is int)
             if not fits:
-                raise ValueError(f"{name} is {value!r}, expected {kind_in_words(hints[one.name], value)}")
+                raise ValueError(f"{name} is {value!r}, expected {kind_in_words(hint, value)}")
         for single in value if isinstance(value, list | tuple) else (value,):
             choices = about.get("choices")
             if choices is not None and single is not None and single not in choices:

@@ -23,6 +23,7 @@ from editenv.agents.audit.update_checks import (
     check_kl,
     check_resume,
 )
+from editenv.files import atomic_write_text
 from editenv.registry import build, lookup
 
 if TYPE_CHECKING:
@@ -91,6 +92,6 @@ def audit(config: AuditConfig) -> int:
     passed = all(result.passed for result in results)
     report = {"passed": passed, "results": [result.to_json() for result in results]}
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    Path(config.out, "audit.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(Path(config.out, "audit.json"), json.dumps(report, indent=2) + "\n")
     print(json.dumps(report) if config.json else table(results))
     return 0 if passed else 1

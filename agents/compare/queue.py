@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from editenv.agents.compare.experiment import Job
-from editenv.agents.resume import atomic_write_text
+from editenv.files import atomic_write_text
 
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 _LINES = 12

@@ -35,7 +35,7 @@ from editenv.agents.compare.statistics import (
     performance_profile,
     probability_of_improvement,
 )
-from editenv.agents.resume import atomic_write_text
+from editenv.files import atomic_write_text
 
 COLUMNS = ("arm", "seed", "suite", "session", "turn", "task", "family", "score", "value")
 HEADLINE = "global_awareness"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import warnings
 from pathlib import Path
+from threading import get_native_id
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_disk_that_is_full_for_a_while_costs_pictures_and_records_and_nothing_
 ):
     """Files in the making lead to /dev/full, which takes no byte; records and best weights are refused."""
     for name in ("logs.jsonl", "held_out.jsonl", "images/iteration_00001.png"):
-        part = tmp_path / f"{name}.part"
+        part = tmp_path / f"{name}.{get_native_id()}.part"
         part.parent.mkdir(exist_ok=True)
         part.symlink_to("/dev/full")
     true, true_line, refused = UnifiedPolicy.save, training_records.played_line, []

@@ -301,7 +301,7 @@ def test_many_sessions_are_judged_side_by_side(sessions_file):
         ({"awareness": "both"}, "awareness is 'both'"),
         ({"prompts": "mice-0"}, r"prompts 'mice-0' lack if.md, expected mice-2"),
         ({"colour": 1}, "scorer 'judge' has no setting 'colour', expected endpoint, votes"),
-        ({"endpoint": {"colour": 1}}, "setting 'colour' is not known, expected one of base_url"),
+        ({"endpoint": {"colour": 1}}, "setting 'colour' is not known, expected one of api_key_env"),
         ({"endpoint": {"base_url": "http://x"}}, "setting 'model' is missing"),
         ({"endpoint": SERVER | {"base_url": "nowhere"}}, "base_url is 'nowhere'"),
         ({"endpoint": "http://x"}, "endpoint is 'http://x', expected a mapping"),

@@ -87,7 +87,7 @@ BAD_RECORDS = [
     (changed("instruction", [*SAID[:2], "a\ud800"]), "key 'instruction[2]' is no text that UTF-8 can write"),
     (changed("task_type", MEMORY["task_type"][:1]), "key 'task_type' has 1 entries, expected 3"),
     (changed("task_type", ["add"] * 3), "key 'task_type[0]' is 'add', expected one of subject_add, "),
-    (changed("task_type", ["color_alter"], SINGLE), "key 'task_type[0]' is ['color_alter'], expected one of subject_add"),
+    (changed("task_type", ["color_alter"], SINGLE), "key 'task_type[0]' is ['color_alter'], expected one of"),
     (changed("formatted_instruction", [*SAID, "x"]), "key 'formatted_instruction' has 4 entries, expected 3"),
     (changed("formatted_instruction", "x"), "key 'formatted_instruction' is 'x', expected a list"),
     (changed("bg_consistency", [True, True, 1]), "key 'bg_consistency[2]' is 1, expected true or false"),
