@@ -50,9 +50,14 @@ WINDOW = 24
 SHARE = 0.25
 """Largest share of another picture in what is read as one."""
 
+Bytes, Codes, Mask = NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]
+
 _SIDE = 3
 _APART = 0.49
 _CENTRE = 128  # pixels are centred so that sums of products stay small enough to be exact in float32
+_SHAPES = slice(0, next(obj.code for obj in all_objects() if obj.text))
+_SIGNS = slice(_SHAPES.stop, 1 + len(all_objects()))
+_GROUNDS = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
 
 
 def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
@@ -69,8 +74,12 @@ def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
     """
     if not len(pictures):
         return []
-    batch = _stacked(pictures)
-    size = batch.shape[1]
+    size = len(pictures[0])
+    for number, picture in enumerate(pictures):
+        if picture.dtype != np.uint8 or picture.shape != (size, size, 3):
+            came = f"{picture.dtype} {picture.shape}"
+            raise ValueError(f"picture {number} is {came}, expected uint8 ({size}, {size}, 3)")
+    batch = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
     cell = size // grid
     start, covered = (size - grid * cell) // 2, grid * cell
     inner = batch[:, start : start + covered, start : start + covered]
@@ -84,25 +93,14 @@ def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
 
 
 @lru_cache(maxsize=16)
-def _outside(size: int, start: int, covered: int) -> NDArray[np.bool_]:
+def _outside(size: int, start: int, covered: int) -> Mask:
     """The pixels [size, size] that no cell covers."""
     outside = np.ones((size, size), bool)
     outside[start : start + covered, start : start + covered] = False
     return outside
 
 
-def _stacked(pictures: Sequence[Image]) -> NDArray[np.uint8]:
-    side = len(pictures[0])
-    for number, picture in enumerate(pictures):
-        if picture.dtype != np.uint8 or picture.shape != (side, side, 3):
-            came = f"{picture.dtype} {picture.shape}"
-            raise ValueError(f"picture {number} is {came}, expected uint8 ({side}, {side}, 3)")
-    return pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
-
-
-def _read_drawn(
-    cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _read_drawn(cells: Bytes, margin: Bytes, cell: int) -> tuple[Codes, Mask]:
     """Looks up pictures that are to the last bit as they are drawn, so that nothing has to be compared.
 
     Args:
@@ -122,7 +120,8 @@ def _read_drawn(
     if not drawn.any():
         return codes, drawn
     bare = cell_pictures(cell)[codes[:, 0], 0].reshape(len(cells), 1, -1)
-    rows, places = np.nonzero((_wide(cells) != _wide(bare)).any(-1) & drawn[:, None])
+    wide = np.uint64 if cells.shape[-1] % 8 == 0 else np.uint8  # fewer values to compare
+    rows, places = np.nonzero((cells.view(wide) != bare.view(wide)).any(-1) & drawn[:, None])
     known = [_drawn(cell, background) for background in codes[rows, 0].tolist()]
     faces = zip(known, cells[rows, places], strict=True)
     found = np.array([codes_of.get(face.tobytes(), -1) for codes_of, face in faces], np.int64)
@@ -134,77 +133,64 @@ def _read_drawn(
 @lru_cache(maxsize=128)
 def _drawn(cell: int, background: int) -> dict[bytes, int]:
     """What is read where a cell shows just one of the known pictures: codes by the picture's bytes."""
-    pictures = cell_pictures(cell)[background].reshape(1, 1 + len(all_objects()), -1)
+    pictures = _rows(background, cell)[None]
     codes = _read_cells(pictures, np.array([background]), cell)[0]
     return {face.tobytes(): code for face, code in zip(pictures[0], codes.tolist(), strict=True)}
 
 
-def _wide(cells: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.uint64]:
-    """The same bytes in eights where they allow it: fewer values to compare."""
-    return cells.view(np.uint64) if cells.shape[-1] % 8 == 0 else cells
+def _read_near(cells: Bytes, margin: Bytes, cell: int) -> Codes:
+    """Codes [B, 1 + cells] of the backgrounds and objects that are near, -1 where none is.
 
-
-def _read_near(cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
-    """Codes [B, 1 + cells] of the backgrounds and objects that are near, -1 where none is."""
-    backgrounds, readable, known = _read_backgrounds(cells, margin, cell)
-    codes = np.empty((len(cells), 1 + cells.shape[1]), np.int64)
-    codes[:, 0] = np.where(readable, backgrounds, -1)
-    codes[:, 1:] = np.where(known[:, None], _read_cells(cells, backgrounds, cell), -1)
-    return codes
-
-
-def _read_backgrounds(
-    cells: NDArray[np.uint8], margin: NDArray[np.uint8], cell: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each picture's background: the one that most of the rings around its cells show.
-
-    Returns:
-        The background [B]; whether every ring and the margin are near enough to it [B]; whether more than
-        half of the rings show it [B], without which cells cannot be read: a tint may bring a ground so close
-        to another background that objects of the tint's own colour would look right.
+    A picture's background is the one that most of the rings around its cells show. Where not more than half of them
+    do, no cell can be read: a tint may bring a ground so close to another background that objects of the tint's own
+    colour would look right.
     """
-    ring = cells.take(_ring(cell), axis=2).astype(np.float64)
-    bare = np.tile(_GROUNDS, ring.shape[2] // 3)
-    own = np.einsum("bcv,bcv->bc", ring, ring)
-    distance = own[..., None] - 2 * (ring @ bare.T) + (bare**2).sum(1)
-    showing = (distance <= ring.shape[2] * TOLERANCE**2).sum(1)
+    rings = cells.take(_ring(cell), axis=2).astype(np.float64)
+    values = rings.shape[2]
+    bare = np.tile(_GROUNDS, values // 3)
+    own = np.einsum("bcv,bcv->bc", rings, rings)
+    distance = own[..., None] - 2 * (rings @ bare.T) + (bare**2).sum(1)
+    showing = (distance <= values * TOLERANCE**2).sum(1)
     found, rows = showing.argmax(1), np.arange(len(cells))
-    near = (distance[rows, :, found] <= ring.shape[2] * SPOT**2).all(1)
+    near = (distance[rows, :, found] <= values * SPOT**2).all(1)
     if margin.shape[1]:
         off = margin - _GROUNDS[found, None]
         near &= (np.abs(off).max((1, 2)) <= PIXEL) & ((off**2).mean((1, 2)) <= SPOT**2)
     known = 2 * showing[rows, found] > cells.shape[1]
-    return found, near & known, known
+    codes = np.empty((len(cells), 1 + cells.shape[1]), np.int64)
+    codes[:, 0] = np.where(near & known, found, -1)
+    codes[:, 1:] = np.where(known[:, None], _read_cells(cells, found, cell), -1)
+    return codes
 
 
-def _read_cells(cells: NDArray[np.uint8], backgrounds: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
+def _read_cells(cells: Bytes, backgrounds: Codes, cell: int) -> Codes:
     """Codes [B, cells] of cells [B, cells, values] over known backgrounds; -1 where nothing known is near.
 
-    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of
-    a shape, and what is near to none with those of signs: no two pictures are near to one cell, so the order
-    decides nothing.
+    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of a
+    shape, and what is near to none with those of signs: no two pictures are near to one cell, so the order decides
+    nothing.
     """
     bare = cell_pictures(cell)[backgrounds, 0].reshape(len(cells), 1, -1)
     shown = (cells != bare).any(-1)
     codes = np.zeros(cells.shape[:2], np.int64)
-    for number in np.flatnonzero(np.bincount(backgrounds)):
+    for number in np.flatnonzero(np.bincount(backgrounds)).tolist():
         where = np.flatnonzero(shown & (backgrounds == number)[:, None])
         faces = cells.reshape(-1, cells.shape[-1])[where]
-        found = _nearest(faces, int(number), cell, _SHAPES)
+        found = _nearest(faces, number, cell, _SHAPES)
         unknown = np.flatnonzero(found < 0)
         if len(unknown):
-            signs = _nearest(faces[unknown], int(number), cell, _SIGNS)
+            signs = _nearest(faces[unknown], number, cell, _SIGNS)
             found[unknown] = np.where(signs < 0, -1, signs + _SHAPES.stop)
         near = np.flatnonzero(found >= 0)
-        found[near[~within_tolerance(faces[near], found[near], int(number), cell)]] = -1
+        found[near[~within_tolerance(faces[near], found[near], number, cell)]] = -1
         codes.flat[where] = found
     return codes
 
 
-def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) -> NDArray[np.int64]:
+def _nearest(cells: Bytes, background: int, cell: int, part: slice) -> Codes:
     """Places [N], in a part of the known pictures, of what cells [N, values] show, -1 if none is near."""
-    known, squares, exact = _templates(background, cell, part.start, part.stop)
-    values = cells.astype(exact) - exact(_CENTRE)
+    known, squares = _templates(background, cell, part.start, part.stop)
+    values = cells.astype(known.dtype) - known.dtype.type(_CENTRE)
     own = np.einsum("nd,nd->n", values, values).astype(np.float64)
     distance = own[:, None] - 2.0 * (values @ known).astype(np.float64) + squares
     nearest = distance.argmin(1)
@@ -212,13 +198,8 @@ def _nearest(cells: NDArray[np.uint8], background: int, cell: int, part: slice) 
     return np.where(near, nearest, -1)
 
 
-_SHAPES = slice(0, next(obj.code for obj in all_objects() if obj.text))
-_SIGNS = slice(_SHAPES.stop, 1 + len(all_objects()))
-_GROUNDS = np.array([GROUND[name] for name in BACKGROUNDS], np.float64)
-
-
 @lru_cache(maxsize=16)
-def _ring(cell: int) -> NDArray[np.int64]:
+def _ring(cell: int) -> Codes:
     """Places of the outermost pixels' values among a cell's values."""
     ring = np.ones((cell, cell, 3), bool)
     ring[1:-1, 1:-1] = False
@@ -226,38 +207,33 @@ def _ring(cell: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=128)
-def _templates(
-    background: int, cell: int, start: int, stop: int
-) -> tuple[NDArray[np.floating], NDArray[np.float64], type[np.floating]]:
-    """Known pictures as columns, their squared lengths, and the float type that adds without rounding.
-
-    Those from code `start` to the one before `stop`.
-    """
-    flat = cell_pictures(cell)[background, start:stop].reshape(-1, 3 * cell**2).astype(np.int64) - _CENTRE
+def _templates(background: int, cell: int, start: int, stop: int) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    """Known pictures from code `start` on as columns, in floats that add without rounding; their squared lengths."""
+    flat = _rows(background, cell)[start:stop].astype(np.int64) - _CENTRE
     exact = np.float32 if 3 * cell**2 * _CENTRE**2 < 2**24 else np.float64
-    return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64), exact
+    return np.ascontiguousarray(flat.T.astype(exact)), (flat**2).sum(1).astype(np.float64)
 
 
 @lru_cache(maxsize=16)
 def cell_tolerance(cell: int) -> float:
     """Largest distance at which a cell this many pixels wide is read, at most TOLERANCE."""
-    closest = min(_between(background, cell).min() for background in range(len(cell_pictures(cell))))
+    closest = min(_between(background, cell).min() for background in range(len(BACKGROUNDS)))
     return min(TOLERANCE, _APART * float(np.sqrt(closest / (3 * cell**2))))
 
 
-def within_tolerance(
-    cells: NDArray[np.uint8], codes: NDArray[np.int64], background: int, cell: int
-) -> NDArray[np.bool_]:
+def within_tolerance(cells: Bytes, codes: Codes, background: int, cell: int) -> Mask:
     """Which cells [N, values] show the objects [N] over a background; bool [N]."""
-    pictures = _rows(background, cell)
-    squares = _between(background, cell)
+    pictures, squares = _rows(background, cell), _between(background, cell)
     off = cells.astype(np.float64) - pictures[codes]
     worst = np.abs(off).max(1, initial=0)
     energy = np.einsum("nd,nd->n", off, off)
     found = (worst <= PIXEL) & (energy <= off.shape[1] * cell_tolerance(cell) ** 2)
     # No mean is further off than the worst pixel.
     doubtful = np.flatnonzero(found & (worst > WINDOW))
-    found[doubtful] = _worst_window(off[doubtful].reshape(-1, cell, cell, 3)) <= WINDOW * _SIDE**2
+    total = np.pad(off[doubtful].reshape(-1, cell, cell, 3), ((0, 0), (1, 0), (1, 0), (0, 0))).cumsum(1).cumsum(2)
+    rows = total[:, _SIDE:] - total[:, :-_SIDE]
+    windows = np.abs(rows[:, :, _SIDE:] - rows[:, :, :-_SIDE]).max((1, 2, 3), initial=0)
+    found[doubtful] = windows <= WINDOW * _SIDE**2
     # No share is larger than the difference, compared with the way to the closest picture.
     left = np.flatnonzero(found & (energy > SHARE**2 * squares.min(1)[codes]))
     along = off[left] @ pictures.T.astype(np.float64)
@@ -266,14 +242,7 @@ def within_tolerance(
     return found
 
 
-def _worst_window(off: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest sum [N] of differences [N, cell, cell, 3] over a window, of any channel."""
-    total = np.pad(off, ((0, 0), (1, 0), (1, 0), (0, 0))).cumsum(1).cumsum(2)
-    rows = total[:, _SIDE:] - total[:, :-_SIDE]
-    return np.abs(rows[:, :, _SIDE:] - rows[:, :, :-_SIDE]).max((1, 2, 3), initial=0)
-
-
-def _rows(background: int, cell: int) -> NDArray[np.uint8]:
+def _rows(background: int, cell: int) -> Bytes:
     """Every picture over a background as a row."""
     return cell_pictures(cell)[background].reshape(-1, 3 * cell**2)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.types import Image
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, all_objects
+from editenv.worlds.studio.scene import BACKGROUNDS, MATERIALS, SHAPES, Scene, all_objects
 
 INK = {
     "red": (214, 40, 47),
@@ -33,8 +33,7 @@ SUPERSAMPLING = 8
 """Sub-pixels a side of each pixel."""
 
 _FULL = SUPERSAMPLING**2
-_LETTERS = (2500, 2500, 2500)  # of signs: all but white, in tenths of a level
-_FONT_ROWS = 5
+_LETTERS = np.array((2500, 2500, 2500))  # of signs: all but white, in tenths of a level
 _HALF_WIDTH, _HALF_HEIGHT = 42, 34  # of a sign's panel, in hundredths of a cell
 _UNIT = 10 * _FULL**2  # one level, where shares count sub-pixels twice and colours count in tenths
 
@@ -47,28 +46,30 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
         cell: side of a cell in pixels, at least 8.
 
     Returns:
-        uint8 [backgrounds, 1 + objects, cell, cell, 3]; entry 0 of the second axis is the empty cell.
-        The outermost ring of pixels always shows the bare background.
+        uint8 [backgrounds, 1 + objects, cell, cell, 3]; entry 0 of the second axis is the empty cell. The outermost
+        ring of pixels always shows the bare background.
     """
     if cell < 8:
         raise ValueError(f"a cell is {cell} pixels wide, expected at least 8: choose a larger size or a smaller grid")
-    layers = [_layers(obj, cell) for obj in all_objects()]
+    # Sub-pixel centres, scaled so that an object fills -1 to 1 (x to the right, y downwards).
+    centres = (np.arange(cell * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
+    x, y = np.meshgrid(*[(centres - cell / 2) / (cell / 2 - 1.2 * cell / 16)] * 2)
+    covered = {shape: _bare_ring(_shrink(_inside(shape, x, y))) for shape in SHAPES}
+    lit = {material: _shrink(_bright(material, x, y)) for material in MATERIALS}
     pictures = np.empty((len(BACKGROUNDS), 1 + len(all_objects()), cell, cell, 3), np.uint8)
-    for number, name in enumerate(BACKGROUNDS):
-        ground = np.array(GROUND[name])
-        pictures[number, 0] = ground
-        for code, (ink, light, share, lit) in enumerate(layers, start=1):
-            tenths = share * ((_FULL - lit) * ink + lit * light) + (_FULL - share) * _FULL * 10 * ground
-            pictures[number, code] = np.rint(tenths / _UNIT)
+    pictures[:, 0] = np.array([GROUND[name] for name in BACKGROUNDS])[:, None, None]
+    for obj in all_objects():
+        ink = np.array(INK[obj.color])
+        if obj.text is None:  # bright paint is seven parts white to three of the colour
+            light, share, bright = 7 * 255 + 3 * ink, covered[obj.shape], lit[obj.material]
+        else:
+            light, (share, bright) = _LETTERS, sign_layers(obj.text, cell)
+        paint = share * ((_FULL - bright) * 10 * ink + bright * light)
+        for number, name in enumerate(BACKGROUNDS):
+            tenths = paint + (_FULL - share) * _FULL * 10 * np.array(GROUND[name])
+            pictures[number, obj.code] = np.rint(tenths / _UNIT)
     pictures.flags.writeable = False
     return pictures
-
-
-def _layers(obj: SceneObject, cell: int) -> tuple[NDArray[np.int64], ...]:
-    """Paint, bright paint, sub-pixels covered and sub-pixels brightened of an object's picture."""
-    if obj.text is not None:
-        return 10 * np.array(INK[obj.color]), np.array(_LETTERS), *sign_layers(obj.text, cell)
-    return *_paint(obj.color), _coverage(obj.shape, cell), _brightness(obj.material, cell)
 
 
 def render(scene: Scene, size: int) -> Image:
@@ -93,15 +94,8 @@ def render(scene: Scene, size: int) -> Image:
     return picture
 
 
-def _mesh(cell: int, margin: float = 1.2) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sub-pixel centres, scaled so that an object fills -1 to 1 (x to the right, y downwards)."""
-    centres = (np.arange(cell * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
-    scaled = (centres - cell / 2) / (cell / 2 - margin * cell / 16)
-    x, y = np.meshgrid(scaled, scaled)
-    return x, y
-
-
 def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which sub-pixels a shape covers."""
     if shape == "circle":
         return x**2 + y**2 <= 0.9**2
     if shape == "square":
@@ -110,57 +104,44 @@ def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
         return (y <= 0.82) & (y >= 2 * abs(x) * 0.95 - 0.95)
     if shape == "cross":
         return (np.minimum(abs(x), abs(y)) <= 0.32) & (np.maximum(abs(x), abs(y)) <= 0.95)
-    if shape == "star":
-        radius, angle = np.hypot(x, y + 0.0), np.arctan2(x, -y)
-        sector = abs((angle + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)  # 0 on a tip, pi/5 in a notch
-        inner = 0.45
-        tip, notch = np.array([1.05, 0.0]), inner * np.array([np.cos(np.pi / 5), np.sin(np.pi / 5)])
-        px, py = radius * np.cos(sector), radius * np.sin(sector)
-        edge = notch - tip
-        return (px - tip[0]) * edge[1] - (py - tip[1]) * edge[0] <= 0
-    raise ValueError(f"shape is {shape!r}, which has no drawing")
+    if shape != "star":
+        raise ValueError(f"shape is {shape!r}, which has no drawing")
+    radius, angle = np.hypot(x, y + 0.0), np.arctan2(x, -y)
+    sector = abs((angle + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)  # 0 on a tip, pi/5 in a notch
+    tip, notch = np.array([1.05, 0.0]), 0.45 * np.array([np.cos(np.pi / 5), np.sin(np.pi / 5)])
+    px, py = radius * np.cos(sector), radius * np.sin(sector)
+    edge = notch - tip
+    return (px - tip[0]) * edge[1] - (py - tip[1]) * edge[0] <= 0
 
 
-@lru_cache(maxsize=64)
-def _coverage(shape: str, cell: int) -> NDArray[np.int64]:
-    """Sub-pixels of each pixel that the shape covers, int64 [cell, cell, 1], 0 on the outermost ring."""
-    covered = _shrink(_inside(shape, *_mesh(cell)), cell)
+def _bright(material: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which sub-pixels a material's pattern brightens."""
+    if material == "plain":
+        return np.zeros_like(x, bool)
+    if material == "striped":
+        return (x + y + 0.2) % 0.8 < 0.32
+    if material == "dotted":
+        return (abs((x + 0.25) % 0.5 - 0.25) < 0.14) & (abs((y + 0.25) % 0.5 - 0.25) < 0.14)
+    raise ValueError(f"material is {material!r}, which has no drawing")
+
+
+def _shrink(fine: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many sub-pixels of each pixel are True, int64 [cell, cell, 1], 0 to SUPERSAMPLING squared."""
+    cell = len(fine) // SUPERSAMPLING
+    return fine.reshape(cell, SUPERSAMPLING, cell, SUPERSAMPLING).sum(axis=(1, 3))[..., None]
+
+
+def _bare_ring(covered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Nothing is covered on the outermost ring of pixels."""
     covered[[0, -1]] = 0
     covered[:, [0, -1]] = 0
     return covered
 
 
-@lru_cache(maxsize=64)
-def _brightness(material: str, cell: int) -> NDArray[np.int64]:
-    """Sub-pixels of each pixel that the material's pattern brightens, int64 [cell, cell, 1]."""
-    x, y = _mesh(cell)
-    if material == "plain":
-        bright = np.zeros_like(x, bool)
-    elif material == "striped":
-        bright = (x + y + 0.2) % 0.8 < 0.32
-    elif material == "dotted":
-        bright = (abs((x + 0.25) % 0.5 - 0.25) < 0.14) & (abs((y + 0.25) % 0.5 - 0.25) < 0.14)
-    else:
-        raise ValueError(f"material is {material!r}, which has no drawing")
-    return _shrink(bright, cell)
-
-
-def _paint(color: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A colour and its bright version, seven parts white to three of it, in tenths of a level."""
-    ink = np.array(INK[color])
-    return 10 * ink, 7 * 255 + 3 * ink
-
-
-def _shrink(fine: NDArray[np.bool_], cell: int) -> NDArray[np.int64]:
-    """How many sub-pixels of each pixel are True, int64 [cell, cell, 1], 0 to SUPERSAMPLING squared."""
-    return fine.reshape(cell, SUPERSAMPLING, cell, SUPERSAMPLING).sum(axis=(1, 3))[..., None]
-
-
 def sign_layers(text: str, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A sign's panel and its letters.
 
-    The word is as wide as the panel, a pixel of the font at each side left out, so short words have wide
-    letters.
+    The word is as wide as the panel, a pixel of the font at each side left out, so short words have wide letters.
 
     Args:
         text: letters a to z.
@@ -181,18 +162,15 @@ def sign_layers(text: str, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int
     panel[rows, columns] = True
     down, across = (np.arange(2 * w) * n // (2 * w) for w, n in zip(half, bitmap.shape, strict=True))
     inked[rows, columns] = bitmap[np.ix_(down, across)]
-    return _shrink(panel, cell), _shrink(inked, cell)
+    return _shrink(panel), _shrink(inked)
 
 
 def word_pixels(text: str) -> NDArray[np.bool_]:
-    """A word's pixels, bool [5, columns], a bare column between letters."""
+    """A word's pixels, bool [5, columns], a bare column between letters; ValueError where the font lacks one."""
     font = _font()
-    missing = sorted(set(text) - set(font))
-    if missing or not text:
+    if not text or set(text) - set(font):
         raise ValueError(f"text is {text!r}, expected letters of the font, which has {''.join(font)}")
-    gap = np.zeros((_FONT_ROWS, 1), bool)
-    parts = [part for letter in text for part in (font[letter], gap)]
-    return np.concatenate(parts[:-1], axis=1)
+    return np.concatenate([np.pad(font[letter], ((0, 0), (0, 1))) for letter in text], axis=1)[:, :-1]
 
 
 @lru_cache(maxsize=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
+from itertools import product
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
@@ -15,20 +15,16 @@ SIGN = "sign"
 """The shape of signs, which show a text; not in SHAPES, so that only suites with signs draw it."""
 TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")
 """What signs can say; far apart in pixels."""
-
 ATTRIBUTES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS}
 """Values by attribute of objects that are no signs."""
 
 _UNREAD = "unreadable"
-_ALL_LOOKS: tuple[tuple[str, str, str, str | None], ...] = (
-    *((shape, color, material, None) for shape in SHAPES for color in COLORS for material in MATERIALS),
-    *((SIGN, color, MATERIALS[0], text) for text in TEXTS for color in COLORS),
-)
-_CODES: dict[tuple[str, str, str, str | None], int] = {
-    **{looks: number for number, looks in enumerate(_ALL_LOOKS, start=1)},
-    (_UNREAD, _UNREAD, _UNREAD, None): -1,
-}
 _UNKNOWN = -2
+_ALL_LOOKS: tuple[tuple[str, str, str, str | None], ...] = (
+    *product(SHAPES, COLORS, MATERIALS, (None,)),
+    *((SIGN, color, MATERIALS[0], text) for text, color in product(TEXTS, COLORS)),
+)
+_CODES = {looks: code for code, looks in enumerate(_ALL_LOOKS, start=1)} | {(_UNREAD, _UNREAD, _UNREAD, None): -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,8 @@ class SceneObject:
     Attributes:
         shape, color, material: words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain.
         text: what a sign says, a word of TEXTS; None for everything else.
-        code: its place in `all_objects()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what
-            is not of this world. Kept, because scenes are turned into numbers many times a turn.
+        code: its place in `all_objects()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what is not of this
+            world. Kept, because scenes are turned into numbers many times a turn.
     """
 
     shape: str
@@ -49,7 +45,6 @@ class SceneObject:
     code: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Looks up the code."""
         code = _CODES.get((self.shape, self.color, self.material, self.text), _UNKNOWN)
         object.__setattr__(self, "code", code)
 
@@ -63,30 +58,24 @@ class SceneObject:
         return SceneObject(**self.attributes() | looks)
 
 
-@lru_cache(maxsize=1)
+UNREADABLE = SceneObject(_UNREAD, _UNREAD, _UNREAD)
+"""Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
+
+_OBJECTS = tuple(SceneObject(*looks) for looks in _ALL_LOOKS)
+_BY_CODE = (None, *_OBJECTS, UNREADABLE)  # index -1 is the last
+_BY_ATTRIBUTES = {frozenset(obj.attributes().items()): obj for obj in _OBJECTS}
+_NAMES_OF_SHAPE = {obj.shape: frozenset(obj.attributes()) for obj in _OBJECTS}
+
+
 def all_objects() -> tuple[SceneObject, ...]:
     """All objects there can be, in the order of their codes (the first has code 1); signs come last."""
-    return tuple(SceneObject(*looks) for looks in _ALL_LOOKS)
+    return _OBJECTS
 
 
 def object_with(looks: Mapping[str, str]) -> SceneObject | None:
     """The object that looks like this, less attributes that its shape has not; None where there is none."""
-    kept = _attributes_by_shape().get(looks.get("shape", ""), frozenset())
-    return _by_attributes().get(frozenset((name, value) for name, value in looks.items() if name in kept))
-
-
-@lru_cache(maxsize=1)
-def _by_attributes() -> dict[frozenset[tuple[str, str]], SceneObject]:
-    return {frozenset(obj.attributes().items()): obj for obj in all_objects()}
-
-
-@lru_cache(maxsize=1)
-def _attributes_by_shape() -> dict[str, frozenset[str]]:
-    return {obj.shape: frozenset(obj.attributes()) for obj in all_objects()}
-
-
-UNREADABLE = SceneObject(_UNREAD, _UNREAD, _UNREAD)
-"""Stands in a parsed scene where the pixels show no known object; equal to nothing that can be asked for."""
+    names = _NAMES_OF_SHAPE.get(looks.get("shape", ""), frozenset())
+    return _BY_ATTRIBUTES.get(frozenset((name, value) for name, value in looks.items() if name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +127,13 @@ class Scene:
 
 
 def scene_from_codes(codes: Iterable[int]) -> Scene:
-    """The inverse of Scene.codes.
-
-    Raises:
-        ValueError: a number lies outside of the world's lists.
-    """
+    """The inverse of Scene.codes; ValueError where a number lies outside of the world's lists."""
     background, *cells = codes
     if not -1 <= background < len(BACKGROUNDS):
         raise ValueError(f"background code is {background}, expected -1 to {len(BACKGROUNDS) - 1}")
-    by_code = _by_code()
-    if cells and not -1 <= min(cells) <= max(cells) <= len(by_code) - 2:
-        raise ValueError(f"object codes are {cells}, expected each to be -1 to {len(by_code) - 2}")
-    name = BACKGROUNDS[background] if background >= 0 else UNREADABLE.shape
-    return Scene(tuple([by_code[code] for code in cells]), name)
-
-
-@lru_cache(maxsize=1)
-def _by_code() -> tuple[SceneObject | None, ...]:
-    return (None, *all_objects(), UNREADABLE)  # index -1 is the last
+    if cells and not -1 <= min(cells) <= max(cells) <= len(_OBJECTS):
+        raise ValueError(f"object codes are {cells}, expected each to be -1 to {len(_OBJECTS)}")
+    return Scene(tuple([_BY_CODE[code] for code in cells]), BACKGROUNDS[background] if background >= 0 else _UNREAD)
 
 
 def scene_hash(scene: Scene) -> int:
