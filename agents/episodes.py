@@ -25,7 +25,7 @@ from editenv.types import SCORE_NAMES, Image, Scores
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import Shown, filmstrip
 from editenv.worlds.records.sentences import pronouns, stated_rule
-from editenv.worlds.studio.rules import check_edit, right_result
+from editenv.worlds.studio.rule import check_edit, right_result
 from editenv.worlds.studio.session import StudioSpec
 
 NAMES = (*SCORE_NAMES, "reward")

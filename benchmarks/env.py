@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.world import StudioWorld
 
 TURNS, SIZES = (3, 8, 16), (64, 128, 256)

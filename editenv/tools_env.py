@@ -28,10 +28,10 @@ from editenv.protocols import World
 from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import Batch, Bools, Floats, MICEEditVectorEnv
-from editenv.worlds.studio.language import tokens as split_tokens
-from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.operations import apply_operation, in_words, operation_parts, value_masks
 from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.phrases import tokens as split_tokens
+from editenv.worlds.studio.phrases import vocabulary
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene
 

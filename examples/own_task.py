@@ -56,7 +56,7 @@ class RepaintAll(Edit):
     def sample(cls, state, rng, refer):
         """A colour that not every object has."""
         shown = {obj.color for obj in state.scene.cells if obj is not None}
-        return Request(cls(rng.pick([c for c in COLORS if shown != {c}])), cls.task)
+        return Request(cls(rng.pick([c for c in COLORS if shown != {c}])))
 
     @classmethod
     def read(cls, slots, context):

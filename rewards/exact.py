@@ -7,11 +7,12 @@ from typing import Any
 
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
+from editenv.worlds.studio.edit import BACKGROUND
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.rules import check_edit
+from editenv.worlds.studio.rule import check_edit
 from editenv.worlds.studio.scene import UNREADABLE, Scene, scene_from_codes
 from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.tasks import BACKGROUND, Undo
+from editenv.worlds.studio.tasks import Undo
 
 
 class ExactScorer:

@@ -9,7 +9,7 @@ from editenv.records import RecordTurn
 from editenv.types import TurnResult
 from editenv.worlds.records.export import in_brackets, record_from_studio
 from editenv.worlds.records.sentences import stated_rule
-from editenv.worlds.studio.language import LEAVE_ALONE
+from editenv.worlds.studio.phrases import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
 
 

@@ -13,7 +13,7 @@ from editenv.rewards.judge_context import judge_context
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
 from editenv.worlds.records.sentences import take_apart
-from editenv.worlds.studio.language import LEAVE_ALONE
+from editenv.worlds.studio.phrases import LEAVE_ALONE
 from editenv.worlds.studio.session import StudioTurn
 
 

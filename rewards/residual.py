@@ -23,21 +23,19 @@ from typing import Any
 from editenv.rewards.residual_parse import EMPTY, UNREAD, Shown, read, shown_from_codes
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
-from editenv.worlds.studio.rules import Rule
+from editenv.worlds.studio.edit import Edit, MultiEdit
+from editenv.worlds.studio.noun_phrases import Beside, Target
+from editenv.worlds.studio.rule import Rule
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SIGN, all_objects
 from editenv.worlds.studio.tasks import (
     BackgroundChange,
-    Beside,
     ColorAlter,
     CountChange,
-    Edit,
     MaterialAlter,
-    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
     SubjectReplace,
-    Target,
     TextChange,
     Undo,
 )

@@ -1,39 +1,41 @@
 """The user who wants a scene (an agenda-based user): asks for what the picture lacks.
 
-From top to bottom: the user; their goal and state, updated from what pictures show; the scene diff, that is
-what is left to do; the agenda, which picks the next act. Words for an act are found in nlg.py.
+From top to bottom: the user; their goal and state, updated from what pictures show; the scene diff, that is what is
+left to do; the agenda, which picks the next act; and the words for it, spoken in a persona.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from typing import Any
 
-from editenv.sims.nlg import Act, Verbalizer, is_pointed_at, is_the_same
 from editenv.sims.persona import DialogueAct, Persona, load_persona, persona_from_table, persona_names
 from editenv.types import SPLITS, Stop, TurnResult, UserMessage
-from editenv.worlds.studio.dialogue import DialogueState
-from editenv.worlds.studio.generator import scene_is_held_out
+from editenv.worlds.studio.dialogue import POINTING, REFERENCES, DialogueState, Request, plain_target
+from editenv.worlds.studio.edit import BACKGROUND, Edit
+from editenv.worlds.studio.language import realize
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.phrases import all_phrasings
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rules import AttributeRule, Rule, check_edit, in_force, right_result
+from editenv.worlds.studio.rule import Revoke, Rule, check_edit, right_result
+from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.tasks import (
-    BACKGROUND,
     BackgroundChange,
     ColorAlter,
-    Edit,
     MaterialAlter,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
     SubjectReplace,
-    Target,
     TextChange,
 )
+from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter
+from editenv.worlds.studio.world import scene_is_held_out
 
 MOST_CHANGES = 3
 """Changes of mind a session; a user who never stops changing theirs would never be done."""
@@ -41,19 +43,20 @@ WORTH_A_RULE = 2
 """Edits that a rule must make shorter to be stated."""
 
 _SALT = 20_605  # keeps a user's random draws apart from those that made the session
-_LOOKS = tuple(field.name for field in fields(SceneObject) if field.compare)
+_LOOKS = ("shape", "color", "material", "text")
 _ABSENT = len(_LOOKS) + 1
 """Distance between an object and no object: more than that between any two objects."""
+_PLACED = 0.15  # chance that an object is named by its place though its looks would do
+_ITS = 0.3  # chance of "its colour" where "it" would do
 
 
 class GoalUser:
     """Wants the scene that a session leads to, and reacts to what the pictures show.
 
-    They ask again when an edit failed, have damage repaired, point back, state rules that spare them words
-    and drop those that stand in the way, change their mind if that is their persona, and give up when their
-    patience is out. They never see the agent's intent or its scores. The object holds no memory: the user's
-    state is part of the meaning of what they said last, and what is drawn at random follows from session and
-    turn.
+    They ask again when an edit failed, have damage repaired, point back, state rules that spare them words and drop
+    those that stand in the way, change their mind if that is their persona, and give up when their patience is out.
+    They never see the agent's intent or its scores. The object holds no memory: the user's state is part of the
+    meaning of what they said last, and what is drawn at random follows from session and turn.
 
     Args:
         persona: a name in `personas/`, the path of a YAML file, or a persona's whole table as JSON values.
@@ -74,11 +77,7 @@ class GoalUser:
         self.version = f"goal 2 {name}" + (f" patience {patience}" if patience is not None else "")
 
     def begin(self, spec: StudioSpec) -> UserMessage:
-        """The first request.
-
-        Raises:
-            ValueError: the session is of another world.
-        """
+        """The first request; ValueError where the session is of another world."""
         return self.message(self.first_turn(spec), spec, 0)
 
     def reply(self, outcome: TurnResult) -> UserMessage | Stop:
@@ -92,9 +91,8 @@ class GoalUser:
             raise ValueError(
                 f"session {spec.id} has no scene to wish for, which this user needs: expected one of a suite"
             )
-        goal = goal_of(spec)
-        state = UserState(DialogueState(spec.scene, spec.scene.grid), goal.target, goal.rules)
-        first = self._decide(spec, 0, state)
+        target, rules = goal_of(spec)
+        first = self._decide(spec, 0, UserState(DialogueState(spec.scene, spec.scene.grid), target, rules))
         assert first is not None, "a goal always differs from the start scene"
         return first
 
@@ -124,39 +122,18 @@ class GoalUser:
         if state.dialogue.scene == state.target:
             return None
         state, act = next_act(state, self.persona, rng, dialogue_act)
-        said, sentence, frame = Verbalizer(self.persona, spec.split, rng).verbalize(act)
-        return GoalTurn(
-            **said,
-            state=state,
-            sentence=sentence,
-            frame=frame,
-            dialogue_act=act.dialogue_act,
-            states=act.states is not None,
-            drops=bool(act.drops),
-        )
+        return Speaker(self.persona, spec.split, rng).say(act, state)
 
 
 # Goal and state.
 
 
-@dataclass(frozen=True, slots=True)
-class UserGoal:
-    """What a user wants of a session, apart from how they speak.
+def goal_of(spec: StudioSpec) -> tuple[Scene, tuple[AttributeRule, ...]]:
+    """What a session's script leads to: its last right scene, and the attribute rules it states.
 
-    Attributes:
-        target: what the picture should show in the end.
-        rules: rules that the user would state, where they spare them words.
-    """
-
-    target: Scene
-    rules: tuple[AttributeRule, ...] = ()
-
-
-def goal_of(spec: StudioSpec) -> UserGoal:
-    """The goal that a session's script leads to: its last right scene, and the attribute rules it states.
-
-    Where the script ends as it began, another background is wanted instead. So every session with a script
-    gives a goal too; suite `persona` leaves room for more turns than its scripts have.
+    The rules are those that the user would state, where they spare them words. Where the script ends as it began,
+    another background is wanted instead. So every session with a script gives a goal too; suite `persona` leaves room
+    for more turns than its scripts have.
     """
     scene = spec.scene
     rules: dict[AttributeRule, None] = {}
@@ -166,7 +143,7 @@ def goal_of(spec: StudioSpec) -> UserGoal:
     if scene == spec.scene:
         others = [name for name in BACKGROUNDS if name != scene.background]
         scene = replace(scene, background=others[spec.index % len(others)])
-    return UserGoal(scene, tuple(rules))
+    return scene, tuple(rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +157,7 @@ class UserState:
         frustration: failed or damaging turns, less the good ones, never below 0.
         changes: how often they have changed their mind.
         failed: the last edit, where the picture does not show it done.
-        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are
-            wrong.
+        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are wrong.
     """
 
     dialogue: DialogueState
@@ -225,10 +201,14 @@ class GoalTurn(StudioTurn):
 def update_state(said: GoalTurn, shown: Scene) -> UserState:
     """The state after a turn, from what the picture shows now and nothing else."""
     state, edit = said.state, said.edit
-    before = state.dialogue.scene
+    before, target = state.dialogue.scene, state.target
     check = check_edit(edit, said.rules, before, shown)
     good = check.followed and not check.broken
-    damaged = _damage(before, shown, state.target) - edited_elements(edit)
+    triples = enumerate(zip(before.cells, shown.cells, target.cells, strict=True))
+    damaged = {cell for cell, (old, new, wanted) in triples if old == wanted != new}
+    if before.background == target.background != shown.background:
+        damaged.add(BACKGROUND)
+    damaged -= edited_elements(edit)
     # What an agent was free to choose is seen now.
     dialogue = replace(state.dialogue.after(edit), scene=shown, loose=frozenset(), vague=())
     if not good:
@@ -238,17 +218,8 @@ def update_state(said: GoalTurn, shown: Scene) -> UserState:
         dialogue=dialogue,
         frustration=state.frustration + 1 if damaged or not good else max(0, state.frustration - 1),
         failed=None if good else edit,
-        damaged=damaged,
+        damaged=frozenset(damaged),
     )
-
-
-def _damage(before: Scene, shown: Scene, target: Scene) -> frozenset[int]:
-    """Elements that were as wanted and are no longer."""
-    triples = enumerate(zip(before.cells, shown.cells, target.cells, strict=True))
-    cells = {cell for cell, (old, new, wanted) in triples if old == wanted != new}
-    if before.background == target.background != shown.background:
-        cells.add(BACKGROUND)
-    return frozenset(cells)
 
 
 def change_goal(state: UserState, edit: Edit, rng: Rng) -> UserState:
@@ -263,9 +234,8 @@ def change_goal(state: UserState, edit: Edit, rng: Rng) -> UserState:
     looks = {"color": COLORS} if thing.text is not None else {"color": COLORS, "material": MATERIALS}
     for attribute, values in looks.items():
         if state.dialogue.demanded(attribute) is None:
-            old = thing.attributes()[attribute]
-            others: list[dict[str, Any]] = [{attribute: value} for value in values if value != old]
-            targets = [state.target.put(cell, replace(thing, **other)) for other in others]
+            others = [thing.with_looks({attribute: value}) for value in values if value != getattr(thing, attribute)]
+            targets = [state.target.put(cell, other) for other in others]
             if not scene_is_held_out(state.target):
                 targets = [target for target in targets if not scene_is_held_out(target)]
             target = rng.pick(targets)
@@ -292,36 +262,27 @@ def _object_distance(old: SceneObject | None, new: SceneObject | None) -> int:
 def scene_diff(shown: Scene, target: Scene) -> list[Edit]:
     """Edits that each bring the scene nearer to the target, in a fixed order; empty where they are equal.
 
-    Objects are meant by their cells (`Target(cell)`); words for them are found later. Every edit can be
-    carried out at once, so that they may come in any order.
+    Objects are meant by their cells (`Target(cell)`); words for them are found later. Every edit can be carried out
+    at once, so that they may come in any order.
     """
     edits: list[Edit] = []
     if shown.background != target.background:
         edits.append(BackgroundChange(target.background))
-    gone = _moves(shown, target)
-    edits += [PositionChange(Target(start), end) for start, end in gone.items()]
-    for cell, (old, new) in enumerate(zip(shown.cells, target.cells, strict=True)):
-        if old != new and cell not in gone and cell not in gone.values():
-            edits += _cell_edits(cell, old, new)
-    return edits
-
-
-def _moves(shown: Scene, target: Scene) -> dict[int, int]:
-    """Where misplaced objects could go: to an empty cell that wants an object nearly like them."""
+    # Misplaced objects could go to an empty cell that wants an object nearly like them.
     free = {cell: thing for cell, thing in enumerate(target.cells) if thing is not None and shown.cells[cell] is None}
     moves: dict[int, int] = {}
     for cell, thing in enumerate(shown.cells):
         if thing is None or thing is UNREADABLE or target.cells[cell] is not None:
             continue
-        ends = [
-            (_object_distance(thing, wanted), end)
-            for end, wanted in free.items()
-            if wanted.shape == thing.shape and _object_distance(thing, wanted) < 2
-        ]
-        if ends:
-            moves[cell] = min(ends)[1]
+        alike = [(_object_distance(thing, new), end) for end, new in free.items() if new.shape == thing.shape]
+        if alike and min(alike)[0] < 2:
+            moves[cell] = min(alike)[1]
             del free[moves[cell]]
-    return moves
+    edits += [PositionChange(Target(start), end) for start, end in moves.items()]
+    for cell, (old, new) in enumerate(zip(shown.cells, target.cells, strict=True)):
+        if old != new and cell not in moves and cell not in moves.values():
+            edits += _cell_edits(cell, old, new)
+    return edits
 
 
 def _cell_edits(cell: int, old: SceneObject | None, new: SceneObject | None) -> list[Edit]:
@@ -363,15 +324,49 @@ def edited_elements(edit: Edit) -> frozenset[int]:
 # Agenda: what failed, what broke, what can be pointed at, then the rest.
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing to ask for.
+
+    Attributes:
+        dialogue: what can be pointed back to, with the rules that will be in force.
+        edit: what is wanted; objects are meant by their cells (`Target(cell)`).
+        dialogue_act: why.
+        refer: whether the user would point back rather than name things.
+        states, drops: the rule to be stated with it, and those to be dropped.
+    """
+
+    dialogue: DialogueState
+    edit: Edit
+    dialogue_act: DialogueAct
+    refer: bool
+    states: AttributeRule | None = None
+    drops: tuple[Rule, ...] = ()
+
+
 def next_act(state: UserState, persona: Persona, rng: Rng, dialogue_act: DialogueAct = "ask") -> tuple[UserState, Act]:
-    """The state after the next request, and that request; the picture must not show the target already."""
-    edits = scene_diff(state.dialogue.scene, state.target)
-    kept, possible = _drop_rules(state, edits)
-    drops = state.dialogue.rules[len(kept) :]
-    stated = None if drops else _rule_worth_stating(state, edits)
-    if stated:
-        kept = in_force(kept, stated)
-        possible = _shortened(edits, stated, state)
+    """The state after the next request, and that request; the picture must not show the target already.
+
+    Rules that leave nothing to do are dropped from the last one on. Where none has to be, a rule of the goal is stated
+    that makes several edits shorter to say.
+    """
+    rules, scene, target = state.dialogue.rules, state.dialogue.scene, state.target
+    edits = scene_diff(scene, target)
+    found = ((rules[:n], conforming(edits, rules[:n], scene, target)) for n in range(len(rules), -1, -1))
+    kept, possible = next(((kept, possible) for kept, possible in found if possible), (rules, []))
+    if not possible:
+        raise ValueError("the picture shows the target already, expected something to be left to ask for")
+    drops, stated = rules[len(kept) :], None
+    for rule in () if drops else state.unstated:
+        under = conforming(edits, rule.in_force(rules), scene, target)
+        shortened = [
+            edit
+            for edit in under
+            if isinstance(edit, SubjectAdd | SubjectReplace) or getattr(edit, "attribute", None) == rule.attribute
+        ]
+        if len(shortened) >= WORTH_A_RULE:
+            kept, possible, stated = rule.in_force(rules), shortened, rule
+            break
     refer = rng.chance(persona.references)
     dialogue_act, wanted = _most_urgent(state, possible, refer, dialogue_act)
     dialogue = replace(state.dialogue, rules=kept)
@@ -380,49 +375,141 @@ def next_act(state: UserState, persona: Persona, rng: Rng, dialogue_act: Dialogu
     return replace(state, dialogue=dialogue, unstated=unstated), act
 
 
-def _drop_rules(state: UserState, edits: list[Edit]) -> tuple[tuple[Rule, ...], list[Edit]]:
-    """The rules in force less those, from the last one on, that leave nothing to do; what can be done."""
-    rules, scene = state.dialogue.rules, state.dialogue.scene
-    for count in range(len(rules), -1, -1):
-        possible = conforming(edits, rules[:count], scene, state.target)
-        if possible:
-            return rules[:count], possible
-    raise ValueError("the picture shows the target already, expected something to be left to ask for")
-
-
-def _rule_worth_stating(state: UserState, edits: list[Edit]) -> AttributeRule | None:
-    """A rule of the goal that makes some of the edits shorter to say."""
-    return next((r for r in state.unstated if len(_shortened(edits, r, state)) >= WORTH_A_RULE), None)
-
-
-def _shortened(edits: list[Edit], rule: AttributeRule, state: UserState) -> list[Edit]:
-    """The edits that need not name an attribute once the rule is in force."""
-    dialogue = state.dialogue
-    possible = conforming(edits, in_force(dialogue.rules, rule), dialogue.scene, state.target)
-    return [
-        edit
-        for edit in possible
-        if isinstance(edit, SubjectAdd | SubjectReplace) or getattr(edit, "attribute", None) == rule.attribute
-    ]
-
-
 def _most_urgent(
     state: UserState, edits: list[Edit], refer: bool, dialogue_act: DialogueAct
 ) -> tuple[DialogueAct, list[Edit]]:
     """The dialogue act and the edits to speak of."""
     failed = state.failed
     asked = edited_elements(failed) if failed else frozenset()
-
-    def among(wanted: Callable[[Edit], bool]) -> list[Edit]:
-        return [edit for edit in edits if wanted(edit)]
-
-    again = among(lambda edit: type(edit) is type(failed) and bool(edited_elements(edit) & asked))
-    again = again or among(lambda edit: bool(edited_elements(edit) & asked))
+    about = [edit for edit in edits if edited_elements(edit) & asked]
+    again = [edit for edit in about if type(edit) is type(failed)] or about
     if again:
         return "again", again
-    urgent = among(lambda edit: bool(edited_elements(edit) & state.damaged))
+    urgent = [edit for edit in edits if edited_elements(edit) & state.damaged]
     if urgent:
         return (dialogue_act if dialogue_act == "mind" else "repair"), urgent
-    pointed = refer and among(lambda edit: is_pointed_at(edit, state.dialogue))
-    same = refer and among(lambda edit: is_the_same(edit, state.dialogue))
+    pointed = [edit for edit in edits if refer and is_pointed_at(edit, state.dialogue)]
+    same = [edit for edit in edits if refer and is_the_same(edit, state.dialogue)]
     return "ask", pointed or same or edits
+
+
+def is_pointed_at(edit: Edit, dialogue: DialogueState) -> bool:
+    """Could the edit's object, or its place, be pointed back to?"""
+    if isinstance(edit, SubjectAdd):
+        return edit.cell == dialogue.vacated
+    target, focus = getattr(edit, "target", None), dialogue.focus
+    return target is not None and focus is not None and target.cell == focus.cell and dialogue.unique(focus)
+
+
+def is_the_same(edit: Edit, dialogue: DialogueState) -> bool:
+    """Is it what was done to another object in the last turn?"""
+    last = dialogue.last
+    if not isinstance(edit, AttributeAlter) or not isinstance(last, type(edit)):
+        return False
+    return edit.value == last.value and edit.target.cell != last.target.cell
+
+
+# Words: sentences of the studio's speech acts, spoken in a persona.
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """One persona speaking in one turn.
+
+    Attributes:
+        persona: whose manner of speaking.
+        split: whose sentences.
+        rng: of this turn.
+    """
+
+    persona: Persona
+    split: str
+    rng: Rng
+
+    def say(self, act: Act, state: UserState) -> GoalTurn:
+        """The act in words, with rules stated and dropped, in this order of the text, and pleasantries around it."""
+        rng, grid, before, after = self.rng, act.dialogue.grid, self.persona.before, self.persona.after
+        turn = realize(act.dialogue, self._request(act), rng, self._sentences)
+        frame = "{edit}"
+        for statement in (*([act.states] if act.states else []), *map(Revoke, act.drops)):
+            frame = rng.pick(self._sentences(statement.act)).format(**statement.slots(grid) | {"edit": frame})
+        openings = before.get(act.dialogue_act, ())
+        if openings and (act.dialogue_act != "ask" or rng.chance(self.persona.chattiness)):
+            frame = f"{rng.pick(openings)} {frame}"
+        if after and rng.chance(self.persona.chattiness):
+            frame = f"{frame} {rng.pick(after)}"
+        said = {field.name: getattr(turn, field.name) for field in fields(StudioTurn)}
+        said |= {"text": frame.replace("{edit}", turn.text), "changes": tuple(Revoke(rule) for rule in act.drops)}
+        return GoalTurn(
+            **said,
+            state=state,
+            sentence=turn.text,
+            frame=frame,
+            dialogue_act=act.dialogue_act,
+            states=act.states is not None,
+            drops=bool(act.drops),
+        )
+
+    def _request(self, act: Act) -> Request:
+        """The edit with words for its object, how it points at something, and the speech act that says it."""
+        edit: Any = act.edit
+        if isinstance(edit, SubjectAdd):
+            vague = self._vaguely(edit, act)
+            there = act.refer and is_pointed_at(edit, act.dialogue)
+            return Request(vague, "there", "subject_add_there") if there else Request(vague)
+        if not hasattr(edit, "target"):
+            return Request(edit)
+        target, reference = self._object(edit.target.cell, act)
+        edit = replace(edit, target=target)
+        if isinstance(edit, SubjectReplace):
+            return Request(self._vaguely(edit, act), reference)
+        if isinstance(edit, AttributeAlter):
+            if act.refer and reference is None and is_the_same(edit, act.dialogue):
+                return Request(edit, "same", "same")
+            if act.dialogue.demanded(edit.attribute):
+                return Request(replace(edit, value=None), reference, "alter_open")
+            if reference == "it" and self.rng.chance(_ITS):
+                return Request(edit, "its", "alter_its")
+        return Request(edit, reference)
+
+    def _object(self, cell: int, act: Act) -> tuple[Target, str | None]:
+        """How the object of a cell is spoken of, and the kind of reference where it is pointed back to."""
+        dialogue = act.dialogue
+        thing = dialogue.scene.cells[cell]
+        if act.refer and is_pointed_at(act.edit, dialogue) and dialogue.focus is not None:
+            added = isinstance(dialogue.last, SubjectAdd) and self.rng.chance(0.5)
+            return dialogue.focus, "just_added" if added else "it"
+        if thing is None or thing is UNREADABLE:
+            return Target(cell, placed=True), None
+        placed = Target(cell, thing.shape, placed=True)
+        if act.refer:
+            ways = [way for way in POINTING if any(c == cell for c, _ in REFERENCES[way].points(dialogue))]
+            if ways:
+                way = self.rng.pick(ways)
+                return plain_target(dialogue, cell) or placed, way
+        # By its looks, the shortest words first; a sign's text stands for its material.
+        more: dict[str, Any] = {"material": thing.material} if thing.text is None else {"text": thing.text}
+        color = {"color": thing.color}
+        options = [Target(cell, thing.shape, **looks) for looks in ({}, color, more, color | more)]
+        clear = [option for option in options if dialogue.unique(option)]
+        if not clear or self.rng.chance(_PLACED):
+            return placed, None
+        return clear[-1] if self.rng.chance(self.persona.fullness) else clear[0], None
+
+    def _vaguely(self, edit: SubjectAdd | SubjectReplace, act: Act) -> SubjectAdd | SubjectReplace:
+        """The edit less what a rule in force says already, and less what a vague person forgets to say."""
+        vagueness = self.persona.vagueness if act.dialogue_act == "ask" else 0.0
+        unsaid: dict[str, Any] = {
+            name: None for name in ("color", "material") if act.dialogue.demanded(name) or self.rng.chance(vagueness)
+        }
+        return replace(edit, **unsaid)
+
+    def _sentences(self, act: str) -> list[str]:
+        """The sentences of a speech act that the persona would choose from."""
+        polite = self.rng.chance(self.persona.politeness)
+        all_of_them = all_phrasings(act, self.split)
+        fitting = [s for s in all_of_them if ("please" in s) == polite] or all_of_them
+        if self.persona.length == "any":
+            return fitting
+        wanted = (min if self.persona.length == "short" else max)(len(sentence.split()) for sentence in fitting)
+        return [sentence for sentence in fitting if len(sentence.split()) == wanted]

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 from editenv.types import Stop, TurnResult, UserMessage
 
 
-class Script(Protocol):
-    """A session whose instructions are all written beforehand."""
-
-    @property
-    def turn_count(self) -> int:
-        """Number of instructions."""
-        ...
-
-    def message(self, turn: int) -> UserMessage:
-        """The instruction of a turn, from 0 to turn_count - 1."""
-        ...
-
-
 class ReplayUser:
-    """Says the script's next instruction after each turn, and goodbye after the last one."""
+    """Says the script's next instruction after each turn, and goodbye after the last one.
+
+    A session with a script has `turn_count` instructions, and `message(turn)` gives one of them.
+    """
 
     version = "replay 1"
     reads_scores = False
 
-    def begin(self, spec: Script) -> UserMessage:
+    def begin(self, spec: Any) -> UserMessage:
         """The script's first instruction."""
         return spec.message(0)
 

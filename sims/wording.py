@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters, digits
 
-from editenv.worlds.studio.language import tokens
+from editenv.worlds.studio.phrases import tokens
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 
 LONGEST = 300

@@ -10,7 +10,7 @@ from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.types import Image, Scores, TurnResult
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld

@@ -29,7 +29,7 @@ from editenv.configs.schema import TrainConfig
 from editenv.sims.replay import ReplayUser
 from editenv.types import Scores, TurnResult
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.studio.language import vocabulary
+from editenv.worlds.studio.phrases import vocabulary
 from editenv.worlds.studio.world import StudioWorld
 
 _DISABLED = AutoresetMode.DISABLED

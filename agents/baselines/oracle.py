@@ -16,7 +16,7 @@ from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import COLORS, Scene
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.tasks import Undo

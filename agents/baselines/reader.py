@@ -17,7 +17,7 @@ from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.nlu import meanings
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.configs.schema import DataMixture
+from editenv.worlds.studio.edit import BACKGROUND
 from editenv.worlds.studio.intents import intent_form, plain_edit
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import cell_pictures
-from editenv.worlds.studio.rules import check_edit, right_result
+from editenv.worlds.studio.rule import check_edit, right_result
 from editenv.worlds.studio.scene import Scene, all_objects
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
-from editenv.worlds.studio.tasks import BACKGROUND, Undo
+from editenv.worlds.studio.tasks import Undo
 from editenv.worlds.studio.world import StudioWorld
 
 _WRONG_KINDS = (0.6, 0.2, 0.2)  # nothing done, other looks of the edited object, a second object changed

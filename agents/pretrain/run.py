@@ -17,7 +17,7 @@ from editenv.agents.unified.model import UnifiedModel
 from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig
-from editenv.worlds.studio.language import vocabulary
+from editenv.worlds.studio.phrases import vocabulary
 
 
 def pretrain(config: PretrainConfig) -> dict[str, Any]:

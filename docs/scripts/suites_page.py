@@ -30,7 +30,7 @@ from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import filmstrip
 from editenv.worlds.studio.render import GROUND, INK
-from editenv.worlds.studio.rules import Except, Replace
+from editenv.worlds.studio.rule import Except, Replace
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import Suite, load_suite, suite_names
 

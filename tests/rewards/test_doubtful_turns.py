@@ -8,30 +8,20 @@ from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual import ResidualScorer
 from editenv.types import SCORE_NAMES, Image
+from editenv.worlds.studio.edit import Edit, MultiEdit
+from editenv.worlds.studio.noun_phrases import Beside, Target
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import (
-    AvoidLook,
-    KeepEmpty,
-    LimitAlike,
-    LimitCount,
-    Protect,
-    Rule,
-    is_impossible,
-    right_result,
-)
+from editenv.worlds.studio.rule import Rule, is_impossible, right_result
+from editenv.worlds.studio.rules import AvoidLook, KeepEmpty, LimitAlike, LimitCount, Protect
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.tasks import (
     BackgroundChange,
-    Beside,
     ColorAlter,
     CountChange,
-    Edit,
-    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
-    Target,
     Undo,
 )
 from tests.studio_play import play

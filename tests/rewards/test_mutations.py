@@ -15,12 +15,14 @@ from PIL import Image as PILImage
 from PIL import ImageFilter
 
 from editenv.types import Image, Scores
+from editenv.worlds.studio.edit import BACKGROUND, MultiEdit
 from editenv.worlds.studio.render import INK, render
-from editenv.worlds.studio.rules import AttributeRule, allowed_changes, check_edit
+from editenv.worlds.studio.rule import allowed_changes, check_edit
+from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import BACKGROUND, MultiEdit, Undo
+from editenv.worlds.studio.tasks import Undo
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
 

@@ -9,8 +9,11 @@ from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual import ResidualScorer
 from editenv.rewards.residual_parse import UNREAD, mean_square, near, read, shown_from_codes
 from editenv.types import SPLITS, Scores, TurnResult
+from editenv.worlds.studio.edit import MultiEdit
+from editenv.worlds.studio.noun_phrases import Beside, Target
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import cell_pictures, render
+from editenv.worlds.studio.rule import Rule
 from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
@@ -18,7 +21,6 @@ from editenv.worlds.studio.rules import (
     LimitAlike,
     LimitCount,
     Protect,
-    Rule,
     ScopedRule,
 )
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
@@ -26,16 +28,13 @@ from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.tasks import (
     BackgroundChange,
-    Beside,
     ColorAlter,
     CountChange,
     MaterialAlter,
-    MultiEdit,
     PositionChange,
     SubjectAdd,
     SubjectRemove,
     SubjectReplace,
-    Target,
     TextChange,
     Undo,
 )

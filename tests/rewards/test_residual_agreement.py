@@ -17,7 +17,7 @@ import pytest
 from editenv.rewards.residual import ResidualScorer
 from editenv.types import SCORE_NAMES, SPLITS, Image
 from editenv.worlds.studio.render import INK, render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, Scene, all_objects
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import suite_names

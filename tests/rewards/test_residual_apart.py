@@ -6,15 +6,19 @@ import ast
 from pathlib import Path
 
 import editenv.rewards as rewards
-from editenv.worlds.studio import scene, tasks
+from editenv.worlds.studio import scene
+from editenv.worlds.studio.edit import MultiEdit
+from editenv.worlds.studio.noun_phrases import Beside, Target
 from editenv.worlds.studio.rules import RULES
-from editenv.worlds.studio.tasks import EDITS, Beside, MultiEdit, Target
+from editenv.worlds.studio.tasks import EDITS
 
 SHARED = {
     "editenv.types": {"Image", "Scores", "TurnResult"},
     "editenv.rewards.weights": {"RewardWeights", "with_reward"},
-    "editenv.worlds.studio.rules": {"Rule"},
-    "editenv.worlds.studio.tasks": {*tasks.__all__} - {"EDITS", "edit_from_json", "edit_to_json"},
+    "editenv.worlds.studio.rule": {"Rule"},
+    "editenv.worlds.studio.edit": {"Edit", "MultiEdit"},
+    "editenv.worlds.studio.noun_phrases": {"Beside", "Target"},
+    "editenv.worlds.studio.tasks": {kind.__name__ for kind in EDITS.values()},
     "editenv.worlds.studio.render": {"GROUND", "cell_pictures"},
     "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "SIGN", "Scene", "all_objects"},
 }

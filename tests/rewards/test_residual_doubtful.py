@@ -22,7 +22,7 @@ from editenv.sims.goal import GoalUser
 from editenv.types import SCORE_NAMES, SPLITS, Image, Scores, Stop, TurnResult
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene, all_objects, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.world import StudioWorld

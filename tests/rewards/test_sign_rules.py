@@ -7,20 +7,15 @@ import pytest
 from editenv.protocols import Scorer
 from editenv.rewards.exact import ExactScorer
 from editenv.rewards.residual import ResidualScorer
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import AttributeRule, right_result
+from editenv.worlds.studio.rule import right_result
+from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import SIGN, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
-from editenv.worlds.studio.tasks import (
-    ColorAlter,
-    Edit,
-    PositionChange,
-    SubjectAdd,
-    SubjectReplace,
-    Target,
-    TextChange,
-)
+from editenv.worlds.studio.tasks import ColorAlter, PositionChange, SubjectAdd, SubjectReplace, TextChange
 from tests.studio_play import play
 
 SCENE = Scene((SceneObject(SIGN, "red", text="open"), SceneObject("star", "blue"), None, None), "white")

@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from editenv.types import Image
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec
-from editenv.worlds.studio.tasks import CountChange, Edit, PositionChange, SubjectAdd, TextChange
+from editenv.worlds.studio.tasks import CountChange, PositionChange, SubjectAdd, TextChange
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
 

@@ -8,7 +8,7 @@ from typing import Any
 from editenv.sims.goal import GoalTurn
 from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 

@@ -10,6 +10,7 @@ import pytest
 from editenv.sims.goal import GoalUser, conforming, distance, goal_of, scene_diff
 from editenv.sims.persona import load_persona
 from editenv.types import Stop, TurnResult
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
@@ -21,7 +22,6 @@ from editenv.worlds.studio.tasks import (
     SubjectAdd,
     SubjectRemove,
     SubjectReplace,
-    Target,
 )
 from editenv.worlds.studio.world import StudioWorld
 from tests.sims.goal_play import converse, rightly, spec_of
@@ -48,13 +48,13 @@ def wanting(*edits, rules=(), start=START):
 
 def test_the_wish_is_where_the_script_leads() -> None:
     spec = wanting(ColorAlter(Target(0), "green"), SubjectAdd(7, "cross"), rules=(RED,))
-    goal = goal_of(spec)
-    assert goal.target == scene(c0=STAR, c5=CIRCLE, c7=SceneObject("cross", "red"))
-    assert goal.rules == (RED,)
+    target, rules = goal_of(spec)
+    assert target == scene(c0=STAR, c5=CIRCLE, c7=SceneObject("cross", "red"))
+    assert rules == (RED,)
 
 
 def test_a_script_that_ends_where_it_began_leaves_another_background_to_wish_for() -> None:
-    target = goal_of(wanting(PositionChange(Target(0), 1), PositionChange(Target(1), 0))).target
+    target = goal_of(wanting(PositionChange(Target(0), 1), PositionChange(Target(1), 0)))[0]
     assert target.cells == START.cells and target.background != START.background
 
 
@@ -111,7 +111,7 @@ def test_an_agent_that_is_always_right_leads_to_done(persona: str) -> None:
         said, reason, shown = converse(user, world.session("test", 1, index), rightly)
         assert reason == "done", [speech.text for speech in said]
         if persona not in ("indecisive", "chatty"):
-            assert shown == goal_of(world.session("test", 1, index)).target
+            assert shown == goal_of(world.session("test", 1, index))[0]
 
 
 def test_a_failed_edit_is_asked_for_again() -> None:
@@ -174,7 +174,7 @@ def test_a_rule_that_spares_words_is_stated_kept_and_dropped_when_it_stands_in_t
     for index in range(8):
         said, reason, shown = converse(GoalUser("plain"), replace(spec, index=index), rightly)
         meant = [speech.meaning for speech in said]
-        assert reason == "done" and shown == goal_of(spec).target
+        assert reason == "done" and shown == goal_of(spec)[0]
         assert [turn.states for turn in meant].count(True) == 1 and meant[0].states
         assert "red" in said[0].text and meant[0].edit.color is None
         assert [turn.drops for turn in meant].count(True) == 1 and meant[-1].drops and meant[-1].rules == ()

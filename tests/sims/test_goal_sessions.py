@@ -12,9 +12,8 @@ from editenv.build import make_env, make_vector_env
 from editenv.records import read_records, replay
 from editenv.sims.goal import GoalUser
 from editenv.sims.persona import persona_names
-from editenv.worlds.studio.generator import scene_is_held_out
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.world import StudioWorld
+from editenv.worlds.studio.world import StudioWorld, scene_is_held_out
 from tests.sims.goal_play import converse, rightly
 
 PERSONAS = persona_names()

@@ -17,11 +17,11 @@ from editenv.records import EXTRA, PUBLISHED, RecordSpec, RecordTurn
 from editenv.session import Session
 from editenv.worlds.records.scenes import WROTE, StudioRecordsWorld, task_type
 from editenv.worlds.records.world import RecordsWorld
+from editenv.worlds.studio.edit import BACKGROUND
 from editenv.worlds.studio.noun_phrases import NUMBERS, known_object
-from editenv.worlds.studio.rules import check_edit, right_result
+from editenv.worlds.studio.rule import check_edit, right_result
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, Scene
 from editenv.worlds.studio.session import StudioSpec
-from editenv.worlds.studio.tasks import BACKGROUND
 from editenv.worlds.studio.world import StudioWorld
 
 _LOOKS = "".join(f"(?:(?:{'|'.join(words)}) )?" for words in (MATERIALS, COLORS))

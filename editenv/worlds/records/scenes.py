@@ -12,12 +12,12 @@ from editenv.pictures import load_picture
 from editenv.records import EXTRA, MOST_TURNS, Line, SessionsFile, at_line
 from editenv.strict import Strict, check
 from editenv.types import Image
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.noun_phrases import known_object, place
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.rules import check_edit, right_result
+from editenv.worlds.studio.rule import check_edit, right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
-from editenv.worlds.studio.tasks import Edit
 from editenv.worlds.studio.world import StudioWorld
 
 WROTE = f"{StudioWorld.name} {StudioWorld.version}"

@@ -1,14 +1,38 @@
-"""Where a session stands: the scene, the rules in force, and what later turns can speak of."""
+"""Where a session stands: the scene, the rules in force, and how a user can speak of what is there.
+
+To add a way of pointing at objects, write a function that lists what it can point at, name it in REFERENCES and give
+it words in phrases_rules.yaml.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
-from editenv.worlds.studio.checking import demanded_looks, is_impossible, open_looks, right_result
-from editenv.worlds.studio.edit import Added, Edit
-from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.rule import Except, Rule, Statement, in_force
-from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.edit import Added, Edit, MultiEdit
+from editenv.worlds.studio.noun_phrases import (
+    DIRECTIONS,
+    EXTREMES,
+    ORDINALS,
+    RELATIONS,
+    Beside,
+    Target,
+    around,
+    described,
+    read_cell,
+    region,
+)
+from editenv.worlds.studio.phrases import all_phrasings, tokens
+from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rule import Except, Rule, Statement, demanded_looks, is_impossible, open_looks, right_result
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN, Scene
+
+MOST_OBJECTS = 7
+"""Objects in a scene up to which users ask for more."""
+
+# Chances, tuned so that every way of speaking turns up in a few hundred sessions.
+_FULLER, _PLACED, _OTHERWISE = 0.3, 0.15, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +41,13 @@ class Request:
 
     Attributes:
         edit: what is meant.
-        act: the speech act whose sentences say it.
-        reference: how it points back, None where it names its object itself.
+        reference: how it points back, a key of REFERENCES; None where it names its object itself.
+        act: the speech act whose sentences say it, None for the edit's own.
     """
 
     edit: Edit
-    act: str
     reference: str | None = None
+    act: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +97,7 @@ class DialogueState:
             return self
         rules = self.rules
         for statement in statements:
-            rules = in_force(rules, statement)
+            rules = statement.in_force(rules)
         excepted = tuple(statement.rule for statement in statements if isinstance(statement, Except))
         return replace(self, rules=rules, excepted=(*self.excepted, *excepted))
 
@@ -81,13 +105,18 @@ class DialogueState:
         """The state once an edit has been carried out, or left alone where it is impossible."""
         if self.impossible(edit):
             return replace(self, last=None, focus=None, vacated=None, excepted=(), previous=None, group=())
-        rules, before, stated = self.bound, self.scene, self.stated
+        rules, before, stated, parts = self.bound, self.scene, self.stated, edit.single_edits()
         focus, filled, added = self._focus_after(edit), edit.filled_cell(), self.added
-        for part in edit.single_edits():
+        for part in parts:
             added = part.added_after(before, added)
         vague = (*self.vague, *edit.vague())
         if focus is not None and open_looks(edit, rules):
             vague = (*vague, focus)
+        group: tuple[Target, ...] = ()  # objects named together, or added one after the other
+        if len(parts) > 1:
+            group = tuple(target for part in parts if (target := self._focus_after(part)) is not None)
+        elif edit.adds and self.last is not None and self.last.adds and self.focus is not None and focus is not None:
+            group = (self.focus, focus)
         return DialogueState(
             right_result(edit, rules, before, () if self.previous is None else (self.previous,)),
             self.grid,
@@ -100,7 +129,7 @@ class DialogueState:
             vague=vague,
             previous=before,
             added=added,
-            group=self._group_after(edit, focus),
+            group=group,
             pointing=self.pointing,
         )
 
@@ -109,17 +138,21 @@ class DialogueState:
         cell = edit.edited_cell(self.scene)
         return None if cell is None else edit.focus(cell, demanded_looks(edit, self.bound))
 
-    def _group_after(self, edit: Edit, focus: Target | None) -> tuple[Target, ...]:
-        """What "them" means after an edit: objects named together, or added one after the other."""
-        parts = edit.single_edits()
-        if len(parts) > 1:
-            return tuple(target for part in parts if (target := self._focus_after(part)) is not None)
-        twice = edit.adds and self.last is not None and self.last.adds
-        return (self.focus, focus) if twice and self.focus is not None and focus is not None else ()
-
     def impossible(self, edit: Edit) -> bool:
         """Does a rule forbid every right result of the edit?"""
         return is_impossible(edit, self.bound, self.scene)
+
+    def is_clear(self, edit: Edit) -> bool:
+        """Can the edit be done, and is it plain which rules cover it, whatever the agent chose so far?"""
+        return not (self.impossible(edit) or any(rule.is_unclear(edit, self) for rule in self.bound))
+
+    def violates_rule(self, edit: Edit) -> bool:
+        """Is the edit a simple one that is impossible under the rules in force, beyond doubt?"""
+        return edit.simple and not edit.left_open(self.scene) and self.impossible(edit)
+
+    def contradicts_rule(self, edit: Edit, rule: Rule) -> bool:
+        """Would the edit, a simple one, need an exception to one rule in force?"""
+        return edit.simple and not edit.left_open(self.scene) and rule.contradicts(edit, self)
 
     def can_refer(self) -> bool:
         """Is there something that the next turn could point back to without looking at the picture?"""
@@ -145,19 +178,279 @@ class DialogueState:
         return next((value for value in values if value is not None), None)
 
 
-def is_clear(edit: Edit, state: DialogueState) -> bool:
-    """Can the edit be done, and is it plain which rules cover it, whatever the agent chose so far?"""
-    rules = state.bound
-    if not rules:
-        return True
-    return not (state.impossible(edit) or any(rule.is_unclear(edit, state) for rule in rules))
+# Objects in words: what they look like, where they stand, what they are beside.
 
 
-def violates_rule(edit: Edit, state: DialogueState) -> bool:
-    """Is the edit a simple one that is impossible under the rules in force, beyond doubt?"""
-    return edit.simple and not edit.left_open(state.scene) and state.impossible(edit)
+def plain_target(state: DialogueState, cell: int) -> Target | None:
+    """The object of a cell in the fewest words that fit it alone, with its place where no looks do."""
+    obj = state.scene.cells[cell]
+    if obj is None or cell in state.loose:
+        return None
+    material = None if obj.text else obj.material
+    options = (
+        Target(cell, obj.shape),
+        Target(cell, obj.shape, obj.color),
+        Target(cell, obj.shape, material=material, text=obj.text),
+        Target(cell, obj.shape, obj.color, material, text=obj.text),
+    )
+    placed = Target(cell, obj.shape, placed=True)
+    return next((option for option in options if state.unique(option)), placed)
 
 
-def contradicts_rule(edit: Edit, rule: Rule, state: DialogueState) -> bool:
-    """Would the edit, a simple one, need an exception to one rule in force?"""
-    return edit.simple and not edit.left_open(state.scene) and rule.contradicts(edit, state)
+def describe(state: DialogueState, rng: Rng, cell: int) -> Target | None:
+    """The object of a cell in words that fit it alone, None where there are none."""
+    obj = state.scene.cells[cell]
+    if obj is None or _lacks_material(state, obj.shape):
+        return None
+    if rng.chance(_PLACED):
+        return None if cell in state.loose else Target(cell, obj.shape, placed=True)
+    options = [Target(cell, obj.shape)]
+    if obj.text is None:
+        options.append(Target(cell, obj.shape, color=obj.color))
+        options.append(Target(cell, obj.shape, material=obj.material))
+        options.append(Target(cell, obj.shape, color=obj.color, material=obj.material))
+    else:
+        options += [Target(cell, obj.shape, text=obj.text), Target(cell, obj.shape, obj.color)]
+    clear = [option for option in options if state.unique(option)]
+    if not clear:
+        return None
+    return rng.pick(clear) if rng.chance(_FULLER) else clear[0]
+
+
+def sample_object(state: DialogueState, rng: Rng, refer: bool) -> tuple[Target, str | None] | None:
+    """An object to speak of and how: pointing back, by the fewest words that fit it alone, or by more."""
+    focus = state.focus
+    if refer and focus is not None and state.unique(focus) and not _lacks_material(state, focus.shape):
+        if state.pointing and rng.chance(_OTHERWISE):
+            pointed = _sample_pointed(state, rng)
+            if pointed is not None:
+                return pointed
+        added = state.last is not None and state.last.adds and rng.chance(0.5)
+        return focus, "just_added" if added else "it"
+    if refer and state.pointing:
+        return _sample_pointed(state, rng)
+    cells = state.scene.occupied()
+    target = describe(state, rng, rng.pick(cells)) if cells else None
+    return None if target is None else (target, None)
+
+
+def _sample_pointed(state: DialogueState, rng: Rng) -> tuple[Target, str] | None:
+    """An object that can be pointed at in one of the suite's further ways."""
+    ways = list(state.pointing)
+    while ways:
+        way = ways.pop(rng.below(len(ways)))
+        cells = [cell for cell, _ in REFERENCES[way].points(state)]
+        target = plain_target(state, rng.pick(cells)) if cells else None
+        if target is not None and not _lacks_material(state, target.shape):
+            return target, way
+    return None
+
+
+def _lacks_material(state: DialogueState, shape: str | None) -> bool:
+    """Is it a sign, which is always plain, while a rule asks for a material?"""
+    return shape == SIGN and state.demanded("material") is not None
+
+
+def sample_looks(state: DialogueState, rng: Rng, added: str | None = None) -> dict[str, str | None]:
+    """Looks of a new object; what a rule fixes is left unsaid."""
+    return {
+        "color": None if state.demanded("color", added) else rng.pick(COLORS),
+        "material": None if state.demanded("material", added) else rng.pick(MATERIALS),
+    }
+
+
+def sample_beside(state: DialogueState, rng: Rng, mover: Target | None = None) -> Beside | None:
+    """A place with room, whatever the agent chose so far, beside an object whose cell is sure.
+
+    Args:
+        state: where the session stands.
+        rng: choices.
+        mover: the object that is to go there, if it is in the scene already; it is not there yet.
+    """
+    found = sample_object(state, rng, refer=False)
+    relation = rng.pick(tuple(RELATIONS))
+    if found is None or found[0].cell in state.loose:
+        return None
+    anchor = found[0]
+    near = around(relation, anchor.cell, state.grid)
+    if mover and (mover.cell == anchor.cell or mover.cell in near or mover.cell in state.loose):
+        return None
+    return Beside(relation, anchor) if set(near) & set(state.room()) else None
+
+
+# Ways of pointing. Each yields cells, with the slots of the words that point at the cell's object alone.
+
+Points = Callable[[DialogueState], Iterator[tuple[int, dict[str, str]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One way of pointing.
+
+    Attributes:
+        needs_picture: False where the transcript alone tells which object is meant.
+        points: the objects that can be pointed at in a state; none for ways that have rules of their own.
+    """
+
+    needs_picture: bool
+    points: Points
+
+
+def pointing_slots(reference: str, state: DialogueState, cell: int) -> dict[str, str]:
+    """The slots of a reference's words for the object of a cell; ValueError where it cannot point at that."""
+    for place, slots in REFERENCES[reference].points(state):
+        if place == cell:
+            return slots
+    raise ValueError(f"{reference} cannot point at cell {cell}, expected an object that it alone can mean")
+
+
+def _nowhere(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    yield from ()
+
+
+def _focus(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    if state.focus is not None and state.unique(state.focus):
+        yield state.focus.cell, {}
+
+
+def _added(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """The only object of its shape that was ever added."""
+    for shape, cell in state.added:
+        if cell is not None and [kind for kind, _ in state.added].count(shape) == 1:
+            yield cell, {"shape": shape}
+
+
+def _nth_added(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """One of several of a shape, all still there, by the order in which they came."""
+    for shape in dict.fromkeys(shape for shape, _ in state.added):
+        cells = [cell for kind, cell in state.added if kind == shape]
+        if len(cells) > 1 and None not in cells:
+            for nth, cell in zip(ORDINALS, cells, strict=False):
+                yield cell, {"nth": nth, "shape": shape}  # type: ignore[misc]
+
+
+def _nth_in_row(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """One of several objects of the top or bottom row, counted from a side."""
+    for line in ("top row", "bottom row"):
+        row = sorted(cell for cell in region(line, state.grid) if state.scene.cells[cell])
+        if len(row) < 2 or state.unsure():
+            continue
+        for side, cells in (("left", row), ("right", row[::-1])):
+            for nth, cell in zip(ORDINALS, cells, strict=False):
+                yield cell, {"nth": nth, "side": side, "line": f"the {line}"}
+
+
+def _beside(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """The only object in a direction from another one that its looks tell."""
+    for anchor in () if state.unsure() else state.scene.occupied():
+        target = plain_target(state, anchor)
+        if target is None or target.placed:
+            continue
+        for relation in DIRECTIONS:
+            near = [cell for cell in around(relation, anchor, state.grid) if state.scene.cells[cell]]
+            if len(near) == 1:
+                yield near[0], {"relation": Beside(relation, target).words(state.grid)}
+
+
+def _extreme(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """Of several objects of a shape, the one that lies farthest out."""
+    by_shape: dict[str, list[int]] = {}
+    for cell in () if state.unsure() else state.scene.occupied():
+        by_shape.setdefault(state.scene.cells[cell].shape, []).append(cell)  # type: ignore[union-attr]
+    for shape, cells in by_shape.items():
+        for number, extreme in enumerate(EXTREMES):  # along columns, then along rows, each from either end
+            distance = {
+                cell: (-1) ** number * (cell // state.grid if number > 1 else cell % state.grid) for cell in cells
+            }
+            first, *others = sorted(cells, key=distance.__getitem__)
+            if others and distance[first] < distance[others[0]]:
+                yield first, {"extreme": extreme, "shape": shape}
+
+
+def _corner(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+    """The only object in a corner."""
+    cells = [cell for cell in sorted(region("corners", state.grid)) if state.scene.cells[cell]]
+    if len(cells) == 1 and not state.unsure():
+        yield cells[0], {}
+
+
+REFERENCES: dict[str, Reference] = {
+    **dict.fromkeys(("it", "its", "just_added"), Reference(False, _focus)),
+    **dict.fromkeys(("there", "same", "them"), Reference(False, _nowhere)),
+    "added": Reference(False, _added),
+    "nth_added": Reference(False, _nth_added),
+    "nth_in_row": Reference(True, _nth_in_row),
+    "beside": Reference(True, _beside),
+    "extreme": Reference(True, _extreme),
+    "corner": Reference(True, _corner),
+}
+"""Every value that StudioTurn.reference can have, None aside."""
+
+POINTING = tuple(name for name, way in REFERENCES.items() if way.points not in (_nowhere, _focus))
+"""References that a suite may name under reference.kinds."""
+NAMING = tuple(sorted(REFERENCES.keys() - {"its", "same", "there"}))
+"""References with words of their own, which stand in the slot of an object."""
+
+
+# The way back, from words to what they mean.
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where words are read.
+
+    Attributes:
+        state: where the session stands; its scene is what the picture shows.
+        literal: whether objects are named by looks and place alone, as in intents; users also point at them.
+    """
+
+    state: DialogueState
+    literal: bool = False
+
+    def objects(self, words: str) -> list[Target]:
+        """All single objects that the words may mean: one where they are clear, none where nothing fits."""
+        state, target, fitting = self.state, described(words, self.state.grid), list[Target]()
+        if target is not None:
+            cells = (target.cell,) if target.placed else range(len(state.scene.cells))
+            fitting = [replace(target, cell=cell) for cell in cells if target.fits(state.scene.cells[cell])]
+        if fitting or self.literal:
+            return fitting
+        ways = ("it", "just_added") if state.last is not None and state.last.adds else ("it",)
+        if state.focus is not None and any(words in _said(way, {}) for way in ways):
+            return [state.focus]
+        pointed = {
+            cell: None for way in NAMING for cell, slots in REFERENCES[way].points(state) if words in _said(way, slots)
+        }
+        return [named for cell in pointed if (named := plain_target(state, cell)) is not None]
+
+    def of_each(self, edit: Callable[[Target], Edit], words: str) -> list[Edit]:
+        """The edit of all single objects that the words may mean, or of "them", or of "the star and the circle"."""
+        groups: list[tuple[Target, ...]] = [(target,) for target in self.objects(words)]
+        if not groups and not self.literal:
+            parts = words.split(" and ")
+            if words in _said("them", {}):
+                groups = [self.state.group] if self.state.group else []
+            elif len(parts) > 1:
+                groups = list(product(*(self.objects(part) for part in parts)))
+        found = [tuple(edit(target) for target in group) for group in groups]
+        return [parts[0] if len(parts) == 1 else MultiEdit(parts) for parts in found]
+
+    def places(self, slots: Mapping[str, str]) -> list[tuple[int, Beside | None]]:
+        """Cells that {place} or {relation} may mean; with neither, the cell that was emptied last."""
+        for name, said in RELATIONS.items() if "relation" in slots else ():
+            if slots["relation"].startswith(f"{said} "):
+                anchors = self.objects(slots["relation"].removeprefix(f"{said} "))
+                found = [Beside(name, anchor) for anchor in anchors]
+                return [(next(iter(beside.cells(self.state.scene)), 0), beside) for beside in found]
+        cell = read_cell(slots["place"], self.state.grid) if "place" in slots else self.state.vacated
+        return [] if cell is None else [(cell, None)]
+
+    def rules_named(self, name: str) -> list[Rule]:
+        """The rules in force that have such a name: "the red rule"."""
+        return [rule for rule in self.state.rules if rule.slots(self.state.grid)["rule"] == name]
+
+
+def _said(act: str, slots: Mapping[str, str]) -> set[str]:
+    """All that can be said for an act whose slots are filled, without quotation marks."""
+    patterns = (*all_phrasings(act, "train"), *all_phrasings(act, "test"))
+    return {" ".join(tokens(pattern.format(**slots).replace('"', " "))) for pattern in patterns}

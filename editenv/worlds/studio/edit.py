@@ -1,33 +1,30 @@
-"""What every editing task offers: one class holds what is right, how it is said, sampled and operated.
+"""What every editing task offers: one class holds what is right, how it is said, read, sampled and operated.
 
-A task is a frozen dataclass of JSON values (and `Target`s) that derives from `Edit`, in a file of its own.
-`apply`, `accepts`, `touched`, `edited_cell` and `slots` have to be written; the other members have defaults
-that fit a task which names one object and leaves nothing open.
+A task is a frozen dataclass of JSON values (and `Target`s) that derives from `Edit`, in a file of its own. `apply`,
+`accepts`, `touched`, `edited_cell` and `slots` have to be written; the other members have defaults that fit a task
+which names one object and leaves nothing open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from editenv.worlds.studio.noun_phrases import Beside, Target, new_object, place
-from editenv.worlds.studio.scene import ATTRIBUTES, COLORS, MATERIALS, UNREADABLE, Scene, SceneObject, object_with
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.scene import ATTRIBUTES, UNREADABLE, Scene, SceneObject, object_with
 
 if TYPE_CHECKING:
-    from editenv.worlds.studio.dialogue import DialogueState, Request
-    from editenv.worlds.studio.nlu import Context
+    from editenv.worlds.studio.dialogue import Context, DialogueState, Request
     from editenv.worlds.studio.rng import Rng
 
 Looks = dict[str, str | None]
 """Colour and material that an edited object shall get; None where nothing is asked."""
-
 Added = tuple[tuple[str, int | None], ...]
 """Shape and cell of every object that was added, in order; the cell is None where it is gone."""
-
 BACKGROUND = -1
 """Stands for the background where elements of a picture are named by cell numbers."""
-
 Sampler = Callable[["DialogueState", "Rng", bool], "Request | None"]
 """(state, rng, whether to point back) -> something to ask for; None where the task cannot be asked for."""
 
@@ -65,17 +62,6 @@ class Operation:
         return {name: value for name, value in self.looks.items() if name != "shape"}
 
 
-def with_new_looks(scene: Scene, cells: Iterable[int], looks: Mapping[str, str]) -> Scene | None:
-    """The scene with new looks for the objects in some cells; None where one cannot take them on."""
-    for cell in cells:
-        old = scene.cells[cell]
-        new = None if old is None or old is UNREADABLE else object_with({**old.attributes(), **looks})
-        if new is None:
-            return None
-        scene = scene.put(cell, new)
-    return scene
-
-
 class Edit:
     """One editing task with its arguments."""
 
@@ -90,21 +76,22 @@ class Edit:
     """Does it add one object, of its `shape`?"""
     licenses: ClassVar[bool] = True
     """May what it touches differ from the source picture from now on? Not what an undo brings back."""
+    acts: ClassVar[tuple[str, ...]] = ()
+    """Speech acts beside `task` whose sentences ask for it."""
     sentences: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """By speech act, as an entry of phrases.yaml; for tasks of other packages."""
 
     # What is right.
 
     def apply(self, scene: Scene) -> Scene:
-        """One right result where no rule is in force and the object meant is there."""
+        """One right result where no rule is in force and the object meant is there; else ValueError."""
         raise NotImplementedError
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """Is this edit, and its object, as asked? What else changed is judged by consistency.
 
         Args:
-            before: what the picture before shows.
-            after: what the picture after shows.
+            before, after: what the pictures before and after the edit show.
             free: attributes that a rule in force speaks of, which may differ from what was there.
         """
         raise NotImplementedError
@@ -114,12 +101,7 @@ class Edit:
         raise NotImplementedError
 
     def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
-        """Where the edited object stands afterwards; None when there is none or it cannot be told.
-
-        Args:
-            before: what the picture before shows.
-            after: what the picture after shows; without it, where `apply` would leave the object.
-        """
+        """Where the edited object stands afterwards (without `after`: where `apply` leaves it), if it can be told."""
         return None
 
     # What is said.
@@ -136,6 +118,11 @@ class Edit:
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         """Words for the slots of this task's sentences, given the looks (the instruction's or a rule's)."""
         return {}
+
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        """The edits that the words in a sentence's slots may mean: the way back from `slots`."""
+        return []
 
     # What is left to the agent.
 
@@ -170,28 +157,18 @@ class Edit:
     def located(self, before: Scene) -> Edit | None:
         """The edit of the object where it really stands, None where that cannot be told."""
         target: Target | None = getattr(self, "target", None)
-        if target is None:
+        cell = target and target.find(before)
+        if target is None or cell == target.cell:
             return self
-        cell = target.find(before)
-        if cell is None or cell == target.cell:
-            return None if cell is None else self
-        return replace(self, target=replace(target, cell=cell))  # type: ignore[type-var]
+        return None if cell is None else replace(self, target=replace(target, cell=cell))  # type: ignore[type-var]
 
     def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
         """Right results that break no rule and that no choice of looks and place says."""
         yield from ()
 
     def resolved(self, past: Sequence[Scene]) -> Edit:
-        """The edit once it is known what was shown before; undo alone depends on it.
-
-        Args:
-            past: scenes of the pictures before the one to be edited, in order.
-        """
+        """The edit once the scenes shown before the one to be edited, in order, are known; undo depends on them."""
         return self
-
-    def is_void(self, before: Scene) -> bool:
-        """True where the picture shows already what an undo would restore."""
-        return False
 
     # What later turns can speak of.
 
@@ -221,7 +198,7 @@ class Edit:
         """Descriptions of objects of which the words do not tell the cells."""
         return ()
 
-    # How it is sampled, read and operated.
+    # How it is sampled and operated.
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -232,11 +209,6 @@ class Edit:
     def samplers(cls) -> dict[str, Sampler]:
         """Samplers by the key that suites name them with; the task's own comes first."""
         return {cls.task: cls.sample}
-
-    @classmethod
-    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
-        """The edits that the words in a sentence's slots may mean; for tasks of other packages (nlu.py)."""
-        return []
 
     needs_attribute: ClassVar[str | None] = None
     """Attribute that an object must have for the operation, "shape" for any; None where none is needed."""
@@ -251,8 +223,7 @@ class Edit:
 
         Args:
             operation: what to do.
-            scene: what the picture shows now.
-            earlier: what it showed a turn before, None in the first turn.
+            scene, earlier: what the picture shows now, and a turn before (None in the first turn).
         """
         return None
 
@@ -273,91 +244,64 @@ class EditOfTarget(Edit):
         return self.target.find(before)
 
 
-class EditOfPlace(Edit):
-    """An edit that puts an object into `cell`, or into one of the cells that `beside` says."""
+@dataclass(frozen=True, slots=True)
+class MultiEdit(Edit):
+    """Several edits of one task, of objects in different cells.
 
-    __slots__ = ()
-    cell: int
-    beside: Beside | None
+    Attributes:
+        parts: two or more single edits; ValueError where one is itself an edit of several objects, or an undo.
+    """
+
+    simple: ClassVar[bool] = False
+
+    parts: tuple[Edit, ...]
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part.single_edits() != (part,) or part.task == "undo":
+                raise ValueError(f"parts hold {part}, expected single edits that are no undo")
 
     @property
-    def act(self) -> str:
-        """Places said by another object have sentences of their own."""
-        return self.task if self.beside is None else f"{self.task}_beside"
+    def task(self) -> str:  # type: ignore[override]
+        """The task of all parts."""
+        return self.parts[0].task
 
-    def right_cells(self, before: Scene) -> tuple[int, ...]:
-        """The cells that are right; none where an object beside which it shall be cannot be told."""
-        return (self.cell,) if self.beside is None else self.beside.cells(before)
+    @property
+    def covered_by_rules(self) -> bool:  # type: ignore[override]
+        """As the parts are."""
+        return self.parts[0].covered_by_rules
 
-    def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
-        """The named cell; beside another object, the right cell that was filled."""
-        return self.cell if self.beside is None else self.beside.landed(before, after)
+    def apply(self, scene: Scene) -> Scene:
+        """Every part, one after the other."""
+        for part in self.parts:
+            scene = part.apply(scene)
+        return scene
 
-    def placements(self, before: Scene) -> Iterator[Edit]:
-        """Each right cell named."""
-        cells = () if self.beside is None else self.beside.cells(before)
-        yield from (replace(self, cell=cell, beside=None) for cell in cells)  # type: ignore[type-var]
-        if not cells:
-            yield self
+    def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
+        """Every part is as asked."""
+        return all(part.accepts(before, after, free) for part in self.parts)
 
-    def left_open(self, before: Scene) -> frozenset[int]:
-        """The right cells, where there are several."""
-        cells = self.right_cells(before)
-        return frozenset(cells) if len(cells) > 1 else frozenset()
-
-    def filled_cell(self) -> int | None:
-        """The cell, where it is named."""
-        return self.cell if self.beside is None else None
-
-    def place_slots(self, grid: int) -> dict[str, str]:
-        """The place in words."""
-        return {"place": place(self.cell, grid)} if self.beside is None else self.beside.slots(grid)
-
-
-class EditToNewObject(Edit):
-    """An edit that leaves a new object of looks that are said, or open where they are None."""
-
-    __slots__ = ()
-    shape: str
-    color: str | None
-    material: str | None
-    text: str | None
-
-    def new_object(self) -> SceneObject:
-        """The object; looks that are not said take the first value."""
-        return SceneObject(self.shape, self.color or COLORS[0], self.material or MATERIALS[0], self.text)
-
-    def describes(self, obj: SceneObject | None, free: frozenset[str]) -> bool:
-        """Is it as described? An attribute that is free or not said may be anything."""
-        color, material = (None if n in free else getattr(self, n) for n in ("color", "material"))
-        return Target(0, self.shape, color, material, text=self.text).fits(obj)
+    def touched(self, before: Scene) -> frozenset[int]:
+        """All that the parts may change."""
+        return frozenset().union(*(part.touched(before) for part in self.parts))
 
     def asked(self) -> Looks:
-        """What is said of colour and material."""
-        return {"color": self.color, "material": self.material}
+        """The same of all parts."""
+        return self.parts[0].asked()
 
-    def gives(self) -> Looks:
-        """All looks."""
-        return {"shape": self.shape, "color": self.color, "material": self.material}
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The objects joined by "and"."""
+        words = [part.slots(looks, grid) for part in self.parts]
+        return words[0] | {"old": " and ".join(word["old"] for word in words)}
 
-    def open_looks(self) -> tuple[str, ...]:
-        """Colour and material where they are not said; a sign has no material."""
-        names = ("color",) if self.text is not None else ("color", "material")
-        return tuple(name for name in names if getattr(self, name) is None)
+    def single_edits(self) -> tuple[Edit, ...]:
+        """The parts."""
+        return self.parts
 
-    def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
-        """The new object."""
-        said = {**self.asked(), **looks}
-        return Target(cell, self.shape, said["color"], said["material"], text=self.text)
-
-    def new_slots(self, looks: Looks) -> dict[str, str]:
-        """The new object in words."""
-        return {"new": new_object(self.shape, looks["color"], looks["material"], self.text)}
-
-
-def without(added: Added, cell: int) -> Added:
-    """The added objects, less the one of a cell, which is gone."""
-    return tuple((shape, None if at == cell else at) for shape, at in added)
+    def located(self, before: Scene) -> Edit | None:
+        """All parts where their objects really stand."""
+        found = tuple(at for part in self.parts if (at := part.located(before)) is not None)
+        return MultiEdit(found) if len(found) == len(self.parts) else None
 
 
 def same_but(before: SceneObject | None, after: SceneObject | None, free: Iterable[str]) -> bool:
@@ -366,3 +310,41 @@ def same_but(before: SceneObject | None, after: SceneObject | None, free: Iterab
         return False
     old, new = before.attributes(), after.attributes()
     return all(new.get(name) == value for name, value in old.items() if name not in free)
+
+
+def with_new_looks(scene: Scene, cells: Iterable[int], looks: Mapping[str, str]) -> Scene | None:
+    """The scene with new looks for the objects in some cells; None where one cannot take them on."""
+    for cell in cells:
+        old = scene.cells[cell]
+        new = None if old is None or old is UNREADABLE else object_with({**old.attributes(), **looks})
+        if new is None:
+            return None
+        scene = scene.put(cell, new)
+    return scene
+
+
+def to_json(value: Any, sparse: bool = True) -> Any:
+    """An edit, a rule or what they hold as JSON values, its "task" or "family" first; quicker than `asdict`.
+
+    Args:
+        value: a dataclass, a tuple of them, or a JSON value.
+        sparse: whether fields marked SPARSE are left out while they have their default.
+    """
+    if isinstance(value, tuple):
+        return [to_json(part, sparse) for part in value]
+    if not is_dataclass(value):
+        return value
+    kind, names = _fields(value.__class__)
+    data = {} if kind is None else {kind: getattr(value, kind)}
+    for name, default in names:
+        part = getattr(value, name)
+        if default is MISSING or not sparse or part != default:
+            data[name] = to_json(part, sparse)
+    return data
+
+
+@lru_cache(maxsize=64)
+def _fields(kind: type) -> tuple[str | None, tuple[tuple[str, Any], ...]]:
+    """What names a dataclass's kind, and its fields, each with the value that is left out (MISSING: none is)."""
+    names = tuple((f.name, f.default if f.metadata.get("sparse") else MISSING) for f in fields(kind))
+    return next((name for name in ("task", "family") if hasattr(kind, name)), None), names

@@ -1,64 +1,36 @@
 """Forms of intents: how what a turn asks for is written down between the words and the picture.
 
-To add a form, write a class with the members of `IntentForm`, name it in FORMS, and put a file of its name
-into `configs/intent_form`. Words that are new to the studio go into `language.FORM_WORDS`.
+To add a form, derive a class from `FreeForm`, name it in FORMS, and put a file of its name into
+`configs/intent_form`. Words that are new to the studio go into `phrases.FORM_WORDS`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
 
 from editenv.registry import lookup
-from editenv.worlds.studio.language import (
-    LEAVE_ALONE,
-    THEN,
-    canonical_intent,
-    intent_patterns,
-    plain_words,
-    template_regex,
-)
-from editenv.worlds.studio.nlu import (
-    INTENT_SLOTS,
-    SpeechAct,
-    apply_all,
-    apply_intent,
-    carried_out,
-    intent_act,
-    parse_intent,
-    read_looks,
-    read_rule,
-)
-from editenv.worlds.studio.noun_phrases import plural
-from editenv.worlds.studio.rules import Protect, Rule, right_result
-from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS, Scene
+from editenv.worlds.studio.edit import Edit, MultiEdit
+from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.nlu import SpeechAct, apply_acts, apply_intent, intent_act, parse_act, read_rule
+from editenv.worlds.studio.noun_phrases import INTENT_SLOTS, KNOWN_OBJECT, RELATIONS, Target, many_looks, read_looks
+from editenv.worlds.studio.phrases import LEAVE_ALONE, THEN, intent_patterns, plain_words, template_regex
+from editenv.worlds.studio.rule import Rule, right_result
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN, TEXTS, Scene
 from editenv.worlds.studio.session import StudioTurn
-from editenv.worlds.studio.tasks import RELATIONS, Edit, MultiEdit, Target, Undo
-
-__all__ = ["FORMS", "IntentForm", "intent_form", "plain_edit"]
+from editenv.worlds.studio.tasks import Undo
 
 
-class IntentForm(Protocol):
-    """A way to write a turn's intent, and to carry it out."""
+class FreeForm:
+    """The published form, one self-contained instruction with every rule worked in: "make the circle red"."""
 
-    tokens: int
-    """Most tokens that intents of the form take, the stop token included; 0 where the caller's own number is
-    enough."""
+    tokens = 0
+    """Most tokens that its intents take, the stop token included; 0 where the caller's own number is enough."""
 
     def write(self, turn: StudioTurn, grid: int) -> str:
-        """What an agent should write in a turn.
-
-        Args:
-            turn: what the user says, with what is meant by it.
-            grid: cells a side.
-
-        Raises:
-            ValueError: the form has no words for what the turn means.
-        """
-        ...
+        """What an agent should write in a turn; ValueError where the form has no words for what the turn means."""
+        return turn.intent
 
     def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
         """The scene that an intent asks for, None where it cannot be carried out; never raises.
@@ -68,70 +40,49 @@ class IntentForm(Protocol):
             scene: what the picture shows now.
             grid: cells a side.
         """
-        ...
-
-    def name(self, target: Target, grid: int) -> str:
-        """How an intent names an object."""
-        ...
-
-
-class FreeForm:
-    """The published form, one self-contained instruction with every rule worked in: "make the circle red"."""
-
-    tokens = 0
-
-    def write(self, turn: StudioTurn, grid: int) -> str:
-        """The turn's canonical intent."""
-        return turn.intent
-
-    def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
-        """See `apply_intent`."""
         return apply_intent(text, scene, grid)
 
     def name(self, target: Target, grid: int) -> str:
-        """As sentences do: "the red circle"."""
+        """How an intent names an object: "the red circle"."""
         return target.words(grid)
-
-
-_RULE, _EDIT, _UNDO = "rule", "edit", "undo"
 
 
 class RulesForm(FreeForm):
     """The rules in force, then the edit: "rule : all red . edit : change the color of the circle".
 
-    The intent writer only remembers what was said; the image editor applies it. An instruction that a rule
-    makes impossible is written like any other. An undo names the edit that undoes, to which demands do not
-    apply.
+    The intent writer only remembers what was said; the image editor applies it. An instruction that a rule makes
+    impossible is written like any other. An undo names the edit that undoes, to which demands do not apply.
     """
 
     tokens = 64
 
     def write(self, turn: StudioTurn, grid: int) -> str:
-        """The rules in the order in which they were stated, then the edit without them.
-
-        Raises:
-            ValueError: a rule's speech act has no "intent" among its sentences.
-        """
-        stated = [f"{_RULE} : {rule_words(rule, grid)}" for rule in turn.rules]
-        return " . ".join([*stated, f"{_EDIT} : {plain_edit(turn.edit, grid)}"])
+        """The rules in the order in which they were stated, then the edit without them."""
+        stated = [f"rule : {rule_words(rule, grid)}" for rule in turn.rules]
+        return " . ".join([*stated, f"edit : {plain_edit(turn.edit, grid)}"])
 
     def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
         """The edit's right result under the rules; `scene` where they make it impossible."""
-        stated, mark, said = plain_words(text).rpartition(f"{_EDIT} ")
-        rules = [read_rule(words.strip(), grid) for words in stated.split(f"{_RULE} ")[1:]]
+        stated, mark, said = plain_words(text).rpartition("edit ")
+        rules = [read_rule(words.strip(), grid) for words in stated.split("rule ")[1:]]
         known = tuple(rule for rule in rules if rule is not None)
-        edit = _read_edit(said, scene, grid) if mark else None
-        begins = not stated or stated.startswith(f"{_RULE} ")
-        if edit is None or len(known) < len(rules) or not begins:
+        if not mark or len(known) < len(rules) or (stated and not stated.startswith("rule ")):
             return None
-        result = right_result(edit, known, scene)
+        instead = said.removeprefix("undo ")
+        acts = [intent_act(part) for part in instead.split(THEN)]
+        parsed = [act and parse_act(act, scene, grid) for act in acts]
+        edits = tuple(part.edit for part in parsed if part is not None and not part.looks)
+        if len(edits) < len(parsed):
+            return None
+        edit = edits[0] if len(edits) == 1 else MultiEdit(edits)
+        result = right_result(edit if instead == said else Undo(edit), known, scene)
         return result if result.known() else None
 
 
 def plain_edit(edit: Edit, grid: int) -> str:
     """An edit in its canonical sentence, no rule worked in; looks that it leaves open stay open."""
     if isinstance(edit, Undo):
-        return f"{_UNDO} : {plain_edit(edit.instead, grid)}"
+        return f"undo : {plain_edit(edit.instead, grid)}"
     if isinstance(edit, MultiEdit):
         return THEN.join(plain_edit(part, grid) for part in edit.parts)
     if getattr(edit, "value", "") is None:
@@ -139,29 +90,14 @@ def plain_edit(edit: Edit, grid: int) -> str:
     return canonical_intent(edit, (), grid)
 
 
-def _read_edit(said: str, scene: Scene, grid: int) -> Edit | None:
-    """The inverse of `plain_edit` on a scene, from plain words; None where it cannot be carried out."""
-    instead = said.removeprefix(f"{_UNDO} ")
-    parsed = [parse_intent(part, scene, grid) for part in instead.split(THEN)]
-    edits = tuple(part.edit for part in parsed if part is not None and not part.looks)
-    if len(edits) < len(parsed):
-        return None
-    edit: Edit = edits[0] if len(edits) == 1 else MultiEdit(edits)  # type: ignore[assignment]
-    return edit if instead == said else Undo(edit)
-
-
 def rule_words(rule: Rule, grid: int) -> str:
-    """A rule in its canonical sentence: "all red", "never touch the star in row 1 column 2".
-
-    Raises:
-        ValueError: its speech act has none.
-    """
+    """A rule in its canonical sentence: "all red"; ValueError where its speech act has none."""
     patterns = intent_patterns(rule.act)
     if not patterns:
         raise ValueError(f"speech act {rule.act!r} has no sentence under 'intent', which intents that list rules need")
-    if isinstance(rule, Protect):
-        # Of two stars only one is protected, and only its place tells which.
-        rule = replace(rule, target=replace(rule.target, placed=True))
+    target: Target | None = getattr(rule, "target", None)
+    if target is not None:  # of two stars only one is meant, and only its place tells which
+        rule = replace(rule, target=replace(target, placed=True))  # type: ignore[type-var]
     return patterns[0].format(**rule.slots(grid)).replace('"', "")
 
 
@@ -182,26 +118,19 @@ _TASKS = {
 """By speech act; material_alter has color_alter's sentence, and looks that a rule adds stand at the end."""
 
 
-class StructuredForm:
+class StructuredForm(FreeForm):
     """Keys and values, rules worked in as in `free`: "task change target striped circle in 2 3 color red"."""
 
     tokens = 32
 
     def write(self, turn: StudioTurn, grid: int) -> str:
-        """The turn's canonical intent as keys and values.
-
-        Raises:
-            ValueError: the intent is no canonical one.
-        """
+        """The turn's canonical intent as keys and values."""
         return structured(turn.intent)
 
     def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
         """What the canonical intent that says the same asks for."""
         said = plain_words(text)
-        if said == _LEAVE:
-            return scene
-        acts = [_structured_act(part) for part in said.split(THEN)]
-        return apply_all([act and carried_out(act, scene, grid) for act in acts], scene)
+        return scene if said == _LEAVE else apply_acts(list(map(_structured_act, said.split(THEN))), scene, grid)
 
     def name(self, target: Target, grid: int) -> str:
         """Looks and place without grammar: "striped circle in 2 3"."""
@@ -209,31 +138,24 @@ class StructuredForm:
 
 
 def structured(intent: str) -> str:
-    """A canonical intent as keys and values.
-
-    Raises:
-        ValueError: it is no canonical intent.
-    """
+    """A canonical intent as keys and values; ValueError where it is no canonical intent."""
     said = plain_words(intent)
     if said == LEAVE_ALONE:
         return _LEAVE
-    acts = [intent_act(part) for part in said.split(THEN)]
-    if any(act is None or act.act not in {**_TASKS, "material_alter": ""} for act in acts):
-        raise ValueError(f"intent is {intent!r}, expected a canonical one where intents are structured")
-    return THEN.join(_written(act) for act in acts if act is not None)
-
-
-def _written(act: SpeechAct) -> str:
-    pattern = _TASKS["color_alter" if act.act == "material_alter" else act.act]
-    slots = {name: _short(words) for name, words in act.slots.items()}
-    if "looks" in slots:
-        slots["looks"] = " ".join(f"{key} {value}" for key, value in reversed(read_looks(slots["looks"]).items()))
-        pattern += "" if "{looks}" in pattern else " {looks}"
-    if "many" in slots:  # from "three red circles" to "red circle to three"
-        number, *looks, last = slots["many"].split()
-        shape = next(shape for shape in SHAPES if last in (shape, plural(shape)))
-        slots["many"] = " ".join([*looks, shape, "to", number])
-    return pattern.format(**slots)
+    written = []
+    for act in map(intent_act, said.split(THEN)):
+        name = act and act.act.replace("material_alter", "color_alter")
+        if act is None or name not in _TASKS:
+            raise ValueError(f"intent is {intent!r}, expected a canonical one where intents are structured")
+        pattern, slots = _TASKS[name], {name: _short(words) for name, words in act.slots.items()}
+        if "looks" in slots:
+            slots["looks"] = " ".join(f"{key} {value}" for key, value in reversed(read_looks(slots["looks"]).items()))
+            pattern += "" if "{looks}" in pattern else " {looks}"
+        if many := many_looks(slots.get("many", "")):  # from "three red circles" to "red circle to three"
+            number, *looks, _ = slots["many"].split()
+            slots["many"] = " ".join([*looks, many["shape"], "to", number])
+        written.append(pattern.format(**slots))
+    return THEN.join(written)
 
 
 def _short(words: str) -> str:
@@ -270,13 +192,12 @@ def _long(name: str, words: str) -> str:
 
 @lru_cache(maxsize=1)
 def _structured_templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    known = INTENT_SLOTS["old"].removeprefix("the ")
     number, described = INTENT_SLOTS["many"].split(" ", 1)
     material, color = (f"{key} (?:{'|'.join(values)})" for key, values in (("material", MATERIALS), ("color", COLORS)))
-    slots: Mapping[str, str] = INTENT_SLOTS | {
-        "old": known,
-        "new": known,
-        "relation": f"(?:{'|'.join(RELATIONS)}) of {known}",
+    slots = INTENT_SLOTS | {
+        "old": KNOWN_OBJECT,
+        "new": KNOWN_OBJECT,
+        "relation": f"(?:{'|'.join(RELATIONS)}) of {KNOWN_OBJECT}",
         "many": f"{described} to {number}",
         "looks": f"(?:{material}(?: {color})?|{color})",
     }
@@ -288,14 +209,10 @@ def _structured_templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
     )
 
 
-FORMS: dict[str, IntentForm] = {"free": FreeForm(), "rules": RulesForm(), "structured": StructuredForm()}
+FORMS: dict[str, FreeForm] = {"free": FreeForm(), "rules": RulesForm(), "structured": StructuredForm()}
 """Forms by name."""
 
 
-def intent_form(name: str) -> IntentForm:
-    """The form of a name.
-
-    Raises:
-        ValueError: there is none.
-    """
+def intent_form(name: str) -> FreeForm:
+    """The form of a name; ValueError where there is none."""
     return lookup("intent_form", name, FORMS)

@@ -1,18 +1,39 @@
-"""Words for objects and places: "the striped red circle", "row 2 column 3", "to the left of the star"."""
+"""Words for objects and places and what they mean: "the striped red circle", "row 2 column 3", "above the star"."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
+from editenv.worlds.studio.scene import (
+    BACKGROUNDS,
+    COLORS,
+    MATERIALS,
+    SHAPES,
+    SIGN,
+    TEXTS,
+    UNREADABLE,
+    Scene,
+    SceneObject,
+)
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """Numbers of objects in words; a number's index is its value."""
+MOST_COUNT = 6
+"""Objects of a kind that can be asked for."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 EXTREMES = ("leftmost", "rightmost", "topmost", "lowest")
 """Words for the object that lies farthest out on a side."""
-REGIONS = ("corners", "top row", "bottom row", "left column", "right column")
-"""Parts of the grid that have a name."""
+REGIONS: dict[str, Callable[[int, int, int], bool]] = {
+    "corners": lambda row, column, last: row in (0, last) and column in (0, last),
+    "top row": lambda row, column, last: row == 0,
+    "bottom row": lambda row, column, last: row == last,
+    "left column": lambda row, column, last: column == 0,
+    "right column": lambda row, column, last: column == last,
+}
+"""Parts of the grid that have a name: whether a row and column belong to it, given the grid's last row."""
 RELATIONS = {
     "left": "to the left of",
     "right": "to the right of",
@@ -21,6 +42,8 @@ RELATIONS = {
     "next": "next to",
 }
 """Each relation between two objects and its words."""
+DIRECTIONS = {"left": (0, -1), "right": (0, 1), "above": (-1, 0), "below": (1, 0)}
+"""Relations that have a direction: rows and columns of one step."""
 
 SPARSE = {"sparse": True}
 """Metadata of a field that JSON leaves out while it has its default: older sessions keep their ids."""
@@ -58,19 +81,21 @@ def _noun(shape: str, color: str | None, material: str | None, text: str | None)
 
 
 def region(name: str, grid: int) -> frozenset[int]:
-    """The cells of a part of the grid.
+    """The cells of a part of the grid; ValueError where the name is none of REGIONS."""
+    if name not in REGIONS:
+        raise ValueError(f"region is {name!r}, expected one of {tuple(REGIONS)}")
+    return frozenset(cell for cell in range(grid * grid) if REGIONS[name](*divmod(cell, grid), grid - 1))
 
-    Raises:
-        ValueError: the name is none of REGIONS.
-    """
-    cells, last = range(grid * grid), grid - 1
-    if name == "corners":
-        return frozenset((0, last, grid * last, grid * grid - 1))
-    if name in ("top row", "bottom row"):
-        return frozenset(cell for cell in cells if cell // grid == (0 if name == "top row" else last))
-    if name in ("left column", "right column"):
-        return frozenset(cell for cell in cells if cell % grid == (0 if name == "left column" else last))
-    raise ValueError(f"region is {name!r}, expected one of {REGIONS}")
+
+def around(relation: str, anchor: int, grid: int) -> tuple[int, ...]:
+    """Cells, free or not, in a relation to an anchor's cell, nearest first; ties in reading order."""
+    row, column = divmod(anchor, grid)
+    if relation == "next":
+        places = [(row - 1, column), (row, column - 1), (row, column + 1), (row + 1, column)]
+    else:
+        down, right = DIRECTIONS[relation]
+        places = [(row + steps * down, column + steps * right) for steps in range(1, grid)]
+    return tuple(r * grid + c for r, c in places if 0 <= r < grid and 0 <= c < grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +153,13 @@ class Target:
 class Beside:
     """A place said by another object: a set of right cells, each as good as the others.
 
-    "left" and "right" are the free cells of the anchor's own row on that side of it, at any distance; "above"
-    and "below" those of its column; "next" the free ones of the up to four cells that share an edge with its
-    cell. Free means empty in the picture before the edit.
+    "left" and "right" are the free cells of the anchor's own row on that side of it, at any distance; "above" and
+    "below" those of its column; "next" the free ones of the up to four cells that share an edge with its cell. Free
+    means empty in the picture before the edit.
 
     Attributes:
-        relation: a key of RELATIONS.
+        relation: a key of RELATIONS, else ValueError.
         anchor: the other object, which stays where it is.
-
-    Raises:
-        ValueError: the relation is unknown.
     """
 
     relation: str
@@ -165,22 +187,101 @@ class Beside:
         filled = [cell for cell in cells if after.cells[cell] is not None]
         return filled[0] if len(filled) == 1 else None
 
-    def slots(self, grid: int) -> dict[str, str]:
-        """The place as a slot of sentences."""
-        return {"relation": f"{RELATIONS[self.relation]} {self.anchor.words(grid)}"}
+    def words(self, grid: int) -> str:
+        """The place in words: "to the left of the star"."""
+        return f"{RELATIONS[self.relation]} {self.anchor.words(grid)}"
 
 
-def around(relation: str, anchor: int, grid: int) -> tuple[int, ...]:
-    """Cells, free or not, in a relation to an anchor's cell, nearest first; ties in reading order."""
-    row, column = divmod(anchor, grid)
-    if relation == "left":
-        places = [(row, c) for c in range(column - 1, -1, -1)]
-    elif relation == "right":
-        places = [(row, c) for c in range(column + 1, grid)]
-    elif relation == "above":
-        places = [(r, column) for r in range(row - 1, -1, -1)]
-    elif relation == "below":
-        places = [(r, column) for r in range(row + 1, grid)]
-    else:
-        places = [(row - 1, column), (row, column - 1), (row, column + 1), (row + 1, column)]
-    return tuple(r * grid + c for r, c in places if 0 <= r < grid and 0 <= c < grid)
+# The way back, from words to what they mean.
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+_PLACE = r"row \d column \d"
+_LOOKS = rf"(?:(?P<material>{_any_of(MATERIALS)}) )?(?:(?P<color>{_any_of(COLORS)}) )?"
+_NOUN = (
+    rf"{_LOOKS}(?P<shape>{_any_of((*SHAPES, 'object', SIGN))})"
+    rf"(?:(?<={SIGN}) that says (?P<text>{_any_of(TEXTS)}))?(?: in (?P<place>{_PLACE}))?"
+)
+_OBJECT = re.compile(f"(?P<article>the|an?) {_NOUN}")
+_MANY = re.compile(
+    rf"(?P<count>{_any_of(NUMBERS[1 : MOST_COUNT + 1])}) {_LOOKS}(?P<shape>{_any_of((*SHAPES, *map(plural, SHAPES)))})"
+)
+
+
+def _unnamed(expression: str) -> str:
+    """A regular expression whose groups have no names."""
+    return re.sub(r"\?P<\w+>", "?:", expression)
+
+
+KNOWN_OBJECT = _unnamed(_NOUN)
+INTENT_SLOTS = {
+    "place": _PLACE,
+    "old": f"the {KNOWN_OBJECT}",
+    "new": f"an? {KNOWN_OBJECT}",
+    "relation": f"{_any_of(RELATIONS.values())} the {KNOWN_OBJECT}",
+    "many": _unnamed(_MANY.pattern),
+    "text": _any_of(TEXTS),
+    "looks": f"(?:{_any_of(MATERIALS)}(?: {_any_of(COLORS)})?|{_any_of(COLORS)})",
+    "value": _any_of((*BACKGROUNDS, *COLORS, *MATERIALS)),
+    "shape": _any_of(SHAPES),
+    "where": f"the {_any_of(REGIONS)}",
+    "count": _any_of(NUMBERS[1:]),
+    "attribute": "(?:color|material|shape)",
+}
+"""Regular expressions of the slots of canonical intents, where every word is known."""
+
+
+def described(words: str, grid: int) -> Target | None:
+    """The object of which "the striped red star in row 2 column 3" speaks, in cell 0 where no place is named.
+
+    None where it is no such phrase, or the place lies outside of the grid.
+    """
+    match = _OBJECT.fullmatch(words)
+    if match is None or match["article"] != "the":
+        return None
+    cell = read_cell(match["place"], grid) if match["place"] else 0
+    shape = None if match["shape"] == "object" else match["shape"]
+    if cell is None:
+        return None
+    return Target(cell, shape, match["color"], match["material"], bool(match["place"]), match["text"])
+
+
+def new_looks(words: str) -> dict[str, Any] | None:
+    """Looks of a new object, such as "a striped red star" or "a sign that says open"; None for others."""
+    match = _OBJECT.fullmatch(words)
+    if match is None or match["article"] == "the" or match["place"] or match["shape"] == "object":
+        return None
+    if match["shape"] == SIGN and match["text"] is None:
+        return None
+    return {name: match[name] for name in ("shape", "color", "material", "text")}
+
+
+def many_looks(words: str) -> dict[str, Any] | None:
+    """Count and looks that "three red circles" names; None for others."""
+    match = _MANY.fullmatch(words)
+    if match is None:
+        return None
+    shape = next(shape for shape in SHAPES if match["shape"] in (shape, plural(shape)))
+    return {"count": NUMBERS.index(match["count"]), "shape": shape} | read_looks(words)
+
+
+def read_cell(words: str, grid: int) -> int | None:
+    """The number of the cell "row 2 column 3", None where it lies outside of the grid."""
+    match = re.fullmatch(r"row (\d) column (\d)", words)
+    if match is None or not (1 <= int(match[1]) <= grid and 1 <= int(match[2]) <= grid):
+        return None
+    return (int(match[1]) - 1) * grid + int(match[2]) - 1
+
+
+def read_looks(words: str) -> dict[str, str]:
+    """Colour and material that "striped red" names, by attribute, the colour first."""
+    found = {attribute_of(word): word for word in words.split()}
+    return {name: found[name] for name in ("color", "material") if name in found}
+
+
+def attribute_of(value: str) -> str | None:
+    """The attribute that has such a value."""
+    return "color" if value in COLORS else "material" if value in MATERIALS else None

@@ -13,19 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editenv.worlds.studio.edit import Operation
-from editenv.worlds.studio.noun_phrases import place
+from editenv.worlds.studio.noun_phrases import MOST_COUNT, place
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects
-from editenv.worlds.studio.tasks import EDITS, MOST_COUNT
-
-__all__ = [
-    "Operation",
-    "OperationParts",
-    "apply_operation",
-    "in_words",
-    "operation_names",
-    "operation_parts",
-    "value_masks",
-]
+from editenv.worlds.studio.tasks import EDITS
 
 
 def operation_names() -> tuple[str, ...]:
@@ -39,8 +29,7 @@ def apply_operation(operation: Operation, scene: Scene, earlier: Scene | None) -
 
     Args:
         operation: what to do.
-        scene: what the picture shows now.
-        earlier: what it showed a turn before, None in the first turn.
+        scene, earlier: what the picture shows now, and a turn before (None in the first turn).
     """
     if operation.task == "leave":
         return scene
@@ -69,9 +58,8 @@ class OperationParts:
     """What each number of an action stands for, on a grid of a given size.
 
     Attributes:
-        names: of the parts, in the order in which an action lists them: task, cell, second (another cell),
-            both (no or yes), one for every attribute of objects (shape, color, material, text), background
-            and count.
+        names: of the parts, in the order in which an action lists them: task, cell, second (another cell), both (no or
+            yes), one for every attribute of objects (shape, color, material, text), background and count.
         values: one tuple a part; an attribute's first value is None, "as it is".
     """
 
@@ -84,11 +72,7 @@ class OperationParts:
         return [len(values) for values in self.values]
 
     def decode(self, action: Sequence[int]) -> Operation:
-        """The operation that an action stands for.
-
-        Args:
-            action: one number a part, each below the part's size.
-        """
+        """The operation that an action stands for, which is one number a part, each below the part's size."""
         pairs = zip(self.names, self.values, action, strict=True)
         chosen = {name: values[int(number)] for name, values, number in pairs}
         fixed = {name: chosen.pop(name) for name in ("task", "cell", "second", "both", "background", "count")}
@@ -107,18 +91,13 @@ class OperationParts:
         for name, values in zip(self.names, self.values, strict=True):
             value = chosen.get(name, values[0])
             if value not in values:
-                expected = ", ".join(map(str, values))
-                raise ValueError(f"part {name!r} is {value!r}, expected one of {expected}")
+                raise ValueError(f"part {name!r} is {value!r}, expected one of {', '.join(map(str, values))}")
             numbers.append(values.index(value))
         return numbers
 
 
 def operation_parts(grid: int) -> OperationParts:
-    """The parts of operations on scenes of a grid, read off what objects there are.
-
-    Args:
-        grid: cells a side.
-    """
+    """The parts of operations on scenes of so many cells a side, read off what objects there are."""
     cells = tuple(range(grid * grid))
     looks: dict[str, dict[str | None, None]] = {}
     for obj in all_objects():
@@ -144,20 +123,16 @@ def value_masks(parts: OperationParts, scene: Scene, first: bool) -> NDArray[np.
         scene: what the picture shows.
         first: whether this is the first turn, in which nothing can be undone.
     """
-    masks = []
-    for name, values in zip(parts.names, parts.values, strict=True):
-        if name == "task":
-            masks += [_is_possible(task, scene, first) for task in values]
-        else:
-            masks += [name != "background" or value != scene.background for value in values]
-    return np.array(masks)
 
+    def possible(part: str, value: Any) -> bool:
+        if part != "task":
+            return part != "background" or value != scene.background
+        if value in ("leave", "undo"):
+            return value == "leave" or not first
+        needed = EDITS[value].needs_attribute
+        shown = needed is None or any(needed in obj.attributes() for obj in scene.cells if obj is not None)
+        return shown and not (EDITS[value].needs_room and not scene.empty())
 
-def _is_possible(task: str, scene: Scene, first: bool) -> bool:
-    """Whether a task can do anything here."""
-    if task in ("leave", "undo"):
-        return task == "leave" or not first
-    kind = EDITS[task]
-    needed = kind.needs_attribute
-    shown = needed is None or any(needed in obj.attributes() for obj in scene.cells if obj is not None)
-    return shown and not (kind.needs_room and not scene.empty())
+    return np.array(
+        [possible(p, value) for p, values in zip(parts.names, parts.values, strict=True) for value in values]
+    )

@@ -10,12 +10,11 @@ from hashlib import blake2b
 from typing import Any
 
 from editenv.types import UserMessage
-from editenv.worlds.studio.checking import right_result
-from editenv.worlds.studio.edit import Edit
-from editenv.worlds.studio.rule import Change, Rule
-from editenv.worlds.studio.rules import change_from_json, rule_from_json, statement_to_json
+from editenv.worlds.studio.edit import Edit, to_json
+from editenv.worlds.studio.rule import Change, Rule, right_result
+from editenv.worlds.studio.rules import CHANGES, statement_from_json
 from editenv.worlds.studio.scene import Scene, scene_from_codes
-from editenv.worlds.studio.tasks import edit_from_json, edit_to_json
+from editenv.worlds.studio.tasks import edit_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,8 @@ class StudioTurn:
         edit: what is to be done.
         rules: the rules that bind this turn, its own included, in the order they were stated.
         reference: how the text points at something, a key of REFERENCES; None where it names it.
-        changes: exceptions, ends and replacements of rules that this turn states; new rules are those in
-            `rules` that the turn before had not.
+        changes: exceptions, ends and replacements of rules that this turn states; new rules are those in `rules` that
+            the turn before had not.
     """
 
     text: str
@@ -44,12 +43,12 @@ class StudioTurn:
         data = {
             "text": self.text,
             "intent": self.intent,
-            "edit": edit_to_json(self.edit),
-            "rules": [statement_to_json(rule) for rule in self.rules],
+            "edit": to_json(self.edit),
+            "rules": to_json(self.rules, sparse=False),
             "reference": self.reference,
         }
         # Left out while empty, so that sessions without changes keep their ids.
-        return data | {"changes": [statement_to_json(c) for c in self.changes]} if self.changes else data
+        return data | {"changes": to_json(self.changes, sparse=False)} if self.changes else data
 
 
 @dataclass(frozen=True)
@@ -86,57 +85,40 @@ class StudioSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The session as JSON values."""
-        return {
-            "suite": self.suite,
-            "split": self.split,
-            "seed": self.seed,
-            "index": self.index,
-            "scene": self.scene.codes(),
-            "turns": [turn.to_json() for turn in self.turns],
-        }
+        origin = {name: getattr(self, name) for name in ("suite", "split", "seed", "index")}
+        return origin | {"scene": self.scene.codes(), "turns": [turn.to_json() for turn in self.turns]}
 
 
 def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
     """The inverse of StudioSpec.to_json.
 
     Raises:
-        ValueError: a key is missing or its value is not what the world knows.
+        ValueError: a key is missing, its value is not what the world knows, or the edits cannot be carried out one
+            after another.
     """
     try:
-        turns = tuple(
-            StudioTurn(
+        scene = scene_from_codes(data["scene"])
+        turns, scenes = [], [scene]
+        for turn in data["turns"]:
+            for key in ("text", "intent", "reference"):
+                if not isinstance(turn[key], str) and (key, turn[key]) != ("reference", None):
+                    raise ValueError(f"a studio session has {turn[key]!r} where a text is expected")
+            read = StudioTurn(
                 text=turn["text"],
                 intent=turn["intent"],
                 edit=edit_from_json(turn["edit"]),
-                rules=tuple(rule_from_json(rule) for rule in turn["rules"]),
+                rules=tuple(statement_from_json(rule) for rule in turn["rules"]),
                 reference=turn["reference"],
-                changes=tuple(change_from_json(change) for change in turn.get("changes", ())),
+                changes=tuple(statement_from_json(change, CHANGES) for change in turn.get("changes", ())),
             )
-            for turn in data["turns"]
-        )
-        scene = scene_from_codes(data["scene"])
-        spec = StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, turns)
-        _check_cells([turn.to_json() for turn in turns], len(scene.cells))
-        _check_script(spec)
-        return spec
+            _check_cells(read.to_json(), len(scene.cells))
+            scenes.append(right_result(read.edit, read.rules, scenes[-1], scenes[-2:-1]))
+            turns.append(read)
+        return StudioSpec(data["suite"], data["split"], data["seed"], data["index"], scene, tuple(turns))
     except KeyError as error:
         raise ValueError(f"a studio session lacks or misuses the key {error}") from error
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a studio session has a value that it cannot have: {error}") from error
-
-
-def _check_script(spec: StudioSpec) -> None:
-    """Refuses a script whose edits cannot be carried out one after another.
-
-    Raises:
-        ValueError, TypeError, AttributeError, IndexError: a text is none, or an edit means nothing here.
-    """
-    scenes = [spec.scene]
-    for turn in spec.turns:
-        for text in (turn.text, turn.intent, turn.reference or ""):
-            if not isinstance(text, str):
-                raise ValueError(f"a studio session has {text!r} where a text is expected")
-        scenes.append(right_result(turn.edit, turn.rules, scenes[-1], scenes[-2:-1]))
 
 
 def _check_cells(value: Any, cells: int) -> None:

@@ -12,12 +12,13 @@ from editenv.agents.episodes import run_episodes, turn_scores
 from editenv.build import make_vector_env
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import ColorAlter, Target
+from editenv.worlds.studio.tasks import ColorAlter
 from tests.fakes import FakeWorld, FlatScorer, ScriptUser
 
 SESSIONS = 60

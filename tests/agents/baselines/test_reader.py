@@ -11,11 +11,14 @@ from editenv.agents.baselines.reader import ReaderPolicy
 from editenv.agents.episodes import run_episodes
 from editenv.build import make_vector_env
 from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.edit import MultiEdit
 from editenv.worlds.studio.nlu import meanings, readings
-from editenv.worlds.studio.rules import AttributeRule, AvoidLook, Except, Revoke
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.rule import Except, Revoke
+from editenv.worlds.studio.rules import AttributeRule, AvoidLook
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import ColorAlter, MultiEdit, SubjectAdd, SubjectRemove, Target
+from editenv.worlds.studio.tasks import ColorAlter, SubjectAdd, SubjectRemove
 
 STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue")
 CELLS = (STAR, None, None, None, None, CIRCLE, *[None] * 10)

@@ -11,7 +11,7 @@ from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play
 

@@ -15,12 +15,14 @@ from editenv.worlds.records.export import export_sessions, in_brackets, record_f
 from editenv.worlds.records.scenes import StudioRecordsWorld
 from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import AttributeRule, right_result
+from editenv.worlds.studio.rule import right_result
+from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import SHAPES, SIGN, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove, Target
+from editenv.worlds.studio.tasks import BackgroundChange, PositionChange, SubjectAdd, SubjectRemove
 from editenv.worlds.studio.world import StudioWorld
 
 COUNT = 24

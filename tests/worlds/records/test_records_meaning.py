@@ -15,7 +15,7 @@ from editenv.types import Scores
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.world import StudioWorld

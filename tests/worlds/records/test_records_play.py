@@ -13,7 +13,7 @@ from editenv.build import make_env
 from editenv.records import RecordTurn, read_records, record_from_json, replay
 from editenv.worlds.records.export import export_sessions
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import UNDERSTANDING, draw_pictures, records, write_lines
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations, product
 
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene, SceneObject
-from editenv.worlds.studio.tasks import CountChange, Edit, PositionChange, SubjectAdd
+from editenv.worlds.studio.tasks import CountChange, PositionChange, SubjectAdd
 
 STEPS = {"left": (0, -1), "right": (0, 1), "above": (-1, 0), "below": (1, 0)}
 

@@ -7,21 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from editenv.worlds.studio.edit import Edit, to_json
 from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.nlu import apply_intent
+from editenv.worlds.studio.noun_phrases import MOST_COUNT, RELATIONS, Beside, Target
 from editenv.worlds.studio.scene import SHAPES, UNREADABLE, Scene, SceneObject, all_objects
-from editenv.worlds.studio.tasks import (
-    MOST_COUNT,
-    RELATIONS,
-    Beside,
-    CountChange,
-    Edit,
-    PositionChange,
-    SubjectAdd,
-    Target,
-    edit_from_json,
-    edit_to_json,
-)
+from editenv.worlds.studio.tasks import CountChange, PositionChange, SubjectAdd, edit_from_json
 from tests.worlds.studio.right_choices import places, right_results
 
 NONE: frozenset[str] = frozenset()
@@ -98,7 +89,7 @@ def test_counts_without_room_or_word_are_named() -> None:
 def test_relations_by_hand(relation: str, cells: tuple[int, ...]) -> None:
     """Fails where left is taken for right, above for below, or a diagonal for a neighbour."""
     assert Beside(relation, THE_STAR).cells(SCENE) == cells
-    assert Beside(relation, THE_STAR).slots(3) == {"relation": f"{RELATIONS[relation]} the star"}
+    assert Beside(relation, THE_STAR).words(3) == f"{RELATIONS[relation]} the star"
 
 
 def test_sides_reach_to_the_edge_and_past_objects() -> None:
@@ -208,7 +199,7 @@ def test_choices_survive_json_and_their_intents_are_read(data: st.DataObject) ->
     """Fails where a record read back asks for something else, or an intent leads elsewhere than apply."""
     scene = data.draw(scenes())
     edit = data.draw(edits(scene))
-    assert edit_from_json(edit_to_json(edit)) == edit
+    assert edit_from_json(to_json(edit)) == edit
     assert apply_intent(canonical_intent(edit, (), scene.grid), scene, scene.grid) == edit.apply(scene)
 
 

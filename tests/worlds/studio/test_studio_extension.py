@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from editenv.worlds.studio.language import add_sentences
+from editenv.worlds.studio.phrases import add_sentences
 from editenv.worlds.studio.suites import load_suite
 from editenv.worlds.studio.world import StudioWorld
 

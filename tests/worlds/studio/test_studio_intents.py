@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.types import SPLITS
+from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.intents import FORMS, intent_form, plain_edit, rule_words, structured
-from editenv.worlds.studio.language import turn_intent, vocabulary
+from editenv.worlds.studio.language import turn_intent
 from editenv.worlds.studio.nlu import apply_intent, read_rule
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.phrases import vocabulary
+from editenv.worlds.studio.rule import Rule, right_result
 from editenv.worlds.studio.rules import (
     AttributeRule,
     AvoidLook,
@@ -17,14 +21,12 @@ from editenv.worlds.studio.rules import (
     LimitAlike,
     LimitCount,
     Protect,
-    Rule,
     ScopedRule,
-    right_result,
 )
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import ColorAlter, Edit, PositionChange, SubjectAdd, SubjectRemove, Target, Undo
+from editenv.worlds.studio.tasks import ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Undo
 from tests.studio_play import drawn_sessions
 
 STAR, OTHER = SceneObject("star", "red"), SceneObject("star", "blue", "dotted")

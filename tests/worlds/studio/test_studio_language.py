@@ -5,18 +5,12 @@ import re
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.language import (
-    all_phrasings,
-    canonical_intent,
-    intent_patterns,
-    phrasings,
-    speech_acts,
-    tokens,
-    vocabulary,
-)
+from editenv.worlds.studio.language import canonical_intent
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.phrases import all_phrasings, intent_patterns, phrasings, speech_acts, tokens, vocabulary
 from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.suites import suite_names
-from editenv.worlds.studio.tasks import EDITS, SAMPLERS, ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Target
+from editenv.worlds.studio.tasks import EDITS, SAMPLERS, ColorAlter, PositionChange, SubjectAdd, SubjectRemove
 from tests.studio_play import drawn_sessions
 
 SESSIONS = 150

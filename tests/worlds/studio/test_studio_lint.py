@@ -11,12 +11,12 @@ import pytest
 
 from editenv.strict import read_yaml
 from editenv.types import SPLITS
-from editenv.worlds.studio.generator import PAIRS, RULED
-from editenv.worlds.studio.language import phrasings, speech_acts, tokens
+from editenv.worlds.studio.dialogue import REFERENCES
 from editenv.worlds.studio.noun_phrases import plural
-from editenv.worlds.studio.references import REFERENCES
+from editenv.worlds.studio.phrases import phrasings, speech_acts, tokens
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite, suite_names
+from editenv.worlds.studio.world import PAIRS, RULED
 from tests.studio_play import drawn_sessions, right_scenes
 
 TRAINED = [name for name in suite_names() if load_suite(name).held_out != "allow"]

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.language import vocabulary
 from editenv.worlds.studio.nlu import apply_intent
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.phrases import vocabulary
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.suites import suite_names
 from tests.studio_play import drawn_sessions

@@ -4,23 +4,17 @@ from functools import partial
 
 import pytest
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.language import LEAVE_ALONE, all_phrasings
-from editenv.worlds.studio.realize import realize
-from editenv.worlds.studio.references import POINTING, REFERENCES, plain_target, pointing_slots
+from editenv.worlds.studio.dialogue import POINTING, REFERENCES, DialogueState, Request, plain_target, pointing_slots
+from editenv.worlds.studio.edit import MultiEdit
+from editenv.worlds.studio.language import realize
+from editenv.worlds.studio.noun_phrases import Target
+from editenv.worlds.studio.phrases import LEAVE_ALONE, all_phrasings
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rules import AttributeRule, Except, Protect, Replace, Revoke
+from editenv.worlds.studio.rule import Except, Replace, Revoke
+from editenv.worlds.studio.rules import AttributeRule, Protect
 from editenv.worlds.studio.scene import Scene, SceneObject
-from editenv.worlds.studio.tasks import (
-    ColorAlter,
-    MultiEdit,
-    PositionChange,
-    SubjectAdd,
-    SubjectRemove,
-    Target,
-    Undo,
-    inverse_edit,
-)
+from editenv.worlds.studio.tasks import ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Undo
+from editenv.worlds.studio.tasks.undo import inverse_edit
 from editenv.worlds.studio.world import StudioWorld
 
 STAR, CIRCLE, SQUARE = (
@@ -121,11 +115,11 @@ def test_speaking_by_hand() -> None:
     """A reference in the text, the object in full in the intent; a rule stated, lifted, ended, replaced."""
     target = plain_target(HERE, 4)
     assert target == Target(4, "circle", "red")
-    turn = realize(HERE, Request(SubjectRemove(target), "subject_remove", "extreme"), Rng((1,)), WORDING)
+    turn = realize(HERE, Request(SubjectRemove(target), "extreme"), Rng((1,)), WORDING)
     assert "circle" in turn.text and "leftmost" in turn.text
     assert (turn.intent, turn.reference, turn.rules) == ("remove the red circle", "extreme", ())
     red, guard = AttributeRule("color", "red"), Protect(Target(1, "star"))
-    move = Request(PositionChange(Target(8, "square"), 7), "position_change")
+    move = Request(PositionChange(Target(8, "square"), 7))
     ruled = realize(HERE, move, Rng((2,)), WORDING, [red])
     assert ruled.rules == (red,) and ruled.changes == ()
     assert ruled.intent == "move the square to row 3 column 2 and make it red"
@@ -143,12 +137,12 @@ def test_speaking_by_hand() -> None:
         assert (said.rules, said.changes, said.intent) == (rules, (change,), intent)
     assert under.stating(Except(red)).after(move.edit).bound == (red, guard)
     assert under.stating(Revoke(red)).after(move.edit).bound == (guard,)
-    forbidden = realize(under, Request(SubjectRemove(Target(1, "star")), "subject_remove"), Rng((4,)), WORDING)
+    forbidden = realize(under, Request(SubjectRemove(Target(1, "star"))), Rng((4,)), WORDING)
     assert forbidden.intent == LEAVE_ALONE
     with pytest.raises(ValueError, match="corner cannot point at cell 4"):
-        realize(HERE, Request(SubjectRemove(target), "subject_remove", "corner"), Rng((5,)), WORDING)
+        realize(HERE, Request(SubjectRemove(target), "corner"), Rng((5,)), WORDING)
     with pytest.raises(ValueError, match="needs an object to point at"):
-        realize(HERE, Request(SubjectAdd(0, "star"), "subject_add", "corner"), Rng((5,)), WORDING)
+        realize(HERE, Request(SubjectAdd(0, "star"), "corner"), Rng((5,)), WORDING)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from editenv.types import SPLITS
-from editenv.worlds.studio.language import LEAVE_ALONE
-from editenv.worlds.studio.references import REFERENCES
-from editenv.worlds.studio.rules import Except, Replace
+from editenv.worlds.studio.dialogue import REFERENCES
+from editenv.worlds.studio.phrases import LEAVE_ALONE
+from editenv.worlds.studio.rule import Except, Replace
 from editenv.worlds.studio.scene import scene_hash
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.suites import load_suite, suite_names
@@ -208,9 +208,9 @@ def test_broken_json_is_named() -> None:
 
 def test_unknown_names_and_sizes_are_named() -> None:
     """Fails where a misspelt suite or split, or a grid that nothing fits in, is taken."""
-    with pytest.raises(ValueError, match="suite is 'mice-cn', which does not exist; did you mean mice-c"):
+    with pytest.raises(ValueError, match="suite 'mice-cn' is not known, did you mean 'mice-c"):
         StudioWorld("mice-cn")
-    with pytest.raises(ValueError, match=r"suite is 'zzz'.*mice-cm or mice-cu or mixed"):
+    with pytest.raises(ValueError, match=r"suite 'zzz' is not known, expected one of .*mice-cm, mice-cu, mixed"):
         StudioWorld("zzz")
     with pytest.raises(ValueError, match=r"split is 'dev', expected one of \('train', 'validation', 'test'\)"):
         StudioWorld().session("dev", 0, 0)

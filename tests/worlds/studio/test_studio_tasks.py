@@ -7,15 +7,18 @@ from random import Random
 import pytest
 
 from editenv.types import Image
-from editenv.worlds.studio.language import all_phrasings, canonical_intent, speech_acts
+from editenv.worlds.studio.edit import Edit
+from editenv.worlds.studio.language import canonical_intent
 from editenv.worlds.studio.nlu import apply_intent
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.parse import parse
+from editenv.worlds.studio.phrases import all_phrasings, speech_acts
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import SIGN, TEXTS, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec
 from editenv.worlds.studio.suites import load_suite
-from editenv.worlds.studio.tasks import EDITS, ColorAlter, Edit, SubjectAdd, Target, TextChange
+from editenv.worlds.studio.tasks import EDITS, ColorAlter, SubjectAdd, TextChange
 from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import play, right_scenes
 from tests.worlds.studio.right_choices import right_results

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
+from editenv.worlds.studio.noun_phrases import attribute_of
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule, lacks_looks, sample_look
+from editenv.worlds.studio.rule import Allowed, Rule, lacks_looks, sample_look, sample_new
 from editenv.worlds.studio.rules.avoid import AvoidLook
 from editenv.worlds.studio.rules.limit import LimitAlike
 from editenv.worlds.studio.scene import SIGN, Scene
@@ -20,8 +21,8 @@ from editenv.worlds.studio.tasks import TextChange
 class AttributeRule(Rule):
     """As in "from now on everything you add or change must be red".
 
-    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt, and so are
-    signs from rules about materials: they have none.
+    It covers the object that the turn edits and nothing else; removals and backgrounds are exempt, and so are signs
+    from rules about materials: they have none.
 
     Attributes:
         attribute: "color" or "material".
@@ -37,8 +38,10 @@ class AttributeRule(Rule):
 
     def covers(self, edit: Edit, before: Scene | None = None) -> bool:
         """Whatever adds or changes an object that has the attribute."""
-        if self.attribute == "material" and _leaves_sign(edit):
-            return False
+        if self.attribute == "material":
+            shape = getattr(edit, "shape", None) or getattr(getattr(edit, "target", None), "shape", None)
+            if shape == SIGN or isinstance(edit, TextChange):
+                return False
         return edit.covered_by_rules
 
     def looks(self, edit: Edit) -> Looks:
@@ -57,23 +60,18 @@ class AttributeRule(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"value": self.value, "rule": f"the {self.value} rule"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        attribute = attribute_of(slots["value"])
+        return [cls(attribute, slots["value"])] if attribute else []
+
     def demands(self, attribute: str, added: str | None) -> str | None:
         """The value, of everything."""
         return self.value if attribute == self.attribute else None
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """A value that is not the rule already; none where all objects must differ."""
         if any(isinstance(rule, LimitAlike) for rule in state.rules):
             return None
-        rule = cls(*sample_look(rng))
-        while not allowed(rule) or rule in state.rules:
-            rule = cls(*sample_look(rng))
-        return rule
-
-
-def _leaves_sign(edit: Edit) -> bool:
-    """Is a sign what the edit leaves, going by its words?"""
-    target = getattr(edit, "target", None)
-    shape = getattr(edit, "shape", None) or (target.shape if target else None)
-    return shape == SIGN or isinstance(edit, TextChange)
+        return sample_new(lambda: cls(*sample_look(rng)), state, allowed)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit
+from editenv.worlds.studio.noun_phrases import attribute_of
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule, sample_look
+from editenv.worlds.studio.rule import Allowed, Rule, sample_look, sample_new
 from editenv.worlds.studio.scene import Scene, SceneObject
 from editenv.worlds.studio.tasks import CountChange, PositionChange
 
 
 @dataclass(frozen=True, slots=True)
 class AvoidLook(Rule):
-    """As in "do not use blue again".
-
-    Objects that are blue already may stay, be moved and be changed in other ways.
+    """As in "do not use blue again". What is blue already may stay, be moved and be changed in other ways.
 
     Attributes:
         attribute: "color" or "material".
@@ -33,12 +32,15 @@ class AvoidLook(Rule):
 
     def covers(self, edit: Edit, before: Scene) -> bool:
         """Edits that give an object a look of this kind: one that is named and forbidden, or left open."""
-        given = edit.gives()
-        return self.attribute in given and given[self.attribute] in (None, self.value)
+        return edit.gives().get(self.attribute, "") in (None, self.value)
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
         """An object shows the value that did not show it before, or stands where another one did."""
-        moved = {self._moved_to(part, before, after) for part in edit.single_edits()}
+        moved = set()  # where an object with the look was moved to, which takes it along
+        for part in edit.single_edits():
+            source = part.target.find(before) if isinstance(part, PositionChange) else None
+            if source is not None and self._shown(before.cells[source]):
+                moved.add(part.edited_cell(before, after))
         for cell, (old, new) in enumerate(zip(before.cells, after.cells, strict=True)):
             if new is None or cell in moved or not self._shown(new):
                 continue
@@ -46,14 +48,8 @@ class AvoidLook(Rule):
                 return True
         return False
 
-    def _moved_to(self, edit: Edit, before: Scene, after: Scene) -> int | None:
-        """Where an object with the look was moved to, which takes it along."""
-        source = edit.target.find(before) if isinstance(edit, PositionChange) else None
-        old = None if source is None else before.cells[source]
-        return edit.edited_cell(before, after) if old is not None and self._shown(old) else None
-
-    def _shown(self, obj: SceneObject) -> bool:
-        return bool(getattr(obj, self.attribute) == self.value)
+    def _shown(self, obj: SceneObject | None) -> bool:
+        return bool(obj is not None and getattr(obj, self.attribute) == self.value)
 
     def overrides(self, earlier: Rule) -> bool:
         """A demand for just this look, and the same once more."""
@@ -65,8 +61,12 @@ class AvoidLook(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"value": self.value, "rule": f"the rule about {self.value}"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        attribute = attribute_of(slots["value"])
+        return [cls(attribute, slots["value"])] if attribute else []
+
     def restricts(self, attribute: str) -> bool:
-        """The one attribute."""
         return attribute == self.attribute
 
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
@@ -74,11 +74,9 @@ class AvoidLook(Rule):
         return may_bring_look(self, edit, state)
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """A look that is not wanted any more; another one stays possible."""
-        rule = cls(*sample_look(rng))
-        while not allowed(rule) or rule in state.rules:
-            rule = cls(*sample_look(rng))
+        rule = sample_new(lambda: cls(*sample_look(rng)), state, allowed)
         taken = [r for r in state.rules if isinstance(r, AvoidLook) and r.attribute == rule.attribute]
         return rule if len(taken) < 2 else None
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.noun_phrases import REGIONS, region
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rule import Allowed, Rule
 from editenv.worlds.studio.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
 class KeepEmpty(Rule):
-    """As in "keep the corners empty".
-
-    Attributes:
-        where: a word of REGIONS.
-    """
+    """As in "keep the corners empty"; `where` is a word of REGIONS."""
 
     family: ClassVar[str] = "keep_empty"
     act: ClassVar[str] = "rule_keep_empty"
@@ -40,12 +36,17 @@ class KeepEmpty(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"where": f"the {self.where}", "rule": f"the rule about the {self.where}"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        name = slots["where"].removeprefix("the ")
+        return [cls(name)] if name in REGIONS else []
+
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
         """The agent may choose a cell of the region."""
         return bool(edit.left_open(state.scene))
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """A part of the grid that is empty, where there is room elsewhere."""
         room = frozenset(state.room())
         parts = [name for name in REGIONS if region(name, state.grid) < room]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.noun_phrases import NUMBERS
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rule import Allowed, Rule
 from editenv.worlds.studio.rules.avoid import may_bring_look
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.tasks import CountChange
@@ -19,11 +19,7 @@ from editenv.worlds.studio.tasks import CountChange
 
 @dataclass(frozen=True, slots=True)
 class LimitCount(Rule):
-    """As in "never more than four objects".
-
-    Attributes:
-        most: objects there may be, 1 to 9.
-    """
+    """As in "never more than four objects"; `most` is 1 to 9."""
 
     family: ClassVar[str] = "limit"
     act: ClassVar[str] = "rule_limit"
@@ -46,12 +42,16 @@ class LimitCount(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"count": NUMBERS[self.most], "rule": f"the rule about {NUMBERS[self.most]} objects"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        return [cls(NUMBERS.index(slots["count"]))] if slots["count"] in NUMBERS[1:] else []
+
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
         """How many a count_change adds depends on what was left to the agent."""
         return bool(state.vague) and isinstance(edit, CountChange)
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """As many objects as there are, or one more."""
         most = len(state.scene.occupied()) + rng.below(2)
         return cls(most) if 2 <= most < len(NUMBERS) and not state.loose else None
@@ -59,11 +59,7 @@ class LimitCount(Rule):
 
 @dataclass(frozen=True, slots=True)
 class LimitAlike(Rule):
-    """As in "no two objects of one colour".
-
-    Attributes:
-        attribute: "color", "material" or "shape".
-    """
+    """As in "no two objects of one colour"; `attribute` is "color", "material" or "shape"."""
 
     family: ClassVar[str] = "limit_alike"
     act: ClassVar[str] = "rule_limit_alike"
@@ -86,8 +82,11 @@ class LimitAlike(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"attribute": self.attribute, "rule": f"the rule about one {self.attribute}"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        return [cls(slots["attribute"])]
+
     def restricts(self, attribute: str) -> bool:
-        """The one attribute."""
         return attribute == self.attribute
 
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
@@ -95,7 +94,7 @@ class LimitAlike(Rule):
         return may_bring_look(self, edit, state)
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """An attribute in which all objects differ now, and of which no other rule speaks."""
         if state.vague or any(hasattr(rule, "attribute") for rule in state.rules):
             return None

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState, plain_target
 from editenv.worlds.studio.edit import Edit
-from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.references import plain_target
+from editenv.worlds.studio.noun_phrases import Target, described
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule
+from editenv.worlds.studio.rule import Allowed, Rule
 from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.tasks import AttributeAlter, CountChange, TextChange
+from editenv.worlds.studio.tasks import CountChange, TextChange
+from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter
 
 
 @dataclass(frozen=True, slots=True)
 class Protect(Rule):
     """As in "never touch the star, whatever I say later".
 
-    As nobody may move it, the object is known by its cell and shape; where an earlier mistake has put
-    something of another shape there, nothing is protected any more.
+    As nobody may move it, the object is known by its cell and shape; where an earlier mistake has put something of
+    another shape there, nothing is protected any more.
 
     Attributes:
         target: the object; its words are the rule's.
@@ -52,6 +52,14 @@ class Protect(Rule):
         words = self.target.words(grid)
         return {"old": words, "rule": f"the rule for {words}"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        """Intents name the object's place, for of two stars only one is protected; it need not be there."""
+        target = described(slots["old"], context.state.grid)
+        if context.literal:
+            return [cls(target)] if target is not None and target.placed else []
+        return [cls(target) for target in context.objects(slots["old"])]
+
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:
         """The object might be among those that a count_change takes."""
         return isinstance(edit, CountChange) and self.target.cell in edit.touched(state.scene)
@@ -61,7 +69,7 @@ class Protect(Rule):
         return isinstance(edit, AttributeAlter | TextChange) and state.impossible(edit)
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """An object that is not protected yet, as long as another one is left to speak of."""
         taken = {rule.target.cell for rule in state.rules if isinstance(rule, Protect)}
         cells = [cell for cell in state.scene.occupied() if cell not in taken]

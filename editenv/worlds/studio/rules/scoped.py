@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState
+from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
+from editenv.worlds.studio.noun_phrases import attribute_of
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Rule, lacks_looks, sample_look
+from editenv.worlds.studio.rule import Allowed, Rule, lacks_looks, sample_look, sample_new
 from editenv.worlds.studio.rules.limit import LimitAlike
 from editenv.worlds.studio.scene import SHAPES, Scene
 from editenv.worlds.studio.tasks import CountChange, SubjectAdd, SubjectReplace
@@ -19,8 +20,8 @@ from editenv.worlds.studio.tasks import CountChange, SubjectAdd, SubjectReplace
 class ScopedRule(Rule):
     """As in "every square you add must be striped".
 
-    It covers `subject_add` of that shape; what is there already, or is put in the place of something else, is
-    not added.
+    It covers `subject_add` of that shape; what is there already, or is put in the place of something else, is not
+    added.
 
     Attributes:
         shape: of the objects that it covers.
@@ -56,6 +57,11 @@ class ScopedRule(Rule):
     def slots(self, grid: int) -> dict[str, str]:
         return {"shape": self.shape, "value": self.value, "rule": f"the {self.value} {self.shape} rule"}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Rule]:
+        attribute = attribute_of(slots["value"])
+        return [cls(slots["shape"], attribute, slots["value"])] if attribute else []
+
     def demands(self, attribute: str, added: str | None) -> str | None:
         """The value, of added objects of the shape."""
         return self.value if (attribute, added) == (self.attribute, self.shape) else None
@@ -65,11 +71,8 @@ class ScopedRule(Rule):
         return isinstance(edit, CountChange | SubjectReplace) and edit.shape == self.shape
 
     @classmethod
-    def sample(cls, state: DialogueState, rng: Rng, allowed: Callable[[Rule], bool]) -> Rule | None:
+    def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Rule | None:
         """A value for new objects of a shape; none where all objects must differ."""
         if any(isinstance(rule, LimitAlike) for rule in state.rules):
             return None
-        rule = cls(rng.pick(SHAPES), *sample_look(rng))
-        while not allowed(rule) or rule in state.rules:
-            rule = cls(rng.pick(SHAPES), *sample_look(rng))
-        return rule
+        return sample_new(lambda: cls(rng.pick(SHAPES), *sample_look(rng)), state, allowed)

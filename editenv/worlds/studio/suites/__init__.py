@@ -5,8 +5,7 @@ Files are read strictly: every error names file and key, what came and what is e
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Container
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,31 +13,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from editenv.registry import import_object
+from editenv.registry import import_object, unknown
 from editenv.strict import Strict, check, read_yaml
+from editenv.worlds.studio.dialogue import POINTING
 from editenv.worlds.studio.edit import Edit
-from editenv.worlds.studio.language import add_sentences
-from editenv.worlds.studio.nlu import EDIT_READERS, RULE_READERS
-from editenv.worlds.studio.references import POINTING
+from editenv.worlds.studio.phrases import add_sentences
 from editenv.worlds.studio.rule import Rule
-from editenv.worlds.studio.rules import RULE_SAMPLERS, register_rule
+from editenv.worlds.studio.rules import CHANGES, RULES, register_rule
 from editenv.worlds.studio.tasks import SAMPLERS, register_task
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Pair = Annotated[tuple[int, int], Field(strict=False)]
-_FROZEN = ConfigDict(frozen=True)
 
 
 class RuleEntry(Strict):
     """Something said about rules in some sessions.
 
     Attributes:
-        family: of RULE_SAMPLERS, or "exception"; package.module:Class in a file.
+        family: of RULES or CHANGES; package.module:Class in a file.
         share: share of sessions in which it is said.
         turns: turns, from 0, of which one is drawn for it.
     """
 
-    model_config = _FROZEN
+    model_config = ConfigDict(frozen=True)
 
     family: str
     share: Share
@@ -47,7 +44,7 @@ class RuleEntry(Strict):
     @field_validator("family")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _known_name("rule", name, Rule, (*RULE_SAMPLERS, "exception"))
+        return _known_name("rule", name, Rule, (*RULES, *CHANGES))
 
 
 class References(Strict):
@@ -58,7 +55,7 @@ class References(Strict):
         kinds: further kinds of references, of POINTING.
     """
 
-    model_config = _FROZEN
+    model_config = ConfigDict(frozen=True)
 
     share: Share = 0.0
     kinds: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -85,14 +82,14 @@ class Suite(Strict):
         rules: what is said about rules, in which share of sessions, and when.
         reference: how later turns point back.
         signs: smallest and largest number of signs among the initial scene's objects.
-        phrasings: a key of language.PHRASINGS; "all" adds the sentences that came later.
+        phrasings: "all" adds the sentences that came later to the "first" ones.
         tempt: chance that a turn asks for what a rule in force forbids.
         undo: chance that a turn undoes the last one, where one sentence can say what that means.
         held_out: may sessions use what is held out of training? "seek": the test split must, others may not.
         measures, cannot_show: for readers: what its scores tell, and what they do not.
     """
 
-    model_config = _FROZEN
+    model_config = ConfigDict(frozen=True)
 
     name: str
     turns: int = Field(ge=1)
@@ -172,51 +169,38 @@ def load_suite(name: str) -> Suite:
     Tasks and rules that the file names as "package.module:Class" are imported and made known.
 
     Raises:
-        ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used,
-            for which it names file and key.
+        ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used, for which
+            it names file and key.
     """
     if name.endswith(".yaml"):
         path = Path(name)
         if not path.is_file():
             raise ValueError(f"suite is {name!r}, which is no file")
-        return _parsed(path.stem, path.read_text(encoding="utf-8"))
+        return read_suite(path.stem, path.read_text(encoding="utf-8"))
     if name not in suite_names():
-        near = difflib.get_close_matches(name, suite_names()) or suite_names()
-        raise ValueError(f"suite is {name!r}, which does not exist; did you mean {' or '.join(near)}?")
+        raise ValueError(unknown("suite", name, suite_names()))
     return _shipped(name)
 
 
 @lru_cache(maxsize=32)
 def _shipped(name: str) -> Suite:
-    return _parsed(name, files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_suite(name, files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-def _parsed(name: str, text: str) -> Suite:
+def read_suite(name: str, text: str) -> Suite:
+    """A suite from the text of its file; ValueError that names file and key."""
     try:
-        data = read_yaml(text)
-    except ValueError as error:
-        raise ValueError(f"suite {name}.yaml: {error}") from error
-    return read_suite(name, data)
-
-
-def read_suite(name: str, data: dict[str, Any]) -> Suite:
-    """A suite from the contents of its file.
-
-    Raises:
-        ValueError: naming file and key.
-    """
-    try:
-        return check(Suite, {"name": name} | data)
+        return check(Suite, {"name": name} | read_yaml(text))
     except ValueError as error:
         raise ValueError(f"suite {name}.yaml: {error}") from error
 
 
-def _known_name(what: str, name: str, base: type[Edit] | type[Rule], known: Container[str]) -> str:
+def _known_name(what: str, name: str, base: type[Edit] | type[Rule], known: Iterable[str]) -> str:
     """A task's or rule's name in the registry; those of other packages are imported and made known."""
-    if name in known:
+    if name in (names := tuple(known)):
         return name
     if ":" not in name:
-        raise ValueError(f"{name!r}, expected one of {', '.join(known)}, or package.module:Class")  # type: ignore[arg-type]
+        raise ValueError(f"{name!r}, expected one of {', '.join(names)}, or package.module:Class")
     kind = import_object(what, name)
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise ValueError(f"{name!r}, expected a class that derives from {base.__module__}.{base.__name__}")
@@ -224,10 +208,8 @@ def _known_name(what: str, name: str, base: type[Edit] | type[Rule], known: Cont
         register_task(kind)
         for act, sentences in kind.sentences.items():
             add_sentences(act, sentences)
-            EDIT_READERS[act] = kind.read
         return kind.task
     register_rule(kind)
     if kind.sentences:
         add_sentences(kind.act, kind.sentences)
-        RULE_READERS[kind.act] = kind.read
     return kind.family

@@ -1,84 +1,69 @@
-"""The editing tasks: one file each holds what is right, how it is said, sampled and operated.
+"""The editing tasks: one file each holds what is right, how it is said, read, sampled and operated.
 
-To add a task, write a class that derives from `Edit` in a file of its own and name it in KINDS; its sentences
-stand in phrases.yaml. A task of another package holds its sentences itself and is named as
-"package.module:Class" in a suite's table `tasks` (examples/own_task.py).
+To add a task, write a class that derives from `Edit` in a file of its own and name it in KINDS; its sentences stand
+in phrases.yaml. A task of another package holds its sentences itself and is named as "package.module:Class" in a
+suite's table `tasks` (examples/own_task.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from functools import lru_cache
 from typing import Any
 
-from editenv.worlds.studio.edit import BACKGROUND, Edit, Operation, Sampler
-from editenv.worlds.studio.noun_phrases import RELATIONS, Beside, Target
-from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter, ColorAlter, MaterialAlter
+from editenv.worlds.studio.edit import Edit, MultiEdit, Sampler
+from editenv.worlds.studio.noun_phrases import Beside, Target
+from editenv.worlds.studio.tasks.attribute_alter import ColorAlter, MaterialAlter
 from editenv.worlds.studio.tasks.background_change import BackgroundChange
-from editenv.worlds.studio.tasks.count_change import MOST_COUNT, CountChange
-from editenv.worlds.studio.tasks.multi_object import MultiEdit
+from editenv.worlds.studio.tasks.count_change import CountChange
+from editenv.worlds.studio.tasks.multi_object import sample_multi_object
 from editenv.worlds.studio.tasks.position_change import PositionChange
 from editenv.worlds.studio.tasks.subject_add import SubjectAdd
 from editenv.worlds.studio.tasks.subject_remove import SubjectRemove
 from editenv.worlds.studio.tasks.subject_replace import SubjectReplace
 from editenv.worlds.studio.tasks.text_change import TextChange
-from editenv.worlds.studio.tasks.undo import Undo, inverse_edit
+from editenv.worlds.studio.tasks.undo import Undo
 
 # fmt: off
-__all__ = [
-    "BACKGROUND", "EDITS", "MOST_COUNT", "RELATIONS", "SAMPLERS", "AttributeAlter", "BackgroundChange",
-    "Beside", "ColorAlter", "CountChange", "Edit", "MaterialAlter", "MultiEdit", "Operation",
-    "PositionChange", "SubjectAdd", "SubjectRemove", "SubjectReplace", "Target", "TextChange", "Undo",
-    "edit_from_json", "edit_to_json", "inverse_edit", "register_task",
-]
-# fmt: on
-
 KINDS: tuple[type[Edit], ...] = (
-    SubjectAdd,
-    SubjectRemove,
-    SubjectReplace,
-    ColorAlter,
-    MaterialAlter,
-    TextChange,
-    PositionChange,
-    CountChange,
-    BackgroundChange,
-    Undo,
+    SubjectAdd, SubjectRemove, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange, CountChange,
+    BackgroundChange, Undo,
 )
+# fmt: on
 
 EDITS: dict[str, type[Edit]] = {kind.task: kind for kind in KINDS}
 """Edit class by task."""
-
-SAMPLERS: dict[str, Sampler] = {
-    name: sampler for kind in (*KINDS, MultiEdit) for name, sampler in kind.samplers().items()
-}
+SAMPLERS: dict[str, Sampler] = {name: sampler for kind in KINDS for name, sampler in kind.samplers().items()}
+SAMPLERS["multi_object"] = sample_multi_object
 """Sampler by the key that suites name it with: a task, or a way of asking for one."""
 
 
 def register_task(kind: type[Edit]) -> None:
-    """Makes a task of another package known; again is fine.
-
-    Raises:
-        ValueError: another class has the task's name.
-    """
+    """Makes a task of another package known; again is fine, ValueError where another class has the task's name."""
     if EDITS.setdefault(kind.task, kind) is not kind:
         raise ValueError(f"task {kind.task!r} is {EDITS[kind.task]} already, expected a new name")
     SAMPLERS.update(kind.samplers())
 
 
-def edit_to_json(edit: Edit) -> dict[str, Any]:
-    """An edit as JSON values, its task under "task"."""
-    return {"task": edit.task} | _shallow(edit)
+def edits_of_act(act: str) -> list[type[Edit]]:
+    """The tasks whose `read` reads the slots of a speech act's sentences."""
+    return [kind for kind in EDITS.values() if act == kind.task or act in kind.acts or act in kind.sentences]
 
 
-def edit_from_json(data: Mapping[str, Any]) -> Edit:
-    """The inverse of edit_to_json.
+def edit_from_json(data: Mapping[str, Any], refused: tuple[str, ...] = ()) -> Edit:
+    """The inverse of to_json for edits.
+
+    Args:
+        data: the fields by name, the task under "task".
+        refused: kinds of edit, "undo" or "parts", that may not stand inside of another one: 400 undos in each other
+            exceed the stack.
 
     Raises:
-        ValueError: the task is unknown, its fields are not those it has, or an undo undoes an undo.
+        ValueError: the task is unknown, its fields are not those it has, or an edit holds one of a kind refused.
     """
     given = dict(data)
+    kind = "undo" if given.get("task") == "undo" else "parts" if "parts" in given else "single"
+    if kind in refused:
+        raise ValueError(f"an edit that holds edits holds one of kind {kind!r}, expected none of {refused}")
     task = given.pop("task", None)
     if task not in EDITS:
         raise ValueError(f"task is {task!r}, expected one of {sorted(EDITS)}")
@@ -86,46 +71,12 @@ def edit_from_json(data: Mapping[str, Any]) -> Edit:
         if isinstance(given.get("target"), Mapping):
             given["target"] = Target(**given["target"])
         if isinstance(given.get("beside"), Mapping):
-            given["beside"] = _beside_from_json(**given["beside"])
+            anchor = given["beside"]["anchor"]
+            given["beside"] = Beside(**{**given["beside"], "anchor": Target(**anchor)})
         if "parts" in given:
-            return MultiEdit(tuple(_nested(part, ("undo", "parts")) for part in given["parts"]))
+            return MultiEdit(tuple(edit_from_json(part, ("undo", "parts")) for part in given["parts"]))
         if isinstance(given.get("instead"), Mapping):
-            given["instead"] = _nested(given["instead"], ("undo",))
+            given["instead"] = edit_from_json(given["instead"], ("undo",))
         return EDITS[task](**given)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
-
-
-def _nested(data: Any, refused: tuple[str, ...]) -> Edit:
-    """An edit inside of another one, less kinds that would nest without end (400 undos exceed the stack)."""
-    kind = "undo" if data.get("task") == "undo" else "parts" if "parts" in data else "single"
-    if kind in refused:
-        raise ValueError(f"an edit that holds edits holds one of kind {kind!r}, expected none of {refused}")
-    return edit_from_json(data)
-
-
-def _beside_from_json(relation: str, anchor: Mapping[str, Any]) -> Beside:
-    return Beside(relation, Target(**anchor))
-
-
-def _shallow(value: Any) -> dict[str, Any]:
-    """A dataclass's fields by name, those left out that need not be there; quicker than `asdict`."""
-    data = {}
-    for name, default in _fields(value.__class__):
-        part = getattr(value, name)
-        if default is not MISSING and part == default:
-            continue
-        if isinstance(part, Target | Beside):
-            part = _shallow(part)
-        elif isinstance(part, Edit):
-            part = edit_to_json(part)
-        elif name == "parts":
-            part = [edit_to_json(each) for each in part]
-        data[name] = part
-    return data
-
-
-@lru_cache(maxsize=64)
-def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
-    """Names of a dataclass's fields, each with the value that is left out (MISSING where none is)."""
-    return tuple((f.name, f.default if f.metadata.get("sparse") else MISSING) for f in fields(kind))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_object
 from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, Operation, same_but, with_new_looks
 from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.references import sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene
 
@@ -23,6 +22,7 @@ class AttributeAlter(EditOfTarget):
 
     attribute: ClassVar[str]
     values: ClassVar[tuple[str, ...]]
+    acts: ClassVar[tuple[str, ...]] = ("alter_open", "alter_its")
     needs_attribute: ClassVar[str | None] = "shape"
 
     target: Target
@@ -32,20 +32,17 @@ class AttributeAlter(EditOfTarget):
         old = scene.cells[self.target.cell]
         if old is None:
             raise ValueError(f"cell {self.target.cell} is empty, expected the object to be altered")
-        now = old.attributes()[self.attribute]
-        value = self.value or next(value for value in self.values if value != now)
+        value = self.value or self.choices(self.attribute, scene)[0]
         return scene.put(self.target.cell, old.with_looks({self.attribute: value}))
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """The attribute is as said (or differs, where nothing is said), and the others are as before."""
         cell = self.target.find(before)
-        if cell is None:
+        old, new = (None, None) if cell is None else (before.cells[cell], after.cells[cell])
+        if old is None or new is None or not same_but(old, new, free | {self.attribute}):
             return False
-        old, new = before.cells[cell], after.cells[cell]
-        if not same_but(old, new, free | {self.attribute}) or old is None or new is None:
-            return False
-        shown = new.attributes()[self.attribute]
-        return shown == self.value if self.value else shown != old.attributes()[self.attribute]
+        shown = getattr(new, self.attribute)
+        return bool(shown == self.value if self.value else shown != getattr(old, self.attribute))
 
     def asked(self) -> Looks:
         return {"color": None, "material": None} | {self.attribute: self.value}
@@ -53,13 +50,19 @@ class AttributeAlter(EditOfTarget):
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"old": self.target.words(grid), "value": self.value or "", "attribute": self.attribute}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        value = slots.get("value")
+        if slots.get("attribute", cls.attribute) != cls.attribute or value not in (None, *cls.values):
+            return []
+        return context.of_each(lambda target: cls(target, value), slots.get("old", "it"))
+
     def gives(self) -> Looks:
         return {self.attribute: self.value}
 
     def choices(self, attribute: str, before: Scene) -> Sequence[str]:
         """All values but the one that is there."""
-        obj = before.cells[self.target.cell]
-        now = None if obj is None else getattr(obj, attribute)
+        now = getattr(before.cells[self.target.cell], attribute, None)
         return [value for value in self.values if value != now]
 
     def choosing(self, looks: Mapping[str, Any]) -> Edit:
@@ -69,24 +72,29 @@ class AttributeAlter(EditOfTarget):
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
         """Another value, one that a rule gives, "its" value, or "the same" as in the last turn."""
         last = state.last
-        if refer and isinstance(last, cls) and rng.chance(0.5):
-            return _sample_same(last, state, rng)
-        found = sample_object(state, rng, refer)
+        again = refer and isinstance(last, cls) and rng.chance(0.5)
+        found = sample_object(state, rng, refer and not again)
         obj = None if found is None else state.scene.cells[found[0].cell]
         if found is None or obj is None or (obj.text is not None and cls.attribute == "material"):
             return None
         target, reference = found
         ruled = state.demanded(cls.attribute)
+        if again and isinstance(last, cls):  # what was done to one object; never what a rule stated since forbids
+            value = last.value or ruled
+            another = (
+                ruled in (None, value) and target.cell != last.target.cell and getattr(obj, cls.attribute) != value
+            )
+            return Request(replace(last, target=target), "same", "same") if another else None
         value = ruled or rng.pick(cls.values)
         if value == getattr(obj, cls.attribute):
             return None
         edit = cls(target, None if ruled else value)
         if reference == "it" and not ruled and state.pointing and rng.chance(0.5):
-            return Request(edit, "alter_its", "its")
+            return Request(edit, "its", "alter_its")
         restricted = any(rule.restricts(cls.attribute) for rule in state.bound)
         if not ruled and restricted and rng.chance(_OPEN):
-            return Request(cls(target), "alter_open", reference)
-        return Request(edit, "alter_open" if ruled else cls.task, reference)
+            return Request(cls(target), reference, "alter_open")
+        return Request(edit, reference, "alter_open" if ruled else None)
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
@@ -112,20 +120,3 @@ class MaterialAlter(AttributeAlter):
     task: ClassVar[str] = "material_alter"
     attribute: ClassVar[str] = "material"
     values: ClassVar[tuple[str, ...]] = MATERIALS
-
-
-def _sample_same(last: AttributeAlter, state: DialogueState, rng: Rng) -> Request | None:
-    """What was done to one object, to another one; never what a rule stated since forbids."""
-    found = sample_object(state, rng, refer=False)
-    if found is None:
-        return None
-    obj = state.scene.cells[found[0].cell]
-    ruled = state.demanded(last.attribute)
-    value = last.value or ruled
-    if ruled not in (None, value):
-        return None
-    if obj is None or found[0].cell == last.target.cell or getattr(obj, last.attribute) == value:
-        return None
-    if obj.text is not None and last.attribute == "material":
-        return None
-    return Request(replace(last, target=found[0]), "same", "same")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request
 from editenv.worlds.studio.edit import BACKGROUND, Edit, Looks, Operation
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene
@@ -13,11 +14,7 @@ from editenv.worlds.studio.scene import BACKGROUNDS, Scene
 
 @dataclass(frozen=True, slots=True)
 class BackgroundChange(Edit):
-    """Change the background.
-
-    Attributes:
-        background: to what.
-    """
+    """Change the background to `background`."""
 
     task: ClassVar[str] = "background_change"
     operation_words: ClassVar[str] = "{task}: {background}"
@@ -39,10 +36,13 @@ class BackgroundChange(Edit):
         return {"value": self.background}
 
     @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        return [cls(slots["value"])] if slots["value"] in BACKGROUNDS else []
+
+    @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
         """Any other background."""
-        others = [name for name in BACKGROUNDS if name != state.scene.background]
-        return Request(BackgroundChange(rng.pick(others)), "background_change")
+        return Request(cls(rng.pick([name for name in BACKGROUNDS if name != state.scene.background])))
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.dialogue import MOST_OBJECTS, Context, DialogueState, Request
 from editenv.worlds.studio.edit import Added, Edit, Looks, Operation
-from editenv.worlds.studio.noun_phrases import Target, many_objects
-from editenv.worlds.studio.references import MOST_OBJECTS
+from editenv.worlds.studio.noun_phrases import MOST_COUNT, Target, many_looks, many_objects
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene, SceneObject, object_with
-
-MOST_COUNT = 6
 
 _NAMED = 0.5
 """Chance that colour, and likewise material, is named."""
@@ -25,17 +22,14 @@ _NEW_KIND = 0.3
 class CountChange(Edit):
     """Add objects of a kind to free cells, or remove some, until there are as many as asked for.
 
-    Every choice of cells is right, and so is every look that the description leaves open; nothing is moved.
-    No rule covers it: removals are exempt, and sessions ask for more objects only where the description
-    itself agrees with the rules in force.
+    Every choice of cells is right, and so is every look that the description leaves open; nothing is moved. No rule
+    covers it: removals are exempt, and sessions ask for more objects only where the description itself agrees with
+    the rules in force.
 
     Attributes:
-        count: how many there shall be, 1 to MOST_COUNT.
+        count: how many there shall be, 1 to MOST_COUNT, else ValueError.
         shape: of which shape.
         color, material: which of them; None where nothing is said and all of them count.
-
-    Raises:
-        ValueError: the count is out of range.
     """
 
     task: ClassVar[str] = "count_change"
@@ -52,14 +46,9 @@ class CountChange(Edit):
         if not 1 <= self.count <= MOST_COUNT:
             raise ValueError(f"count is {self.count}, expected 1 to {MOST_COUNT}")
 
-    @property
-    def described(self) -> Target:
-        """The description."""
-        return Target(0, self.shape, self.color, self.material)
-
     def cells(self, scene: Scene) -> tuple[int, ...]:
         """Where objects stand that fit the description."""
-        described = self.described
+        (described,) = self.vague()
         return tuple(cell for cell, obj in enumerate(scene.cells) if described.fits(obj))
 
     def apply(self, scene: Scene) -> Scene:
@@ -95,14 +84,19 @@ class CountChange(Edit):
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"many": many_objects(self.count, self.shape, self.color, self.material)}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        looks = many_looks(slots["many"])
+        return [cls(**looks)] if looks else []
+
     def left_open(self, before: Scene) -> frozenset[int]:
         return self.touched(before)
 
     def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
         """One choice of cells and looks that breaks no rule, where there is one.
 
-        Objects come or go one after the other, each so that no rule is broken. That is enough: what breaks a
-        rule with few changes breaks it with more of them, and no choice spoils a later one.
+        Objects come or go one after the other, each so that no rule is broken. That is enough: what breaks a rule
+        with few changes breaks it with more of them, and no choice spoils a later one.
         """
         there, result = self.cells(before), before
         missing = self.count - len(there)
@@ -123,14 +117,14 @@ class CountChange(Edit):
     def added_after(self, before: Scene, added: Added) -> Added:
         """Objects of which no later turn can tell which are gone or where they came."""
         gone = self.touched(before)
-        kept = ((shape, None if cell in gone else cell) for shape, cell in added)
-        return (*kept, (self.shape, None))
+        return (*((shape, None if cell in gone else cell) for shape, cell in added), (self.shape, None))
 
     def objects_added(self, before: Scene) -> int:
         return self.count - len(self.cells(before))
 
     def vague(self) -> tuple[Target, ...]:
-        return (self.described,)
+        """The description."""
+        return (Target(0, self.shape, self.color, self.material),)
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -141,25 +135,28 @@ class CountChange(Edit):
         shape = like.shape if like else rng.pick(SHAPES)
         color = (like.color if like else rng.pick(COLORS)) if rng.chance(_NAMED) else None
         material = (like.material if like else rng.pick(MATERIALS)) if rng.chance(_NAMED) else None
-        there = len(CountChange(1, shape, color, material).cells(scene))
+        there = len(cls(1, shape, color, material).cells(scene))
         most = min(MOST_COUNT, there + min(len(scene.empty()), MOST_OBJECTS - len(scene.occupied())))
         options = [count for count in range(1, most + 1) if abs(count - there) in (1, 2)]
         if not options:
             return None
-        edit = CountChange(rng.pick(options), shape, color, material)
-        if any(edit.described.overlaps(kind) for kind in state.vague):
+        edit = cls(rng.pick(options), shape, color, material)
+        if any(described.overlaps(kind) for described in edit.vague() for kind in state.vague):
             return None
         agree = all(state.demanded(name) in (None, value) for name, value in edit.asked().items())
-        return Request(edit, "count_change") if edit.count < there or agree else None
+        return Request(edit) if edit.count < there or agree else None
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
         """As many objects as asked for: added or removed in the order of the cells, beginning at `cell`."""
         looks, start = operation.looks, operation.cell
-        fitting = [cell for cell in scene.occupied() if _has_looks(scene.cells[cell], looks)]
+        shown = {cell: obj.attributes() for cell, obj in enumerate(scene.cells) if obj is not None}
+        # Attributes that a shape has not are no matter.
+        fitting = [
+            c for c, has in shown.items() if all(has.get(name, value) == value for name, value in looks.items())
+        ]
         missing = operation.count - len(fitting)
-        like = scene.cells[fitting[0]] if fitting else None
-        new = object_with({**(like.attributes() if like else {}), **looks}) if missing > 0 else None
+        new = object_with({**(shown[fitting[0]] if fitting else {}), **looks}) if missing > 0 else None
         cells = scene.empty() if missing > 0 else fitting
         places = [cell for cell in cells if cell >= start] + [cell for cell in cells if cell < start]
         if "shape" not in looks or len(places) < abs(missing) or (missing > 0 and new is None):
@@ -167,9 +164,3 @@ class CountChange(Edit):
         for cell in places[: abs(missing)]:
             scene = scene.put(cell, new)
         return scene
-
-
-def _has_looks(obj: SceneObject | None, looks: Looks | object) -> bool:
-    """Whether an object has all these looks, less attributes that its shape has not."""
-    shown = {} if obj is None else obj.attributes()
-    return obj is not None and all(shown.get(name, value) == value for name, value in looks.items())  # type: ignore[union-attr]

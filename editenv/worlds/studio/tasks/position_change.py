@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, EditOfPlace, Looks, Operation, Sampler, same_but, with_new_looks
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_beside, sample_object
+from editenv.worlds.studio.edit import Added, Edit, Looks, Operation, Sampler, same_but, with_new_looks
 from editenv.worlds.studio.noun_phrases import SPARSE, Beside, Target
-from editenv.worlds.studio.references import sample_beside, sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.tasks.subject_add import EditOfPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,11 @@ class PositionChange(EditOfPlace):
 
     Attributes:
         target: which.
-        cell: where to; beside another object, the nearest of the right cells if all went as asked so far.
-        beside: the place as said by another object, None where the cell itself is named.
+        cell, beside: where to, as in `EditOfPlace`.
     """
 
     task: ClassVar[str] = "position_change"
+    acts: ClassVar[tuple[str, ...]] = ("position_change_beside",)
     operation_words: ClassVar[str] = "{task} in {cell} to {second}: {looks}"
     needs_attribute: ClassVar[str | None] = "shape"
     needs_room: ClassVar[bool] = True
@@ -55,6 +56,15 @@ class PositionChange(EditOfPlace):
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"old": self.target.words(grid)} | self.place_slots(grid)
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        return [
+            cls(target, cell, beside)
+            for target in context.objects(slots["old"])
+            for cell, beside in context.places(slots)
+            if beside is None or beside.anchor.cell != target.cell
+        ]
+
     def added_after(self, before: Scene, added: Added) -> Added:
         """The object in its new cell."""
         to = None if self.beside else self.cell
@@ -65,9 +75,7 @@ class PositionChange(EditOfPlace):
         """An object to a named, empty cell."""
         found = sample_object(state, rng, refer)
         empty = state.room()
-        if found is None or not empty:
-            return None
-        return Request(PositionChange(found[0], rng.pick(empty)), "position_change", found[1])
+        return Request(cls(found[0], rng.pick(empty)), found[1]) if found and empty else None
 
     @classmethod
     def sample_beside(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
@@ -76,8 +84,7 @@ class PositionChange(EditOfPlace):
         beside = sample_beside(state, rng, mover=found[0]) if found else None
         if found is None or beside is None:
             return None
-        edit = PositionChange(found[0], beside.cells(state.scene)[0], beside)
-        return Request(edit, edit.act, found[1])
+        return Request(cls(found[0], beside.cells(state.scene)[0], beside), found[1])
 
     @classmethod
     def samplers(cls) -> dict[str, Sampler]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, EditOfTarget, Looks, Operation, without
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_object
+from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Looks, Operation
 from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.references import sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectRemove(EditOfTarget):
-    """Remove an object.
-
-    Attributes:
-        target: which.
-    """
+    """Remove the object `target`."""
 
     task: ClassVar[str] = "subject_remove"
     operation_words: ClassVar[str] = "{task} in {cells}"
@@ -42,8 +38,11 @@ class SubjectRemove(EditOfTarget):
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"old": self.target.words(grid)}
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        return context.of_each(cls, slots["old"])
+
     def added_after(self, before: Scene, added: Added) -> Added:
-        """Without the object."""
         return without(added, self.target.cell)
 
     def emptied_cell(self, stated: frozenset[int]) -> int | None:
@@ -55,9 +54,7 @@ class SubjectRemove(EditOfTarget):
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
         """Any object, as long as one stays."""
         found = sample_object(state, rng, refer)
-        if found is None or len(state.scene.occupied()) < 2:
-            return None
-        return Request(SubjectRemove(found[0]), "subject_remove", found[1])
+        return Request(cls(found[0]), found[1]) if found and len(state.scene.occupied()) > 1 else None
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
@@ -67,3 +64,8 @@ class SubjectRemove(EditOfTarget):
         for cell in operation.cells:
             scene = scene.put(cell, None)
         return scene
+
+
+def without(added: Added, cell: int) -> Added:
+    """The added objects, less the one of a cell, which is gone."""
+    return tuple((shape, None if at == cell else at) for shape, at in added)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import Added, EditOfTarget, EditToNewObject, Looks, Operation, with_new_looks, without
-from editenv.worlds.studio.noun_phrases import SPARSE, Target
-from editenv.worlds.studio.references import sample_looks, sample_object
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_looks, sample_object
+from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Looks, Operation, with_new_looks
+from editenv.worlds.studio.noun_phrases import SPARSE, Target, new_looks
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import SHAPES, Scene
+from editenv.worlds.studio.tasks.subject_add import EditToNewObject
+from editenv.worlds.studio.tasks.subject_remove import without
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectReplace(EditToNewObject, EditOfTarget):
-    """Replace an object.
-
-    Attributes:
-        target: which.
-        shape: by what.
-        color, material: as said; None where nothing is said and any will do.
-        text: what a sign says.
-    """
+    """Replace the object `target` by the one of which the other fields speak, as in `EditToNewObject`."""
 
     task: ClassVar[str] = "subject_replace"
     needs_attribute: ClassVar[str | None] = "shape"
@@ -44,6 +39,11 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"old": self.target.words(grid)} | self.new_slots(looks)
 
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        looks = new_looks(slots["new"])
+        return [cls(target, **looks) for target in context.objects(slots["old"])] if looks else []
+
     def added_after(self, before: Scene, added: Added) -> Added:
         """Without the old object; the new one was not added."""
         return without(added, self.target.cell)
@@ -58,9 +58,7 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
         shape = rng.pick(SHAPES)
         if old is not None and old.shape == shape:
             return None
-        looks = sample_looks(state, rng)
-        edit = SubjectReplace(found[0], shape, looks["color"], looks["material"])
-        return Request(edit, "subject_replace", found[1])
+        return Request(cls(found[0], shape, **sample_looks(state, rng)), found[1])
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:

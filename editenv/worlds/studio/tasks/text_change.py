@@ -6,22 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from editenv.worlds.studio.dialogue import DialogueState, Request
-from editenv.worlds.studio.edit import EditOfTarget, Looks, Operation, same_but, with_new_looks
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, describe, sample_object
+from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, Operation, same_but, with_new_looks
 from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.references import describe, sample_object
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import TEXTS, Scene
 
 
 @dataclass(frozen=True, slots=True)
 class TextChange(EditOfTarget):
-    """Change the text of a sign; its colour and place stay.
-
-    Attributes:
-        target: which sign.
-        text: what it shall say.
-    """
+    """Change what the sign `target` says to `text`; its colour and place stay."""
 
     task: ClassVar[str] = "text_change"
     needs_attribute: ClassVar[str | None] = "text"
@@ -38,15 +32,18 @@ class TextChange(EditOfTarget):
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """The sign said something else, says what is asked for, and is as before in all other respects."""
         cell = self.target.find(before)
-        if cell is None:
-            return False
-        old, new = before.cells[cell], after.cells[cell]
+        old, new = (None, None) if cell is None else (before.cells[cell], after.cells[cell])
         if old is None or new is None or not same_but(old, new, free | {"text"}):
             return False
         return old.text is not None and old.text != self.text == new.text
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"old": self.target.words(grid), "text": self.text}
+
+    @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        text = slots["text"]
+        return [cls(target, text) for target in context.objects(slots["old"])] if text in TEXTS else []
 
     def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
         return replace(self.target, cell=cell, placed=False, **{"text": self.text, **looks})
@@ -63,8 +60,7 @@ class TextChange(EditOfTarget):
         obj = None if found is None else state.scene.cells[found[0].cell]
         if found is None or obj is None or obj.text is None:
             return None
-        text = rng.pick([text for text in TEXTS if text != obj.text])
-        return Request(TextChange(found[0], text), "text_change", found[1])
+        return Request(cls(found[0], rng.pick([text for text in TEXTS if text != obj.text])), found[1])
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:

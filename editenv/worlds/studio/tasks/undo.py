@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from editenv.worlds.studio.checking import open_looks
-from editenv.worlds.studio.dialogue import DialogueState, Request
+from editenv.worlds.studio.dialogue import Context, DialogueState, Request, plain_target
 from editenv.worlds.studio.edit import BACKGROUND, Added, Edit, Operation
-from editenv.worlds.studio.references import plain_target
 from editenv.worlds.studio.rng import Rng
+from editenv.worlds.studio.rule import open_looks
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.tasks.attribute_alter import ColorAlter, MaterialAlter
 from editenv.worlds.studio.tasks.background_change import BackgroundChange
@@ -25,14 +24,12 @@ from editenv.worlds.studio.tasks.text_change import TextChange
 class Undo(Edit):
     """Undo the last edit.
 
-    What is right depends on the pictures that were shown (`resolved`); where they are not known, the
-    session's edits count as all done right.
+    What is right depends on the pictures that were shown (`resolved`); where they are not known, the session's edits
+    count as all done right.
 
     Attributes:
-        instead: the edit that undoes the last one when that one was done right; what an intent names.
-
-    Raises:
-        ValueError: `instead` is itself an undo.
+        instead: the edit that undoes the last one when that one was done right; what an intent names. Not itself an
+            undo, else ValueError.
     """
 
     task: ClassVar[str] = "undo"
@@ -65,18 +62,23 @@ class Undo(Edit):
         return tuple((shape, None) for shape, _ in added)
 
     @classmethod
+    def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:
+        """What is undone is what was shown; the single edit that would do it serves the intent alone."""
+        then = context.state.previous
+        return [] if then is None else [cls(inverse_edit(context.state) or BackgroundChange(then.background))]
+
+    @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
         """Undo of the last edit; not of an undo, nor of an edit that left something to the agent."""
         last, previous = state.last, state.previous
-        if last is None or previous is None or isinstance(last, Undo):
+        if last is None or previous is None or isinstance(last, cls):
             return None
         if last.left_open(previous) or open_looks(last, state.rules):
             return None
         instead = inverse_edit(state)
-        if instead is None or instead.apply(state.scene) != previous:
+        if instead is None or instead.apply(state.scene) != previous or state.impossible(cls(instead)):
             return None
-        edit = Undo(instead)
-        return None if state.impossible(edit) else Request(edit, "undo")
+        return Request(cls(instead))
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
@@ -86,11 +88,7 @@ class Undo(Edit):
 
 @dataclass(frozen=True, slots=True)
 class Restore(Edit):
-    """An `Undo` once it is known what was shown.
-
-    Attributes:
-        shown: the scene before the last edit.
-    """
+    """An `Undo` once it is known what was shown before the last edit."""
 
     task: ClassVar[str] = "undo"
     covered_by_rules: ClassVar[bool] = False
@@ -114,10 +112,6 @@ class Restore(Edit):
         pairs = enumerate(zip(before.cells, self.shown.cells, strict=True))
         cells = {cell for cell, (now, then) in pairs if now != then}
         return frozenset(cells | {BACKGROUND} if before.background != self.shown.background else cells)
-
-    def is_void(self, before: Scene) -> bool:
-        """Nothing was changed."""
-        return self.shown == before
 
 
 def inverse_edit(state: DialogueState) -> Edit | None:
@@ -144,10 +138,8 @@ def _of_one_cell(state: DialogueState, cell: int, now: SceneObject | None, then:
     if now is None:
         return None if then is None else SubjectAdd(cell, then.shape, then.color, material, then.text)
     target = plain_target(state, cell)
-    if target is None:
-        return None
-    if then is None:
-        return SubjectRemove(target)
+    if target is None or then is None:
+        return target and SubjectRemove(target)
     old, new = then.attributes(), now.attributes()
     differing = [name for name in old if old[name] != new.get(name)]
     if differing == ["color"]:
