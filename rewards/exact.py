@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from editenv.rewards import require_meanings, studio_grid
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
 from editenv.worlds.studio.edit import BACKGROUND
@@ -26,51 +27,39 @@ class ExactScorer:
       against the picture before it.
     - GA is 1 when every turn so far followed its instruction and broke no rule in force.
     - `rule_kept` is 1 or 0 where a rule in force asks something of this turn, else None. Damage to a
-      protected
-      object that the turn does not speak of lowers CC and GA instead.
+      protected object that the turn does not speak of lowers CC and GA instead.
 
     An element that the parser cannot read equals nothing, so an unreadable picture scores 0.
 
     Args:
         world: gives the number of cells a side.
         weights: of the reward.
-
-    Raises:
-        ValueError: the world's pictures are no studio scenes.
     """
 
     version = "exact-2"
     pure = True
 
     def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
-        if not hasattr(world, "grid"):
-            name = getattr(world, "name", type(world).__name__)
-            raise ValueError(f"world {name!r} has no studio scenes, which this scorer needs: use 'judge'")
-        self.grid: int = world.grid
-        self.weights = weights or RewardWeights()
+        self.grid, self.weights = studio_grid(world), weights or RewardWeights()
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
-        """Scores of turns, in order; all pictures of the batch are parsed at once.
-
-        Raises:
-            ValueError: what the user meant is unknown, as of words that a person typed.
-        """
-        for turn in turns:
-            meant = turn.message.meaning
-            if not isinstance(meant, StudioTurn):
-                raise ValueError(
-                    f"{turn.message.text[:80]!r} means a {type(meant).__name__}, expected a StudioTurn"
-                    ": free words of a user cannot be scored exactly, use scorer=judge or scorer=none"
-                )
+        """Scores of turns whose meaning is known, in order; all pictures of the batch are parsed at once."""
+        require_meanings(turns)
         after = parse([turn.after for turn in turns], self.grid)
-        before = [_known_scene_before(turn) for turn in turns]
+        # The scene before the edit, from the last turn's scores or the session's start, else from the picture.
+        before = [_seen(turn, -1) if turn.history else turn.spec.scene for turn in turns]
         unknown = [row for row, scene in enumerate(before) if scene is None]
         parsed = dict(zip(unknown, parse([turns[row].before for row in unknown], self.grid), strict=True))
         return [self._score_turn(turn, before[row] or parsed[row], after[row]) for row, turn in enumerate(turns)]
 
     def _score_turn(self, turn: TurnResult, before: Scene, after: Scene) -> Scores:
         meaning: StudioTurn = turn.message.meaning
-        undone_to = self._scene_before_last_edit(turn) if isinstance(meaning.edit, Undo) else ()
+        undone_to: Sequence[Scene] = ()
+        if isinstance(meaning.edit, Undo):
+            # What an undo goes back to; in the first turn there is no edit.
+            undone_to = [turn.spec.scene] * turn.turn
+            if turn.turn >= 2:
+                undone_to = [_seen(turn, -2) or parse([turn.earlier[-2]], self.grid)[0]]
         verdict = check_edit(meaning.edit, meaning.rules, before, after, undone_to)
         # What any turn so far was allowed to change is outside of CC for the rest of the session.
         allowed = verdict.licensed
@@ -91,21 +80,11 @@ class ExactScorer:
         )
         return with_reward(scores, self.weights)
 
-    def _scene_before_last_edit(self, turn: TurnResult) -> list[Scene]:
-        """The scene that an undo goes back to, in a list; empty in the first turn, where there is no edit."""
-        if turn.turn < 2:
-            return [turn.spec.scene] * turn.turn
-        codes = turn.history[-2].detail.get("scene") if len(turn.history) > 1 else None
-        return [scene_from_codes(codes)] if codes else parse([turn.earlier[-2]], self.grid)
 
-
-def _known_scene_before(turn: TurnResult) -> Scene | None:
-    """The scene before the edit, from the last turn's scores or the session's start; None if unknown."""
-    if not turn.history:
-        scene: Scene = turn.spec.scene
-        return scene
-    codes = turn.history[-1].detail.get("scene")
-    return None if codes is None else scene_from_codes(codes)
+def _seen(turn: TurnResult, back: int) -> Scene | None:
+    """The scene that this scorer kept in an earlier turn's scores, counted from the end."""
+    codes = turn.history[back].detail.get("scene") if len(turn.history) >= -back else None
+    return scene_from_codes(codes) if codes else None
 
 
 def _share_equal(old: Scene, new: Scene, allowed: frozenset[int]) -> float | None:

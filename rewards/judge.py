@@ -16,12 +16,13 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from editenv.endpoint import ChatEndpoint, endpoint_settings
 from editenv.records import TASKS
+from editenv.rewards import require_whole
 from editenv.rewards.judge_context import JudgeContext, judge_context
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
@@ -35,18 +36,11 @@ _RESEED = 1_000_003
 """Added to the seed of an answer that could not be read, so that the next one is another."""
 
 
-def mean(votes: Sequence[float]) -> float:
-    """The votes' mean, a multiple of 1 / votes where each is yes or no."""
-    return sum(votes) / len(votes)
-
-
-def majority(votes: Sequence[float]) -> float:
-    """1 when more than half of the votes are above one half, else 0; a tie is 0."""
-    return float(sum(vote > 0.5 for vote in votes) * 2 > len(votes))
-
-
-VOTES = {"mean": mean, "majority": majority}
-"""From votes to a score, by name."""
+VOTES: dict[str, Callable[[Sequence[float]], float]] = {
+    "mean": lambda votes: sum(votes) / len(votes),
+    "majority": lambda votes: float(sum(vote > 0.5 for vote in votes) * 2 > len(votes)),
+}
+"""From votes to a score, by name; a tie is no majority."""
 
 
 @dataclass
@@ -61,7 +55,7 @@ class _Vote:
 
 
 class JudgeScorer:
-    """IF by task, CC and GA, as Edit-R2's MICE-Bench asks for them, in our own words.
+    """IF by task, CC and GA, after Edit-R2's MICE-Bench, which takes part of IF from an object detector.
 
     Every question is asked `votes` times with different seeds. A vote that cannot be read is asked for again
     up to `reasks` times; where a vote is missing in the end, that score is None and `error` says why: the
@@ -81,11 +75,8 @@ class JudgeScorer:
         awareness: a name in AWARENESS.
         reasks: further questions for a vote that cannot be read.
         side: pictures smaller than this, in pixels, are enlarged by a whole factor.
-        check: ask the server one short question now, so that a wrong address is noticed at once.
-
-    Raises:
-        ValueError: a setting is not known or not in its range.
-        ConnectionError: `check` got no answer; says what to look at.
+        check: ask the server one short question now, so that a wrong address is noticed at once, with a
+            ConnectionError.
     """
 
     def __init__(
@@ -103,12 +94,10 @@ class JudgeScorer:
         check: bool = True,
     ) -> None:
         for name, value, least in (("votes", votes, 1), ("reasks", reasks, 0), ("side", side, 1)):
-            if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        if combine not in VOTES:
-            raise ValueError(f"combine is {combine!r}, expected one of {', '.join(VOTES)}")
-        if awareness not in AWARENESS:
-            raise ValueError(f"awareness is {awareness!r}, expected one of {', '.join(AWARENESS)}")
+            require_whole(name, value, least)
+        for name, value, known in (("combine", combine, VOTES), ("awareness", awareness, AWARENESS)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
         self.weights = weights or RewardWeights()
         if isinstance(endpoint, Mapping):
             endpoint = {"temperature": 0.6, **endpoint}
@@ -120,7 +109,7 @@ class JudgeScorer:
             f"awareness {awareness} side {side}"
         )
         self._votes, self._reasks, self._side, self._awareness = votes, reasks, side, awareness
-        self._combine: Callable[[Sequence[float]], float] = VOTES[combine]
+        self._combine = VOTES[combine]
         if check:
             # A small picture and a seed, as turns have them: servers may refuse either.
             picture = np.full((8, 8, 3), 128, np.uint8)
@@ -138,23 +127,20 @@ class JudgeScorer:
         votes = [[[_Vote(question, seed) for seed in range(self._votes)] for question in group] for group in questions]
         every = [vote for group in votes for poll in group for vote in poll]
         for attempt in range(1 + self._reasks):
-            self._ask([vote for vote in every if not vote.done], attempt)
+            asked = [vote for vote in every if not vote.done]
+            talks = [vote.question.messages for vote in asked]
+            seeds = [vote.seed + attempt * _RESEED for vote in asked]
+            checks = [vote.question.read for vote in asked]
+            answers = self.endpoint.ask(talks, self.prompts.version, seeds, checks)
+            for vote, answer in zip(asked, answers, strict=True):
+                if answer.text is None:  # what the endpoint failed at is not asked again
+                    vote.done, vote.error = True, str(answer.error)
+                    continue
+                try:
+                    vote.value, vote.done, vote.error = vote.question.read(answer.text), True, None
+                except ValueError as error:
+                    vote.error = f"the answer cannot be read: {error}"
         return [self._scores(group) for group in votes]
-
-    def _ask(self, votes: Sequence[_Vote], attempt: int) -> None:
-        """Asks for votes and reads the answers into them; what the endpoint failed at is not asked again."""
-        talks = [vote.question.messages for vote in votes]
-        seeds = [vote.seed + attempt * _RESEED for vote in votes]
-        checks = [vote.question.read for vote in votes]
-        answers = self.endpoint.ask(talks, self.prompts.version, seeds, checks)
-        for vote, answer in zip(votes, answers, strict=True):
-            if answer.text is None:
-                vote.done, vote.error = True, str(answer.error)
-                continue
-            try:
-                vote.value, vote.done, vote.error = vote.question.read(answer.text), True, None
-            except ValueError as error:
-                vote.error = f"the answer cannot be read: {error}"
 
     def _scores(self, polls: Sequence[Sequence[_Vote]]) -> Scores:
         """One turn's scores from the votes on each of its questions."""
@@ -175,44 +161,23 @@ class JudgeScorer:
 # Questions, made from prompt files.
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """One version of all prompt files.
+class Prompts(NamedTuple):
+    """One version of all prompt files."""
 
-    Attributes:
-        version: name of the folder and a hash of its texts, so that every edit changes it.
-        texts: by file name, without ".md".
-    """
-
-    version: str
-    texts: Mapping[str, Template]
-
-    def fill(self, name: str, **words: str) -> str:
-        """A prompt with words in its places."""
-        return self.texts[name].substitute(words)
+    version: str  # name of the folder and a hash of its texts, so that every edit changes it
+    texts: Mapping[str, Template]  # by file name, without ".md"
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question about one turn.
+class Question(NamedTuple):
+    """One question about one turn."""
 
-    Attributes:
-        score: name of the score that the answer gives.
-        messages: for the chat endpoint.
-        read: from the answer's text to the score; raises ValueError where it is no answer.
-    """
-
-    score: str
-    messages: list[dict[str, Any]]
-    read: Callable[[str], float]
+    score: str  # name of the score that the answer gives
+    messages: list[dict[str, Any]]  # for the chat endpoint
+    read: Callable[[str], float]  # from the answer's text to the score; raises ValueError where it is no answer
 
 
 def read_prompts(name: str) -> Prompts:
-    """Prompts that come with the package, or those in a folder.
-
-    Raises:
-        ValueError: there is no such folder, or one of its files is missing.
-    """
+    """Prompts that come with the package, or those in a folder that has all files."""
     folder = FOLDER / name if (FOLDER / name).is_dir() else Path(name)
     missing = [file for file in _PROMPT_FILES if not (folder / f"{file}.md").is_file()]
     if missing:
@@ -238,12 +203,10 @@ def judge_questions(
     said = _numbered(map(_quoted, meant.instructions))
     resolved = _numbered(map(_quoted, meant.resolved))
     # IF: what a yes means depends on the task; an undo is also shown the picture that it goes back to.
-    criteria = prompts.texts.get("if_leave" if meant.impossible else f"if_{meant.task}")
-    text = prompts.fill(
-        "if",
-        instruction=_quoted(meant.instructions[-1]),
-        resolved=_quoted(meant.resolved[-1]),
-        criteria=(criteria or prompts.texts["if_other"]).template,
+    texts = prompts.texts
+    criteria = texts.get("if_leave" if meant.impossible else f"if_{meant.task}", texts["if_other"])
+    text = texts["if"].substitute(
+        instruction=_quoted(meant.instructions[-1]), resolved=_quoted(meant.resolved[-1]), criteria=criteria.template
     )
     goal = [turn.source, *turn.earlier][-2:-1] if meant.task == "undo" else []
     messages = _messages(text, [turn.before, turn.after, *goal], side)
@@ -255,14 +218,14 @@ def judge_questions(
         items = [*map(_quoted, meant.unchanged), *(["the background"] if meant.background else [])]
     if items:
         tags = [f"answer_{number}" for number in range(1, len(items) + 1)]
-        text = prompts.fill("cc", instructions=said, items=_numbered(items), form=_form(tags))
+        text = texts["cc"].substitute(instructions=said, items=_numbered(items), form=_form(tags))
         messages = _messages(text, [turn.source, turn.after], side)
         questions.append(Question("content_consistency", messages, partial(_read_share, tags)))
     # GA: one answer for each turn so far, and a last one that follows from them.
     kind = awareness if awareness != "auto" else "cm" if meant.ruled else "cu"
     tags = [f"answer_turn_{number}" for number in range(1, turn.turn + 2)]
     form = _form([*tags, "answer_final"])
-    text = prompts.fill(f"ga_{kind}", instructions=said, resolved=resolved, form=form)
+    text = texts[f"ga_{kind}"].substitute(instructions=said, resolved=resolved, form=form)
     messages = _messages(text, [turn.source, *turn.earlier, turn.after], side)
     return [*questions, Question("global_awareness", messages, partial(_read_session, tags))]
 

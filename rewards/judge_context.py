@@ -15,36 +15,21 @@ from editenv.worlds.studio.session import StudioTurn
 
 @dataclass(frozen=True, slots=True)
 class JudgeContext:
-    """A turn in words.
+    """A turn in words."""
 
-    Attributes:
-        task: one of the nine task types, or another edit's name for itself, such as "undo".
-        instructions: what the user said so far, in order; the last one is this turn's.
-        resolved: the same with references spelt out as far as the world knows them, else as it was said.
-        unchanged: phrases of the objects that must look as in the source picture; None where the world does
-            not list them.
-        objects: phrases of all objects that were there up to this turn, as far as they are known.
-        background: must the background look as in the source picture.
-        ruled: is a rule in force that was stated in this session.
-        impossible: does a rule forbid this turn's edit, so that nothing may change.
-    """
-
-    task: str
-    instructions: tuple[str, ...]
-    resolved: tuple[str, ...]
+    task: str  # one of the nine task types, or another edit's name for itself, such as "undo"
+    instructions: tuple[str, ...]  # what the user said so far, in order; the last one is this turn's
+    resolved: tuple[str, ...]  # the same with references spelt out as far as the world knows them, else as it was said
+    # Phrases of the objects that must look as in the source picture; None where the world does not list them.
     unchanged: tuple[str, ...] | None
-    objects: tuple[str, ...]
-    background: bool
-    ruled: bool
-    impossible: bool = False
+    objects: tuple[str, ...]  # phrases of all objects that were there up to this turn, as far as they are known
+    background: bool  # must the background look as in the source picture
+    ruled: bool  # is a rule in force that was stated in this session
+    impossible: bool = False  # does a rule forbid this turn's edit, so that nothing may change
 
 
 def judge_context(turn: TurnResult) -> JudgeContext:
-    """The turn in words.
-
-    Raises:
-        ValueError: what the user meant is of a world that has no words for it.
-    """
+    """The turn in words; ValueError where what the user meant is of a world that has none."""
     meaning, said = turn.message.meaning, turn.transcript or (turn.message.text,)
     if isinstance(meaning, RecordTurn):
         return _scripted(turn, turn.spec.turns, any(stated_rule(text) for text in said))

@@ -22,24 +22,16 @@ from editenv.types import SCORE_NAMES, Image, Scores, TurnResult
 
 FOLDER = Path(__file__).parent / "error_models"
 _NORMAL = NormalDist()
-_FIELDS = tuple(field.name for field in fields(Scores))
-
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Rates(Strict):
-    """Errors in judging one score; what is not given is 0.
+    """Errors in judging one score; what is not given is 0."""
 
-    Attributes:
-        miss: probability that a vote calls a right result wrong.
-        false_alarm: probability that a vote calls a wrong result right.
-        noise: standard deviation added to the score as a whole, for scores that are shares.
-    """
-
-    miss: Share = 0.0
-    false_alarm: Share = 0.0
-    noise: Share = 0.0
+    miss: Share = 0.0  # probability that a vote calls a right result wrong
+    false_alarm: Share = 0.0  # probability that a vote calls a wrong result right
+    noise: Share = 0.0  # standard deviation added to the score as a whole, for scores that are shares
 
 
 class ScoreRates(Rates):
@@ -49,15 +41,11 @@ class ScoreRates(Rates):
 
 
 class Tint(Strict):
-    """Bias for tinted pictures.
+    """Bias for tinted pictures."""
 
-    Attributes:
-        full: shift of a picture's colours, as a share of the range, at which the bias is full.
-        false_alarm: probability that a vote says right to a wrong result that is tinted in full.
-    """
-
+    # Shift of a picture's colours, as a share of the range, at which the bias is full.
     full: Annotated[float, Field(gt=0, le=1)] = 0.1
-    false_alarm: Share = 0.0
+    false_alarm: Share = 0.0  # probability that a vote says right to a wrong result that is tinted in full
 
 
 class Failures(Strict):
@@ -68,30 +56,21 @@ class Failures(Strict):
 
 
 class ErrorModel(Strict):
-    """The errors of a judge, as a YAML file or a mapping holds them.
+    """The errors of a judge, as a YAML file or a mapping holds them."""
 
-    Attributes:
-        scores: rates by score. Scores without rates are passed on as they are, so every score with a reward
-            weight should have some.
-        votes: how often each question is asked; the score is the share of votes that say right.
-        correlation: between a picture's votes, 0 (independent) to 1 (all err together).
-        yes_bias: probability that a vote says right to a wrong result, whatever the task, on top of its rate.
-    """
-
+    # Rates by score. Scores without rates are passed on as they are, so every score with a reward weight should have
+    # some.
     scores: dict[Literal[SCORE_NAMES], ScoreRates] = Field({})  # type: ignore[valid-type]
-    votes: int = Field(4, ge=1)
-    correlation: Share = 0.0
+    votes: int = Field(4, ge=1)  # how often each question is asked; the score is the share of votes that say right
+    correlation: Share = 0.0  # between a picture's votes, 0 (independent) to 1 (all err together)
+    # Probability that a vote says right to a wrong result, whatever the task, on top of its rate.
     yes_bias: Share = 0.0
     tint: Tint = Tint()
     failures: Failures = Failures()
 
 
 def open_error_model(model: str | Mapping[str, Any]) -> tuple[str, ErrorModel]:
-    """Name and content of the error model that a name, the path of a YAML file, or a mapping stands for.
-
-    Raises:
-        ValueError: there is none of that name, or a key or value is not as expected.
-    """
+    """Name and content of the error model that a name, the path of a YAML file, or a mapping stands for."""
     if not isinstance(model, str):
         return "own", check(ErrorModel, model)
     path = FOLDER / f"{model}.yaml" if (FOLDER / f"{model}.yaml").is_file() else Path(model)
@@ -123,9 +102,6 @@ class NoisyScorer:
         base_settings: its settings.
         errors: name of an error model that comes with the package, path of a YAML file, or its mapping.
         seed: of the errors; other seeds err elsewhere, equally often.
-
-    Raises:
-        ValueError: a setting is not known or not in its range.
     """
 
     def __init__(
@@ -158,7 +134,7 @@ class NoisyScorer:
 
     def _judge(self, turn: TurnResult, truth: Scores) -> Scores:
         errors, noise = self.errors, _Noise(self.seed, turn)
-        detail = {"truth": {name: getattr(truth, name) for name in _FIELDS}}
+        detail = {"truth": {field.name: getattr(truth, field.name) for field in fields(Scores)}}
         flat = errors.failures.flat if errors.failures.flat and is_flat(turn.after) else 0.0
         if noise.uniform("failure") < 1 - (1 - errors.failures.rate) * (1 - flat):
             return Scores(detail=detail, error="imperfect: no answer, as the error model has it")
@@ -178,20 +154,16 @@ class NoisyScorer:
                 lifted = true + (1 - true) * shift + rates.noise * noise.normal(name)
                 judged[name] = min(1.0, max(0.0, lifted))
             else:
-                judged[name] = _share_of_votes(true, rates, lenient, errors, noise, name)
+                wrong = rates.miss if true == 1 else 1 - (1 - rates.false_alarm) * (1 - lenient)
+                mistakes = self._mistakes(wrong, noise, name)
+                judged[name] = (errors.votes - mistakes if true == 1 else mistakes) / errors.votes
         return with_reward(Scores(**judged, detail=detail), self.weights)
 
-
-def _share_of_votes(true: float, rates: Rates, lenient: float, errors: ErrorModel, noise: _Noise, name: str) -> float:
-    """Share of the votes that say right, where `lenient` is the probability of a yes to anything wrong."""
-    wrong = rates.miss if true == 1 else 1 - (1 - rates.false_alarm) * (1 - lenient)
-    shared = noise.normal(name)
-    mistakes = 0
-    for vote in range(errors.votes):
-        own = noise.normal(f"{name} {vote}")
-        mixed = sqrt(errors.correlation) * shared + sqrt(1 - errors.correlation) * own
-        mistakes += _NORMAL.cdf(mixed) < wrong
-    return (errors.votes - mistakes if true == 1 else mistakes) / errors.votes
+    def _mistakes(self, wrong: float, noise: _Noise, name: str) -> int:
+        """How many votes on a score err, each with this probability."""
+        shared, correlation = noise.normal(name), self.errors.correlation
+        own = (noise.normal(f"{name} {vote}") for vote in range(self.errors.votes))
+        return sum(_NORMAL.cdf(sqrt(correlation) * shared + sqrt(1 - correlation) * one) < wrong for one in own)
 
 
 class _Noise:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from editenv.rewards import require_share, require_whole
 from editenv.rewards.judge_context import judge_context
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
@@ -31,10 +33,6 @@ class OcrScorer:
         side: pictures smaller than this, in pixels, are enlarged by a whole factor.
         confidence: lines that the reader is less sure of, 0 to 1, do not count.
         threads: of the reader.
-
-    Raises:
-        ValueError: a setting is not in its range.
-        ModuleNotFoundError: RapidOCR is not installed.
     """
 
     def __init__(
@@ -46,28 +44,32 @@ class OcrScorer:
         confidence: float = 0.5,
         threads: int = 1,
     ) -> None:
-        for name, value in (("side", side), ("threads", threads)):
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of 1 or more")
-        if isinstance(confidence, bool) or not 0 <= confidence <= 1:
-            raise ValueError(f"confidence is {confidence!r}, expected a number from 0 to 1")
+        require_whole("side", side, 1)
+        require_whole("threads", threads, 1)
+        require_share("confidence", confidence)
+        try:
+            from rapidocr import RapidOCR
+        except ModuleNotFoundError as error:
+            missing = f"scorer 'ocr' needs {error.name}: pip install 'editenv[ocr]'"
+            raise ModuleNotFoundError(missing, name=error.name) from error
+        threading = {"EngineConfig.onnxruntime.intra_op_num_threads": threads}
+        self._engine: Any = RapidOCR(params={"Global.log_level": "error", **threading})
+        logging.getLogger("RapidOCR").setLevel(logging.ERROR)
         self.weights = weights or RewardWeights()
         self._side, self._confidence = side, confidence
-        self._engine, release = _open_reader(threads)
-        self.version = f"ocr 1 rapidocr {release} side {side} confidence {confidence}"
+        self.version = f"ocr 1 rapidocr {version('rapidocr')} side {side} confidence {confidence}"
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, in order; only the pictures of text_change turns are read."""
-        return [self._score_turn(turn) for turn in turns]
-
-    def _score_turn(self, turn: TurnResult) -> Scores:
-        texts = wanted_texts(turn)
-        if texts is None:
-            return Scores()
-        new, old = texts
-        lines = self.read(turn.after)
-        scores = Scores(float(says(lines, new, old)), detail={"read": lines, "wanted": new})
-        return with_reward(scores, self.weights)
+        found = []
+        for turn in turns:
+            texts, scores = wanted_texts(turn), Scores()
+            if texts is not None:
+                lines = self.read(turn.after)
+                detail = {"read": lines, "wanted": texts[0]}
+                scores = with_reward(Scores(float(says(lines, *texts)), detail=detail), self.weights)
+            found.append(scores)
+        return found
 
     def read(self, picture: Image) -> list[str]:
         """The lines of text in a picture, uint8 [H, W, 3], from top to bottom."""
@@ -104,19 +106,3 @@ def _plain(text: str) -> str:
     """Letters and digits alone, in one form; the text as it is where it has none."""
     same = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isalnum, same)) or "".join(same.split())
-
-
-def _open_reader(threads: int) -> tuple[Any, str]:
-    """RapidOCR without its log, and its version."""
-    from importlib.metadata import version
-
-    try:
-        from rapidocr import RapidOCR
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"scorer 'ocr' needs {error.name}: pip install 'editenv[ocr]'", name=error.name
-        ) from error
-    settings = {"Global.log_level": "error", "EngineConfig.onnxruntime.intra_op_num_threads": threads}
-    engine = RapidOCR(params=settings)
-    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    return engine, version("rapidocr")

@@ -2,24 +2,24 @@
 
 It exists to disagree: an agent that exploits a hole in `exact` meets other measures and other code here.
 Shared with `exact` are the data (the fields of edits, targets, rules and turns; the words and the list of all
-objects in scene.py), the renderer (`cell_pictures`, GROUND) and the reward's weights, and nothing else: no
-parser, no method of an edit, target or rule, no verdict. A test reads the imports and attributes of this file
-and of residual_parse.py to keep it so.
+objects in scene.py), the renderer (`cell_pictures`, GROUND), the reward's weights and the checks of what comes
+in, and nothing else: no parser, no method of an edit, target or rule, no verdict. A test reads the imports and
+attributes of this file and of residual_parse.py to keep it so.
 
-From top to bottom: the scorer; a turn's verdict; right results of each task (add a task in TASKS); what each
-rule asks and when it is broken (add a rule's family in DEMANDS or FORBIDS); whether a rule forbids all right
-results; which cells words refer to.
+From top to bottom: the scorer; a turn's verdict; right results of each task (`answer_to`); what each rule asks
+(`demands`, `asks`) and when it is broken (`breaks`); whether a rule forbids all right results; which cells
+words refer to.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
+from editenv.rewards import require_meanings, studio_grid
 from editenv.rewards.residual_parse import EMPTY, UNREAD, Shown, read, shown_from_codes
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Scores, TurnResult
@@ -48,6 +48,14 @@ LOOKS: tuple[tuple[str, str, str, str | None], ...] = tuple(
 """Shape, colour, material and text of the object with code 1, 2, ..."""
 GROUND = -1
 """Stands for the background among cells."""
+TASKS = (
+    SubjectAdd, SubjectRemove, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange, CountChange,
+    BackgroundChange, MultiEdit, Undo,
+)  # fmt: skip
+DEMANDS = ("attribute", "scoped")
+"""Families of rules that want a look of the edited object."""
+FORBIDS = ("protect", "avoid", "keep_empty", "limit", "limit_alike")
+"""Families that look at the whole change from one picture to the next."""
 
 Values = Mapping[str, frozenset[str]]
 """For each attribute that a rule demands of the edited object, the values that count: all of them for
@@ -56,6 +64,7 @@ rules."""
 Contents = Mapping[int, frozenset[int]]
 """Codes that are right, by cell."""
 _NOTHING: frozenset[int] = frozenset()
+_NONE_THERE = frozenset((EMPTY,))
 
 
 class ResidualScorer:
@@ -69,56 +78,35 @@ class ResidualScorer:
     Args:
         world: gives the number of cells a side.
         weights: of the reward.
-
-    Raises:
-        ValueError: the world's pictures are no studio scenes.
     """
 
     version = "residual-2"
     pure = True
 
     def __init__(self, world: Any, weights: RewardWeights | None = None) -> None:
-        if not hasattr(world, "grid"):
-            name = getattr(world, "name", type(world).__name__)
-            raise ValueError(f"world {name!r} has no studio scenes, which this scorer needs: use 'judge'")
-        self.grid: int = world.grid
-        self.weights = weights or RewardWeights()
+        self.grid, self.weights = studio_grid(world), weights or RewardWeights()
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, in order; all pictures of the batch are read at once.
 
         Raises:
-            ValueError: what the user meant is unknown, as of words that a person typed, or is a task or rule
-                that this scorer has no function for.
+            ValueError: what the user meant is unknown, or is a task or rule that this scorer has no code for.
         """
-        for turn in turns:
-            meant = turn.message.meaning
-            if not hasattr(meant, "edit"):
-                raise ValueError(
-                    f"{turn.message.text[:80]!r} means a {type(meant).__name__}, expected a StudioTurn"
-                    ": free words of a user cannot be scored exactly, use scorer=judge or scorer=none"
-                )
-        before = self._shown_before(turns)
-        after = read([turn.after for turn in turns], self.grid, before)
-        return [self._score_turn(*row) for row in zip(turns, before, after, strict=True)]
-
-    def _shown_before(self, turns: Sequence[TurnResult]) -> list[Shown]:
-        """What the pictures before the edits show, as this scorer has seen them or sees them now."""
+        require_meanings(turns)
+        # What the pictures before the edits show, as this scorer has seen them or sees them now.
         known = [_seen(turn, -1) for turn in turns]
         rows = [row for row, shown in enumerate(known) if shown is None]
-        expected = [shown_from_codes(turns[row].spec.scene.codes()) for row in rows]
-        now = read([turns[row].before for row in rows], self.grid, expected)
-        for row, shown in zip(rows, now, strict=True):
-            known[row] = shown
-        return [shown for shown in known if shown is not None]
+        sources = [shown_from_codes(turn.spec.scene.codes()) for turn in turns]
+        now = read([turns[row].before for row in rows], self.grid, [sources[row] for row in rows])
+        found = dict(zip(rows, now, strict=True))
+        before = [shown or found[row] for row, shown in enumerate(known)]
+        after = read([turn.after for turn in turns], self.grid, before)
+        return [self._score_turn(*row) for row in zip(turns, sources, before, after, strict=True)]
 
-    def _score_turn(self, turn: TurnResult, before: Shown, after: Shown) -> Scores:
-        meaning, source, earlier = turn.message.meaning, shown_from_codes(turn.spec.scene.codes()), None
-        if isinstance(meaning.edit, Undo):
-            if turn.turn < 2:
-                earlier = source if turn.turn else None
-            else:
-                earlier = _seen(turn, -2) or read([turn.earlier[-2]], self.grid, [source])[0]
+    def _score_turn(self, turn: TurnResult, source: Shown, before: Shown, after: Shown) -> Scores:
+        meaning, earlier = turn.message.meaning, None
+        if isinstance(meaning.edit, Undo) and turn.turn:
+            earlier = source if turn.turn == 1 else _seen(turn, -2) or read([turn.earlier[-2]], self.grid, [source])[0]
         found = verdict(meaning.edit, meaning.rules, before, after, earlier)
         licensed = found.licensed.union(turn.history[-1].detail.get("licensed", ()) if turn.history else ())
         right = found.followed and not found.broken
@@ -159,113 +147,17 @@ def unchanged_share(old: Shown, new: Shown, may_change: frozenset[int]) -> float
 # A turn's verdict.
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a picture made of a turn.
+class Answer(NamedTuple):
+    """The right results of an edit."""
 
-    Attributes:
-        followed: was the instruction carried out, or the picture left alone where that is right?
-        kept: were the rules kept that ask something of the turn? None where none does.
-        broken: was any rule broken?
-        may_change: cells, and GROUND, in which the pictures before and after may differ.
-        licensed: the same for the source picture and all later ones.
-        leave_alone: was it right to change nothing?
-    """
-
-    followed: bool
-    kept: bool | None
-    broken: bool
-    may_change: frozenset[int]
-    licensed: frozenset[int]
-    leave_alone: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A single edit, None for going back to an earlier picture, and its right results."""
-
-    edit: Edit | None
-    answer: Answer
-
-
-def verdict(edit: Edit, rules: tuple[Rule, ...], before: Shown, after: Shown, earlier: Shown | None) -> Verdict:
-    """Judges a turn; `earlier` is what an undo goes back to, None where there is nothing or no undo."""
-    for rule in rules:
-        if rule.family not in DEMANDS and rule.family not in FORBIDS:
-            raise ValueError(f"scorer 'residual' knows no rule {rule.family!r}: add it to DEMANDS or FORBIDS")
-    back = earlier if isinstance(edit, Undo) else None
-    answer, parts = _right(edit, rules, before, back)
-    # Changing nothing is right where nothing is left to undo, or a rule forbids all that is right.
-    alone = back == before
-    if not alone and any(rule.family in FORBIDS for rule in rules):
-        values = {name: value for part in parts for name, value in demanded(rules, part.edit).items()}
-        ruled = {name: frozenset((value,)) for name, value in values.items()}
-        best = answer_to(edit, before, ruled) if ruled else answer
-        alone = is_forbidden(best, parts, rules, before)
-    kept, broken = _keeping(rules, parts, before, after, alone)
-    if alone:
-        same = after == before and after.readable()
-        return Verdict(same, kept, broken, _NOTHING, _NOTHING, leave_alone=True)
-    # Going back licenses nothing: what it restores was licensed before, or was damage.
-    licensed = _NOTHING if back else answer.may_change
-    return Verdict(answer.met(after), kept, broken, answer.may_change, licensed, leave_alone=False)
-
-
-def _right(edit: Edit, rules: tuple[Rule, ...], before: Shown, back: Shown | None) -> tuple[Answer, tuple[Part, ...]]:
-    """What counts as following, of the whole edit and of each part."""
-    if back is not None:
-        answer = restoring(back, before)
-        return answer, (Part(None, answer),)
-    edits = edit.parts if isinstance(edit, MultiEdit) else (edit,)
-    ruled = {name: WORDS[name] for part in edits for name in demanded(rules, part)}
-    return answer_to(edit, before, ruled), tuple(Part(part, answer_to(part, before, ruled)) for part in edits)
-
-
-def _keeping(
-    rules: tuple[Rule, ...], parts: tuple[Part, ...], before: Shown, after: Shown, alone: bool
-) -> tuple[bool | None, bool]:
-    """Whether the rules that ask something were kept, None where none does; and whether any was broken.
-
-    A prohibition that asks something of the turn is not seen to be kept in a picture with unread cells.
-    Demands ask nothing of a turn that has to be left alone.
-    """
-    if not rules:
-        return None, False
-    unread = UNREAD in after.cells
-    faults = []
-    for part in parts:
-        for rule in asking(rules, part, before):
-            if rule.family in FORBIDS:
-                faults.append(unread or forbids(rule, (part,), before, after))
-            elif not alone:
-                faults.append(lacks_look(rule, part, after))
-    broken = any(faults) or any(forbids(rule, parts, before, after) for rule in rules)
-    return (not any(faults) if faults else None), broken
-
-
-# Right results: for each task, which contents of which cells carry an instruction out.
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The right results of an edit.
-
-    Attributes:
-        ways: each a choice of cells with the codes that are right in them; one way must be met in full.
-            None at all where the object meant is not there.
-        may_change: cells, and GROUND, that this edit may change, whichever way is taken.
-        spots: cells of which one holds the edited object afterwards.
-        moved_from: where the edited object stood, if it leaves.
-        ground: the background that is asked for.
-        number: how many objects of some codes the whole picture shall show.
-    """
-
+    # Each a choice of cells with the codes that are right in them; one way must be met in full. None at all where the
+    # object meant is not there.
     ways: tuple[Contents, ...] = ()
-    may_change: frozenset[int] = frozenset()
-    spots: tuple[int, ...] = ()
-    moved_from: int | None = None
-    ground: int | None = None
-    number: tuple[frozenset[int], int] | None = None
+    may_change: frozenset[int] = frozenset()  # cells, and GROUND, that this edit may change, whichever way is taken
+    spots: tuple[int, ...] = ()  # cells of which one holds the edited object afterwards
+    moved_from: int | None = None  # where the edited object stood, if it leaves
+    ground: int | None = None  # the background that is asked for
+    number: tuple[frozenset[int], int] | None = None  # how many objects of some codes the whole picture shall show
 
     def met(self, after: Shown) -> bool:
         """Does a picture show one of the right results, whatever else it shows?"""
@@ -283,11 +175,81 @@ class Answer:
         return filled[0] if len(filled) == 1 else None
 
 
-def answer_to(edit: Edit, before: Shown, ruled: Values) -> Answer:
-    """The right results of an edit of a picture."""
-    if type(edit) not in TASKS:
-        raise ValueError(f"scorer 'residual' knows no task {type(edit).__name__}: add it to TASKS")
-    return TASKS[type(edit)](edit, before, ruled)
+class Part(NamedTuple):
+    """A single edit, None for going back to an earlier picture, and its right results."""
+
+    edit: Edit | None
+    answer: Answer
+
+
+class Verdict(NamedTuple):
+    """What a picture made of a turn."""
+
+    followed: bool  # was the instruction carried out, or the picture left alone where that is right?
+    kept: bool | None  # were the rules kept that ask something of the turn? None where none does
+    broken: bool  # was any rule broken?
+    may_change: frozenset[int]  # cells, and GROUND, in which the pictures before and after may differ
+    licensed: frozenset[int]  # the same for the source picture and all later ones
+    leave_alone: bool  # was it right to change nothing?
+
+
+def verdict(edit: Edit, rules: tuple[Rule, ...], before: Shown, after: Shown, earlier: Shown | None) -> Verdict:
+    """Judges a turn; `earlier` is what an undo goes back to, None where there is nothing or no undo."""
+    for rule in rules:
+        if rule.family not in DEMANDS + FORBIDS:
+            raise ValueError(f"scorer 'residual' knows no rule {rule.family!r}: add it to DEMANDS or FORBIDS")
+    back = earlier if isinstance(edit, Undo) else None
+    # What counts as following, of the whole edit and of each part.
+    if back is not None:
+        answer = restoring(back, before)
+        parts: tuple[Part, ...] = (Part(None, answer),)
+    else:
+        edits = edit.parts if isinstance(edit, MultiEdit) else (edit,)
+        free = {name: WORDS[name] for part in edits for name in demanded(rules, part)}
+        answer, parts = answer_to(edit, before, free), tuple(Part(one, answer_to(one, before, free)) for one in edits)
+    # Changing nothing is right where nothing is left to undo, or a rule forbids all that is right.
+    alone = back == before
+    if not alone and any(rule.family in FORBIDS for rule in rules):
+        values = {name: value for part in parts for name, value in demanded(rules, part.edit).items()}
+        ruled = {name: frozenset((value,)) for name, value in values.items()}
+        alone = is_forbidden(answer_to(edit, before, ruled) if ruled else answer, parts, rules, before)
+    kept, broken = _keeping(rules, parts, before, after, alone)
+    if alone:
+        return Verdict(after == before and after.readable(), kept, broken, _NOTHING, _NOTHING, leave_alone=True)
+    # Going back licenses nothing: what it restores was licensed before, or was damage.
+    licensed = _NOTHING if back else answer.may_change
+    return Verdict(answer.met(after), kept, broken, answer.may_change, licensed, leave_alone=False)
+
+
+def _keeping(
+    rules: tuple[Rule, ...], parts: tuple[Part, ...], before: Shown, after: Shown, alone: bool
+) -> tuple[bool | None, bool]:
+    """Whether the rules that ask something were kept, None where none does; and whether any was broken.
+
+    A prohibition that asks something of the turn is not seen to be kept in a picture with unread cells.
+    Demands ask nothing of a turn that has to be left alone. Of two that speak of one attribute the later one
+    asks.
+    """
+    faults = []
+    for part in parts:
+        asking: dict[Any, Any] = {}
+        for place, rule in enumerate(rules):
+            if demands(rule, part.edit):
+                asking[rule.attribute] = rule  # type: ignore[attr-defined]
+            elif asks(rule, part, before):
+                asking[place] = rule
+        for rule in asking.values():
+            if rule.family in FORBIDS:
+                faults.append(UNREAD in after.cells or breaks(rule, (part,), before, after))
+            elif not alone:
+                # Not to be found, not readable, or without the look.
+                cell = part.answer.edited(after)
+                faults.append(cell is None or look(after.cells[cell], rule.attribute) != rule.value)
+    broken = any(faults) or any(breaks(rule, parts, before, after) for rule in rules)
+    return (not any(faults) if faults else None), broken
+
+
+# Right results: for each task, which contents of which cells carry an instruction out.
 
 
 def restoring(earlier: Shown, before: Shown) -> Answer:
@@ -300,53 +262,39 @@ def restoring(earlier: Shown, before: Shown) -> Answer:
     return Answer(ways, frozenset(back) | {GROUND}, ground=earlier.ground)
 
 
-def _adding(edit: SubjectAdd, before: Shown, ruled: Values) -> Answer:
-    right = _new(edit, ruled)
-    if edit.beside is None:
-        return Answer(({edit.cell: right},), frozenset((edit.cell,)), (edit.cell,))
-    free = free_beside(edit.beside, before)
-    return Answer(_in_one_of(free, right), frozenset(free), free)
-
-
-def _removing(edit: SubjectRemove, before: Shown, ruled: Values) -> Answer:
-    cell = where(edit.target, before)
-    return Answer() if cell is None else Answer(({cell: frozenset((EMPTY,))},), frozenset((cell,)))
-
-
-def _replacing(edit: SubjectReplace, before: Shown, ruled: Values) -> Answer:
-    return _in_place(where(edit.target, before), _new(edit, ruled))
-
-
-def _altering(edit: ColorAlter | MaterialAlter, before: Shown, ruled: Values) -> Answer:
-    name = "color" if isinstance(edit, ColorAlter) else "material"
-    cell = where(edit.target, before)
+def answer_to(edit: Edit, before: Shown, ruled: Values) -> Answer:
+    """The right results of an edit of a picture."""
+    if type(edit) not in TASKS:
+        raise ValueError(f"scorer 'residual' knows no task {type(edit).__name__}: add it to TASKS and answer_to")
+    if isinstance(edit, MultiEdit):
+        return reduce(_both, (answer_to(part, before, ruled) for part in edit.parts))
+    if isinstance(edit, Undo):
+        # What undoes the last edit, if that one was done right and no picture before is known.
+        return answer_to(edit.instead, before, {})
+    if isinstance(edit, BackgroundChange):
+        ground = BACKGROUNDS.index(edit.background)
+        return Answer(({},) if before.ground != ground else (), frozenset((GROUND,)), ground=ground)
+    if isinstance(edit, CountChange):
+        return _counting(edit, before)
+    if isinstance(edit, SubjectAdd | PositionChange):
+        return _placing(edit, before, ruled)
+    # What remains changes one object in its place, or takes it away.
+    cell = where(edit.target, before)  # type: ignore[attr-defined]
     if cell is None:
         return Answer()
-    old = before.cells[cell]
-    wanted = WORDS[name] - {look(old, name)} if edit.value is None else frozenset((edit.value,))
-    return _in_place(cell, _as_before(old, {**ruled, name: wanted & ruled.get(name, wanted)}))
+    right, spots = _changed(edit, before.cells[cell], ruled), () if isinstance(edit, SubjectRemove) else (cell,)
+    return Answer(({cell: right},), frozenset((cell,)), spots)
 
 
-def _writing(edit: TextChange, before: Shown, ruled: Values) -> Answer:
-    cell = where(edit.target, before)
-    if cell is None:
-        return Answer()
-    old = before.cells[cell]
-    right = _as_before(old, ruled, edit.text) if look(old, "text") not in (None, edit.text) else _NOTHING
-    return _in_place(cell, right)
+def _both(one: Answer, other: Answer) -> Answer:
+    """Two edits at once: every pair of ways, with the codes that both allow."""
+    ways = tuple(
+        {**a, **b, **{cell: a[cell] & b[cell] for cell in a.keys() & b.keys()}} for a in one.ways for b in other.ways
+    )
+    return Answer(ways, one.may_change | other.may_change)
 
 
-def _moving(edit: PositionChange, before: Shown, ruled: Values) -> Answer:
-    free = (edit.cell,) if edit.beside is None else free_beside(edit.beside, before)
-    source = where(edit.target, before)
-    if source is None or source in free:
-        return Answer((), frozenset(free), free)
-    right = _as_before(before.cells[source], ruled)
-    ways = tuple({**way, source: frozenset((EMPTY,))} for way in _in_one_of(free, right))
-    return Answer(ways, frozenset((*free, source)), free, source)
-
-
-def _counting(edit: CountChange, before: Shown, ruled: Values) -> Answer:
+def _counting(edit: CountChange, before: Shown) -> Answer:
     counted = codes_of(edit.shape, _choice("color", edit.color), _choice("material", edit.material))
     there = [cell for cell, code in enumerate(before.cells) if code in counted]
     if len(there) == edit.count:
@@ -358,28 +306,34 @@ def _counting(edit: CountChange, before: Shown, ruled: Values) -> Answer:
     return Answer((way,), frozenset(way), number=(counted, edit.count))
 
 
-def _repainting(edit: BackgroundChange, before: Shown, ruled: Values) -> Answer:
-    ground = BACKGROUNDS.index(edit.background)
-    return Answer(({},) if before.ground != ground else (), frozenset((GROUND,)), ground=ground)
+def _placing(edit: SubjectAdd | PositionChange, before: Shown, ruled: Values) -> Answer:
+    """An object that is new or moves: a way for each free cell, the others as empty as they were."""
+    free = (edit.cell,) if edit.beside is None else free_beside(edit.beside, before)
+
+    def ways(right: frozenset[int], left: Contents) -> tuple[Contents, ...]:
+        return tuple({cell: right if cell == spot else _NONE_THERE for cell in free} | left for spot in free)
+
+    if isinstance(edit, SubjectAdd):
+        return Answer(ways(_new(edit, ruled), {}), frozenset(free), free)
+    source = where(edit.target, before)
+    if source is None or source in free:
+        return Answer((), frozenset(free), free)
+    right = _as_before(before.cells[source], ruled)
+    return Answer(ways(right, {source: _NONE_THERE}), frozenset((*free, source)), free, source)
 
 
-def _several(edit: MultiEdit, before: Shown, ruled: Values) -> Answer:
-    """All parts at once: every pair of ways, with the codes that both allow."""
-
-    def both(one: Answer, other: Answer) -> Answer:
-        ways = tuple(
-            {**a, **b, **{cell: a[cell] & b[cell] for cell in a.keys() & b.keys()}}
-            for a in one.ways
-            for b in other.ways
-        )
-        return Answer(ways, one.may_change | other.may_change)
-
-    return reduce(both, (answer_to(part, before, ruled) for part in edit.parts))
-
-
-def _undoing(edit: Undo, before: Shown, ruled: Values) -> Answer:
-    """What undoes the last edit, if that one was done right and no picture before is known."""
-    return answer_to(edit.instead, before, {})
+def _changed(edit: Any, old: int, ruled: Values) -> frozenset[int]:
+    """What may stand in the place of an object."""
+    match edit:
+        case SubjectRemove():
+            return _NONE_THERE
+        case SubjectReplace():
+            return _new(edit, ruled)
+        case TextChange():
+            return _as_before(old, ruled, edit.text) if look(old, "text") not in (None, edit.text) else _NOTHING
+    name = "color" if isinstance(edit, ColorAlter) else "material"
+    wanted = WORDS[name] - {look(old, name)} if edit.value is None else frozenset((edit.value,))
+    return _as_before(old, {**ruled, name: wanted & ruled.get(name, wanted)})
 
 
 def _new(edit: SubjectAdd | SubjectReplace, ruled: Values) -> frozenset[int]:
@@ -397,100 +351,72 @@ def _as_before(code: int, ruled: Values, text: str | None = None) -> frozenset[i
     return codes_of(look(code, "shape"), *values, text or look(code, "text"))
 
 
-def _in_place(cell: int | None, right: frozenset[int]) -> Answer:
-    """One cell shows something else afterwards."""
-    return Answer() if cell is None else Answer(({cell: right},), frozenset((cell,)), (cell,))
+# Rules. Which fields one has depends on its family.
 
 
-def _in_one_of(free: tuple[int, ...], right: frozenset[int]) -> tuple[Contents, ...]:
-    """A way for each free cell: the object in it, and the others as empty as they were."""
-    empty = frozenset((EMPTY,))
-    return tuple({cell: right if cell == spot else empty for cell in free} for spot in free)
-
-
-TASKS: dict[type, Callable[[Any, Shown, Values], Answer]] = {
-    SubjectAdd: _adding,
-    SubjectRemove: _removing,
-    SubjectReplace: _replacing,
-    ColorAlter: _altering,
-    MaterialAlter: _altering,
-    TextChange: _writing,
-    PositionChange: _moving,
-    CountChange: _counting,
-    BackgroundChange: _repainting,
-    MultiEdit: _several,
-    Undo: _undoing,
-}
-
-
-# Rules. Demanding families (DEMANDS) want a look of the edited object; forbidding ones (FORBIDS) look at the
-# whole change from one picture to the next.
-
-
-def demands(rule: Rule, edit: Edit | None) -> bool:
+def demands(rule: Any, edit: Edit | None) -> bool:
     """Does a rule demand a look of the object that this edit adds or changes?"""
-    wanted = DEMANDS.get(rule.family)
-    return wanted is not None and wanted(rule, edit)
+    if rule.family == "scoped":
+        return isinstance(edit, SubjectAdd) and edit.shape == rule.shape
+    kinds = (SubjectAdd, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange)
+    if rule.family != "attribute" or not isinstance(edit, kinds):
+        return False
+    # Signs have no material that a rule could ask for.
+    shape = edit.shape if isinstance(edit, SubjectAdd | SubjectReplace) else edit.target.shape
+    return rule.attribute != "material" or not (isinstance(edit, TextChange) or shape == SIGN)
 
 
 def demanded(rules: tuple[Rule, ...], edit: Edit | None) -> dict[str, str]:
     """Values by attribute that rules demand; where two speak of one attribute, the later rule's."""
-    # Which fields a rule has depends on its family.
     asking: list[Any] = [rule for rule in rules if demands(rule, edit)]
     return {rule.attribute: rule.value for rule in asking}
 
 
-def asking(rules: tuple[Rule, ...], part: Part, before: Shown) -> list[Rule]:
-    """The rules that ask something of an edit, without demands that a later one contradicts."""
-    found: dict[Any, Rule] = {}
-    for place, rule in enumerate(rules):
-        if demands(rule, part.edit):
-            found[rule.attribute] = rule  # type: ignore[attr-defined]
-        elif rule.family in FORBIDS and FORBIDS[rule.family][0](rule, part, before):
-            found[place] = rule
-    return list(found.values())
+def asks(rule: Any, part: Part, before: Shown) -> bool:
+    """Does a forbidding rule ask something of this edit?"""
+    edit, answer = part
+    match rule.family:
+        case "protect":
+            return _is_guarded(rule, before) and rule.target.cell in answer.may_change
+        case "avoid":
+            gives, named = _names_look(rule, edit)
+            return gives and named in (None, rule.value)
+        case "keep_empty":
+            region = part_of_grid(rule.where, before.side)
+            return any(before.cells[cell] == EMPTY for cell in region & answer.may_change)
+        case "limit":
+            # Are objects asked for, and more of them than fit under the limit?
+            wanted = int(isinstance(edit, SubjectAdd))
+            if answer.number is not None:
+                wanted = answer.number[1] - sum(code in answer.number[0] for code in before.cells)
+            return wanted > 0 and _objects(before) + wanted > rule.most
+        case "limit_alike":
+            return _names_look(rule, edit)[0]
+    return False
 
 
-def lacks_look(rule: Any, part: Part, after: Shown) -> bool:
-    """Is the edited object not to be found, not readable or without the look that a rule demands?"""
-    cell = part.answer.edited(after)
-    return cell is None or look(after.cells[cell], rule.attribute) != rule.value
-
-
-def forbids(rule: Rule, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
+def breaks(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
     """Is a forbidding rule broken by what changed from one picture to the next?"""
-    return rule.family in FORBIDS and FORBIDS[rule.family][1](rule, parts, before, after)
-
-
-def _edits_an_object(rule: Any, edit: Any) -> bool:
-    kinds = (SubjectAdd, SubjectReplace, ColorAlter, MaterialAlter, TextChange, PositionChange)
-    if not isinstance(edit, kinds) or rule.attribute != "material":
-        return isinstance(edit, kinds)
-    # Signs have no material that a rule could ask for.
-    shape = edit.shape if isinstance(edit, SubjectAdd | SubjectReplace) else edit.target.shape
-    return not (isinstance(edit, TextChange) or shape == SIGN)
-
-
-DEMANDS: dict[str, Callable[[Any, Edit | None], bool]] = {
-    "attribute": _edits_an_object,
-    "scoped": lambda rule, edit: isinstance(edit, SubjectAdd) and edit.shape == rule.shape,
-}
-"""By family: does the rule demand its look of this edit's object?"""
+    match rule.family:
+        case "protect":
+            cell = rule.target.cell
+            return _is_guarded(rule, before) and after.cells[cell] != before.cells[cell]
+        case "avoid":
+            return _avoided_appeared(rule, parts, before, after)
+        case "keep_empty":
+            region = part_of_grid(rule.where, before.side)
+            return any(before.cells[cell] == EMPTY != after.cells[cell] for cell in region)
+        case "limit":
+            return _objects(after) > max(rule.most, _objects(before))
+        case "limit_alike":
+            return _alike(rule, after) > _alike(rule, before)
+    return False
 
 
 def _is_guarded(rule: Any, before: Shown) -> bool:
     """Is the protected object where it has to be? Something of another shape there is another object."""
     code = before.cells[rule.target.cell]
     return code != EMPTY and rule.target.shape in (None, look(code, "shape"))
-
-
-def _speaks_of_guarded(rule: Any, part: Part, before: Shown) -> bool:
-    return _is_guarded(rule, before) and rule.target.cell in part.answer.may_change
-
-
-def _guarded_changed(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
-    cell = rule.target.cell
-    return _is_guarded(rule, before) and after.cells[cell] != before.cells[cell]
 
 
 def _names_look(rule: Any, edit: Edit | None) -> tuple[bool, str | None]:
@@ -503,11 +429,6 @@ def _names_look(rule: Any, edit: Edit | None) -> tuple[bool, str | None]:
     return False, None
 
 
-def _speaks_of_avoided(rule: Any, part: Part, before: Shown) -> bool:
-    gives, named = _names_look(rule, part.edit)
-    return gives and named in (None, rule.value)
-
-
 def _avoided_appeared(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
     """An object has the look and had it not: it is new, of another shape, or looked otherwise.
 
@@ -518,9 +439,9 @@ def _avoided_appeared(rule: Any, parts: tuple[Part, ...], before: Shown, after: 
         return look(code, rule.attribute) == rule.value
 
     moved = {
-        part.answer.edited(after)
-        for part in parts
-        if part.answer.moved_from is not None and has_it(before.cells[part.answer.moved_from])
+        answer.edited(after)
+        for _, answer in parts
+        if answer.moved_from is not None and has_it(before.cells[answer.moved_from])
     }
     pairs = enumerate(zip(before.cells, after.cells, strict=True))
     return any(
@@ -529,75 +450,25 @@ def _avoided_appeared(rule: Any, parts: tuple[Part, ...], before: Shown, after: 
     )
 
 
-def _speaks_of_empty(rule: Any, part: Part, before: Shown) -> bool:
-    region = part_of_grid(rule.where, before.side)
-    return any(before.cells[cell] == EMPTY for cell in region & part.answer.may_change)
-
-
-def _empty_filled(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
-    region = part_of_grid(rule.where, before.side)
-    return any(before.cells[cell] == EMPTY != after.cells[cell] for cell in region)
-
-
-def _adds_beyond_limit(rule: Any, part: Part, before: Shown) -> bool:
-    """Are objects asked for, and more of them than fit under the limit?"""
-    wanted = int(isinstance(part.edit, SubjectAdd))
-    if part.answer.number is not None:
-        counted, number = part.answer.number
-        wanted = number - sum(code in counted for code in before.cells)
-    return wanted > 0 and _objects(before) + wanted > rule.most
-
-
-def _too_many(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
-    return _objects(after) > max(rule.most, _objects(before))
-
-
 def _objects(shown: Shown) -> int:
     """How many there are; what cannot be read counts as one."""
     return sum(code != EMPTY for code in shown.cells)
 
 
-def _gives_look(rule: Any, part: Part, before: Shown) -> bool:
-    return _names_look(rule, part.edit)[0]
-
-
-def _more_alike(rule: Any, parts: tuple[Part, ...], before: Shown, after: Shown) -> bool:
-    """Do more objects look like an earlier one than before? The unread look like each other."""
-
-    def alike(shown: Shown) -> int:
-        looks = Counter(look(code, rule.attribute) for code in shown.cells if code != EMPTY)
-        return sum(count - 1 for count in looks.values())
-
-    return alike(after) > alike(before)
-
-
-Asks = Callable[[Any, Part, Shown], bool]
-Broken = Callable[[Any, tuple[Part, ...], Shown, Shown], bool]
-FORBIDS: dict[str, tuple[Asks, Broken]] = {
-    "protect": (_speaks_of_guarded, _guarded_changed),
-    "avoid": (_speaks_of_avoided, _avoided_appeared),
-    "keep_empty": (_speaks_of_empty, _empty_filled),
-    "limit": (_adds_beyond_limit, _too_many),
-    "limit_alike": (_gives_look, _more_alike),
-}
-"""By family: does the rule ask something of this edit? Is it broken by this change?"""
+def _alike(rule: Any, shown: Shown) -> int:
+    """How many objects look like an earlier one; the unread look like each other."""
+    looks = Counter(look(code, rule.attribute) for code in shown.cells if code != EMPTY)
+    return sum(count - 1 for count in looks.values())
 
 
 # Is there a right result that no rule forbids?
 
 
 def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...], before: Shown) -> bool:
-    """True where right results exist and every one of them breaks a rule.
-
-    Args:
-        answer: what is right with every look that rules demand.
-        parts: the edit's.
-        rules: those that bind the turn.
-        before: the picture to be edited.
-    """
+    """True where right results exist and every one of them breaks a rule; `answer` has all demanded looks."""
 
     def allowed(result: Shown) -> bool:
-        return not any(forbids(rule, parts, before, result) for rule in rules)
+        return not any(breaks(rule, parts, before, result) for rule in rules)
 
     if answer.number is not None:
         return _number_is_forbidden(answer, allowed, before)
@@ -614,8 +485,7 @@ def _results(answer: Answer, before: Shown) -> Iterator[Shown]:
     ground = before.ground if answer.ground is None else answer.ground
     for way in answer.ways:
         for codes in product(*(sorted(right) for right in way.values())):
-            changed = before.having(dict(zip(way, codes, strict=True)))
-            yield Shown(ground, changed.cells)
+            yield Shown(ground, before.having(dict(zip(way, codes, strict=True))).cells)
 
 
 def _number_is_forbidden(answer: Answer, allowed: Callable[[Shown], bool], before: Shown) -> bool:
@@ -652,17 +522,16 @@ def where(target: Target, shown: Shown) -> int | None:
 
     "The object in row 2 column 3" stays in its cell, and may be one that nobody can read.
     """
+    said = {name: value for name in NAMES if (value := getattr(target, name)) is not None}
 
     def described(code: int) -> bool:
-        said = ((name, getattr(target, name)) for name in NAMES)
-        return code > EMPTY and all(value is None or look(code, name) == value for name, value in said)
+        return code > EMPTY and all(look(code, name) == value for name, value in said.items())
 
     own = shown.cells[target.cell]
     if described(own):
         return target.cell
     if target.placed:
-        wordless = all(getattr(target, name) is None for name in NAMES)
-        return target.cell if wordless and own == UNREAD else None
+        return target.cell if not said and own == UNREAD else None
     fitting = [cell for cell, code in enumerate(shown.cells) if described(code)]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -688,22 +557,18 @@ def free_beside(beside: Beside, shown: Shown) -> tuple[int, ...]:
 
 
 def part_of_grid(name: str, side: int) -> frozenset[int]:
-    """The cells of a named part of the grid.
-
-    Raises:
-        ValueError: the name is not known.
-    """
-    ends = {0, side - 1}
-    inside = {
-        "corners": lambda row, column: row in ends and column in ends,
+    """The cells of a named part of the grid."""
+    last = side - 1
+    parts: dict[str, Callable[[int, int], bool]] = {
+        "corners": lambda row, column: row in (0, last) and column in (0, last),
         "top row": lambda row, column: row == 0,
-        "bottom row": lambda row, column: row == side - 1,
+        "bottom row": lambda row, column: row == last,
         "left column": lambda row, column: column == 0,
-        "right column": lambda row, column: column == side - 1,
+        "right column": lambda row, column: column == last,
     }
-    if name not in inside:
-        raise ValueError(f"part of the grid is {name!r}, expected one of {', '.join(inside)}")
-    return frozenset(cell for cell in range(side * side) if inside[name](cell // side, cell % side))
+    if name not in parts:
+        raise ValueError(f"part of the grid is {name!r}, expected one of {', '.join(parts)}")
+    return frozenset(cell for cell in range(side * side) if parts[name](cell // side, cell % side))
 
 
 def look(code: int, name: str) -> str | None:

@@ -8,10 +8,11 @@ picture is subtracted and what is left is judged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from editenv.types import Image
@@ -19,7 +20,7 @@ from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS
 
 UNREAD, EMPTY = -1, 0
-"""Codes of a cell that shows nothing known and of an empty one; objects count from 1, as in things()."""
+"""Codes of a cell that shows nothing known and of an empty one; objects count from 1, as in all_objects()."""
 
 ROOT_MEAN_SQUARE = 7.0
 """Largest root mean square of the difference, in levels; less where cells are so small that two different
@@ -38,22 +39,15 @@ pixel of the margin off by more than PIXEL."""
 _SIDE = 3  # of a window, in pixels
 _BLOCKS = 4  # blocks along a cell's side, for the quick search
 _CHANNELS = 3
-_ROUNDING = 1e-6
 _ROWS = 256  # crops that are searched for at a time, which bounds memory
 _COLORS = np.array([GROUND[name] for name in BACKGROUNDS], np.int16)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a picture shows.
+class Shown(NamedTuple):
+    """What a picture shows."""
 
-    Attributes:
-        ground: index of the background in BACKGROUNDS, UNREAD where none is near.
-        cells: code of each cell's object, EMPTY or UNREAD, row by row.
-    """
-
-    ground: int
-    cells: tuple[int, ...]
+    ground: int  # index of the background in BACKGROUNDS, UNREAD where none is near
+    cells: tuple[int, ...]  # code of each cell's object, EMPTY or UNREAD, row by row
 
     @property
     def side(self) -> int:
@@ -79,15 +73,9 @@ def shown_from_codes(codes: list[int]) -> Shown:
 
 
 def read(pictures: Sequence[Image], grid: int, expected: Sequence[Shown]) -> list[Shown]:
-    """What a batch of pictures shows.
+    """What a batch of pictures shows, uint8 [H, W, 3] each, all of one square size, with `grid` cells a side.
 
-    Args:
-        pictures: uint8 [H, W, 3] each, all of one square size.
-        grid: cells a side.
-        expected: what each may show, such as what the picture before did; saves time, decides nothing.
-
-    Raises:
-        ValueError: a picture is not square, not uint8 or not of the first one's size.
+    `expected` is what each may show, such as what the picture before did; it saves time and decides nothing.
     """
     if not len(pictures):
         return []
@@ -121,13 +109,17 @@ def near(crops: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np
     found = (worst <= PIXEL) & (energy <= _CHANNELS * cell**2 * mean_square(cell))
     # Means cannot be further off than the worst pixel is.
     doubtful = np.flatnonzero(found & (worst > WINDOW))
-    found[doubtful] = _worst_window(off[doubtful]) <= WINDOW * _SIDE**2
-    for ground in np.unique(grounds[found]):
-        rows = np.flatnonzero(found & (grounds == ground))
-        # A difference shorter than a quarter of every way reaches no large share.
-        shortest = _distances(cell, int(ground)).min(1)
-        rows = rows[energy[rows] > BLEND**2 * shortest[codes[rows]]]
-        found[rows] = _has_no_large_share(off[rows], int(ground), codes[rows])
+    windows = sliding_window_view(off[doubtful], (_SIDE, _SIDE), axis=(1, 2)).sum((-2, -1))
+    found[doubtful] = np.abs(windows).max((1, 2, 3), initial=0) <= WINDOW * _SIDE**2
+    # No large share of another known picture is mixed in: with d = p_other - p_code the share is the projection
+    # <off, d> / <d, d>, at most BLEND. A difference shorter than a quarter of every way reaches none.
+    for ground, code in np.unique(np.stack([grounds, codes], 1)[found], axis=0):
+        known, squares = _flat_pictures(cell, ground)
+        rows = np.flatnonzero(found & (grounds == ground) & (codes == code))
+        rows = rows[energy[rows] > BLEND**2 * squares[code].min()]
+        if len(rows):
+            along = flat[rows].astype(np.float64) @ (known - known[code]).T
+            found[rows] = (along <= BLEND * squares[code]).all(1)
     return found
 
 
@@ -138,13 +130,13 @@ def nearest(crops: NDArray[np.uint8], ground: int) -> NDArray[np.int64]:
     averages have no more energy than pixels; the few others are compared in full.
     """
     cell = crops.shape[1]
-    known, weights = _rendered_blocks(cell)
+    known, sizes = _rendered_blocks(cell)
     codes = np.full(len(crops), UNREAD)
     for start in range(0, len(crops), _ROWS):
         part = crops[start : start + _ROWS]
-        off = blocks(part.astype(np.int32))[:, None] - known[ground]
-        left = (off**2 * weights).sum((2, 3, 4))
-        rows, numbers = np.nonzero(left <= _CHANNELS * mean_square(cell) + _ROUNDING)
+        off = blocks(part.astype(np.int32))[0][:, None] - known[ground]
+        left = (off**2 * sizes).sum((2, 3, 4))
+        rows, numbers = np.nonzero(left <= _CHANNELS * mean_square(cell) + 1e-6)
         fits = near(part[rows], np.full(len(rows), ground), numbers)
         codes[start + rows[fits]] = numbers[fits]
     return codes
@@ -153,61 +145,34 @@ def nearest(crops: NDArray[np.uint8], ground: int) -> NDArray[np.int64]:
 @lru_cache(maxsize=16)
 def mean_square(cell: int) -> float:
     """Largest mean square of a difference: no crop is near to two pictures over one ground."""
-    closest = min(_distances(cell, ground).min() for ground in range(len(cell_pictures(cell))))
+    closest = min(_flat_pictures(cell, ground)[1].min() for ground in range(len(cell_pictures(cell))))
     return min(ROOT_MEAN_SQUARE, 0.49 * float(np.sqrt(closest / (_CHANNELS * cell**2)))) ** 2
 
 
-def blocks(values: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Means of the 4 x 4 blocks of crops [N, cell, cell, 3]; float64 [N, 4, 4, 3]."""
-    edges, sides = _block_edges(values.shape[1])
-    sums = np.add.reduceat(np.add.reduceat(values, edges, 1), edges, 2)
-    return sums / np.outer(sides, sides)[..., None]
-
-
-def _block_edges(cell: int) -> tuple[list[int], NDArray[np.int64]]:
-    """Where the blocks of a cell start along a side, and how long they are."""
+def blocks(values: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Means of the 4 x 4 blocks of crops [N, cell, cell, 3], float64 [N, 4, 4, 3], and their pixels [4, 4, 1]."""
+    cell = values.shape[1]
     edges = [step * cell // _BLOCKS for step in range(_BLOCKS)]
-    return edges, np.diff([*edges, cell])
+    sides = np.diff([*edges, cell])
+    sizes = np.outer(sides, sides)[..., None]
+    return np.add.reduceat(np.add.reduceat(values, edges, 1), edges, 2) / sizes, sizes
 
 
 @lru_cache(maxsize=16)
 def _rendered_blocks(cell: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Blocks of all pictures of a cell [backgrounds, 1 + objects, 4, 4, 3], and their sizes [4, 4, 1]."""
-    sides = _block_edges(cell)[1]
-    rendered = np.stack([blocks(pictures.astype(np.int32)) for pictures in cell_pictures(cell)])
-    return rendered, (np.outer(sides, sides) / cell**2)[..., None]
-
-
-def _worst_window(off: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The largest absolute sum [N] over any 3 x 3 window and channel."""
-    rows = off[:, : 1 - _SIDE] + off[:, 1 : 2 - _SIDE] + off[:, 2:]
-    sums = rows[:, :, : 1 - _SIDE] + rows[:, :, 1 : 2 - _SIDE] + rows[:, :, 2:]
-    return np.abs(sums).max((1, 2, 3), initial=0)
-
-
-def _has_no_large_share(off: NDArray[np.int32], ground: int, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """In which crops, that differ by [N, cell, cell, 3] from their codes' pictures, no other one is mixed in.
-
-    With d = p_other - p_code, the share is the projection <off, d> / <d, d>, at most BLEND.
-    """
-    cell = off.shape[1]
-    flat = cell_pictures(cell)[ground].reshape(-1, _CHANNELS * cell**2).astype(np.float64)
-    squares, found = _distances(cell, ground), np.zeros(len(off), bool)
-    for code in np.unique(codes):
-        rows = np.flatnonzero(codes == code)
-        along = off[rows].reshape(len(rows), -1).astype(np.float64) @ (flat - flat[code]).T
-        found[rows] = (along <= BLEND * squares[code]).all(1)
-    return found
+    """Blocks of all pictures of a cell [backgrounds, 1 + objects, 4, 4, 3], and their shares of it [4, 4, 1]."""
+    rendered, sizes = zip(*(blocks(pictures.astype(np.int32)) for pictures in cell_pictures(cell)), strict=True)
+    return np.stack(rendered), sizes[0] / cell**2
 
 
 @lru_cache(maxsize=64)
-def _distances(cell: int, ground: int) -> NDArray[np.float64]:
-    """Squared distances between all pictures over a ground, infinite of each to itself."""
+def _flat_pictures(cell: int, ground: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All pictures over a ground [1 + objects, pixels], and their squared distances, infinite of each to itself."""
     flat = cell_pictures(cell)[ground].reshape(-1, _CHANNELS * cell**2).astype(np.float64)
     lengths = np.einsum("nd,nd->n", flat, flat)
     squares = np.add.outer(lengths, lengths) - 2 * (flat @ flat.T)
     np.fill_diagonal(squares, np.inf)
-    return squares
+    return flat, squares
 
 
 def _cut(pictures: Sequence[Image], grid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -262,15 +227,9 @@ def _ring_error(
     """Mean squared differences of rings [B, cells] of cells from backgrounds [B]; 0 where not `differ`."""
     number, place = np.nonzero(differ)
     side = cells.shape[2]
-    rings = cells.reshape(*cells.shape[:2], side**2, 3)[number[:, None], place[:, None], _ring(side)]
+    outer = np.ones((side, side), bool)
+    outer[1:-1, 1:-1] = False
+    rings = cells[number, place][:, outer]
     off = np.zeros(cells.shape[:2])
     off[number, place] = ((rings - _COLORS[grounds[number], None]).astype(np.int32) ** 2).mean((1, 2))
     return off
-
-
-@lru_cache(maxsize=16)
-def _ring(cell: int) -> NDArray[np.int64]:
-    """Flat indices of a cell's outermost pixels."""
-    ring = np.ones((cell, cell), bool)
-    ring[1:-1, 1:-1] = False
-    return np.flatnonzero(ring)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from editenv.rewards import require_share
 from editenv.rewards.judge_context import JudgeContext, judge_context
 from editenv.rewards.weights import RewardWeights, with_reward
 from editenv.types import Image, Scores, TurnResult
@@ -60,9 +61,6 @@ class SimilarityScorer:
         detector: folder of a GroundingDINO model with its tokenizer, or a Detector.
         threshold: least confidence of a box that counts as found, 0 to 1.
         device: of torch.
-
-    Raises:
-        ValueError: a folder holds no such model, or the threshold is not in its range.
     """
 
     def __init__(
@@ -75,8 +73,7 @@ class SimilarityScorer:
         threshold: float = 0.3,
         device: str = "cpu",
     ) -> None:
-        if isinstance(threshold, bool) or not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold!r}, expected a number from 0 to 1")
+        require_share("threshold", threshold)
         self.weights = weights or RewardWeights()
         names = [Path(part).name if isinstance(part, str) else type(part).__name__ for part in (features, detector)]
         self.version = f"similarity 1 {' '.join(names)} threshold {threshold}"
@@ -99,25 +96,21 @@ class SimilarityScorer:
         pairs = [_pairs(turn, words, boxes) for turn, words in zip(turns, meant, strict=True)]
         shown = [picture for own in pairs for pair in own.values() for picture in pair or ()]
         vectors = iter(self.features.embed(shown) if shown else ())
-        found_scores = []
+        scores = []
         for own in pairs:
             # Cosine of unit vectors, at least 0; an object that is gone has no pair.
-            similar = {
+            objects = {
                 name: 0.0 if pair is None else min(1.0, max(0.0, float(next(vectors) @ next(vectors))))
                 for name, pair in own.items()
             }
-            found_scores.append(self._scores(similar))
-        return found_scores
-
-    def _scores(self, similar: Mapping[str | None, float]) -> Scores:
-        """CC from the similarity of each object by phrase, and of the background under None."""
-        objects = {name: value for name, value in similar.items() if name is not None}
-        parts = [sum(objects.values()) / len(objects)] if objects else []
-        if None in similar:
-            parts.append(similar[None])
-        consistency = sum(parts) / len(parts) if parts else None
-        detail = {"objects": objects, "background": similar.get(None)}
-        return with_reward(Scores(content_consistency=consistency, detail=detail), self.weights)
+            background = objects.pop(None, None)
+            parts = [sum(objects.values()) / len(objects)] if objects else []
+            if background is not None:
+                parts.append(background)
+            consistency = sum(parts) / len(parts) if parts else None
+            detail = {"objects": objects, "background": background}
+            scores.append(with_reward(Scores(content_consistency=consistency, detail=detail), self.weights))
+        return scores
 
 
 # What is compared with what.
@@ -157,16 +150,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class DinoEncoder:
-    """Features of a model such as DINOv3: its pooled output as a unit vector.
-
-    Args:
-        folder: config.json and model.safetensors.
-        device: of torch, such as "cpu" or "cuda".
-        batch: pictures at one time.
-
-    Raises:
-        ValueError: the folder holds no such model.
-    """
+    """Features of a model such as DINOv3: its pooled output as a unit vector; `batch` pictures at one time."""
 
     def __init__(self, folder: str, device: str = "cpu", batch: int = 16) -> None:
         from transformers import AutoModel
@@ -200,9 +184,6 @@ class GroundingDinoDetector:
         threshold: least confidence, 0 to 1, of a box that counts as found.
         device: of torch.
         batch: pictures at one time.
-
-    Raises:
-        ValueError: the folder holds no such model.
     """
 
     def __init__(self, folder: str, threshold: float = 0.3, device: str = "cpu", batch: int = 4) -> None:
@@ -214,17 +195,9 @@ class GroundingDinoDetector:
         self._settings = _preprocessing(folder)
 
     def find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
-        """The likeliest box of a phrase in each picture, None where none is likely enough.
-
-        Args:
-            pictures: uint8 [H, W, 3], all of one size.
-            phrases: one a picture.
-        """
-        found: list[Box | None] = []
-        for first in range(0, len(pictures), self._batch):
-            part = slice(first, first + self._batch)
-            found += self._find(pictures[part], phrases[part])
-        return found
+        """The likeliest box of a phrase in each picture, all of one size; None where none is likely enough."""
+        parts = (slice(first, first + self._batch) for first in range(0, len(pictures), self._batch))
+        return [box for part in parts for box in self._find(pictures[part], phrases[part])]
 
     def _find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         import torch
@@ -243,12 +216,11 @@ class GroundingDinoDetector:
                 **{name: value.to(self._device) for name, value in tokens.items()},
             )
         likely = output.logits.float().sigmoid().cpu()[..., : own.shape[1]]
-        scores = likely.masked_fill(~own[:, None], 0.0).amax(-1)  # [B, boxes]
-        boxes = output.pred_boxes.float().cpu()
-        best = scores.argmax(1)
+        scores, best = likely.masked_fill(~own[:, None], 0.0).amax(-1).max(1)  # of [B, boxes]
+        boxes = output.pred_boxes.float().cpu()[torch.arange(len(best)), best].numpy()
         return [
-            _in_pixels(boxes[row, one].numpy(), height, width) if scores[row, one] >= self._threshold else None
-            for row, one in enumerate(best.tolist())
+            _in_pixels(box, height, width) if score >= self._threshold else None
+            for box, score in zip(boxes, scores, strict=True)
         ]
 
 
@@ -275,13 +247,8 @@ def _pixels(pictures: Sequence[Image], shape: tuple[int, int], settings: Mapping
     """Pictures at a height and width, less the model's mean, over its deviation; float32 [N, 3, H, W]."""
     from PIL import Image as PILImage
 
-    size = (shape[1], shape[0])
-    resized = [
-        picture
-        if picture.shape[:2] == shape
-        else np.array(PILImage.fromarray(picture).resize(size, PILImage.Resampling.BICUBIC))
-        for picture in pictures
-    ]
+    size = (shape[1], shape[0])  # resizing to its own size leaves a picture as it is
+    resized = [np.array(PILImage.fromarray(picture).resize(size, PILImage.Resampling.BICUBIC)) for picture in pictures]
     mean = np.float32(settings.get("image_mean", _MEAN))
     deviation = np.float32(settings.get("image_std", _DEVIATION))
     values = (np.stack(resized).astype(np.float32) / 255 - mean) / deviation

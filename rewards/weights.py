@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from math import isfinite
 from numbers import Real
@@ -13,11 +13,7 @@ from editenv.types import Scores
 
 @dataclass(frozen=True)
 class RewardWeights:
-    """Weight of each score, finite and 0 or more, at least one above 0; the defaults are the published ones.
-
-    Raises:
-        ValueError: a weight is negative or not a finite number, or all are 0.
-    """
+    """Weight of each score, finite and 0 or more, at least one above 0; the defaults are the published ones."""
 
     instruction_following: float = 0.3
     content_consistency: float = 0.3
@@ -26,7 +22,6 @@ class RewardWeights:
     rule_kept: float = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the range of every weight."""
         for name, weight in self.by_name().items():
             if isinstance(weight, bool) or not isinstance(weight, Real) or not isfinite(weight) or weight < 0:
                 raise ValueError(f"reward weight {name} is {weight!r}, expected a finite number of 0 or more")
@@ -35,7 +30,7 @@ class RewardWeights:
 
     def by_name(self) -> dict[str, float]:
         """Weight by score name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return asdict(self)
 
     @cached_property
     def nonzero(self) -> tuple[tuple[str, float], ...]:
@@ -44,11 +39,7 @@ class RewardWeights:
 
 
 def weights_from_json(data: Mapping[str, float] | None) -> RewardWeights:
-    """The weights in a mapping, 0 for every score it leaves out; None gives the published ones.
-
-    Raises:
-        ValueError: a key names no score, or a weight is not allowed.
-    """
+    """The weights in a mapping, 0 for every score it leaves out; None gives the published ones."""
     if data is None:
         return RewardWeights()
     known = [field.name for field in fields(RewardWeights)]

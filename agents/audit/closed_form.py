@@ -100,23 +100,14 @@ def sampled_variances(facts: Facts, start: int) -> list[float]:
 
 
 class FlowDensity(NamedTuple):
-    """Stochastic steps under a policy, M turns of W steps.
+    """Stochastic steps under a policy, M turns of W steps."""
 
-    Attributes:
-        log_prob: mean over D dimensions without constants, [M, W].
-        mean: of the transitions, [M, W, D].
-        std: of the transitions, [M, W].
-        score: d log_prob / d velocity, [M, W, D].
-        x: where the steps start, [M, W, D].
-        velocity: of the policy, [M, W, D].
-    """
-
-    log_prob: Floats
-    mean: Floats
-    std: Floats
-    score: Floats
-    x: Floats
-    velocity: Floats
+    log_prob: Floats  # mean over D dimensions without constants, [M, W]
+    mean: Floats  # of the transitions, [M, W, D]
+    std: Floats  # of the transitions, [M, W]
+    score: Floats  # d log_prob / d velocity, [M, W, D]
+    x: Floats  # where the steps start, [M, W, D]
+    velocity: Floats  # of the policy, [M, W, D]
 
 
 def flow_density(policy: KnownPolicy, facts: Facts, turns: Turns) -> FlowDensity:

@@ -79,11 +79,9 @@ class KnownPolicy(JointPolicy):
     # As a JointPolicy
 
     def observe(self, observations: Observations) -> Turn:
-        """The image is all it reads."""
         return {"source": self.encode_images(observations["image"])}
 
     def encode_intents(self, intents: Sequence[str]) -> Turn:
-        """Images do not depend on intents."""
         return {}
 
     def encode_images(self, images: Sequence[Image]) -> Tensor:
@@ -91,7 +89,6 @@ class KnownPolicy(JointPolicy):
         return torch.from_numpy(np.stack(list(images))).flatten(1, 2).float() / _HALF - 1
 
     def decode_images(self, latents: Tensor) -> list[Image]:
-        """The nearest pixels."""
         pixels = ((latents + 1) * _HALF).round().clamp(0, 255).to(torch.uint8)
         return list(pixels.unflatten(1, (SIDE, SIDE)).numpy())
 
@@ -121,7 +118,6 @@ class KnownPolicy(JointPolicy):
         return GeneratedIntents(ids[:, :longest], mask[:, :longest], log_prob[:, :longest], texts)
 
     def velocity(self, context: Turn) -> Velocity:
-        """The known one."""
         return lambda x, t: self.flow(x, t, context["source"])
 
     def forward(
@@ -135,7 +131,6 @@ class KnownPolicy(JointPolicy):
         context_gradient: bool = False,
         guided: bool = True,
     ) -> PolicyOutput:
-        """There is no context that a gradient could flow through, and no guidance."""
         log_prob: Any = None
         if text:
             ids = turn["intent_ids"]
@@ -148,7 +143,6 @@ class KnownPolicy(JointPolicy):
         return PolicyOutput(log_prob, velocity, velocity)
 
     def parameter_space(self, name: str) -> str:
-        """The table is the text's."""
         return "text" if "bigram" in name else "flow"
 
 
@@ -161,20 +155,16 @@ class FlatSpec:
 
     @property
     def id(self) -> str:
-        """Start and words."""
         return f"{self.start}-{'-'.join(self.wanted)}"
 
     @property
     def turn_count(self) -> int:
-        """Number of instructions."""
         return len(self.wanted)
 
     def message(self, turn: int) -> UserMessage:
-        """The instruction of a turn."""
         return UserMessage(f"make it {self.wanted[turn]}", self.wanted[turn])
 
     def to_json(self) -> dict[str, Any]:
-        """The session as JSON values."""
         return asdict(self) | {"wanted": list(self.wanted)}
 
 
@@ -187,16 +177,13 @@ class FlatWorld:
     max_turns = _TURNS
 
     def session(self, split: str, seed: int, index: int) -> FlatSpec:
-        """Session `index` of a seed in a split."""
         rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index]))
         return FlatSpec(int(rng.integers(256)), tuple(str(word) for word in rng.choice(WORDS[2:6], _TURNS)))
 
     def picture(self, spec: FlatSpec) -> Image:
-        """The source picture."""
         return np.full(self.image_shape, spec.start, dtype=np.uint8)
 
     def spec_from_json(self, data: Mapping[str, Any]) -> FlatSpec:
-        """The session of its JSON values."""
         return FlatSpec(data["start"], tuple(data["wanted"]))
 
 
@@ -207,11 +194,9 @@ class Reader:
     reads_scores = False
 
     def begin(self, spec: FlatSpec) -> UserMessage:
-        """The first instruction."""
         return spec.message(0)
 
     def reply(self, outcome: TurnResult) -> UserMessage | Stop:
-        """The next instruction, or goodbye after the last."""
         following = outcome.turn + 1
         return outcome.spec.message(following) if following < outcome.spec.turn_count else Stop("done")
 
@@ -222,7 +207,6 @@ class BrightnessJudge:
     version = "brightness 1"
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
-        """One score a turn."""
         return [
             Scores(float(int(turn.after.sum()) % 4 > 0), None, 0.0, reward=float(turn.after.mean() / 255))
             for turn in turns

@@ -47,25 +47,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One number of a trainer.
+    """One number of a trainer."""
 
-    Attributes:
-        what: what was measured.
-        value: as measured; NaN where the check could not be made.
-        expected: in closed form.
-        tolerance: largest difference that passes.
-        note: what a wrong number means, or why the check could not be made.
-        skipped: whether the trainer does not offer what the check needs; such a result does not fail.
-        check: name of the check, filled in by `run_audit`.
-    """
-
-    what: str
-    value: float
-    expected: float = 0.0
-    tolerance: float = 0.0
-    note: str = ""
-    skipped: bool = False
-    check: str = ""
+    what: str  # what was measured
+    value: float  # as measured; NaN where the check could not be made
+    expected: float = 0.0  # in closed form
+    tolerance: float = 0.0  # largest difference that passes
+    note: str = ""  # what a wrong number means, or why the check could not be made
+    skipped: bool = False  # whether the trainer does not offer what the check needs; such a result does not fail
+    check: str = ""  # name of the check, filled in by `run_audit`
 
     @property
     def passed(self) -> bool:

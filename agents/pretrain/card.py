@@ -20,6 +20,7 @@ from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.agents.unified.policy import UnifiedPolicy
 from editenv.build import make_vector_env
 from editenv.session import Session
+from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
@@ -32,14 +33,15 @@ _NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2)
 _LONGEST_INTENT = 40
 
 
+def _envs(checkpoint: UnifiedPolicy, grid: int, suite: str, count: int) -> MICEEditVectorEnv:
+    size = checkpoint.autoencoder.config.token_side * grid
+    return make_vector_env(num_envs=count, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled")
+
+
 def mixed_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
     """Scores a turn on test sessions of `mixed`: greedy, with right intents, and the best of 6 attempts."""
-    size = checkpoint.autoencoder.config.token_side * grid
-    envs = make_vector_env(
-        num_envs=min(sessions, 256), suite="mixed", split="test", size=size, grid=grid, autoreset_mode="Disabled"
-    )
+    envs = _envs(checkpoint, grid, "mixed", min(sessions, 256))
     greedy = with_form(GenerationSettings(temperature=0.0, steps=8), form)
-    plain = EditorPolicy(checkpoint, greedy)
     given = EditorPolicy(checkpoint, greedy, OracleWriter(envs, form))
     sampling = EditorPolicy(checkpoint, replace(greedy, temperature=0.9))
 
@@ -53,7 +55,7 @@ def mixed_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int,
         "split": "test",
         "sessions": sessions,
         "seed": seed,
-        "greedy": _best_by_turn([played(plain, "greedy")]),
+        "greedy": _best_by_turn([played(EditorPolicy(checkpoint, greedy), "greedy")]),
         "right_intents": _best_by_turn(guided[:1]),
         f"pass@{ATTEMPTS}": _best_by_turn(attempts),
         f"right_intents_pass@{ATTEMPTS}": _best_by_turn(guided),
@@ -63,38 +65,25 @@ def mixed_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int,
 def suite_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int, form: str) -> dict[str, Any]:
     """Scores on test sessions of every suite (fixed scripts), with the likeliest and with right intents.
 
-    Args:
-        checkpoint: to be measured.
-        grid: cells a side.
-        sessions: of each suite.
-        seed: of sessions and noise.
-        form: of intents, a name in `intents.FORMS`.
-
     Returns:
-        "sessions"; "suites": by suite, "greedy" and "right_intents": means of IF and CC over all turns, and
-        GA of the last one; "tasks": by task, "turns" and the mean IF of both over those turns of all suites.
+        "sessions" (of each suite); "suites": by suite, "greedy" and "right_intents": means of IF and CC over
+        all turns, and GA of the last one; "tasks": by task, "turns" and the mean IF of both over those turns of
+        all suites.
     """
     settings = GenerationSettings(max_intent_tokens=_LONGEST_INTENT, temperature=0.0, steps=8)
     settings = with_form(settings, form)
-    size = checkpoint.autoencoder.config.token_side * grid
-    suites: dict[str, Any] = {}
+    suites: dict[str, Any] = defaultdict(dict)
     followed: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
     for suite in suite_names():
-        envs = make_vector_env(
-            num_envs=sessions, suite=suite, split="test", size=size, grid=grid, autoreset_mode="Disabled"
-        )
-        writers = {"greedy": None, "right_intents": OracleWriter(envs, form)}
-        suites[suite] = {}
-        for name, writer in writers.items():
-            played = run_episodes(
-                envs, EditorPolicy(checkpoint, settings, writer), range(sessions), seed, f"{suite}, {name}"
-            )
+        envs = _envs(checkpoint, grid, suite, sessions)
+        for name, writer in {"greedy": None, "right_intents": OracleWriter(envs, form)}.items():
+            policy = EditorPolicy(checkpoint, settings, writer)
+            played = run_episodes(envs, policy, range(sessions), seed, f"{suite}, {name}")
             scores = [score for session in played for score in session.scores]
-            last = [session.scores[-1].global_awareness for session in played]
             suites[suite][name] = {
                 "instruction_following": _rounded_mean(score.instruction_following for score in scores),
                 "content_consistency": _rounded_mean(score.content_consistency for score in scores),
-                "last_global_awareness": _rounded_mean(last),
+                "last_global_awareness": _rounded_mean(session.scores[-1].global_awareness for session in played),
             }
             for session in played:
                 for turn, score in zip(session.spec.turns, session.scores, strict=True):
@@ -103,7 +92,7 @@ def suite_scores(checkpoint: UnifiedPolicy, grid: int, sessions: int, seed: int,
         task: {"turns": len(by["greedy"])} | {name: _rounded_mean(values) for name, values in by.items()}
         for task, by in sorted(followed.items())
     }
-    return {"sessions": sessions, "suites": suites, "tasks": tasks}
+    return {"sessions": sessions, "suites": dict(suites), "tasks": tasks}
 
 
 def _best_by_turn(attempts: Sequence[Sequence[Session]]) -> dict[str, list[float | None]]:
@@ -128,11 +117,10 @@ def round_trip(autoencoder: CellAutoencoder, size: int, grid: int, sessions: int
     world = StudioWorld("mixed", size, grid)
     specs = [world.session("test", 0, index) for index in range(sessions)]
     latents = autoencoder.encode(torch.from_numpy(np.stack([world.picture(spec) for spec in specs])))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     shares = {}
     for level in _NOISE_LEVELS:
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-        images = autoencoder.decode(latents + level * noise).numpy()
-        read = parse(list(images), grid)
+        read = parse(list(autoencoder.decode(latents + level * noise).numpy()), grid)
         shares[str(level)] = sum(a == spec.scene for a, spec in zip(read, specs, strict=True)) / sessions
     return shares
 
@@ -146,6 +134,13 @@ def write_card(card: dict[str, Any], folder: Path) -> None:
 
 def _markdown(card: dict[str, Any]) -> str:
     scores, everywhere = card["scores"], card["everywhere"]
+    means = {name.replace("_", " "): list(by.values()) for name, by in scores.items() if isinstance(by, dict)}
+    suites = {
+        name: [*by["greedy"].values(), *by["right_intents"].values()] for name, by in everywhere["suites"].items()
+    }
+    for values in suites.values():
+        del values[4]  # CC with right intents
+    tasks = {name: list(by.values()) for name, by in everywhere["tasks"].items()}
     start = f"starting from `{card['start']}`" if card["start"] else "from random weights"
     lines = [
         f"# {card['name']}",
@@ -158,36 +153,23 @@ def _markdown(card: dict[str, Any]) -> str:
         f"**Not taught:** {card['not_taught']}",
         "",
         f"{scores['sessions']} test sessions of `{scores['suite']}`, seed {scores['seed']}, turns 1 / 2 / 3:",
-        "",
-        "| | IF | CC | GA | rules kept |",
-        "|---|---|---|---|---|",
-    ]
-    for name, means in scores.items():
-        if isinstance(means, dict):
-            cells = [" / ".join(map(_cell, means[score])) for score in _SCORES]
-            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    lines += [
-        "",
+        *_table("| | IF | CC | GA | rules kept |", means),
         f"By suite, {everywhere['sessions']} test sessions each (greedy, and with right intents):",
-        "",
-        "| suite | IF | CC | GA of the last turn | IF, right intents | GA of the last turn, right intents |",
-        "|---|---|---|---|---|---|",
-    ]
-    for suite, by in everywhere["suites"].items():
-        values = *by["greedy"].values(), *by["right_intents"].values()
-        # CC with right intents is left out
-        lines.append(f"| {suite} | {' | '.join(_cell(values[place]) for place in (0, 1, 2, 3, 5))} |")
-    lines += [
-        "",
+        *_table(
+            "| suite | IF | CC | GA of the last turn | IF, right intents | GA of the last turn, right intents |",
+            suites,
+        ),
         "By task, over the turns of all suites (right is, in some, to leave the picture alone):",
-        "",
-        "| task | turns | IF | IF, right intents |",
-        "|---|---|---|---|",
+        *_table("| task | turns | IF | IF, right intents |", tasks),
     ]
-    for task, by in everywhere["tasks"].items():
-        lines.append(f"| {task} | {by['turns']} | {_cell(by['greedy'])} | {_cell(by['right_intents'])} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _table(head: str, rows: dict[str, list[Any]]) -> list[str]:
+    def cell(value: Any) -> str:
+        if isinstance(value, list):
+            return " / ".join(map(cell, value))
+        return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
+
+    body = [f"| {name} | {' | '.join(map(cell, values))} |" for name, values in rows.items()]
+    return ["", head, "|---" * (head.count("|") - 1) + "|", *body, ""]

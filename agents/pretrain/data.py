@@ -42,13 +42,9 @@ class TextSample(NamedTuple):
 
 
 def edit_samples(mixture: DataMixture, seed: int, grid: int, form: str = "free") -> Iterator[EditSample]:
-    """Edits of all turns of training sessions, without end.
+    """Edits of all turns of training sessions, without end; `form` of the intents is a name in `intents.FORMS`.
 
-    Args:
-        mixture: whose sessions, and how many results are wrong.
-        seed: of the sessions and of the label noise.
-        grid: cells a side.
-        form: of the intents, a name in `intents.FORMS`.
+    Sessions and label noise follow from the seed.
     """
     rng = np.random.default_rng([seed, 1])
     written = intent_form(form)
@@ -111,24 +107,17 @@ def noisy_intent(turn: StudioTurn, grid: int, rules: bool, reference: bool, form
 
 def wrong_result(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
     """A wrong result: nothing done, the edited object with other looks, or a second cell changed."""
+    cell, known = turn.edit.edited_cell(before), all_objects()
+    others = [place for place in result.occupied() if place not in turn.edit.touched(before) | {BACKGROUND}]
     while True:
+        kind, drawn = rng.choice(len(_WRONG_KINDS), p=_WRONG_KINDS), before
+        if kind == 1 and cell is not None and result.cells[cell] is not None:
+            drawn = result.put(cell, known[rng.integers(len(known))])
+        elif kind > 0 and others:
+            drawn = result.put(others[rng.integers(len(others))], known[rng.integers(len(known))])
         # Drawn looks may be the old ones, and words leave looks open: what came out right is drawn again.
-        drawn = _draw_result(turn, before, result, rng)
         if not is_right(turn, before, drawn):
             return drawn
-
-
-def _draw_result(turn: StudioTurn, before: Scene, result: Scene, rng: Generator) -> Scene:
-    kind = rng.choice(len(_WRONG_KINDS), p=_WRONG_KINDS)
-    if kind == 0:
-        return before
-    cell, known = turn.edit.edited_cell(before), all_objects()
-    if kind == 1 and cell is not None and result.cells[cell] is not None:
-        return result.put(cell, known[rng.integers(len(known))])
-    others = [place for place in result.occupied() if place not in turn.edit.touched(before) | {BACKGROUND}]
-    if not others:
-        return before
-    return result.put(others[rng.integers(len(others))], known[rng.integers(len(known))])
 
 
 def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
@@ -143,9 +132,7 @@ def is_right(turn: StudioTurn, before: Scene, after: Scene) -> bool:
 class LatentTable:
     """Latents of scenes by looking up each cell's; cells are coded apart, so this equals encoding images.
 
-    Args:
-        autoencoder: codes one cell a token.
-        cell: side of a cell in pixels, the autoencoder's `token_side`.
+    The autoencoder codes one cell a token: `cell`, in pixels, is its `token_side`.
     """
 
     def __init__(self, autoencoder: CellAutoencoder, cell: int) -> None:

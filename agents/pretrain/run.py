@@ -27,53 +27,44 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
-    recipe, out = config.recipe, Path(config.out)
-    if isinstance(recipe, AutoencoderRecipe):
-        return make_autoencoder(recipe, config.seed, out)
-    return make_model(recipe, config.seed, out)
+    make = _autoencoder if isinstance(config.recipe, AutoencoderRecipe) else _model
+    card = make(config.recipe, config.seed, Path(config.out))
+    write_card(card, Path(config.out))
+    return card
 
 
-def make_autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[str, Any]:
+def _autoencoder(recipe: AutoencoderRecipe, seed: int, out: Path) -> dict[str, Any]:
     """The autoencoder; its card holds the share of scenes that survive it, by the latents' noise."""
     started = time.perf_counter()
     autoencoder = train_autoencoder(recipe.cell, seed, recipe.steps, recipe.rate)
-    seconds = time.perf_counter() - started
-    weights = {
-        name: value.half() if value.is_floating_point() else value for name, value in autoencoder.state_dict().items()
-    }
-    autoencoder.save_pretrained(out, state_dict=weights)
-    card = {
+    seconds, weights = time.perf_counter() - started, autoencoder.state_dict()
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    autoencoder.save_pretrained(out, state_dict=halved)
+    return {
         "name": recipe.name,
         "seed": seed,
         "steps": recipe.steps,
         "seconds": round(seconds),
         "exact_scenes": round_trip(load_autoencoder(out), recipe.cell * 4, grid=4),
     }
-    write_card(card, out)
-    return card
 
 
-def make_model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
-    """A unified model, phase by phase."""
-    started = time.perf_counter()
-    checkpoint = UnifiedPolicy.load(Path(recipe.start)) if recipe.start else new_checkpoint(recipe)
+def _model(recipe: ModelRecipe, seed: int, out: Path) -> dict[str, Any]:
+    """A unified model, phase by phase; its card holds the scores of the checkpoint as it is written."""
+    started, grid, form = time.perf_counter(), recipe.grid, recipe.intent_form
+    checkpoint = UnifiedPolicy.load(Path(recipe.start)) if recipe.start else _new_checkpoint(recipe)
     table = LatentTable(checkpoint.autoencoder, checkpoint.autoencoder.config.token_side)
-    model, tokenizer, form = checkpoint.model, checkpoint.tokenizer, recipe.intent_form
+    model = checkpoint.model
     for number, phase in enumerate(recipe.phases):
         model.train().requires_grad_(True)
-        model = train_phase(model, tokenizer, table, phase, seed + number, recipe.grid, recipe.ema, form)
+        model = train_phase(model, checkpoint.tokenizer, table, phase, seed + number, grid, recipe.ema, form)
         # Weights are shipped in half precision: a phase that starts from such is the same on its own.
         model.half().float()
     seconds = time.perf_counter() - started
     checkpoint.model = model.eval()
     checkpoint.save(out, torch.float16)
-    return measured_card(recipe, seed, out, seconds)
-
-
-def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> dict[str, Any]:
-    """Measure the checkpoint in `out` as it is written, and write its card beside it."""
-    checkpoint, grid, form = UnifiedPolicy.load(out), recipe.grid, recipe.intent_form
-    card = {
+    written = UnifiedPolicy.load(out)
+    return {
         "name": recipe.name,
         "taught": recipe.taught,
         "not_taught": recipe.not_taught,
@@ -81,15 +72,13 @@ def measured_card(recipe: ModelRecipe, seed: int, out: Path, seconds: float) -> 
         "start": recipe.start,
         "intent_form": form,
         "seconds": round(seconds),
-        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
-        "scores": mixed_scores(checkpoint, grid, recipe.card_sessions, seed, form),
-        "everywhere": suite_scores(checkpoint, grid, recipe.suite_sessions, seed, form),
+        "parameters": sum(parameter.numel() for parameter in written.model.parameters()),
+        "scores": mixed_scores(written, grid, recipe.card_sessions, seed, form),
+        "everywhere": suite_scores(written, grid, recipe.suite_sessions, seed, form),
     }
-    write_card(card, out)
-    return card
 
 
-def new_checkpoint(recipe: ModelRecipe) -> UnifiedPolicy:
+def _new_checkpoint(recipe: ModelRecipe) -> UnifiedPolicy:
     """A model with random weights beside an autoencoder and a tokenizer of the studio's words."""
     autoencoder = load_autoencoder(Path(recipe.autoencoder) if recipe.autoencoder else SHIPPED / "autoencoder")
     tokenizer = build_tokenizer(vocabulary())

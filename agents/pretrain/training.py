@@ -35,20 +35,10 @@ def train_phase(
     ema: float = 0.998,
     form: str = "free",
 ) -> UnifiedModel:
-    """Train the model in place; AdamW with a one-cycle schedule, gradients clipped to a norm of 1.
+    """Train the model in place and return the moving average of its weights, with decay `ema`.
 
-    Args:
-        model: to be trained.
-        tokenizer: of its words.
-        table: latents of scenes.
-        phase: data, steps and rates.
-        seed: of data, times and noise.
-        grid: cells a side.
-        ema: decay of the moving average of the weights.
-        form: of the intents, a name in `intents.FORMS`.
-
-    Returns:
-        The moving average of the weights.
+    AdamW with a one-cycle schedule, gradients clipped to a norm of 1. Data, times and noise follow from the
+    seed; `form` of the intents is a name in `intents.FORMS`.
     """
     generator = torch.Generator().manual_seed(seed)
     texts = text_samples(phase.data, seed, grid, form)
@@ -79,8 +69,7 @@ def text_loss(model: UnifiedModel, tokenizer: PreTrainedTokenizerFast, samples: 
     answers = answer_block(tokenizer, [sample.intent for sample in samples])
     context = [transcript_block(tokenizer, [sample.transcript for sample in samples])]
     logits = model(text_context=context, intent_ids=answers.ids, intent_mask=answers.mask).logits
-    mask = torch.ones_like(answers.ids, dtype=torch.bool) if answers.mask is None else answers.mask
-    return torch.nn.functional.cross_entropy(logits[mask].float(), answers.ids[mask])
+    return torch.nn.functional.cross_entropy(logits[answers.full_mask].float(), answers.ids[answers.full_mask])
 
 
 def flow_loss(

@@ -12,23 +12,15 @@ from transformers import initialization as init
 
 
 class CellAutoencoderConfig(PreTrainedConfig):
-    """Sizes of a `CellAutoencoder`, positive integers.
-
-    Attributes:
-        image_channels: channels of a picture.
-        stride: side of the square of pixels that is coded on its own.
-        patch: side of the square of codes that makes one token; a token covers stride * patch pixels a side.
-        code_channels: dimensions of one code; a token has patch * patch * code_channels.
-        width: hidden units of encoder and decoder.
-    """
+    """Sizes of a `CellAutoencoder`, positive integers."""
 
     model_type = "editenv_cell_autoencoder"
 
-    image_channels: int = 3
-    stride: int = 16
-    patch: int = 1
-    code_channels: int = 32
-    width: int = 320
+    image_channels: int = 3  # channels of a picture
+    stride: int = 16  # side of the square of pixels that is coded on its own
+    patch: int = 1  # side of the square of codes that makes one token; a token covers stride * patch pixels a side
+    code_channels: int = 32  # dimensions of one code; a token has patch * patch * code_channels
+    width: int = 320  # hidden units of encoder and decoder
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -11,14 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TextBlock:
-    """A block of text, the same length in every row; rows differ by padding.
+    """A block of text, the same length in every row; rows differ by padding."""
 
-    Attributes:
-        ids: token ids, [B, L] int64.
-        mask: True at real tokens, [B, L]; None when there is no padding. Padding may be on either side.
-    """
-
-    ids: Tensor
+    ids: Tensor  # token ids, [B, L] int64
+    # True at real tokens, [B, L]; None when there is no padding. Padding may be on either side.
     mask: Tensor | None = None
 
     @classmethod
@@ -34,17 +30,12 @@ class TextBlock:
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """A clean image, as latent tokens in row-major order.
+    """A clean image, as latent tokens in row-major order."""
 
-    Attributes:
-        latents: [B, N, C].
-        grid: rows and columns with rows * columns = N; None for a square.
-        present: False in rows that have no image here, [B]; None for all. Their tokens are never attended to
-            and do not advance rope.
-    """
-
-    latents: Tensor
-    grid: tuple[int, int] | None = None
+    latents: Tensor  # [B, N, C]
+    grid: tuple[int, int] | None = None  # rows and columns with rows * columns = N; None for a square
+    # False in rows that have no image here, [B]; None for all. Their tokens are never attended to and do not advance
+    # rope.
     present: Tensor | None = None
 
 
@@ -69,21 +60,15 @@ class Context:
     """Key-value cache of what B sessions have read so far; `UnifiedModel.append` grows it in place.
 
     The tensors themselves are never written to, so a `copy` shares them and costs nothing.
-
-    Attributes:
-        layers: keys (after norm and rope) and values of each layer, [B, key-value heads, S, head width].
-        valid: False at padding, [B, S].
-        position: rope id of the next token of each row, [B] int64.
-        is_text: True at text tokens and image markers, [S]; the layout is the same in all rows.
-        padded: False as long as `valid` is all True, known without looking at the data.
-        buffers: by layer, keys and values with space for a block behind them; a copy starts without.
     """
 
+    # Keys (after norm and rope) and values of each layer, [B, key-value heads, S, head width].
     layers: list[tuple[Tensor, Tensor]]
-    valid: Tensor
-    position: Tensor
-    is_text: Tensor
-    padded: bool = False
+    valid: Tensor  # False at padding, [B, S]
+    position: Tensor  # rope id of the next token of each row, [B] int64
+    is_text: Tensor  # True at text tokens and image markers, [S]; the layout is the same in all rows
+    padded: bool = False  # False as long as `valid` is all True, known without looking at the data
+    # By layer, keys and values with space for a block behind them; a copy starts without.
     buffers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -22,29 +22,18 @@ Renorm = Literal["text_channel", "global", "channel"]
 
 @dataclass(frozen=True)
 class Guidance:
-    """Scales of `guided_velocity`, norms limited by "text_channel"; 1 switches one off.
+    """Scales of `guided_velocity`, norms limited by "text_channel"; 1 switches one off."""
 
-    Attributes:
-        text: how far from the velocity without the last text.
-        image: how far from the velocity without images.
-    """
-
-    text: float = 1.0
-    image: float = 1.0
+    text: float = 1.0  # how far from the velocity without the last text
+    image: float = 1.0  # how far from the velocity without images
 
 
 class GuidanceContexts(NamedTuple):
-    """One context as it is and with parts dropped; None where the guidance needs no such context.
+    """One context as it is and with parts dropped; None where the guidance needs no such context."""
 
-    Attributes:
-        full: all blocks.
-        text_dropped: without the last block, the text that generation follows.
-        image_dropped: the text blocks alone.
-    """
-
-    full: Context
-    text_dropped: Context | None
-    image_dropped: Context | None
+    full: Context  # all blocks
+    text_dropped: Context | None  # without the last block, the text that generation follows
+    image_dropped: Context | None  # the text blocks alone
 
     def repeat(self, times: int) -> GuidanceContexts:
         """Every row of every context `times` times in a row."""

@@ -64,19 +64,12 @@ class Hidden(NamedTuple):
 
 
 class LayerInputs(NamedTuple):
-    """What all layers of one pass share.
+    """What all layers of one pass share."""
 
-    Attributes:
-        rotary: cosines and sines of the block's rope ids, [B, L or 1, head width] each.
-        mask: True where a query may look, broadcast to [B, 1, L, S + L]; None for everywhere.
-        key_scale: factor on every key, [S + L, 1]; None for 1.
-        time: activated time embedding for the adaptive norms, [B or 1, H]; None where they are off.
-    """
-
-    rotary: tuple[Tensor, Tensor]
-    mask: Tensor | None
-    key_scale: Tensor | None = None
-    time: Tensor | None = None
+    rotary: tuple[Tensor, Tensor]  # cosines and sines of the block's rope ids, [B, L or 1, head width] each
+    mask: Tensor | None  # True where a query may look, broadcast to [B, 1, L, S + L]; None for everywhere
+    key_scale: Tensor | None = None  # factor on every key, [S + L, 1]; None for 1
+    time: Tensor | None = None  # activated time embedding for the adaptive norms, [B or 1, H]; None where they are off
 
 
 # Embeddings of time and place

@@ -40,17 +40,11 @@ SMALLEST_TIME = 1e-3
 
 @dataclass
 class UnifiedOutput(ModelOutput):
-    """What `UnifiedModel.forward` returns; a half that was not asked for is None.
+    """What `UnifiedModel.forward` returns; a half that was not asked for is None."""
 
-    Attributes:
-        logits: of each intent token given all before it, [B, L, V].
-        velocity: d x / d t at each step of the window, guided, [B, W, N, C] float32.
-        unguided: the same without guidance.
-    """
-
-    logits: Tensor | None = None
-    velocity: Tensor | None = None
-    unguided: Tensor | None = None
+    logits: Tensor | None = None  # of each intent token given all before it, [B, L, V]
+    velocity: Tensor | None = None  # d x / d t at each step of the window, guided, [B, W, N, C] float32
+    unguided: Tensor | None = None  # the same without guidance
 
 
 class UnifiedModel(PreTrainedModel, GenerationMixin):
@@ -318,17 +312,11 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
 
 
 class GeneratedText(NamedTuple):
-    """Sampled text with its stop token; L is the length of the longest row.
+    """Sampled text with its stop token; L is the length of the longest row."""
 
-    Attributes:
-        ids: token ids, [B, L] int64; the stop token ends a row, `pad_token_id` fills it.
-        mask: True at sampled tokens, the stop token included, [B, L].
-        log_prob: log-prob of each token under logits / temperature (greedy: under the logits), 0 at padding,
-            [B, L] float32.
-    """
-
-    ids: Tensor
-    mask: Tensor
+    ids: Tensor  # token ids, [B, L] int64; the stop token ends a row, `pad_token_id` fills it
+    mask: Tensor  # True at sampled tokens, the stop token included, [B, L]
+    # Log-prob of each token under logits / temperature (greedy: under the logits), 0 at padding, [B, L] float32.
     log_prob: Tensor
 
 

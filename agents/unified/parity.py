@@ -2,7 +2,7 @@
 
 `python -m editenv.agents.unified.parity FIXTURE.safetensors [--only PREFIX ...]` prints a table and exits 0
 only when every output holds. A fixture is NAME.safetensors (weights, inputs and outputs of the reference
-code) with NAME.json beside it. Each function under `output` recomputes the outputs whose names match.
+code) with NAME.json beside it. `OUTPUTS` says what can be recomputed, and how.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from editenv.agents.unified.autoencoder import patchify
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.guidance import Renorm, published_guided_velocity
+from editenv.agents.unified.guidance import published_guided_velocity
 from editenv.agents.unified.layers import latent_position_ids, time_features
 from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel, generate_text, prompt_logits
 
@@ -67,6 +67,11 @@ class Fixture:
         self.outputs: Mapping[str, Mapping[str, Any]] = description["outputs"]
         self.config: Mapping[str, Any] = description["config"]
         self.context, self.velocities = cache(self._context), cache(self._velocities)
+
+    @cached_property
+    def text(self) -> Tensor:
+        """States [1, L, H] of the whole text, read in one call."""
+        return self.model.append_text(self.model.new_context(1), self.tensors["in.text.ids"][None])
 
     @cached_property
     def model(self) -> UnifiedModel:
@@ -137,31 +142,9 @@ class Fixture:
         return self.model.velocity(self.context(name).repeat(len(t)), x, t, self.grid(f"in.flow.image_hw{suffix}"))
 
 
-# What can be recomputed, by the pattern of the outputs' names
-
-Recompute = Callable[..., Tensor]
-OUTPUTS: list[tuple[re.Pattern[str], Recompute]] = []
-"""Pattern of whole names and the function that recomputes them, of the fixture and the pattern's groups."""
+# What can be recomputed
 
 
-def output(pattern: str) -> Callable[[Recompute], Recompute]:
-    """Registers a function for the outputs `out.PATTERN`."""
-
-    def register(recompute: Recompute) -> Recompute:
-        OUTPUTS.append((re.compile(rf"out\.{pattern}"), recompute))
-        return recompute
-
-    return register
-
-
-@output(r"text\.(hidden|logits)")
-def text(fixture: Fixture, what: str) -> Tensor:
-    """States or logits of the whole text in one call."""
-    hidden = fixture.model.append_text(fixture.model.new_context(1), fixture.tensors["in.text.ids"][None])
-    return (hidden if what == "hidden" else fixture.model.text_logits(hidden))[0]
-
-
-@output(r"text\.logits_chunk2")
 def second_part(fixture: Fixture) -> Tensor:
     """Logits of the text's second part on the cache of its first."""
     model, ids = fixture.model, fixture.tensors["in.text.ids"][None]
@@ -170,22 +153,12 @@ def second_part(fixture: Fixture) -> Tensor:
     return model.text_logits(model.append_text(context, ids[:, split:]))[0]
 
 
-@output(r"(text)\.cache_(k|v)\.(\d+)")
-@output(r"ctx\.(\w+)\.(k|v)\.(\d+)")
 def cached(fixture: Fixture, name: str, which: str, layer: str) -> Tensor:
     """Keys or values of one layer, [S, key-value heads, head width]."""
     keys, values = fixture.context(name).layers[int(layer)]
     return (keys if which == "k" else values)[0].transpose(0, 1)
 
 
-@output(r"ctx\.(\w+)\.(kv_len|rope)")
-def lengths(fixture: Fixture, name: str, which: str) -> Tensor:
-    """Number of tokens, or the next rope id."""
-    context = fixture.context(name)
-    return context.position if which == "rope" else torch.tensor([context.length])
-
-
-@output(r"gen_text\.greedy")
 def greedy(fixture: Fixture) -> Tensor:
     """The first token and what is written after it, without the stop token, as the reference returns them."""
     model, first = fixture.model, torch.tensor([[fixture.model.config.bos_token_id]])
@@ -194,7 +167,6 @@ def greedy(fixture: Fixture) -> Tensor:
     return torch.cat([first[0], ids[ids != model.config.eos_token_id]])
 
 
-@output(r"gen_text\.teacher_logprobs")
 def teacher_log_probs(fixture: Fixture) -> Tensor:
     """Log-probs of given tokens after the first prompt."""
     teacher = fixture.tensors["in.gen_text.teacher_ids"][None]
@@ -203,67 +175,65 @@ def teacher_log_probs(fixture: Fixture) -> Tensor:
     return (logits / _TEACHER_TEMPERATURE).log_softmax(-1).gather(-1, teacher[:, 1:, None])[0, :, 0]
 
 
-@output(r"time\.(sincos|embed)")
-def times(fixture: Fixture, which: str) -> Tensor:
-    """Features or embedding of the fixture's times."""
-    return (time_features if which == "sincos" else fixture.model.time_embedder)(fixture.tensors["in.flow.t"])
-
-
-@output(r"pos\.latent_ids")
-def positions(fixture: Fixture) -> Tensor:
-    """Rows of the position table that the generated image uses."""
-    return latent_position_ids(fixture.grid("in.flow.image_hw"), fixture.model.config.max_latent_size)
-
-
-@output(r"mask\.(\w+)\.\w+")
-def mask(fixture: Fixture, pattern: str) -> Tensor:
+def visible(fixture: Fixture, pattern: str) -> Tensor:
     """Where a token (row) of packed splits sees another (column), [S, S]; both reference variants agree.
 
     A noisy block stays out of the context.
     """
     lengths, modes = (fixture.tensors[f"in.mask.{pattern}.{name}"].tolist() for name in ("split_lens", "modes"))
-    visible = torch.zeros(sum(lengths), sum(lengths), dtype=torch.bool)
+    found = torch.zeros(sum(lengths), sum(lengths), dtype=torch.bool)
     context, columns, start = Context.empty(1), torch.zeros(0, dtype=torch.long), 0
     for length, mode in zip(lengths, modes, strict=True):
         own = torch.arange(start, start + length)
         seen = torch.cat([columns, own])
-        allowed = context.text_mask(None, length) if mode == _CAUSAL else context.image_mask(length)
-        visible[own[:, None], seen] = True if allowed is None else allowed[0, 0]
+        mask = context.text_mask(None, length) if mode == _CAUSAL else context.image_mask(length)
+        found[own[:, None], seen] = True if mask is None else mask[0, 0]
         if mode != _NOISE:
             context.record(None, 1, torch.zeros(length, dtype=torch.bool))
             columns = seen
         start += length
-    return visible
+    return found
 
 
-@output(r"flow\.(\w+)\.v(2?)")
-def velocity(fixture: Fixture, name: str, suffix: str) -> Tensor:
-    """Velocities in a context, for two image sizes."""
-    return fixture.velocities(name, suffix)
-
-
-@output(r"flow\.(\w+)_text_key_scale([\d.]+)\.v")
 def key_scaled(fixture: Fixture, name: str, scale: str) -> Tensor:
     """Velocities with scaled text keys."""
     config = fixture.model.config
     unscaled, config.text_key_scale = config.text_key_scale, float(scale)
     try:
-        return fixture._velocities(name)
+        return fixture.velocities.__wrapped__(name)
     finally:
         config.text_key_scale = unscaled
 
 
-@output(r"cfg\.v_(text|img)")
-def dropped(fixture: Fixture, which: str) -> Tensor:
-    """Velocities of the two contexts that lack something."""
-    return fixture.velocities("edit_text_dropped" if which == "text" else "t2i")
-
-
-@output(r"cfg\.(\w+)\.text([\d.]+)_img([\d.]+)_min([\d.]+)")
-def guided(fixture: Fixture, renorm: str, text_scale: str, image_scale: str, least: str) -> Tensor:
-    """Guided combinations under the published rule."""
+def guided(fixture: Fixture, renorm: str, text: str, image: str, least: str) -> Tensor:
+    """Velocities guided under the published rule."""
     parts = (fixture.velocities(name) for name in ("edit", "edit_text_dropped", "t2i"))
-    return published_guided_velocity(*parts, float(text_scale), float(image_scale), cast(Renorm, renorm), float(least))
+    return published_guided_velocity(*parts, float(text), float(image), renorm, float(least))
+
+
+OUTPUTS: dict[str, Callable[..., Tensor]] = {
+    r"text\.hidden": lambda fixture: fixture.text[0],
+    r"text\.logits": lambda fixture: fixture.model.text_logits(fixture.text)[0],
+    r"text\.logits_chunk2": second_part,
+    r"(text)\.cache_(k|v)\.(\d+)": cached,
+    r"ctx\.(\w+)\.(k|v)\.(\d+)": cached,
+    r"ctx\.(\w+)\.kv_len": lambda fixture, name: torch.tensor([fixture.context(name).length]),
+    r"ctx\.(\w+)\.rope": lambda fixture, name: fixture.context(name).position,
+    r"gen_text\.greedy": greedy,
+    r"gen_text\.teacher_logprobs": teacher_log_probs,
+    r"time\.sincos": lambda fixture: time_features(fixture.tensors["in.flow.t"]),
+    r"time\.embed": lambda fixture: fixture.model.time_embedder(fixture.tensors["in.flow.t"]),
+    r"pos\.latent_ids": lambda fixture: latent_position_ids(
+        fixture.grid("in.flow.image_hw"), fixture.model.config.max_latent_size
+    ),
+    r"mask\.(\w+)\.\w+": visible,
+    r"flow\.(\w+)\.v(2?)": lambda fixture, name, suffix: fixture.velocities(name, suffix),
+    r"flow\.(\w+)_text_key_scale([\d.]+)\.v": key_scaled,
+    r"cfg\.v_text": lambda fixture: fixture.velocities("edit_text_dropped"),
+    r"cfg\.v_img": lambda fixture: fixture.velocities("t2i"),
+    r"cfg\.(\w+)\.text([\d.]+)_img([\d.]+)_min([\d.]+)": guided,
+}
+"""By pattern of whole names without `out.`: what recomputes them, of the fixture and the pattern's groups."""
 
 
 # Comparison and command
@@ -301,8 +271,8 @@ def check_fixture(path: Path, only: Sequence[str] = ()) -> tuple[list[Row], list
     found = {
         name: (recompute, match.groups())
         for name in fixture.outputs
-        for pattern, recompute in OUTPUTS
-        if (match := pattern.fullmatch(name))
+        for pattern, recompute in OUTPUTS.items()
+        if (match := re.fullmatch(rf"out\.{pattern}", name))
     }
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in found):

@@ -83,16 +83,13 @@ class UnifiedPolicy(JointPolicy):
         return {f"{name}_ids": block.ids.to(self.device), f"{name}_mask": block.full_mask.to(self.device)}
 
     def observe(self, observations: Observations) -> Turn:
-        """The transcript's tokens and the current image's latents."""
         prompt = transcript_block(self.tokenizer, observations["transcript"])
         return self._tensors("transcript", prompt) | {"source": self.encode_images(observations["image"])}
 
     def encode_intents(self, intents: Sequence[str]) -> Turn:
-        """Their tokens."""
         return self._tensors("condition", intent_block(self.tokenizer, intents))
 
     def encode_answers(self, intents: Sequence[str]) -> Turn:
-        """Their tokens as answers to a transcript."""
         return self._tensors("intent", answer_block(self.tokenizer, intents))
 
     @torch.no_grad()
@@ -176,7 +173,6 @@ class UnifiedPolicy(JointPolicy):
         return context.select(index), logits[index]
 
     def velocity(self, context: ImageContext) -> Velocity:
-        """The guided velocity; contexts must not grow as long as it is called."""
         contexts, source, guidance = context
         return lambda x, t: predict_velocity(self.model, contexts, x, t, None, source, guidance)[0]
 
@@ -193,7 +189,6 @@ class UnifiedPolicy(JointPolicy):
         context_gradient: bool = False,
         guided: bool = True,
     ) -> PolicyOutput:
-        """See JointPolicy: the contexts are those that the rollout's turns had."""
         if not text and x is None:
             return PolicyOutput()
         current, interleaved = ImageBlock(turn["source"]), settings.context == "interleaved"
@@ -242,14 +237,12 @@ class UnifiedPolicy(JointPolicy):
         return lambda name: self.parameter_space(name) == "text" and any(part in name for part in parts)
 
     def lora_targets(self, text: bool, flow: bool) -> str:
-        """Attention and MLP of the experts that train."""
         attention, mlp = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
         of_text = [rf"self_attn\.{attention}", rf"mlp\.{mlp}"] if text else []
         of_flow = [rf"self_attn\.{attention}_moe_gen", rf"mlp_moe_gen\.{mlp}"] if flow else []
         return rf".*\.({'|'.join(of_text + of_flow)})"
 
     def set_gradient_checkpointing(self, on: bool) -> None:
-        """In every layer."""
         self.model.language_model.model.gradient_checkpointing = on
 
     # Files and limits
@@ -446,19 +439,12 @@ def load_autoencoder(folder: Path) -> CellAutoencoder:
 
 
 class ContextLength(NamedTuple):
-    """Rope positions that the last turn of a session takes at most; an image of any size takes one.
+    """Rope positions that the last turn of a session takes at most; an image of any size takes one."""
 
-    Attributes:
-        turns: of the session.
-        past: of earlier images and intents, and of the current image, where the intent is written from them.
-        transcript: of everything the user said, as long as the longest of some sessions of the world.
-        intent: of the turn itself.
-    """
-
-    turns: int
-    past: int
-    transcript: int
-    intent: int
+    turns: int  # of the session
+    past: int  # of earlier images and intents, and of the current image, where the intent is written from them
+    transcript: int  # of everything the user said, as long as the longest of some sessions of the world
+    intent: int  # of the turn itself
 
     @property
     def needed(self) -> int:

@@ -15,7 +15,7 @@ pytest.importorskip("openai")
 from editenv.build import make_env, make_vector_env
 from editenv.endpoint import EndpointSettings
 from editenv.records import read_records
-from editenv.rewards.judge import JudgeScorer, majority, mean
+from editenv.rewards.judge import VOTES, JudgeScorer
 from tests.chat_server import (
     ChatServer,
     agrees,
@@ -140,6 +140,7 @@ def test_votes_are_counted_as_asked_for(sessions_file, combine, expected):
 
 
 def test_half_of_the_votes_are_no_majority():
+    majority, mean = VOTES["majority"], VOTES["mean"]
     assert (majority([1, 1, 0, 0]), majority([1, 1, 1, 0]), mean([1, 0, 0, 0])) == (0.0, 1.0, 0.25)
 
 

@@ -14,6 +14,7 @@ from editenv.worlds.studio.tasks import EDITS
 
 SHARED = {
     "editenv.types": {"Image", "Scores", "TurnResult"},
+    "editenv.rewards": {"require_meanings", "studio_grid"},
     "editenv.rewards.weights": {"RewardWeights", "with_reward"},
     "editenv.worlds.studio.rule": {"Rule"},
     "editenv.worlds.studio.edit": {"Edit", "MultiEdit"},
@@ -22,7 +23,7 @@ SHARED = {
     "editenv.worlds.studio.render": {"GROUND", "cell_pictures"},
     "editenv.worlds.studio.scene": {"BACKGROUNDS", "COLORS", "MATERIALS", "SIGN", "Scene", "all_objects"},
 }
-"""All that may come from elsewhere in editenv: data classes, words, the renderer, the reward."""
+"""All that may come from elsewhere in editenv: data classes, words, renderer, reward, checks of what comes in."""
 
 KINDS = (*EDITS.values(), *RULES.values(), Beside, MultiEdit, Target)
 FIELDS = {field for kind in KINDS for field in kind.__dataclass_fields__} | {"family"}
