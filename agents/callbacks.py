@@ -9,7 +9,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,15 @@ from editenv.agents.heldout import (
     write_evaluations,
 )
 from editenv.agents.metrics import group_by_turn, turn_means
+from editenv.agents.policy import Turn
 from editenv.agents.rollout import RolloutBatch
-from editenv.agents.trainer import Batch, EditR2Trainer, RolloutCallback
+from editenv.agents.trainer import EditR2Trainer, RolloutCallback
 from editenv.agents.training_records import write_rollouts
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScorerConfig, TrainConfig
 from editenv.files import atomic_write, atomic_write_text
 from editenv.protocols import Policy
 from editenv.registry import unknown
-from editenv.types import Image as Picture
 from editenv.vector import MICEEditVectorEnv
 from editenv.viewer import filmstrip
 
@@ -53,31 +53,14 @@ _SECOND = {"exact": "residual", "residual": "exact", "imperfect": "residual"}
 _STRIPS = 4
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """What is evaluated, and kept if it is the best so far.
-
-    Attributes:
-        policy: plays held-out sessions.
-        save: writes the weights that the policy plays with into a folder.
-    """
-
-    policy: Policy[Any]
-    save: Callable[[Path], None]
-
-
 class HeldOutEvaluation(RolloutCallback):
     """Evaluates on held-out sessions, keeps the best weights and warns of reward hacking.
 
     The means are logged under "held_out/NAME/K", those after the last update under "last_held_out/NAME/K";
     `held_out_failed` is 1.0 where the sessions could not be played.
 
-    Args:
-        trainer: whose model is evaluated.
-        config: says how often, and on how many sessions.
-        envs: of the held-out sessions, from `held_out_envs`.
-        candidate_of: the candidate that a model as it is now makes.
-        trackers: are told warnings.
+    `envs` are those of `held_out_envs`; `candidate_of` a model as it is now says what plays them, and what writes its
+    weights into a folder.
     """
 
     def __init__(
@@ -85,15 +68,13 @@ class HeldOutEvaluation(RolloutCallback):
         trainer: EditR2Trainer,
         config: TrainConfig,
         envs: MICEEditVectorEnv,
-        candidate_of: Callable[[Any], Candidate],
-        trackers: Trackers,
+        candidate_of: Callable[[Any], tuple[Policy[Any], Callable[[Path], Any]]],
     ) -> None:
-        self.trainer, self.config, self.envs = trainer, config, envs
-        self.candidate_of, self.trackers = candidate_of, trackers
+        self.trainer, self.config, self.envs, self.candidate_of = trainer, config, envs, candidate_of
         self.out = Path(config.out)
         self._past: list[Evaluation] | None = None
 
-    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Turn, sessions: Sequence[Judged]) -> None:
         """Evaluates the weights before an iteration's update, where that is due."""
         if _due(iteration, self.config.eval_every):
             self._look(iteration, sessions, "held_out/")
@@ -126,21 +107,23 @@ class HeldOutEvaluation(RolloutCallback):
     def evaluate(self, iteration: int, sessions: Sequence[Judged], model: Any, prefix: str) -> dict[str, float]:
         """Plays the held-out sessions with a model, and keeps what came out; returns numbers for the log."""
         # A run that was killed evaluates again what it had evaluated after its last checkpoint.
-        past = [look for look in self._evaluations() if look.iteration < iteration]
+        past, count = [look for look in self._evaluations() if look.iteration < iteration], self.config.eval_sessions
         try:
-            candidate = self.candidate_of(model)
-            numbers = range(self.config.eval_sessions)
-            played = run_episodes(self.envs, candidate.policy, numbers, self.config.seed)
+            policy, save = self.candidate_of(model)
+            played = run_episodes(self.envs, policy, range(count), self.config.seed)
         except Exception as error:
-            look, logged = self._failed(iteration, sessions, error), {"held_out_failed": 1.0}
+            judge = str(self.envs.engine.versions()["scorer"])
+            look, logged = failed_evaluation(iteration, judge, count, sessions, error), {"held_out_failed": 1.0}
+            self._say(f"held-out sessions could not be evaluated ({look.error}); the run goes on", iteration)
         else:
             warn_of_unscored(iteration, played, "held-out ")
             look, logged = evaluation(iteration, played, sessions), turn_means(played, prefix)
-            look = replace(look, warning=self._warned(past, look))
             rivals = [other for other in past if other.comparable(look)]
+            if not any(other.warning for other in past):  # once a run
+                look = replace(look, warning=self._warned(rivals, look))
             if look.global_awareness and all(look.rank > other.rank for other in rivals):
                 facts = asdict(look) | {"trained_with": self.config.scorer.kind, "seed": self.config.seed}
-                skip_if_full("the best weights", partial(write_best, candidate.save, facts, self.out))
+                skip_if_full("the best weights", partial(write_best, save, facts, self.out))
         self._past = [*past, look]
         skip_if_full("held-out evaluations", partial(write_evaluations, self._past, self.out))
         return logged
@@ -149,84 +132,55 @@ class HeldOutEvaluation(RolloutCallback):
         """All evaluations so far, which a full disk may have kept from the file."""
         return read_evaluations(self.out) if self._past is None else self._past
 
-    def _failed(self, iteration: int, sessions: Sequence[Judged], error: Exception) -> Evaluation:
-        """Says that there are no held-out scores this time; the run goes on."""
-        judge = str(self.envs.engine.versions()["scorer"])
-        look = failed_evaluation(iteration, judge, self.config.eval_sessions, sessions, error)
-        self._say(
-            f"iteration {iteration}: held-out sessions could not be evaluated ({look.error}); the run goes on",
-            iteration,
-        )
-        return look
-
-    def _warned(self, past: list[Evaluation], look: Evaluation) -> str | None:
-        """Warns in words, once a run, where reward rises and held-out scores fall."""
-        rivals = [other for other in past if other.comparable(look)]
+    def _warned(self, rivals: list[Evaluation], look: Evaluation) -> str | None:
+        """Warns in words where reward rises and held-out scores fall."""
         trends = reward_hacking(*series([*rivals, look]))
-        if trends is None or any(other.warning for other in past):
+        if trends is None:
             return None
         rising, falling = trends
-        text = (
-            f"iteration {look.iteration}: the reward that training's scorer ({self.config.scorer.kind}) pays "
+        return self._say(
+            f"the reward that training's scorer ({self.config.scorer.kind}) pays "
             f"rose by {rising.change:.2f} (standard error {rising.error:.2f}) over the last evaluations, "
             f"while held-out GA of the last turn, judged by {look.scorer}, fell by {-falling.change:.2f} "
             f"({falling.error:.2f}): the model may be learning to please its scorer; the best weights so far "
-            f"are in {self.out / BEST}"
+            f"are in {self.out / BEST}",
+            look.iteration,
         )
-        self._say(text, look.iteration)
+
+    def _say(self, text: str, iteration: int) -> str:
+        text = f"iteration {iteration}: {text}"
+        warnings.warn(text, stacklevel=4)
+        for writer, step in tracker_writers(self.trainer, iteration):
+            writer.add_text("warning", text, step)
         return text
 
-    def _say(self, text: str, iteration: int) -> None:
-        warnings.warn(text, stacklevel=4)
-        self.trackers.say("warning", text, iteration)
 
+class RolloutFiles(RolloutCallback):
+    """Draws the first rollouts of an iteration into `images/`, keeps all in `records/`, as often as `config` says."""
 
-class Filmstrips(RolloutCallback):
-    """Draws the first rollouts of an iteration into `images/` every so many iterations.
+    def __init__(self, trainer: EditR2Trainer, config: TrainConfig) -> None:
+        self.trainer, self.config = trainer, config
 
-    Args:
-        config: says how often.
-        trackers: are shown the pictures.
-    """
-
-    def __init__(self, config: TrainConfig, trackers: Trackers) -> None:
-        self.config, self.trackers = config, trackers
-
-    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
-        """Draws, where that is due."""
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Turn, sessions: Sequence[Judged]) -> None:
+        """Draws and writes, where that is due."""
+        out = Path(self.config.out)
         if _due(iteration, self.config.image_every):
-            skip_if_full("the filmstrip", partial(self._draw, iteration, rollout))
+            skip_if_full("the filmstrip", partial(self._draw, out / "images", iteration, rollout))
+        if _due(iteration, self.config.record_every):
+            most = self.config.record_mib << 20
+            skip_if_full("the record", partial(write_rollouts, out, iteration, rollout, advantages, most))
 
-    def _draw(self, iteration: int, rollout: RolloutBatch) -> None:
-        folder = Path(self.config.out, "images")
+    def _draw(self, folder: Path, iteration: int, rollout: RolloutBatch) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         picture = filmstrip(rollout.sessions[:: self.config.group_size][:_STRIPS])
-        atomic_write(
-            folder / f"iteration_{iteration:05d}.png", lambda path: Image.fromarray(picture).save(path, format="PNG")
-        )
-        self.trackers.show("sessions", picture, iteration)
-
-
-class RolloutRecorder(RolloutCallback):
-    """Keeps all rollouts of an iteration in `records/` every so many iterations; `config` says how often."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-
-    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Judged]) -> None:
-        """Writes, where that is due."""
-        if _due(iteration, self.config.record_every):
-            where, most = Path(self.config.out), self.config.record_mib << 20
-            skip_if_full("the record", partial(write_rollouts, where, iteration, rollout, advantages, most))
+        path = folder / f"iteration_{iteration:05d}.png"
+        atomic_write(path, lambda unfinished: Image.fromarray(picture).save(unfinished, format="PNG"))
+        for writer, step in tracker_writers(self.trainer, iteration):
+            writer.add_image("sessions", picture, step, dataformats="HWC")
 
 
 class Journal(TrainerCallback):
-    """Keeps a run's file of logs, a line an iteration, up to date while the run goes on.
-
-    Args:
-        path: of the file.
-        updates: optimiser steps an iteration.
-    """
+    """Keeps a run's file of logs, a line an iteration of so many `updates`, up to date while the run goes on."""
 
     def __init__(self, path: Path, updates: int) -> None:
         self.path, self.updates = path, updates
@@ -248,10 +202,7 @@ class Journal(TrainerCallback):
 class ProgressReport(TrainerCallback):
     """Iterations with the rewards of the last one: a bar on a terminal, a line each anywhere else.
 
-    Args:
-        iterations: of the run.
-        updates: optimiser steps an iteration.
-        console: where it is shown; None for standard output.
+    An iteration has so many `updates`; without a console it is shown on standard output.
     """
 
     def __init__(self, iterations: int, updates: int, console: Console | None = None) -> None:
@@ -287,44 +238,20 @@ class ProgressReport(TrainerCallback):
         self.bar.stop()
 
 
-class Trackers:
-    """Gives trackers the pictures and words that numbers do not say; numbers reach them as TRL's logs.
+def tracker_writers(trainer: Any, iteration: int) -> list[tuple[Any, int]]:
+    """What takes pictures and words, which TRL's logs are not, and the optimiser step, which trackers count.
 
-    A tracker takes pictures and words where its callback has a `tb_writer`, as TensorBoard's has; the others
-    get neither.
-
-    Args:
-        trainer: whose callbacks the trackers are.
+    A tracker has such a writer where its callback has a `tb_writer`, as TensorBoard's has; the others get neither.
     """
-
-    def __init__(self, trainer: Any = None) -> None:
-        self.trainer = trainer
-
-    def show(self, name: str, picture: Picture, iteration: int) -> None:
-        """Shows a picture, uint8 [H, W, 3]."""
-        for writer, step in self._writers(iteration):
-            writer.add_image(name, picture, step, dataformats="HWC")
-
-    def say(self, name: str, text: str, iteration: int) -> None:
-        """Says something in words."""
-        for writer, step in self._writers(iteration):
-            writer.add_text(name, text, step)
-
-    def _writers(self, iteration: int) -> list[tuple[Any, int]]:
-        """Each writer, and the optimiser step of the iteration, which trackers count."""
-        if self.trainer is None:
-            return []
-        step = iteration * self.trainer.algorithm.updates_per_iteration
-        writers = [getattr(callback, "tb_writer", None) for callback in self.trainer.callback_handler.callbacks]
-        return [(writer, step) for writer in writers if writer is not None]
+    if trainer is None:
+        return []
+    step = iteration * trainer.algorithm.updates_per_iteration
+    writers = [getattr(callback, "tb_writer", None) for callback in trainer.callback_handler.callbacks]
+    return [(writer, step) for writer in writers if writer is not None]
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuses trackers that cannot be used, before anything heavy starts.
-
-    Raises:
-        ValueError: transformers knows none of that name, or its package is not installed.
-    """
+    """Refuses trackers that transformers does not know, or whose package is missing, before anything heavy starts."""
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
             raise ValueError(unknown("report_to", name, INTEGRATION_TO_CALLBACK))
@@ -334,11 +261,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
-    """Validation sessions, or those of the file, judged by `held_out_scorer`; None without evaluations.
-
-    Raises:
-        ValueError: the held-out scorer cannot judge these sessions.
-    """
+    """Validation sessions, or those of the file, judged by `held_out_scorer`; None without evaluations."""
     if not config.eval_every:
         return None
     scorer = held_out_scorer(config)
@@ -346,8 +269,7 @@ def held_out_envs(config: TrainConfig) -> MICEEditVectorEnv | None:
     settings: dict[str, Any] = config.env() | judge
     if not config.sessions_file:
         settings["split"] = "validation"
-    count = min(config.eval_sessions, 256)
-    envs = make_vector_env(num_envs=count, autoreset_mode="Disabled", **settings)
+    envs = make_vector_env(num_envs=min(config.eval_sessions, 256), autoreset_mode="Disabled", **settings)
     if envs.engine.scorer is None:
         raise ValueError(f"eval_scorer is {scorer.kind!r}, which judges no held-out session: expected another")
     return envs

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -45,7 +45,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.
 """Names, and what matrix products are cast to; None leaves them as the weights are."""
 
 
-# Processes
+# Processes and their rollouts
 
 
 def process() -> PartialState:
@@ -54,11 +54,7 @@ def process() -> PartialState:
 
 
 def local_rows(sessions: int) -> slice:
-    """Which of an iteration's sessions this process plays: the same number in each, a group may be divided.
-
-    Raises:
-        ValueError: they cannot be shared out evenly.
-    """
+    """Which of an iteration's sessions this process plays: the same number in each, a group may be divided."""
     state = process()
     count, rest = divmod(sessions, state.num_processes)
     if rest:
@@ -76,41 +72,8 @@ def all_gather(part: T) -> list[T]:
     return found
 
 
-@dataclass(frozen=True)
-class Failed:
-    """What a process has in place of what it was to play; `said` is kind and words of the error."""
-
-    said: str
-
-
-class ProcessFailed(RuntimeError):
-    """Another process could not play its sessions."""
-
-
-def all_gather_or_fail(part: T) -> list[T]:
-    """`all_gather` where every process has its part; else all of them learn why not, and none waits for it.
-
-    Raises:
-        ProcessFailed: a process had `Failed`.
-    """
-    found = all_gather(part)
-    for number, one in enumerate(found):
-        if isinstance(one, Failed):
-            raise ProcessFailed(f"process {number}: {one.said}")
-    return found
-
-
-# Rollouts of all processes
-
-
-@dataclass(frozen=True)
-class RemoteSession:
-    """What is known of a session that another process played.
-
-    Attributes:
-        scores: of its turns, without details.
-        index: of its script, as `Session.index`.
-    """
+class RemoteSession(NamedTuple):
+    """What is known of a session that another process played: its turns' scores without details, its script."""
 
     scores: tuple[Scores, ...]
     index: int
@@ -119,26 +82,35 @@ class RemoteSession:
 def gather_rollout(rollout: RolloutBatch) -> RolloutBatch:
     """The rollout of all processes as far as advantages read it: scores and which tokens were written.
 
-    A process may have played fewer turns than others; what it did not play is not scored, with a reward of 0
-    as after a session's end.
+    A process may have played fewer turns than others, or shorter intents; what it did not play is not scored,
+    with a reward of 0 as after a session's end.
     """
     if process().num_processes == 1:
         return rollout
-    tensors = {name: getattr(rollout, name) for name in _FILLERS if hasattr(rollout, name)}
-    tensors["intent_mask"] = rollout.turns["intent_mask"].cpu()
+    own = {name: getattr(rollout, name) for name in _FILLERS if hasattr(rollout, name)}
+    own["intent_mask"] = rollout.turns["intent_mask"].cpu()
     sessions = [
         RemoteSession(tuple(replace(scores, detail={}) for scores in session.scores), session.index)
         for session in rollout.sessions
     ]
-    pieces: list[dict[str, Any]] = all_gather(
-        {"tensors": tensors, "sessions": sessions, "fallback_share": rollout.fallback_share}
-    )
-    joined = _joined([piece["tensors"] for piece in pieces])
+    pieces: list[tuple[Any, ...]] = all_gather((own, sessions, rollout.fallback_share))
+    joined: dict[str, Any] = {}
+    turns, before = max(tensors["reward"].shape[1] for tensors, *_ in pieces), 0
+    for tensors, *_ in pieces:  # states are named by rows, which now follow one another
+        tensors["start_state"] = tensors["start_state"] + torch.tensor([before, 0])
+        before += len(tensors["reward"])
+    for name, filler in _FILLERS.items():
+        values = [tensors[name] for tensors, *_ in pieces]
+        values = [
+            torch.cat([v, v.new_full((len(v), turns - v.shape[1], *v.shape[2:]), filler)], dim=1) for v in values
+        ]
+        longest = max(value.shape[-1] for value in values)
+        joined[name] = torch.cat([pad(value, (0, longest - value.shape[-1])) for value in values])
     return replace(
         rollout,
-        sessions=tuple(session for piece in pieces for session in piece["sessions"]),
+        sessions=tuple(session for _, played, _ in pieces for session in played),
         turns={"intent_mask": joined.pop("intent_mask")},
-        fallback_share=sum(piece["fallback_share"] for piece in pieces) / len(pieces),
+        fallback_share=sum(share for *_, share in pieces) / len(pieces),
         **joined,
     )
 
@@ -153,24 +125,6 @@ def local_slice(everyones: dict[str, Tensor], rows: slice, turns: int) -> tuple[
     return {name: value[rows, :turns] for name, value in everyones.items()}, turns / longest
 
 
-def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors [S, K, ...] of all processes in one, padded to the most turns and the longest intent."""
-    turns, found, before = max(piece["reward"].shape[1] for piece in pieces), {}, 0
-    for piece in pieces:  # states are named by rows, which now follow one another
-        piece["start_state"] = piece["start_state"] + torch.tensor([before, 0])
-        before += len(piece["reward"])
-    for name, filler in _FILLERS.items():
-        rows = [_with_turns(piece[name], turns, filler) for piece in pieces]
-        longest = max(row.shape[-1] for row in rows)
-        found[name] = torch.cat([pad(row, (0, longest - row.shape[-1])) for row in rows])
-    return found
-
-
-def _with_turns(value: Tensor, turns: int, filler: float) -> Tensor:
-    missing = turns - value.shape[1]
-    return torch.cat([value, value.new_full((len(value), missing, *value.shape[2:]), filler)], dim=1)
-
-
 # Weights split by FSDP2
 
 
@@ -182,13 +136,8 @@ def is_sharded(model: nn.Module) -> bool:
 def check_sharding(grows_with_gradient: bool, ema: bool = False) -> None:
     """Refuses what has no place in a training whose weights are split.
 
-    Args:
-        grows_with_gradient: whether gradients reach through as many blocks as a session happens to have, so
-            that processes would go back through the layers a different number of times.
-        ema: whether other weights than those that learn play.
-
-    Raises:
-        ValueError: it is asked for.
+    Gradients that grow with a session would go back through the layers a different number of times in each process;
+    an `ema` plays with other weights than those that learn.
     """
     if grows_with_gradient:
         raise ValueError(
@@ -209,8 +158,9 @@ def full_weights(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for part in _sharded_parts(model):
-            part.reshard()
+        for part in model.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
 
 
 def gather_weights(model: nn.Module) -> None:
@@ -223,8 +173,9 @@ def gather_weights(model: nn.Module) -> None:
         # Asked for nothing, the model computes nothing; but FSDP2 then knows which module is the outermost
         # one, and layers may be called by other methods of the model.
         model({}, None, text=False)
-    for part in _sharded_parts(model):
-        part.unshard()
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.unshard()
 
 
 def full_tensor(value: Tensor) -> Tensor:
@@ -233,18 +184,11 @@ def full_tensor(value: Tensor) -> Tensor:
 
 
 def full_copy(model: nn.Module, empty: Plain) -> Plain:
-    """The weights of a sharded model in a plain one, `empty`, which it returns; all processes have to ask.
-
-    The model is split afterwards.
-    """
+    """The weights of a sharded model in a plain one, `empty`; all processes have to ask. It is split afterwards."""
     found: dict[str, Any] = {name: full_tensor(value).detach() for name, value in model.state_dict().items()}
     with torch.no_grad():
         empty.load_state_dict(found)
     return empty
-
-
-def _sharded_parts(model: nn.Module) -> list[FSDPModule]:
-    return [part for part in model.modules() if isinstance(part, FSDPModule)]
 
 
 # Arithmetic
@@ -253,12 +197,8 @@ def _sharded_parts(model: nn.Module) -> list[FSDPModule]:
 def use_threads(count: int | None) -> None:
     """Sets torch's threads for work inside of operations.
 
-    Args:
-        count: how many; None leaves them as they are, but for no more than the cores this process may use:
-            in containers torch counts the whole machine's.
-
-    Raises:
-        ValueError: count is below 1.
+    None leaves them as they are, but for no more than the cores this process may use: in containers torch counts
+    the whole machine's.
     """
     if count is not None and count < 1:
         raise ValueError(f"threads is {count}, expected 1 or more")
@@ -267,15 +207,7 @@ def use_threads(count: int | None) -> None:
 
 
 def check_precision(name: str, cuda: bool | None = None) -> None:
-    """Refuses a precision that this machine cannot run.
-
-    Args:
-        name: in PRECISIONS.
-        cuda: whether there is a CUDA device; None looks.
-
-    Raises:
-        ValueError: the name is not known, or wants a device that is not there.
-    """
+    """Refuses a precision that is not known or that this machine cannot run; `cuda` None looks for a device."""
     if lookup("precision", name, PRECISIONS) is None:
         return
     if not (torch.cuda.is_available() if cuda is None else cuda):

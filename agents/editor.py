@@ -22,7 +22,7 @@ from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.intents import intent_form
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
-from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE, Scene
+from editenv.worlds.studio.scene import BACKGROUNDS, UNREADABLE
 
 _WORDS, _NOISE = range(2)  # what a random number is for: the last part of its key
 
@@ -33,11 +33,9 @@ def with_form(settings: Any, form: str) -> Any:
 
 
 class OracleWriter:
-    """Reads the right intent from the open sessions, where agents cannot look.
+    """Reads the right intent from the open studio sessions, where agents cannot look.
 
-    Args:
-        envs: whose sessions are played, of studio scenes.
-        form: a name in `intents.FORMS`.
+    `form` is a name in `intents.FORMS`.
     """
 
     def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
@@ -52,12 +50,7 @@ class OracleWriter:
 class ExactEditor:
     """Reads image and intent by rules and draws the result; what it cannot carry out stays as it is.
 
-    Args:
-        envs: whose images are edited, of studio scenes.
-        form: of the intents, a name in `intents.FORMS`.
-
-    Raises:
-        ValueError: the images are no studio scenes.
+    `envs` are of studio scenes (else ValueError), `form` is that of the intents, a name in `intents.FORMS`.
     """
 
     def __init__(self, envs: MICEEditVectorEnv, form: str = "free") -> None:
@@ -72,7 +65,8 @@ class ExactEditor:
         """Exact images of the scenes that the intents ask for."""
         edited = list(images)
         for row, (scene, intent) in enumerate(zip(parse(images, self.grid), intents, strict=True)):
-            result = self.form.read(intent, scene, self.grid) if _readable(scene) else None
+            readable = scene.background in BACKGROUNDS and UNREADABLE not in scene.cells
+            result = self.form.read(intent, scene, self.grid) if readable else None
             self.edited += 1
             self.left_alone += result is None
             if result is not None:
@@ -80,30 +74,18 @@ class ExactEditor:
         return edited
 
 
-def _readable(scene: Scene) -> bool:
-    return scene.background in BACKGROUNDS and UNREADABLE not in scene.cells
-
-
 def teacher_of(behaviour: str, envs: MICEEditVectorEnv, form: str) -> Teacher:
-    """What rules do in a training's rollouts; sessions that are over keep the user's words and their image.
+    """What rules do in a training's rollouts of studio scenes; sessions that are over keep words and image.
 
-    Args:
-        behaviour: "policy" (nothing), "oracle_intents", "oracle_images" or "oracle" (both, to be imitated).
-        envs: whose sessions are played, of studio scenes.
-        form: of intents, a name in `intents.FORMS`.
-
-    Raises:
-        ValueError: the worlds' images are no studio scenes.
+    Behaviours are "policy" (nothing), "oracle_intents", "oracle_images" or "oracle" (both, to be imitated).
     """
-    writer = OracleWriter(envs, form)
 
     def live() -> list[int]:
         return [row for row, session in enumerate(envs.sessions) if session.ending is None]
 
     def intents(observations: Observations) -> list[str]:
-        found: list[str] = list(observations["instruction"])
-        rows = live()
-        for row, intent in zip(rows, writer.write(rows), strict=True):
+        found, rows = list(observations["instruction"]), live()
+        for row, intent in zip(rows, OracleWriter(envs, form).write(rows), strict=True):
             found[row] = intent
         return found
 
@@ -123,29 +105,18 @@ def teacher_of(behaviour: str, envs: MICEEditVectorEnv, form: str) -> Teacher:
 
 @dataclass(frozen=True, slots=True)
 class EditorMemory:
-    """What the player knows of a session beside the observations.
+    """What the player knows of a session beside the observations."""
 
-    Attributes:
-        row: of the session in its environments, where the oracle looks.
-        seed: of all that is drawn at random in the session.
-        turn: number of the turn to come, from 0.
-        past: what the policy reads again of earlier turns, oldest first.
-    """
-
-    row: int
-    seed: int
-    turn: int = 0
-    past: tuple[Turn, ...] = ()
+    row: int  # of the session in its environments, where the oracle looks
+    seed: int  # of all that is drawn at random in the session
+    turn: int = 0  # number of the turn to come, from 0
+    past: tuple[Turn, ...] = ()  # what the policy reads again of earlier turns, oldest first
 
 
 class EditorPolicy:
-    """In each turn an intent is written, then carried out.
+    """In each turn an intent is written, then carried out; images come by the flow's ODE.
 
-    Args:
-        policy: the model; None where both halves are exact.
-        settings: of generation; images come by the flow's ODE.
-        writer: writes right intents in the model's place.
-        exact: edits images in the model's place.
+    Where given, `writer` writes right intents and `exact` edits images in the model's place, which may be None then.
     """
 
     def __init__(
@@ -155,7 +126,9 @@ class EditorPolicy:
         writer: OracleWriter | None = None,
         exact: ExactEditor | None = None,
     ) -> None:
-        self.policy, self.settings, self.writer, self.exact = policy, settings, writer, exact
+        # Without a model nobody asks it for anything.
+        self.policy: Any = policy
+        self.settings, self.writer, self.exact = settings, writer, exact
         self._written = self._fallbacks = 0
 
     def start(self, observations: Observations, seeds: Sequence[int]) -> list[EditorMemory]:
@@ -167,7 +140,7 @@ class EditorPolicy:
         self, observations: Observations, memories: list[EditorMemory]
     ) -> tuple[dict[str, Any], list[EditorMemory]]:
         """One turn of all sessions."""
-        policy, turn, past = self.policy, {}, {}
+        policy, settings, turn, past = self.policy, self.settings, {}, {}
         if policy is not None:
             turn = policy.observe(observations)
             past = stack_history([memory.past for memory in memories])
@@ -177,15 +150,13 @@ class EditorPolicy:
         if self.exact is not None:
             images = self.exact.edit(observations["image"], intents)
         else:
-            assert policy is not None, "a policy without a model has an exact editor"
             noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(turn["source"].shape[1:]))
             if "latent_mask" in turn:
                 noise = noise * turn["latent_mask"][..., None].cpu()
-            context = policy.image_context(turn | past, self.settings, None)
-            plan = SamplingPlan(shifted_times(self.settings.steps + 1, self.settings.shift))
-            sample = policy.editor.sample_images(context, noise.to(policy.device), plan)
-            images = policy.decode_images(sample.final)
-        kept = policy.history if policy is not None and self.settings.context == "interleaved" else ()
+            context = policy.image_context(turn | past, settings, None)
+            plan = SamplingPlan(shifted_times(settings.steps + 1, settings.shift))
+            images = policy.decode_images(policy.editor.sample_images(context, noise.to(policy.device), plan).final)
+        kept = policy.history if policy is not None and settings.context == "interleaved" else ()
         after = []
         for row, memory in enumerate(memories):
             read = ({name: turn[name][row] for name in kept},) if kept else ()
@@ -194,24 +165,20 @@ class EditorPolicy:
 
     def _intents(self, observations: Observations, memories: Sequence[EditorMemory], turn: Turn) -> list[str]:
         """Intents from `intent_from_turn` on, the user's words before it and where none can be used."""
-        said = list(observations["instruction"])
+        said, settings = list(observations["instruction"]), self.settings
         if self.writer is not None:
             return self.writer.write([memory.row for memory in memories])
-        assert self.policy is not None, "a policy without a model has an oracle writer"
-        context = self.policy.intent_context(turn, self.settings, None)
-        writes = [memory.turn + 1 >= self.settings.intent_from_turn for memory in memories]
+        context = self.policy.intent_context(turn, settings, None)
+        writes = [memory.turn + 1 >= settings.intent_from_turn for memory in memories]
         if not any(writes):
             return said
         draws = None
-        if self.settings.temperature:
-            keys = [(memory.seed, memory.turn, _WORDS) for memory in memories]
-            draws = uniforms(keys, self.settings.max_intent_tokens)
-        texts = self.policy.writer.generate_intents(context, self.settings, draws).texts
+        if settings.temperature:
+            draws = uniforms([(m.seed, m.turn, _WORDS) for m in memories], settings.max_intent_tokens)
+        texts = self.policy.writer.generate_intents(context, settings, draws).texts
         self._written += sum(writes)
         self._fallbacks += sum(text is None for text, own in zip(texts, writes, strict=True) if own)
-        return [
-            text if own and text is not None else word for text, own, word in zip(texts, writes, said, strict=True)
-        ]
+        return [t if own and t is not None else word for t, own, word in zip(texts, writes, said, strict=True)]
 
     def counts(self) -> dict[str, Count]:
         """`fallback_share` of the intents written, `left_alone_share` of those edited exactly."""
@@ -226,19 +193,10 @@ class EditorPolicy:
 def editor_policy(
     envs: MICEEditVectorEnv, model: str, intent: str, image: str, settings: GenerationSettings, form: str
 ) -> EditorPolicy:
-    """The player of a model, which is loaded only where it is used.
+    """The player of a model (see `load_policy`), which is loaded only where it is used.
 
-    Args:
-        envs: what is going to be played.
-        model: see `load_policy`.
-        intent: "model" or "oracle".
-        image: "model" or "exact".
-        settings: of generation.
-        form: in which right intents are given and carried out, a name in `intents.FORMS`.
-
-    Raises:
-        ValueError: a name is not known, the sessions are longer than the model's context, or the exact editor
-            is to play images that are no studio scenes.
+    `intent` is "model" or "oracle", `image` "model" or "exact"; `form`, a name in `intents.FORMS`, is how right
+    intents are given and carried out.
     """
     settings = with_form(settings, form)
     policy = None

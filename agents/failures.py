@@ -20,28 +20,10 @@ SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)
 _MOST_SKIPPED = 10
 
 
-def aborted(iteration: int, error: Exception, kept: Path | None) -> TrainingAborted:
-    """The error that ends a run whose sessions could not be played.
-
-    Args:
-        iteration: whose sessions they were.
-        error: what a user, scorer or model raised.
-        kept: checkpoint of everything before the iteration, None where there was nothing to keep yet.
-    """
-    where = f"{kept} holds everything before it" if kept else "nothing was learnt before it"
-    return TrainingAborted(
-        f"iteration {iteration} stopped while its sessions were played: {type(error).__name__}: {error}; "
-        f"{where}, and the same command goes on from there"
-    )
-
-
 def warn_of_unscored(iteration: int, sessions: Sequence[Session], which: str = "") -> None:
-    """Says how many sessions the scorer failed in, what it answered first, and which rewards are no numbers.
+    """Says how many finished sessions the scorer failed in, what it said first, and which rewards are no numbers.
 
-    Args:
-        iteration: in which they were played.
-        sessions: played to their end.
-        which: said before "sessions" and "turns", such as "held-out ".
+    `which` is said before "sessions" and "turns", such as "held-out ".
     """
     counts = "in no mean" if which else "in no loss"
     judged = [scores for session in sessions for scores in session.scores]
@@ -76,11 +58,7 @@ class NonFiniteGradientGuard:
         self.skipped = 0
 
     def check(self, norms: dict[str, float], parameters: Iterable[Parameter]) -> bool:
-        """Whether the update may be made; else it drops all gradients, so that no weight moves.
-
-        Raises:
-            TrainingAborted: it is the tenth in a row that may not.
-        """
+        """Whether the update may be made; else it drops all gradients, so that no weight moves."""
         if all(math.isfinite(norm) for norm in norms.values()):
             self.skipped = 0
             return True
@@ -95,12 +73,9 @@ class NonFiniteGradientGuard:
 
 
 def mark_or_drop(folder: Path, values: dict[str, Any], failed: Exception | None) -> None:
-    """Marks a checkpoint as whole, or removes one that could not be written and says that the run goes on.
+    """Marks a checkpoint as whole, or removes one whose writing `failed` and says that the run goes on.
 
-    Args:
-        folder: of the checkpoint.
-        values: that the mark keeps.
-        failed: what writing it raised, None where it did not.
+    `values` are what the mark keeps.
     """
     try:
         if failed is None:

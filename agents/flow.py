@@ -2,59 +2,36 @@
 
 Time runs from 1 (noise) to 0 (image): x_t = (1 - t) image + t noise. A model predicts the velocity
 dx / dt = noise - image. Latents are [B, N, C] (tokens by channels); [B, W, N, C] for W steps of each row.
+All results are float32, or float64 when an input is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+Sampler = Callable[..., tuple[Tensor, Tensor]]
+"""A Gaussian transition from time t to t_next < t: mean and std of the next latents; see `flow_sde_step`."""
 
-class Sampler(Protocol):
-    """A Gaussian transition from time t to t_next < t: (mean, std) of the next latents."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        velocity: Tensor,
-        t: Tensor | float,
-        t_next: Tensor | float,
-        noise_level: float,
-        t_second: float,
-        sigma_t_max: float | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return mean [B, ...] and std [B]; see `flow_sde_step` for the arguments."""
-        ...
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(x [B, N, C], t [B]) -> d x / d t [B, N, C]."""
 
 
 def in_full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast tensors to one type: float64 when any of them is float64, else float32 (also from bfloat16)."""
-    dtype = torch.float32
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
     return tuple(tensor.to(dtype) for tensor in tensors)
 
 
 def batch_times(x: Tensor, t: Tensor | float, t_next: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Expand both times to the batch dimensions of x and check that they go down.
-
-    Args:
-        x: latents [B, ...] or, with times [B, W], [B, W, ...].
-        t: time of x, a scalar, [1], or one value for each batch element.
-        t_next: time of the next latents, likewise.
-
-    Returns:
-        t and t_next in the type of x, each [B] or [B, W].
-
-    Raises:
-        ValueError: unless 1 >= t > t_next >= 0 everywhere.
-    """
+    """Both times in the type of x, [B] or [B, W] as they came or for every row; ValueError unless they go down."""
     start = torch.as_tensor(t, dtype=x.dtype, device=x.device)
     end = torch.as_tensor(t_next, dtype=x.dtype, device=x.device)
     batch_shape = x.shape[: max(1, start.ndim, end.ndim)]
@@ -75,25 +52,22 @@ def expand_to_latents(values: Tensor, x: Tensor) -> Tensor:
 # Transitions
 
 
+def ode_step(x: Tensor, velocity: Tensor, t: Tensor | float, t_next: Tensor | float) -> Tensor:
+    """One Euler step of the flow ODE: x + (t_next - t) velocity; arguments as `flow_sde_step`."""
+    x, velocity = in_full_precision(x, velocity)
+    start, end = batch_times(x, t, t_next)
+    return x + expand_to_latents(end - start, x) * velocity
+
+
 def flow_sigma(t: Tensor, noise_level: float, t_second: float, sigma_t_max: float | None = None) -> Tensor:
-    """Diffusion coefficient of Flow-SDE (arXiv 2505.05470), without the step's sqrt(-dt).
+    """Diffusion coefficient of Flow-SDE (arXiv 2505.05470), without the step's sqrt(-dt), in the shape of t.
 
     sigma = noise_level sqrt(t / (1 - t)), which has a pole at t = 1. Two ways around it:
     - at t = 1 exactly, `t_second` replaces t in the denominator (the published rule);
-    - with `sigma_t_max`, t is held at that value or less everywhere inside sigma, and `t_second` is never
-    needed.
+    - with `sigma_t_max` in (0, 1), t is held at that value or less everywhere inside sigma, and `t_second` is
+      never needed.
 
-    Args:
-        t: times, any shape, in (0, 1].
-        noise_level: a in the paper, above 0.
-        t_second: the schedule's second time, in (0, 1).
-        sigma_t_max: None, or a bound in (0, 1).
-
-    Returns:
-        sigma in the shape of t.
-
-    Raises:
-        ValueError: a noise level of 0 or less, `t_second` or `sigma_t_max` outside (0, 1).
+    ValueError for a noise level of 0 or less, and `t_second` or `sigma_t_max` outside (0, 1).
     """
     if not noise_level > 0:
         raise ValueError(f"noise_level: got {noise_level}, expected above 0; for 0 use ode_step")
@@ -128,18 +102,13 @@ def flow_sde_step(
     Args:
         x: latents at time t, [B, N, C] (or [B, W, N, C] with times [B, W]).
         velocity: d x / d t predicted by the model, in the shape of x (noise minus image).
-        t: time of x, [B] or scalar, 1 >= t > t_next >= 0.
-        t_next: time of the next latents, [B] or scalar.
+        t, t_next: times of x and of the next latents, [B] or scalars, 1 >= t > t_next >= 0.
         noise_level: a in the paper; 0 is the ODE and has no density, which is refused.
-        t_second: the schedule's second time, standing in for t in sigma's denominator at t = 1 exactly.
-        sigma_t_max: holds t at this value or less inside sigma (any sigma(t) has the same limit); None: no
-            bound.
+        t_second: the grid's second time, standing in for t in sigma's denominator at t = 1 exactly.
+        sigma_t_max: holds t at this value or less inside sigma (any sigma(t) has the same limit); None: no bound.
 
     Returns:
-        mean [B, N, C] and std [B] of the transition, float32, or float64 when an input is.
-
-    Raises:
-        ValueError: times out of order, noise level 0 or less, a bad `t_second` or `sigma_t_max`.
+        mean [B, N, C] and std [B] of the transition.
     """
     x, velocity = in_full_precision(x, velocity)
     start, end = batch_times(x, t, t_next)
@@ -149,67 +118,6 @@ def flow_sde_step(
     x_factor = expand_to_latents(1 + half_variance * dt, x)
     velocity_factor = expand_to_latents((1 + half_variance * (1 - start)) * dt, x)
     return x * x_factor + velocity * velocity_factor, sigma * torch.sqrt(-dt)
-
-
-def latent_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of values [..., N, C] over the latent dimensions, [...].
-
-    Args:
-        values: one value a latent dimension.
-        mask: True at real tokens, [B, N], where images of several sizes are padded to N tokens; None: all.
-    """
-    if mask is None:
-        return values.flatten(-2).mean(dim=-1)
-    real = mask.reshape(mask.shape[:1] + (1,) * (values.ndim - 3) + mask.shape[1:])[..., None]
-    return values.masked_fill(~real, 0.0).flatten(-2).sum(-1) / (real.flatten(-2).sum(-1) * values.shape[-1])
-
-
-def log_prob_mean(x_next: Tensor, mean: Tensor, std: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Gaussian log-density of a transition as a mean over latent dimensions, constants dropped.
-
-    mean over dimensions of -(x_next - mean)^2 / (2 std^2); the dropped -log(std) - log(2 pi) / 2 cancels in a
-    ratio of two policies, which share std. `x_next` is detached: it is a sample, not a function of the
-    policy.
-
-    Args:
-        x_next: sampled latents, [B, N, C].
-        mean: of the transition, in the shape of x_next; gradients flow through it.
-        std: of the transition, [B] or scalar, with its sqrt(-dt).
-        mask: see `latent_mean`.
-
-    Returns:
-        [B] (or [B, W] for std [B, W]), float32, or float64 when an input is.
-
-    Raises:
-        ValueError: a std that is not positive.
-    """
-    if not bool((std > 0).all()):
-        raise ValueError("std: got 0 or less, expected above 0; an ODE step has no density")
-    x_next, mean, std = in_full_precision(x_next.detach(), mean, std)
-    std = std.expand(mean.shape[: max(1, std.ndim)])
-    scaled = (x_next - mean) / expand_to_latents(std, mean)
-    return latent_mean(scaled.square(), mask).mul(-0.5)
-
-
-def ode_step(x: Tensor, velocity: Tensor, t: Tensor | float, t_next: Tensor | float) -> Tensor:
-    """One Euler step of the flow ODE: x + (t_next - t) velocity.
-
-    Args:
-        x: latents at time t, [B, N, C].
-        velocity: d x / d t, in the shape of x.
-        t: time of x, [B] or scalar, 1 >= t > t_next >= 0.
-        t_next: time of the next latents, [B] or scalar.
-
-    Returns:
-        Latents at t_next, float32, or float64 when an input is.
-
-    Raises:
-        ValueError: times out of order.
-    """
-    x, velocity = in_full_precision(x, velocity)
-    start, end = batch_times(x, t, t_next)
-    x_next: Tensor = x + expand_to_latents(end - start, x) * velocity
-    return x_next
 
 
 def cps_step(
@@ -230,21 +138,9 @@ def cps_step(
     image the marginals of the flow are kept exactly. For an uncertain image the predicted noise is shorter
     than true noise, so the marginal comes out somewhat narrow (measured in the tests).
 
-    Args:
-        x: latents at time t, [B, N, C].
-        velocity: d x / d t predicted by the model, [B, N, C] (noise minus image).
-        t: time of x, [B] or scalar, at most 1.
-        t_next: time of the next latents, [B] or scalar, 0 < t_next < t: at 0 the step has no noise and no
-            density.
-        noise_level: share of the noise that is fresh, as a quarter turn, in (0, 1].
-        t_second: not needed here; part of the signature that all samplers share.
-        sigma_t_max: refused unless None, for sigma does not depend on t here.
-
-    Returns:
-        mean [B, N, C] and std [B], float32, or float64 when an input is.
-
-    Raises:
-        ValueError: times out of order, t_next 0, a noise level outside (0, 1], or a sigma_t_max.
+    Arguments and results as `flow_sde_step`, with t_next above 0 (at 0 the step has no noise and no density) and
+    noise_level, the share of the noise that is fresh, as a quarter turn, in (0, 1]. sigma does not depend on t:
+    `t_second` is not needed, and a `sigma_t_max` is refused.
     """
     if not 0 < noise_level <= 1:
         raise ValueError(f"noise_level of cps: got {noise_level}, expected (0, 1]; for 0 use ode_step")
@@ -264,23 +160,37 @@ def cps_step(
     return mean, times_next * math.sin(angle)
 
 
+def latent_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of values [..., N, C] over the latent dimensions, [...].
+
+    `mask` is True at real tokens, [B, N], where images of several sizes are padded to N tokens; None: all are.
+    """
+    if mask is None:
+        return values.flatten(-2).mean(dim=-1)
+    real = mask.reshape(mask.shape[:1] + (1,) * (values.ndim - 3) + mask.shape[1:])[..., None]
+    return values.masked_fill(~real, 0.0).flatten(-2).sum(-1) / (real.flatten(-2).sum(-1) * values.shape[-1])
+
+
+def log_prob_mean(x_next: Tensor, mean: Tensor, std: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Gaussian log-density of a transition as a mean over latent dimensions, constants dropped.
+
+    mean over dimensions of -(x_next - mean)^2 / (2 std^2); the dropped -log(std) - log(2 pi) / 2 cancels in a
+    ratio of two policies, which share std. `x_next` is detached: it is a sample, not a function of the policy.
+
+    Args:
+        x_next, mean: sampled latents, and the transition's mean, through which gradients flow, [B, N, C].
+        std: of the transition, with its sqrt(-dt), above 0, [B], [B, W] or scalar; the result has its shape.
+        mask: see `latent_mean`.
+    """
+    if not bool((std > 0).all()):
+        raise ValueError("std: got 0 or less, expected above 0; an ODE step has no density")
+    x_next, mean, std = in_full_precision(x_next.detach(), mean, std)
+    std = std.expand(mean.shape[: max(1, std.ndim)])
+    scaled = (x_next - mean) / expand_to_latents(std, mean)
+    return latent_mean(scaled.square(), mask).mul(-0.5)
+
+
 # Time grids and windows
-
-
-class WindowPlacement(Protocol):
-    """Start steps of the stochastic window, int64 in the shape of `uniforms`; see `window_starts`."""
-
-    def __call__(self, uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
-        """Start steps within [low, high].
-
-        Args:
-            uniforms: numbers in [0, 1), any shape, of which a placement may make use.
-            low: first possible start.
-            high: last possible start, itself included.
-            iteration: of the training, from 0.
-            every: iterations that a sliding window rests at a step.
-        """
-        ...
 
 
 def shifted_times(points: int, shift: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -288,16 +198,7 @@ def shifted_times(points: int, shift: float, dtype: torch.dtype = torch.float32)
 
     t = linspace(1, 0, points),  t <- shift * t / (1 + (shift - 1) * t)
 
-    Args:
-        points: number of times, one more than the number of steps; at least 2.
-        shift: positive; 1 leaves the grid uniform.
-        dtype: of the result; the grid itself is computed in float64.
-
-    Returns:
-        Strictly decreasing times [points], the first exactly 1 and the last exactly 0.
-
-    Raises:
-        ValueError: fewer than two points, or a shift that is not positive.
+    Strictly decreasing, [points], one more than there are steps; computed in float64, whatever the dtype.
     """
     if points < 2:
         raise ValueError(f"points: got {points}, expected at least 2 (one step)")
@@ -307,45 +208,34 @@ def shifted_times(points: int, shift: float, dtype: torch.dtype = torch.float32)
     return (shift * uniform / (1 + (shift - 1) * uniform)).to(dtype)
 
 
-def window_starts(uniforms: Tensor, low: int, high: int) -> Tensor:
-    """Turn uniform numbers into start steps of the stochastic window, every start equally often.
-
-    start = low + floor(u * (high - low + 1)). The caller owns the generator of u, so that the draw never
-    hangs on a global seed or on a process rank.
+def random_window(uniforms: Tensor, low: int, high: int, iteration: int = 0, every: int = 1) -> Tensor:
+    """Published: every start step of the stochastic window equally often, low + floor(u * (high - low + 1)).
 
     Args:
-        uniforms: numbers in [0, 1), any shape.
-        low: first possible start, a step index of 0 or more.
-        high: last possible start, itself included.
+        uniforms: numbers in [0, 1), any shape; the caller owns their generator, so that the draw never hangs on
+            a global seed or on a process rank.
+        low, high: first and last possible start, 0 <= low <= high.
+        iteration, every: of the training, from 0, and how many a sliding window rests at a step.
 
     Returns:
         Start steps, int64, in the shape of `uniforms`.
-
-    Raises:
-        ValueError: an empty or negative range, or a number outside [0, 1).
     """
     if not 0 <= low <= high:
         raise ValueError(f"window range: got low={low}, high={high}, expected 0 <= low <= high")
     if not bool(((uniforms >= 0) & (uniforms < 1)).all()):
         raise ValueError("uniforms: got a number outside [0, 1), expected draws of a uniform generator")
-    starts = low + (uniforms.double() * (high - low + 1)).floor().long()
-    return starts.clamp(max=high)
+    return (low + (uniforms.double() * (high - low + 1)).floor().long()).clamp(max=high)
 
 
 def fixed_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
-    """Always the first step, where most noise is. Arguments as `WindowPlacement`."""
+    """Always the first step, where most noise is. Arguments as `random_window`."""
     return torch.full_like(uniforms, low, dtype=torch.long)
-
-
-def random_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
-    """Published: every start equally often. Arguments as `WindowPlacement`."""
-    return window_starts(uniforms, low, high)
 
 
 def sliding_window(uniforms: Tensor, low: int, high: int, iteration: int, every: int) -> Tensor:
     """MixGRPO's (arXiv 2507.21802): from noise to image, a step on every `every` iterations, then it stays.
 
-    start = min(low + floor(iteration / every), high). Arguments as `WindowPlacement`.
+    start = min(low + floor(iteration / every), high). Arguments as `random_window`.
     """
     return torch.full_like(uniforms, min(low + iteration // every, high), dtype=torch.long)
 
@@ -353,47 +243,28 @@ def sliding_window(uniforms: Tensor, low: int, high: int, iteration: int, every:
 # Generation
 
 
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""(x [B, N, C], t [B]) -> d x / d t [B, N, C]."""
-
-
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How images are generated: by the ODE, or with W stochastic steps in a window of each row's own.
+    """How images are generated: by the ODE, or with W stochastic steps in a window of each row's own."""
 
-    Attributes:
-        times: decreasing grid [T] from 1 to 0, T - 1 steps.
-        window: W; 0 for the ODE, with which all else is left out.
-        starts: first stochastic step of each row, [B] int64.
-        noise: of the stochastic steps, standard normal, [B, W, N, C].
-        sampler: their transition.
-        noise_level, sigma_t_max: passed to the sampler.
-        mask: see `latent_mean`.
-    """
-
-    times: Tensor
-    window: int = 0
-    starts: Tensor | None = None
-    noise: Tensor | None = None
+    times: Tensor  # decreasing grid [T] from 1 to 0, T - 1 steps
+    window: int = 0  # W; 0 for the ODE, with which all else is left out
+    starts: Tensor | None = None  # first stochastic step of each row, [B] int64
+    noise: Tensor | None = None  # of the stochastic steps, standard normal, [B, W, N, C]
     sampler: Sampler = flow_sde_step
     noise_level: float = 0.0
     sigma_t_max: float | None = None
-    mask: Tensor | None = None
+    mask: Tensor | None = None  # see latent_mean
 
 
 class WindowSample(NamedTuple):
     """Generated latents and what training needs of the stochastic window (W steps, B rows)."""
 
-    final: Tensor
-    """Latents at time 0, [B, N, C]."""
-    latents: Tensor
-    """Latents at the window's times, [B, W + 1, N, C], float32 at least."""
-    times: Tensor
-    """[B, W + 1], decreasing."""
-    log_prob_mean: Tensor
-    """Mean over latent dimensions of each stochastic step's log-density, [B, W]."""
-    mean: Tensor
-    """Mean of each stochastic step, [B, W, N, C]."""
+    final: Tensor  # latents at time 0, [B, N, C]
+    latents: Tensor  # at the window's times, [B, W + 1, N, C], float32 at least
+    times: Tensor  # [B, W + 1], decreasing
+    log_prob_mean: Tensor  # mean over latent dimensions of each stochastic step's log-density, [B, W]
+    mean: Tensor  # of each stochastic step, [B, W, N, C]
 
 
 def window_log_prob(
@@ -408,18 +279,12 @@ def window_log_prob(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-density of stored stochastic steps under the velocities of a policy.
 
-    The sampler itself calls this, so the same velocities give the same numbers to the last bit and a ratio of
-    1.
+    `sample_window` itself calls this, so the same velocities give the same numbers to the last bit and a ratio of 1.
 
     Args:
-        velocity: at the first W latents, [B, W, N, C].
-        latents: of the window, [B, W + 1, N, C].
+        velocity: at the first W of the window's latents [B, W + 1, N, C], [B, W, N, C].
         times: of the latents, [B, W + 1].
-        sampler: the transition that made the sample.
-        noise_level: of the transition.
-        t_second: second time of the schedule that made the sample.
-        sigma_t_max: as when sampling.
-        mask: see `latent_mean`.
+        sampler, noise_level, t_second, sigma_t_max: the transition that made the sample.
 
     Returns:
         log_prob_mean [B, W], mean [B, W, N, C], std [B, W].
@@ -438,15 +303,20 @@ def sample_window(velocity: Velocity, x_start: Tensor, plan: SamplingPlan) -> Wi
     Args:
         velocity: the policy, called once a step with x [B, N, C] and t [B].
         x_start: noise at times[0], [B, N, C]; float32 at least is used from here on.
-        plan: of the steps, with a window of 1 or more.
-
-    Returns:
-        The final latents and the window's latents, times, log-densities and means.
-
-    Raises:
-        ValueError: a window that leaves the grid, or noise in the wrong shape.
+        plan: of the steps, with a window of 1 or more; ValueError where it leaves the grid or has no noise for it.
     """
-    starts, noise = _checked_window(x_start, plan)
+    starts, noise, steps, expected = plan.starts, plan.noise, len(plan.times) - 1, (len(x_start), plan.window)
+    if starts is None or starts.shape != expected[:1]:
+        given = None if starts is None else tuple(starts.shape)
+        raise ValueError(f"starts: got shape {given}, expected ({len(x_start)},)")
+    if plan.window < 1 or bool((starts < 0).any() | (starts + plan.window > steps).any()):
+        raise ValueError(
+            f"window: got size {plan.window} and starts {sorted(set(starts.tolist()))}, "
+            f"expected at least one step, all inside the grid's {steps} steps"
+        )
+    if noise is None or noise.shape != (*expected, *x_start.shape[1:]):
+        given = None if noise is None else tuple(noise.shape)
+        raise ValueError(f"noise: got shape {given}, expected {(*expected, *x_start.shape[1:])}")
     x = x_start.to(torch.promote_types(x_start.dtype, torch.float32))
     times = plan.times.to(x.device, x.dtype)
     rows = torch.arange(len(x), device=x.device)
@@ -472,59 +342,9 @@ def sample_window(velocity: Velocity, x_start: Tensor, plan: SamplingPlan) -> Wi
 
 @torch.no_grad()
 def sample_ode(velocity: Velocity, x_start: Tensor, times: Tensor) -> Tensor:
-    """Integrate the flow ODE with Euler steps, for evaluation.
-
-    Args:
-        velocity: the policy, called once a step with x [B, N, C] and t [B].
-        x_start: noise at times[0], [B, N, C].
-        times: decreasing grid [T].
-
-    Returns:
-        Latents at times[-1], [B, N, C], float32 at least.
-    """
+    """Integrate the flow ODE with Euler steps over a decreasing grid [T], as evaluation does; else `sample_window`."""
     x = x_start.to(torch.promote_types(x_start.dtype, torch.float32))
     times = times.to(x.device, x.dtype)
     for t, t_next in pairwise(times):
         x = ode_step(x, velocity(x, t.expand(len(x))).to(x.dtype), t, t_next)
     return x
-
-
-def check_steps(
-    times: Tensor, steps: Sequence[int], sampler: Sampler, noise_level: float, sigma_t_max: float | None
-) -> None:
-    """Makes single steps of a sampler, so that one that cannot be made is known before anything is sampled.
-
-    Args:
-        times: decreasing grid [T].
-        steps: of the grid, from 0.
-        sampler: the transition.
-        noise_level: of the transition.
-        sigma_t_max: passed to the sampler.
-
-    Raises:
-        ValueError: from the sampler; it names what it does not take.
-    """
-    nothing = torch.zeros(1, 1, 1)
-    for step in steps:
-        sampler(nothing, nothing, times[step], times[step + 1], noise_level, float(times[1]), sigma_t_max)
-
-
-def _checked_window(x_start: Tensor, plan: SamplingPlan) -> tuple[Tensor, Tensor]:
-    """The plan's starts and noise.
-
-    Raises:
-        ValueError: either is missing or has another shape, or the window leaves the grid.
-    """
-    starts, noise, steps = plan.starts, plan.noise, len(plan.times) - 1
-    if starts is None or starts.shape != (len(x_start),):
-        given = None if starts is None else tuple(starts.shape)
-        raise ValueError(f"starts: got shape {given}, expected ({len(x_start)},)")
-    if plan.window < 1 or bool((starts < 0).any() | (starts + plan.window > steps).any()):
-        raise ValueError(
-            f"window: got size {plan.window} and starts {sorted(set(starts.tolist()))}, "
-            f"expected at least one step, all inside the grid's {steps} steps"
-        )
-    expected = (len(x_start), plan.window, *x_start.shape[1:])
-    if noise is None or noise.shape != expected:
-        raise ValueError(f"noise: got shape {None if noise is None else tuple(noise.shape)}, expected {expected}")
-    return starts, noise

@@ -19,7 +19,6 @@ from editenv.types import SCORE_NAMES
 if TYPE_CHECKING:
     from editenv.agents.rollout import RolloutBatch
 
-_SCORES = ("reward", *SCORE_NAMES)
 _TRAINERS_OWN = ("epoch", "step")
 _APART = ("held_out", "last_held_out")
 
@@ -27,19 +26,11 @@ _APART = ("held_out", "last_held_out")
 def rollout_metrics(
     rollout: RolloutBatch, advantages: dict[str, Tensor], used: Tensor, group_size: int
 ) -> dict[str, float]:
-    """Flat numbers for a log.
+    """Flat numbers for a log, of a rollout whose turns the loss uses as `used`, bool [S, K], says.
 
-    Args:
-        rollout: what was played.
-        advantages: `loss_mask` and `scored_mask`, bool [S, K].
-        used: which turns the loss uses, bool [S, K].
-        group_size: sessions a group.
-
-    Returns:
-        "NAME/K" the mean of a score at turn K from 1 over the sessions where it applies; `filtered_share`,
-        `unscored_share`, `fallback_share`; `intent_tokens`, the mean length of an intent; `constant_groups`,
-        the share of groups whose rewards are all equal; and `wasted_share`, the share of the turns played
-        that the loss does not use.
+    "NAME/K" is the mean of a score at turn K from 1 over the sessions where it applies; `filtered_share`,
+    `unscored_share`, `fallback_share`; `intent_tokens`, the mean length of an intent; `constant_groups`, the share of
+    groups whose rewards are all equal; `wasted_share`, the share of the turns played that the loss does not use.
     """
     keep, scored = advantages["loss_mask"], advantages["scored_mask"]
     own = (scored & ~rollout.is_branch).unflatten(0, (-1, group_size))
@@ -68,13 +59,12 @@ def constant_groups(rewards: Tensor, scored: Tensor, tolerance: float = 1e-6) ->
 
 
 def turn_means(sessions: Sequence[Session], prefix: str = "") -> dict[str, float]:
-    """Means of each score at each turn under "{prefix}NAME/K"; NaN where it applied to no session.
+    """Means of each score at each turn under "{prefix}NAME/K", without scores that are no numbers.
 
-    Scores that are no numbers are left out.
+    NaN where a score applied to no session.
     """
-    turns = max(len(session.scores) for session in sessions)
-    means = {}
-    for name in _SCORES:
+    turns, means = max(len(session.scores) for session in sessions), {}
+    for name in ("reward", *SCORE_NAMES):
         for turn in range(turns):
             played = [session.scores[turn] for session in sessions if len(session.scores) > turn]
             values = [getattr(scores, name) for scores in played if scores.scored]
@@ -95,15 +85,14 @@ def group_by_turn(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str
             continue
         entry: dict[str, Any] = {"iteration": int(log["step"]) // updates - 1}
         for name, value in log.items():
-            if name in _TRAINERS_OWN:
-                continue
             head, _, turn = name.rpartition("/")
-            if not turn.isdigit():
-                entry[name] = value
-                continue
             group, _, score = head.rpartition("/")
-            place = entry.setdefault(group, {}) if group in _APART else entry
-            place.setdefault(score if group in _APART else head, []).append(value)
+            if turn.isdigit() and group in _APART:
+                entry.setdefault(group, {}).setdefault(score, []).append(value)
+            elif turn.isdigit():
+                entry.setdefault(head, []).append(value)
+            elif name not in _TRAINERS_OWN:
+                entry[name] = value
         found.append(entry)
     return found
 

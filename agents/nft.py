@@ -5,40 +5,46 @@ Intents learn as in edit_r2.py. The policy that sampled may be a moving average 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from editenv.agents.edit_r2 import (
     ActionLogProbs,
+    Numbers,
     Policies,
     policy_loss,
     ratio_errors,
     select_trained,
-    single_turns,
     take_trained,
 )
 from editenv.agents.flow import latent_mean
-from editenv.agents.objective import Numbers, Objective, check_rounding, measured_kl
+from editenv.agents.objective import Objective, check_rounding, measured_kl
 from editenv.agents.policy import PolicyOutput, Turn
 from editenv.agents.settings import X0_LOSSES, AlgorithmSettings
 from editenv.agents.sft import add_noise, asked_at_noise
 from editenv.registry import load_class
+
+AVERAGE = "ema.safetensors"
+"""In a checkpoint's folder: the averages, and under UPDATED the iteration that they are of."""
+UPDATED = "updated_in_iteration"
 
 
 @torch.no_grad()
 def add_noise_and_old_velocity(policy: Any, sessions: Turn, settings: AlgorithmSettings) -> Turn:
     """`add_noise`, and `old_velocity` [S, K, W, N, C] of the policy that sampled; 0 where no loss asks."""
     found = add_noise(policy, sessions, settings)
-    turns = single_turns(sessions | found)
-    trains = select_trained(turns, settings)
-    batch, _ = take_trained(turns, trains)
+    trains = select_trained(sessions, settings)
+    batch, _ = take_trained(sessions | found, trains)
     velocity = policy(batch, settings, **asked_at_noise(batch, settings, text=False)).velocity
     if velocity is not None:
-        old = torch.zeros_like(turns["noised"])
-        old[trains] = velocity[: int(trains.sum())].to(old.dtype)
-        found["old_velocity"] = old.reshape(found["noised"].shape)
+        found["old_velocity"] = torch.zeros_like(found["noised"])
+        found["old_velocity"][trains] = velocity[: int(trains.sum())].to(found["noised"].dtype)
     return found
 
 
@@ -61,15 +67,11 @@ def nft_loss(
     the others.
 
     Args:
-        x: noisy latents, [..., N, C].
-        t: their times, [...].
-        velocity: of the policy, in the shape of x; gradients flow through it.
-        old_velocity: of the policy that sampled the image; detached.
+        x, t: noisy latents [..., N, C] and their times [...].
+        velocity, old_velocity: of the policy, through which gradients flow, and of the one that sampled the image.
         image: that was sampled, broadcastable to x.
         better: r, in [0, 1], broadcastable to t.
-        beta: above 0.
-        error: E, one of X0_LOSSES.
-        mask: see `flow.latent_mean`.
+        beta, error: above 0; E, one of X0_LOSSES, with `mask` as `flow.latent_mean` has it.
     """
     old = old_velocity.detach()
     towards = error(x, t, (1 - beta) * old + beta * velocity, image, mask)
@@ -100,12 +102,8 @@ def joint_nft_loss(
 
     Without `nft_decay` the policy that sampled is the one before the iteration's first update, and the
     intents' ratios have to be 1 there.
-
-    Raises:
-        RuntimeError: training computes other log-probs than the rollout did.
     """
-    turns = single_turns(sessions)
-    batch, share = take_trained(turns, select_trained(turns, settings))
+    batch, share = take_trained(sessions, select_trained(sessions, settings))
     asked = asked_at_noise(batch, settings, settings.text_weight > 0)
     output, reference = policies.model(batch, settings, **asked), PolicyOutput()
     if settings.text_kl or settings.flow_kl:
@@ -139,8 +137,62 @@ def joint_nft_loss(
         total, numbers = total + loss, numbers | more
         if first and not settings.nft_decay:
             numbers["text_ratio_error"] = ratio_errors(actions, batch)["text"]
-            check_rounding("text", numbers["text_ratio_error"])
     return total * share, numbers
 
 
-NFT = Objective(joint_nft_loss, prepare=add_noise_and_old_velocity, measure=measured_kl, distances=("velocity",))
+NFT = Objective(
+    joint_nft_loss,
+    prepare=add_noise_and_old_velocity,
+    measure=measured_kl,
+    check=lambda numbers, settings: check_rounding("text", numbers.get("text_ratio_error", 0.0)),
+    distances=("velocity",),
+)
+
+
+class EMA:
+    """Moving average over iterations of a model's trainable weights, which can stand in for them.
+
+    When an iteration starts, average <- d average + (1 - d) weights with d = min(rise * iteration, most): it
+    rises, since early steps have to reach the sampler soon and late ones may not shake it. The paper's usual
+    values are rise 0.001 and most 0.5. The average begins where the weights are.
+    """
+
+    def __init__(self, model: nn.Module, rise: float, most: float) -> None:
+        self.rise, self.most, self.iteration = rise, most, 0
+        self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.average = {name: value.detach().clone() for name, value in self.trained.items()}
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Once an iteration, however often it is called."""
+        if iteration > self.iteration:
+            self.iteration = iteration
+            for name, value in self.trained.items():
+                self.average[name].lerp_(value, 1.0 - min(self.rise * iteration, self.most))
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Inside, the model has the average's weights."""
+        kept = {name: value.detach().clone() for name, value in self.trained.items()}
+        self._put(self.average)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, value in self.trained.items():
+            value.copy_(weights[name])
+
+    def save(self, folder: Path) -> None:
+        """Writes the average into a checkpoint's folder."""
+        tensors = {name: value.cpu().contiguous() for name, value in self.average.items()}
+        save_file(tensors | {UPDATED: torch.tensor(self.iteration)}, folder / AVERAGE)
+
+    def load(self, folder: Path) -> None:
+        """Takes the average from a checkpoint's folder; FileNotFoundError where there is none."""
+        kept = load_file(folder / AVERAGE)
+        self.iteration = int(kept.pop(UPDATED))
+        for name, value in self.average.items():
+            value.copy_(kept[name])

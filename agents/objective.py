@@ -1,4 +1,4 @@
-"""What may be learnt from a rollout, and what surrounds it: freezing, optimiser groups, recomputing."""
+"""What may be learnt from a rollout, and what surrounds it: freezing, optimiser groups, recomputing, checks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from editenv.agents.edit_r2 import (
+    Numbers,
     Policies,
-    RatioError,
     evaluate_actions,
     policy_gradient,
     policy_loss,
     ratio_errors,
     select_trained,
-    single_turns,
     take_trained,
     time_grid,
 )
 from editenv.agents.policy import JointPolicy, PolicyOutput, Turn
+from editenv.agents.resume import TrainingAborted
 from editenv.agents.settings import (
     ADVANTAGES,
     FILTERS,
@@ -36,19 +36,6 @@ from editenv.agents.settings import (
 )
 from editenv.registry import load_class
 
-Numbers = dict[str, float]
-"""For the log, by name."""
-
-
-def nothing_more(policy: Any, sessions: Turn, settings: AlgorithmSettings) -> Turn:
-    """For objectives that learn from a rollout as it is."""
-    return {}
-
-
-def nothing_measured(policies: Policies, sessions: Turn, settings: AlgorithmSettings) -> Numbers:
-    """For objectives without a distance to a reference."""
-    return {}
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -60,6 +47,7 @@ class Objective:
         select: (turns, settings) -> which of them the loss uses, bool.
         prepare: (policy, sessions, settings) -> further tensors [S, K, ...], computed once after a rollout.
         measure: (policies, sessions, settings) -> numbers for the log, before the first update.
+        check: (the loss's numbers, settings), before the first update; stops a run that cannot be right.
         behaviours: who may have played.
         needs_window: whether images have to have stochastic steps.
         distances: names of the flow KLs that the loss can hold; None for any.
@@ -67,21 +55,12 @@ class Objective:
 
     loss: Callable[[Policies, Turn, AlgorithmSettings, bool], tuple[Tensor, Numbers]]
     select: Callable[[Turn, AlgorithmSettings], Tensor] = select_trained
-    prepare: Callable[[Any, Turn, AlgorithmSettings], Turn] = nothing_more
-    measure: Callable[[Policies, Turn, AlgorithmSettings], Numbers] = nothing_measured
+    prepare: Callable[[Any, Turn, AlgorithmSettings], Turn] = lambda policy, sessions, settings: {}
+    measure: Callable[[Policies, Turn, AlgorithmSettings], Numbers] = lambda policies, sessions, settings: {}
+    check: Callable[[Numbers, AlgorithmSettings], None] = lambda numbers, settings: None
     behaviours: tuple[str, ...] = ("policy", "oracle_intents", "oracle_images")
     needs_window: bool = False
     distances: tuple[str, ...] | None = ()
-
-
-def load_objective(name: str) -> Objective:
-    """The objective of a name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    found: Any = load_class("objective", name, OBJECTIVES)
-    return found
 
 
 @torch.no_grad()
@@ -89,7 +68,7 @@ def measured_kl(policies: Policies, sessions: Turn, settings: EditR2Settings) ->
     """Distances to the reference on a few sessions, where the loss does not hold them."""
     if settings.text_kl or settings.flow_kl or not (settings.text_weight or settings.window):
         return {}
-    few = single_turns({name: value[:8] for name, value in sessions.items()})
+    few, _ = take_trained({n: v[:8] for n, v in sessions.items()}, torch.ones_like(sessions["loss_mask"][:8]))
     now = evaluate_actions(policies.plain, few, settings)
     with policies.reference() as frozen:
         reference = evaluate_actions(frozen, few, settings)
@@ -97,7 +76,33 @@ def measured_kl(policies: Policies, sessions: Turn, settings: EditR2Settings) ->
     return {name: value for name, value in numbers.items() if name.endswith("_kl")}
 
 
-POLICY_GRADIENT = Objective(policy_gradient, measure=measured_kl, needs_window=True, distances=None)
+def check_ratio(numbers: Numbers, settings: EditR2Settings) -> None:
+    """Stops a run whose |ratio - 1| before the first update is above a tenth of the clip range, or 1e-4."""
+    for space, clip in (("text", settings.text_clip), ("flow", settings.flow_clip)):
+        error, bound = numbers.get(f"{space}_ratio_error", 0.0), min(clip / 10, 1e-4)
+        if not error <= bound:
+            raise TrainingAborted(
+                f"before the first update the {space} ratio differs from 1 by {error:.2e}, expected at most "
+                f"{bound:.0e}: rollout and training compute other log-probs (dtype, kernels, batch shape); "
+                "where that is rounding alone, recompute=true takes those of training"
+            )
+
+
+def check_rounding(space: str, error: float) -> None:
+    """Stops a run whose ratio before an update is off 1 by more than rounding.
+
+    Neighbouring bfloat16 numbers between 16 and 32, where logits of large models lie, are 1/8 apart:
+    log-probs of single tokens may be off by several tenths where other kernels compute them.
+    """
+    most = 1.0 if torch.is_autocast_enabled("cuda") else 1e-2
+    if not error <= most:
+        raise TrainingAborted(
+            f"the {space} ratio between rollout and training differs from 1 by {error:.2e}, expected at most "
+            f"{most:.0e}: they do not compute the same thing"
+        )
+
+
+POLICY_GRADIENT = Objective(policy_gradient, measure=measured_kl, check=check_ratio, needs_window=True, distances=None)
 
 
 @torch.no_grad()
@@ -107,48 +112,23 @@ def recompute_old_log_probs(
     """Replaces the rollout's log-probs and means, in place, by those of the training forward.
 
     Kernels and batch shapes then are those of the update, so that ratios are 1 before the first one, however
-    tight the clip.
-
-    Returns:
-        `text_rollout_error` and `flow_rollout_error`, the largest |ratio - 1| there was to be replaced.
-
-    Raises:
-        RuntimeError: rollout and training differ by more than rounding.
+    tight the clip. Logs `text_rollout_error` and `flow_rollout_error`, the largest |ratio - 1| that was replaced.
     """
     largest: Numbers = {}
     for sessions in minibatches:
-        turns = single_turns(sessions)
-        trained = select_trained(turns, settings)
+        trained = select_trained(sessions, settings)
         if not trained.any():
             continue
-        turns, _ = take_trained(turns, trained)
+        turns, _ = take_trained(sessions, trained)
         now = evaluate_actions(policy, turns, settings)
         for space, error in ratio_errors(now, turns).items():
             largest[space] = max(largest.get(space, 0.0), error)
             check_rounding(space, error)
-        where = trained.reshape(sessions["loss_mask"].shape)
         for name in ("text_log_prob", "flow_log_prob_mean", "flow_mean"):
             value = getattr(now, name)
             if value is not None:
-                sessions[name][where] = value.to(sessions[name].dtype)
+                sessions[name][trained] = value.to(sessions[name].dtype)
     return {f"{space}_rollout_error": error for space, error in largest.items()}
-
-
-def check_rounding(space: str, error: float) -> None:
-    """Stops a run whose ratio before an update is off 1 by more than rounding.
-
-    Neighbouring bfloat16 numbers between 16 and 32, where logits of large models lie, are 1/8 apart:
-    log-probs of single tokens may be off by several tenths where other kernels compute them.
-
-    Raises:
-        RuntimeError: names the space and the error.
-    """
-    most = 1.0 if torch.is_autocast_enabled("cuda") else 1e-2
-    if not error <= most:
-        raise RatioError(
-            f"the {space} ratio between rollout and training differs from 1 by {error:.2e}, expected at most "
-            f"{most:.0e}: they do not compute the same thing"
-        )
 
 
 def freeze(policy: JointPolicy, settings: EditR2Settings) -> None:
@@ -181,21 +161,10 @@ def clip_gradients(groups: Iterable[dict[str, Any]], max_norm: float) -> Numbers
 
 
 def check_algorithm(settings: AlgorithmSettings) -> Objective:
-    """Refuses names that are not known, and settings that do not fit together; returns the objective.
-
-    Raises:
-        ValueError: names the setting, its value and what is expected.
-    """
-    objective = load_objective(settings.objective)
-    for kind, registry in (
-        ("advantage", ADVANTAGES),
-        ("filter", FILTERS),
-        ("sampler", SAMPLERS),
-        ("window_placement", WINDOWS),
-        ("kl", FLOW_KLS),
-        ("ratio", RATIOS),
-        ("x0_loss", X0_LOSSES),
-    ):
+    """The objective; ValueError where a name is not known or settings do not fit together."""
+    objective: Any = load_class("objective", settings.objective, OBJECTIVES)
+    registries = {"advantage": ADVANTAGES, "filter": FILTERS, "sampler": SAMPLERS, "window_placement": WINDOWS}
+    for kind, registry in (registries | {"kl": FLOW_KLS, "ratio": RATIOS, "x0_loss": X0_LOSSES}).items():
         load_class(kind, getattr(settings, kind), registry)
     _check_window(settings, objective)
     _check_weights(settings)
@@ -245,10 +214,9 @@ def _check_window(settings: AlgorithmSettings, objective: Objective) -> None:
         )
     # One step at each end of the window, so that a sampler that cannot make it says so before anything runs.
     times, nothing = time_grid(settings), torch.zeros(1, 1, 1)
+    sampler, level = load_class("sampler", settings.sampler, SAMPLERS), (settings.noise_level, float(times[1]))
     for step in (low, high + window - 1):
-        load_class("sampler", settings.sampler, SAMPLERS)(
-            nothing, nothing, times[step], times[step + 1], settings.noise_level, float(times[1]), settings.sigma_t_max
-        )
+        sampler(nothing, nothing, times[step], times[step + 1], *level, settings.sigma_t_max)
 
 
 def _check_weights(settings: AlgorithmSettings) -> None:

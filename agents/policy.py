@@ -18,7 +18,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from editenv.agents.flow import SamplingPlan, Velocity, WindowSample, sample_ode, sample_window
+from editenv.agents.flow import SamplingPlan, Velocity, WindowSample, expand_to_latents, sample_ode, sample_window
 from editenv.agents.settings import GenerationSettings
 from editenv.protocols import Observations
 from editenv.registry import import_object
@@ -42,32 +42,22 @@ first on the right with zeros (False in masks), so masks say what is real.
 
 
 class GeneratedIntents(NamedTuple):
-    """What an intent writer wrote; L is the length of the longest row.
+    """What an intent writer wrote; L is the length of the longest row."""
 
-    Attributes:
-        ids, mask: tokens, the stop token included, [B, L].
-        log_prob: of each token under logits / temperature, 0 at padding, [B, L].
-        texts: intents in words; None where they cannot be used (empty, or never ended).
-    """
-
-    ids: Tensor
-    mask: Tensor
-    log_prob: Tensor
-    texts: list[str | None]
+    ids: Tensor  # tokens, the stop token included, [B, L]
+    mask: Tensor  # [B, L]
+    log_prob: Tensor  # of each token under logits / temperature, 0 at padding, [B, L]
+    texts: list[str | None]  # in words; None where an intent cannot be used (empty, or never ended)
 
 
 class PolicyOutput(NamedTuple):
-    """What `JointPolicy.forward` returns; what was not asked for is None.
+    """What `JointPolicy.forward` returns; what was not asked for is None."""
 
-    Attributes:
-        text_log_prob: of each intent token under logits / temperature, 0 at padding, [M, L] float32.
-        velocity: d x / d t at W noisy latents, guided, [M, W, N, C] float32.
-        unguided: the same without guidance.
-    """
-
-    text_log_prob: Tensor | None = None
-    velocity: Tensor | None = None
-    unguided: Tensor | None = None
+    text_log_prob: Tensor | None = (
+        None  # of each intent token under logits / temperature, 0 at padding, float32 [M, L]
+    )
+    velocity: Tensor | None = None  # d x / d t at W noisy latents, guided, float32 [M, W, N, C]
+    unguided: Tensor | None = None  # the same without guidance
 
 
 class IntentWriter(Protocol):
@@ -76,13 +66,9 @@ class IntentWriter(Protocol):
     def generate_intents(
         self, context: Any, settings: GenerationSettings, uniforms: Tensor | None
     ) -> GeneratedIntents:
-        """Intents for B rows.
+        """Intents for B rows of what `JointPolicy.intent_context` returned.
 
-        Args:
-            context: what `JointPolicy.intent_context` returned.
-            settings: temperature and length.
-            uniforms: numbers in [0, 1), [B, max_intent_tokens], the only source of randomness; None at
-                temperature 0.
+        The only source of randomness are `uniforms`, numbers in [0, 1), [B, max_intent_tokens]; None at temperature 0.
         """
         ...
 
@@ -93,10 +79,7 @@ class ImageEditor(Protocol):
     def sample_images(self, context: Any, noise: Tensor, plan: SamplingPlan) -> WindowSample:
         """Latents of edited images, and of the stochastic window where the plan has one.
 
-        Args:
-            context: what `JointPolicy.image_context` returned.
-            noise: at time 1, [B, N, C].
-            plan: of the steps.
+        From noise at time 1, [B, N, C], under what `JointPolicy.image_context` returned.
         """
         ...
 
@@ -105,11 +88,9 @@ class ContextCache(Protocol):
     """What B rows have read so far, kept from turn to turn (a key-value cache, features of images)."""
 
     def begin_turn(self, rows: Tensor) -> None:
-        """Select what the next turn follows.
+        """Select what the next turn follows: from which row each row goes on in each of k earlier turns.
 
-        Args:
-            rows: int64 [B, k] for k earlier turns: from which row each row goes on in each of them; -1 for
-                none. A row that branched off a sibling goes on from what the sibling has read.
+        `rows` are int64 [B, k], -1 for none. A row that branched off a sibling goes on from what the sibling has read.
         """
         ...
 
@@ -218,8 +199,8 @@ class JointPolicy(nn.Module):
     ) -> PolicyOutput:
         """All that a loss needs of M turns, in one call.
 
-        Asked for neither half it returns an empty PolicyOutput and reads no argument: FSDP2 learns from such
-        a call which module is the outermost one.
+        Asked for neither half it returns an empty PolicyOutput and reads no argument: so FSDP2 learns which module
+        is the outermost one.
 
         Args:
             turn: tensors of the turns, [M, ...].
@@ -235,19 +216,14 @@ class JointPolicy(nn.Module):
     def parameter_space(self, name: str) -> str:
         """Whose learning rate, gradient bound and freezing a parameter follows: "text" or "flow".
 
-        Args:
-            name: as in `named_parameters`, perhaps with prefixes and suffixes of wrappers and adapters.
+        The name is that of `named_parameters`, perhaps with prefixes and suffixes of wrappers and adapters.
         """
         raise NotImplementedError
 
     def text_parameters(self, scope: str) -> Callable[[str], bool]:
         """Which parameters text updates reach, as a test of their names.
 
-        Args:
-            scope: "expert", all of the text's, or "text_only", those that no image reads.
-
-        Raises:
-            ValueError: the policy does not have such a scope.
+        With scope "expert" they are all of the text's, with "text_only" those that no image reads.
         """
         if scope != "expert":
             raise ValueError(f"text_scope is {scope!r}, expected 'expert' for {type(self).__name__}")
@@ -285,8 +261,7 @@ class JointPolicy(nn.Module):
     def check_context_length(self, envs: MICEEditVectorEnv, settings: GenerationSettings) -> None:
         """Refuse sessions that outgrow the model, before anything heavy starts.
 
-        Raises:
-            ValueError: says how much they take, how much there is, and which settings to change.
+        A ValueError says how much they take, how much there is, and which settings to change.
         """
 
 
@@ -295,34 +270,23 @@ UNIFIED = "editenv.agents.unified.policy:UnifiedPolicy"
 
 
 def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointPolicy:
-    """A policy in float32.
+    """A policy in float32; ValueError where there is none.
 
     Args:
         model: a shipped checkpoint, a run's or a model's folder; or "package.module:Class" for new weights,
             "package.module:Class:FOLDER" for those that its `save` wrote.
         device: where to put it.
-
-    Raises:
-        ValueError: there is none.
     """
-    place, _, folder = str(model).rpartition(":")
-    if ":" in str(model) and not Path(model).exists():
-        place, folder = (place, folder) if ":" in place else (str(model), "")
-        kind = import_object("model", place)
-        return kind.load(_weights_of(folder) if folder else None).to(device)
-    return import_object("model", UNIFIED).load(Path(model)).to(device)
-
-
-def _weights_of(folder: str) -> Path:
-    """A model's folder, or that of a run's last weights.
-
-    Raises:
-        ValueError: neither is there.
-    """
-    for path in (Path(folder) / "model", Path(folder)):
-        if path.is_dir():
-            return path
-    raise ValueError(f"model names the folder {folder!r}, which is not there")
+    if ":" not in str(model) or Path(model).exists():
+        return import_object("model", UNIFIED).load(Path(model)).to(device)
+    module, name, *given = str(model).split(":", 2)
+    kind = import_object("model", f"{module}:{name}")
+    if not given or not given[0]:
+        return kind.load(None).to(device)
+    folder = next((path for path in (Path(given[0], "model"), Path(given[0])) if path.is_dir()), None)
+    if folder is None:
+        raise ValueError(f"model names the folder {given[0]!r}, which is not there")
+    return kind.load(folder).to(device)
 
 
 # Turns of different lengths in one tensor, and what came before them
@@ -334,58 +298,43 @@ def stack_turns(turns: Sequence[Turn]) -> Turn:
 
 
 def gather_history(turns: Turn, index: Tensor, names: Sequence[str]) -> Turn:
-    """What turns read of earlier ones: `past_NAME` and `past_there`, see `JointPolicy.history`.
+    """What turns read of earlier ones: `past_NAME` [S, Q, P, ...] and `past_there`, see `JointPolicy.history`.
 
     Args:
         turns: tensors [S, K, ...].
         index: places s * K + k of P earlier turns for each of Q turns, oldest first, -1 for none, [S, Q, P].
         names: of the tensors.
-
-    Returns:
-        Tensors [S, Q, P, ...].
     """
     there = index >= 0
     past = {"past_there": there.to(turns[names[0]].device)}
     for name in names:
         values = turns[name].flatten(0, 1)
         found, known = values[index.clamp(min=0).to(values.device)], there.to(values.device)
-        past[f"past_{name}"] = found.masked_fill(~_expanded(known, found), 0)
+        past[f"past_{name}"] = found.masked_fill(~expand_to_latents(known, found), 0)
     return past
 
 
 def stack_history(sessions: Sequence[Sequence[Turn]]) -> Turn:
     """The same for B sessions whose earlier turns are given one by one, each tensor [...]; {} for none."""
-    longest = max(len(past) for past in sessions)
+    rows, longest = [turn for past in sessions for turn in past], max(len(past) for past in sessions)
     if not longest:
         return {}
-    index = torch.full((len(sessions), longest), -1)
-    rows = [turn for past in sessions for turn in past]
-    start = 0
+    index, start = torch.full((len(sessions), longest), -1), 0
     for row, past in enumerate(sessions):
-        if past:
-            index[row, -len(past) :] = torch.arange(start, start + len(past))
+        index[row, longest - len(past) :] = torch.arange(start, start + len(past))
         start += len(past)
     flat = {name: torch.stack(_padded([turn[name] for turn in rows]))[:, None] for name in rows[0]}
     found = gather_history(flat, index[:, None], list(rows[0]))
     return {name: value[:, 0] for name, value in found.items()}
 
 
-def _expanded(mask: Tensor, values: Tensor) -> Tensor:
-    return mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
-
-
 def _padded(values: Sequence[Tensor]) -> list[Tensor]:
     """Tensors [B, ...] with each dimension but the first as long as the longest; [...] for single rows."""
-    if all(value.shape == values[0].shape for value in values):
-        return list(values)
     longest = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
-    return [
-        pad(
-            value,
-            [side for have, want in zip(value.shape[::-1], longest[::-1], strict=True) for side in (0, want - have)],
-        )
-        for value in values
-    ]
+    missing = [[want - have for have, want in zip(value.shape, longest, strict=True)] for value in values]
+    # torch's pad counts dimensions from the last one, a left and a right side each.
+    sides = [[side for more in reversed(one) for side in (0, more)] for one in missing]
+    return [pad(value, side) if any(side) else value for value, side in zip(values, sides, strict=True)]
 
 
 # Random numbers as a function of a key such as (seed, iteration, session, rollout, turn), never of the batch

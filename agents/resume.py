@@ -36,8 +36,6 @@ ASKING = (
 )  # fmt: skip
 """Of a judge's or user's settings: where its model answers and how patiently it is asked."""
 
-_NAME = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})")
-
 
 class TrainingAborted(RuntimeError):
     """A run cannot go on; the message says why and where it goes on from when it is started again."""
@@ -50,8 +48,7 @@ def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict) and value:
             found |= flat_settings(value, f"{prefix}{name}.")
         else:
-            shown = hide_logins(value) if isinstance(value, str) else value
-            found[prefix + name] = shown
+            found[prefix + name] = hide_logins(value) if isinstance(value, str) else value
     return found
 
 
@@ -66,11 +63,7 @@ def deciding_settings(settings: Any, beside: Sequence[str]) -> dict[str, Any]:
 
 
 def check_same_settings(kept: Path, mine: dict[str, Any], free: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings that a run began with, once they are those that it shall go on with, `free` ones apart.
-
-    Raises:
-        ValueError: names the settings that differ, or says that the file holds none.
-    """
+    """The settings that a run began with; ValueError where they are not those to go on with, `free` ones apart."""
     try:
         other: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         missing = [name for name in free if name not in other]
@@ -93,54 +86,38 @@ def check_same_settings(kept: Path, mine: dict[str, Any], free: Sequence[str] = 
 
 @contextmanager
 def run_lock(out: Path, doing: str = "training") -> Iterator[None]:
-    """Holds a run's folder for this process alone; a lock whose process has died is taken over.
+    """Holds a run's folder for this process alone; ValueError where another one is `doing` the same, which it names.
 
-    Raises:
-        ValueError: another process is `doing` the same in this folder; the message names it.
+    The kernel unlocks a lock when its process ends, however that is: a dead one's is taken over.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{doing}.lock"
-    file = _locked(path)
-    try:
-        file.seek(0)
-        file.truncate()
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
-        file.flush()
-        yield
-    finally:
-        # Removed while it is held: whoever waits for this file finds that it is no longer the path's.
-        path.unlink(missing_ok=True)
-        file.close()
-
-
-def _locked(path: Path) -> Any:
-    """The lock's file, opened and locked; the kernel unlocks it when its process ends, however that is."""
     while True:
-        file = open(path, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "which has just begun"
-            file.close()
-            raise ValueError(
-                f"out is {str(path.parent)!r}, in which another process is {path.stem} ({holder}), expected "
-                "another folder, or the same command when that one has ended"
-            ) from error
-        except BaseException:
-            file.close()
-            raise
-        file.close()
+        with open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "which has just begun"
+                raise ValueError(
+                    f"out is {str(out)!r}, in which another process is {doing} ({holder}), expected "
+                    "another folder, or the same command when that one has ended"
+                ) from error
+            if not path.exists() or os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
+                continue  # removed by its holder just now
+            try:
+                file.truncate(0)
+                file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+                file.flush()
+                yield
+            finally:
+                # Removed while it is held: whoever waits for this file finds that it is no longer the path's.
+                path.unlink(missing_ok=True)
+            return
 
 
 def begin_checkpoint(folder: Path) -> None:
-    """Marks a checkpoint that is about to be written as ours and not whole.
-
-    Raises:
-        OSError: it cannot be written, or the folder is somebody else's.
-    """
+    """Marks a checkpoint that is about to be written as ours and not whole; OSError where it is somebody else's."""
     if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
         raise FileExistsError(f"{folder} is there already and no checkpoint of this run")
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,12 +126,7 @@ def begin_checkpoint(folder: Path) -> None:
 
 
 def mark_complete(folder: Path, values: dict[str, Any]) -> None:
-    """Marks a checkpoint as whole, in one step.
-
-    Args:
-        folder: of the checkpoint, in which everything else is written.
-        values: JSON values that the mark keeps beside the files' sizes and checksums.
-    """
+    """Marks a checkpoint as whole, in one step; the mark keeps JSON values beside the files' sizes and checksums."""
     for left in folder.glob(f"{COMPLETE}.*.part"):
         left.unlink()
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WRITING]
@@ -177,9 +149,6 @@ def check_not_lost(out: Path) -> None:
     """Refuses to begin at zero again where there has been a whole checkpoint that is whole no longer.
 
     Where the first one was never finished, nothing but time is lost, and the same command begins anew.
-
-    Raises:
-        ValueError: the run's folder has no whole checkpoint but had one; nothing was removed or changed.
     """
     marked = any((folder / COMPLETE).is_file() for folder in _checkpoints(out))
     if newest_checkpoint(out) or not (marked or (out / FIRST).is_file()):
@@ -194,13 +163,7 @@ def check_not_lost(out: Path) -> None:
 def check_no_strangers(out: Path, after: int, last: int) -> None:
     """Refuses a run that would write a checkpoint where somebody else's folder, file or link is.
 
-    Args:
-        out: the run's folder.
-        after: the optimiser step that the run goes on from.
-        last: its last one.
-
-    Raises:
-        ValueError: names the first such place; nothing was changed.
+    `after` is the optimiser step that the run goes on from, `last` its last one.
     """
     for path in sorted(out.glob("checkpoint-*")):
         step = _step(path)
@@ -258,7 +221,7 @@ def _checkpoints(out: Path) -> list[Path]:
 
 def _step(folder: Path) -> int | None:
     """The optimiser step that a checkpoint's name gives; None for any other name."""
-    matched = _NAME.fullmatch(folder.name)
+    matched = re.fullmatch(r"checkpoint-(0|[1-9][0-9]{0,17})", folder.name)
     return None if matched is None else int(matched[1])
 
 

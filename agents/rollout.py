@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editenv.agents.policy import Turn
+from editenv.agents.policy import Turn, gather_history, stack_turns
 from editenv.agents.settings import FILTERS, EditR2Settings
 from editenv.protocols import Observations
 from editenv.registry import load_class
@@ -20,78 +20,48 @@ from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 
-Timer = Callable[[str], AbstractContextManager[Any]]
-"""Opened around a phase, by name."""
-
-
-def no_timer(phase: str) -> AbstractContextManager[None]:
-    """Times nothing."""
-    return nullcontext()
-
 
 @dataclass(frozen=True)
 class RolloutBatch:
     """S finished sessions, rows of a group side by side, and their turns as tensors with K columns.
 
     Column k of a row is turn k of its session, unless rows branch off siblings after a failure.
-
-    Attributes:
-        sessions: the S sessions.
-        turns: tensors [S, K, ...] that training reads again: the policy's own (see `policy.Turn`) and
-            `intent_ids`, `intent_mask`, `text_log_prob` [S, K, L]: what was sampled, the stop token included;
-            the mask is all False where no intent was written or trains;
-            `image` [S, K, N, C]: latents at t = 0; and of the stochastic window, where there is one,
-            `latents` [S, K, W + 1, N, C], `times` [S, K, W + 1], `flow_log_prob_mean` [S, K, W] (a mean over
-            latent dimensions) and `flow_mean` [S, K, W, N, C].
-        reward, instruction_following: [S, K] float64; NaN where a judge gave no score, reward 0 after a
-            session's end.
-        scored_mask: [S, K], True where a turn was played and scored.
-        group_id: [S], number of the session script.
-        rng_keys: [S, 4], (seed, iteration, script, rollout), of which all random numbers are a function.
-        turn_index: [S, K], which of its session's turns a column holds; -1 where none was played.
-        is_branch: [S, K], True at further tries of a sibling's turn, which lead nowhere.
-        start_state: [S, K, 2], name of the state a turn starts from: row and column of the first turn that
-            started there.
-        history: [S, K, K - 1], places s * K + k of the turns that lead to each turn, ending with the one
-            before; -1 for none.
-        fallback_share: of the intents written, those that could not be used and gave way to the user's words.
     """
 
     sessions: tuple[Session, ...]
+    # Tensors [S, K, ...] that training reads again: the policy's own (see policy.Turn) and
+    # - `intent_ids`, `intent_mask`, `text_log_prob` [S, K, L]: what was sampled, the stop token included; the
+    #   mask is all False where no intent was written or trains;
+    # - `image` [S, K, N, C]: latents at t = 0;
+    # - of the stochastic window, where there is one, `latents` [S, K, W + 1, N, C], `times` [S, K, W + 1],
+    #   `flow_log_prob_mean` [S, K, W] (a mean over latent dimensions) and `flow_mean` [S, K, W, N, C].
     turns: Turn
+    # [S, K] float64, both NaN where a judge gave no score; the reward is 0 after a session's end.
     reward: Tensor
     instruction_following: Tensor
-    scored_mask: Tensor
-    group_id: Tensor
-    rng_keys: Tensor
-    turn_index: Tensor
-    is_branch: Tensor
-    start_state: Tensor
+    scored_mask: Tensor  # [S, K], True where a turn was played and scored
+    group_id: Tensor  # [S], number of the session script
+    rng_keys: Tensor  # [S, 4], (seed, iteration, script, rollout), of which all random numbers are a function
+    turn_index: Tensor  # [S, K], which of its session's turns a column holds; -1 where none was played
+    is_branch: Tensor  # [S, K], True at further tries of a sibling's turn, which lead nowhere
+    start_state: Tensor  # [S, K, 2], row and column of the first turn that started from a turn's state
+    # [S, K, K - 1], places s * K + k of the turns that lead to each turn, ending with the one before; -1: none.
     history: Tensor
-    fallback_share: float
+    fallback_share: float  # of the intents written, those that gave way to the user's words
 
 
 class Teacher(NamedTuple):
-    """What rules do in the policy's place; None for what the policy does itself.
-
-    Attributes:
-        intents: right intents, given observations.
-        images: images of intents, given observations too.
-        imitated: whether the intents are stored as if the policy had written them.
-    """
+    """What rules do in the policy's place; None for what the policy does itself."""
 
     intents: Callable[[Observations], list[str]] | None = None
     images: Callable[[Observations, Sequence[str]], Sequence[Image]] | None = None
-    imitated: bool = False
+    imitated: bool = False  # whether the intents are stored as if the policy had written them
 
 
 class WholeSessions:
     """Which turn each row plays next: the next one of its own session.
 
-    Args:
-        envs: their rows, reset to the first turn.
-        settings: of the algorithm.
-        groups: script of each row; rows of a group lie side by side.
+    `envs` are reset to the first turn; `groups` are the rows' scripts, those of a group side by side.
     """
 
     def __init__(self, envs: MICEEditVectorEnv, settings: EditR2Settings, groups: Sequence[int]) -> None:
@@ -101,7 +71,8 @@ class WholeSessions:
         # Places (row, column) of the turns that lead to each row's next one, oldest first.
         self.paths: list[tuple[tuple[int, int], ...]] = [() for _ in groups]
         self.is_branch = [False for _ in groups]
-        self.log: list[dict[int, tuple[Any, ...]]] = []
+        # By column: the sessions, and by row that played: path, is_branch and start of the turn.
+        self.log: list[tuple[tuple[Session, ...], dict[int, tuple[Any, ...]]]] = []
 
     @property
     def turn_index(self) -> list[int]:
@@ -122,77 +93,85 @@ class WholeSessions:
                 found[row, column] = other
         return found
 
+    def past(self, turns: Sequence[Turn], names: Sequence[str]) -> Turn:
+        """What each row's next turn reads of the turns so far, as `gather_history` has it, [S, columns, ...]."""
+        rows, columns = self.followed_rows(), len(turns)
+        places = (rows * columns + torch.arange(columns)).masked_fill(rows < 0, -1)
+        stacked = stack_turns([{name: turn[name] for name in names} for turn in turns])
+        return {name: value[:, 0] for name, value in gather_history(stacked, places[:, None], names).items()}
+
     def end_turn(self, active: Sequence[bool], more: bool) -> Observations | None:
-        """Notes a turn that the environments have just made.
+        """Notes a turn that the environments have just made, by the `active` rows, and whether `more` follow.
 
-        Args:
-            active: which rows played it.
-            more: whether another one follows.
-
-        Returns:
-            What is seen where rows do not simply go on, else None.
+        Returns what is seen where rows do not simply go on, else None.
         """
-        column = len(self.log)
-        played = [row for row, plays in enumerate(active) if plays]
-        self.log.append({row: (self.paths[row], self.is_branch[row], self.starts[row]) for row in played})
+        column, played = len(self.log), [row for row, plays in enumerate(active) if plays]
+        turns = {row: (self.paths[row], self.is_branch[row], self.starts[row]) for row in played}
+        self.log.append((self.envs.sessions, turns))
         for row in played:
             self.paths[row] = (*self.paths[row], (row, column))
             self.starts[row], self.is_branch[row] = (row, column + 1), False
         return None
 
     def tensors(self) -> dict[str, Tensor]:
-        """`turn_index`, `is_branch`, `start_state` and `history` of RolloutBatch."""
-        rows, columns = len(self.paths), len(self.log)
-        index, start = torch.full((rows, columns), -1), torch.full((rows, columns, 2), -1)
-        branch = torch.zeros(rows, columns, dtype=torch.bool)
-        history = torch.full((rows, columns, max(columns - 1, 0)), -1)
-        for column, played in enumerate(self.log):
+        """All of RolloutBatch that is [S, K] or [S, K, ...] but for the turns' tensors."""
+        columns = len(self.log)
+        shape = len(self.paths), columns
+        # A session that is over has no reward left to earn: 0, not NaN, so that returns are known.
+        reward, following = torch.zeros(shape, dtype=torch.float64), torch.full(shape, math.nan, dtype=torch.float64)
+        scored, branch = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+        index, start = torch.full(shape, -1), torch.full((*shape, 2), -1)
+        history = torch.full((*shape, max(columns - 1, 0)), -1)
+        for column, (sessions, played) in enumerate(self.log):
             for row, (path, is_branch, state) in played.items():
                 index[row, column], branch[row, column] = len(path), is_branch
                 start[row, column] = torch.tensor(state)
                 if path:
                     history[row, column, -len(path) :] = torch.tensor([r * columns + c for r, c in path])
-        return {"turn_index": index, "is_branch": branch, "start_state": start, "history": history}
+                scores = sessions[row].scores[len(path)]
+                # A reward that is no number, or infinite, is none: NaN and not scored.
+                scored[row, column] = known = scores.scored and math.isfinite(scores.reward)
+                reward[row, column] = scores.reward if known else math.nan
+                if known and scores.instruction_following is not None:
+                    following[row, column] = scores.instruction_following
+        scores = {"reward": reward, "instruction_following": following, "scored_mask": scored}
+        return scores | {"turn_index": index, "is_branch": branch, "start_state": start, "history": history}
 
 
 class BranchFromSibling(WholeSessions):
     """After a failure a row samples further turns from states that its group has reached cleanly.
 
-    These are the next turns of sessions that have not failed; where there is none left, the turns at which
-    the last of them failed. Such a try leads nowhere: its row tries again in the next column.
+    Those are the next turns of siblings that have not failed, or, where none is left, the turn at which the last
+    of them failed. Such a try leads nowhere: its row tries again in the next column.
     """
 
     def __init__(self, envs: MICEEditVectorEnv, settings: EditR2Settings, groups: Sequence[int]) -> None:
         super().__init__(envs, settings, groups)
         self.failed = [False for _ in groups]
         # By group: states as bytes, with their path and name.
-        self.states: dict[int, list[tuple[bytes, Any, Any]]] = {}
-        for row, group in enumerate(groups):
-            if group not in self.states:
-                self.states[group] = [(envs.get_state(row), self.paths[row], self.starts[row])]
+        self.states = {group: [self._state(self.groups.index(group))] for group in dict.fromkeys(groups)}
+
+    def _state(self, row: int) -> tuple[bytes, Any, Any]:
+        return self.envs.get_state(row), self.paths[row], self.starts[row]
 
     def end_turn(self, active: Sequence[bool], more: bool) -> Observations | None:
         """See WholeSessions."""
         super().end_turn(active, more)
-        failed = self._failed(active)
-        self.failed = [before or now for before, now in zip(self.failed, failed, strict=True)]
+        self.failed = [before or now for before, now in zip(self.failed, self._failed(active), strict=True)]
         if not more:
             return None
-        over = [not on for on in self.active()]
+        clean = [on and not failed for on, failed in zip(self.active(), self.failed, strict=True)]
         for group in self.states:
-            clean = [
-                row for row, own in enumerate(self.groups) if own == group and not (self.failed[row] or over[row])
-            ]
-            if clean:
-                self.states[group] = [(self.envs.get_state(row), self.paths[row], self.starts[row]) for row in clean]
-        counts: dict[int, int] = {}
-        states = {}
+            rows = [row for row, own in enumerate(self.groups) if own == group and clean[row]]
+            if rows:
+                self.states[group] = [self._state(row) for row in rows]
+        states, tries = {}, Counter[int]()
         for row, group in enumerate(self.groups):
             if self.failed[row]:
-                count = counts.get(group, 0)
-                state, path, start = self.states[group][count % len(self.states[group])]
-                states[row], self.paths[row], self.starts[row] = state, path, start
-                self.is_branch[row], counts[group] = True, count + 1
+                known = self.states[group]
+                states[row], self.paths[row], self.starts[row] = known[tries[group] % len(known)]
+                self.is_branch[row] = True
+                tries[group] += 1
         return self.envs.set_states(states)[0] if states else None
 
     def _failed(self, active: Sequence[bool]) -> list[bool]:
@@ -203,9 +182,8 @@ class BranchFromSibling(WholeSessions):
         ]
         known = [math.nan if value is None else value for value in following]
         scores = torch.tensor(known, dtype=torch.float64)[None, :, None].expand(-1, -1, 2)
-        filtered = load_class("filter", self.settings.filter, FILTERS)(
-            scores, ~scores.isnan(), threshold=self.settings.filter_threshold
-        )
+        keeps = load_class("filter", self.settings.filter, FILTERS)
+        filtered = keeps(scores, ~scores.isnan(), threshold=self.settings.filter_threshold)
         return (~filtered.loss_mask[0, :, 1]).tolist()
 
 
@@ -216,28 +194,3 @@ def script_numbers(seed: int, iteration: int, groups: int, sessions: int | None)
         return list(places)
     orders = {p // sessions: np.random.default_rng((seed, p // sessions)).permutation(sessions) for p in places}
     return [int(orders[p // sessions][p % sessions]) for p in places]
-
-
-def turn_rewards(sessions: Sequence[Session], turns: Sequence[int | None]) -> dict[str, Tensor]:
-    """`reward`, `instruction_following` and `scored_mask` [S] of one turn of each session; None: it is over.
-
-    A reward that is no number, or infinite, is none: NaN and not scored. A session that is over has no reward
-    left to earn: 0, not NaN, so that returns are known.
-    """
-    rewards, following, scored = [], [], []
-    for session, turn in zip(sessions, turns, strict=True):
-        scores = None if turn is None else session.scores[turn]
-        if scores is None or not (scores.scored and math.isfinite(scores.reward)):
-            rewards.append(0.0 if turn is None else math.nan)
-            following.append(math.nan)
-            scored.append(False)
-            continue
-        value = scores.instruction_following
-        rewards.append(scores.reward)
-        following.append(math.nan if value is None else value)
-        scored.append(True)
-    return {
-        "reward": torch.tensor(rewards, dtype=torch.float64),
-        "instruction_following": torch.tensor(following, dtype=torch.float64),
-        "scored_mask": torch.tensor(scored),
-    }

@@ -11,41 +11,28 @@ from pathlib import Path
 
 from editenv.settings import setting
 
-_HERE = "editenv.agents"
 
-OBJECTIVES = {
-    "policy": f"{_HERE}.objective:POLICY_GRADIENT",
-    "nft": f"{_HERE}.nft:NFT",
-    "supervised": f"{_HERE}.sft:SUPERVISED",
-    "rft": f"{_HERE}.sft:REJECTION",
-}
-ADVANTAGES = {
-    "pooled": f"{_HERE}.edit_r2:pooled",
-    "turn": f"{_HERE}.variants:per_turn",
-    "return_to_go": f"{_HERE}.variants:return_to_go",
-    "broadcast": f"{_HERE}.variants:broadcast",
-    "fused": f"{_HERE}.variants:fused",
-}
-FILTERS = {
-    "first_failure": f"{_HERE}.edit_r2:first_failure",
-    "exclude": f"{_HERE}.variants:exclude",
-    "threshold": f"{_HERE}.variants:below_threshold",
-    "none": f"{_HERE}.variants:no_filter",
-}
-SCHEDULES = {"whole": f"{_HERE}.rollout:WholeSessions", "branch": f"{_HERE}.rollout:BranchFromSibling"}
-SAMPLERS = {"flow_sde": f"{_HERE}.flow:flow_sde_step", "cps": f"{_HERE}.flow:cps_step"}
-WINDOWS = {
-    "random": f"{_HERE}.flow:random_window",
-    "fixed": f"{_HERE}.flow:fixed_window",
-    "sliding": f"{_HERE}.flow:sliding_window",
-}
-FLOW_KLS = {
-    "gaussian": f"{_HERE}.edit_r2:gaussian_kl",
-    "published": f"{_HERE}.variants:published_kl",
-    "velocity": f"{_HERE}.variants:velocity_kl",
-}
-RATIOS = {"plain": f"{_HERE}.edit_r2:plain_log_ratio", "guard": f"{_HERE}.variants:guarded_log_ratio"}
-X0_LOSSES = {"bounded": f"{_HERE}.sft:x0_loss", "adaptive": f"{_HERE}.nft:adaptive_x0_loss"}
+def _of(module: str, **names: str) -> dict[str, str]:
+    """Places "module:Name" by name, of what stands in a module of this folder."""
+    return {name: f"editenv.agents.{module}:{attribute}" for name, attribute in names.items()}
+
+
+OBJECTIVES = (
+    _of("objective", policy="POLICY_GRADIENT")
+    | _of("nft", nft="NFT")
+    | _of("sft", supervised="SUPERVISED", rft="REJECTION")
+)
+ADVANTAGES = _of("edit_r2", pooled="pooled") | _of(
+    "variants", turn="per_turn", return_to_go="return_to_go", broadcast="broadcast", fused="fused"
+)
+FILTERS = _of("edit_r2", first_failure="first_failure") | _of(
+    "variants", exclude="exclude", threshold="below_threshold", none="no_filter"
+)
+SAMPLERS = _of("flow", flow_sde="flow_sde_step", cps="cps_step")
+WINDOWS = _of("flow", random="random_window", fixed="fixed_window", sliding="sliding_window")
+FLOW_KLS = _of("edit_r2", gaussian="gaussian_kl") | _of("variants", published="published_kl", velocity="velocity_kl")
+RATIOS = _of("edit_r2", plain="plain_log_ratio") | _of("variants", guard="guarded_log_ratio")
+X0_LOSSES = _of("sft", bounded="x0_loss") | _of("nft", adaptive="adaptive_x0_loss")
 
 
 @dataclass(kw_only=True)
@@ -58,9 +45,7 @@ class GenerationSettings:
         "current image and its intent alone",
         choices=("current", "interleaved"),
     )
-    intent_from_turn: int = setting(
-        1, "first turn, from 1, at which an intent is written; before it the user's words serve", ge=1
-    )
+    intent_from_turn: int = setting(1, "first turn, from 1, at which an intent is written, not the user's words", ge=1)
     max_intent_tokens: int = setting(20, "most tokens of an intent, the stop token included", ge=1)
     temperature: float = setting(0.9, "of the intent's tokens; 0 takes the likeliest", ge=0)
     steps: int = setting(5, "steps of the flow from noise to image", ge=1)
@@ -77,7 +62,7 @@ class EditR2Settings(GenerationSettings):
     sampler: str = setting("flow_sde", "transition of the stochastic steps: flow_sde, cps or package.module:Name")
     noise_level: float = setting(0.9, "a of the stochastic steps", ge=0)
     sigma_t_max: float | None = setting(
-        0.96, "time is held at this or less inside sigma; null for the published rule", gt=0, le=1
+        0.96, "bound of the time inside sigma; null for the published rule", gt=0, le=1
     )
     window: int = setting(2, "stochastic steps a turn, W; 0 where the objective needs none", ge=0)
     window_low: int = setting(0, "first step at which the window may start", ge=0)
@@ -86,21 +71,15 @@ class EditR2Settings(GenerationSettings):
     window_every: int = setting(25, "iterations that a sliding window rests at a step", ge=1)
     shared_noise: bool = setting(True, "whether a group's images of a turn start from one noise")
     fallbacks_train: bool = setting(True, "whether tokens of intents that could not be used train")
-    branch_from_sibling: bool = setting(
-        False, "after a failure a row samples further turns from states that its group has reached cleanly"
-    )
+    branch_from_sibling: bool = setting(False, "after a failure a row samples turns from clean states of its group")
     # Advantages and filter.
     advantage: str = setting("pooled", "pooled, turn, return_to_go, broadcast, fused or package.module:Name")
     advantage_clip: float = setting(5.0, "bound of the advantages", gt=0)
-    advantage_std: str = setting(
-        "batch", "standard deviation that advantages are divided by", choices=("batch", "group")
-    )
+    advantage_std: str = setting("batch", "whose std advantages are divided by", choices=("batch", "group"))
     filter: str = setting(
-        "first_failure", "which turns train: first_failure, exclude, threshold, none or package.module:Name"
+        "first_failure", "what trains: first_failure, exclude, threshold, none or package.module:Name"
     )
-    filter_threshold: float = setting(
-        0.5, "instruction following below which a turn has failed, for filter=threshold", ge=0, le=1
-    )
+    filter_threshold: float = setting(0.5, "a turn has failed below it in IF, for filter=threshold", ge=0, le=1)
     # Joint loss.
     text_weight: float = setting(1.0, "of the text's loss; 0 freezes the text's parameters", ge=0)
     flow_weight: float = setting(1.0, "of the flow's loss; 0 freezes the flow's parameters", ge=0)
@@ -119,12 +98,8 @@ class EditR2Settings(GenerationSettings):
         "which parameters text updates reach: all of the text's, or those that no image reads",
         choices=("expert", "text_only"),
     )
-    clip_text_advantage: bool = setting(
-        True, "whether advantage_clip bounds the text's advantages too; published: false"
-    )
-    whole_groups: bool = setting(
-        False, "whether an update takes whole groups, as published, instead of single sessions of any group"
-    )
+    clip_text_advantage: bool = setting(True, "whether advantage_clip bounds the text's, too; published: false")
+    whole_groups: bool = setting(False, "whether an update takes whole groups, as published, or sessions of any group")
     beta2: float = setting(0.99, "AdamW's second beta", gt=0, lt=1)
     updates_per_iteration: int = setting(2, "optimiser steps an iteration; with 1 no clip ever acts", ge=1)
     max_grad_norm: float = setting(1.0, "largest gradient norm, of the text's and the flow's parameters each", gt=0)
@@ -145,43 +120,21 @@ class AlgorithmSettings(EditR2Settings):
     x0_loss: str = setting("bounded", "distance of the predicted image, for objective=nft: bounded or adaptive")
     nft_beta: float = setting(1.0, "how far nft's implicit policies lie from the one that sampled", gt=0)
     nft_range: float = setting(5.0, "advantage that nft counts as certainly better", gt=0)
-    nft_decay: float = setting(
-        0.0, "highest decay of the moving average that samples for nft; 0: the policy itself", ge=0, lt=1
-    )
+    nft_decay: float = setting(0.0, "highest decay of the average that samples for nft; 0: the policy", ge=0, lt=1)
     nft_decay_rise: float = setting(0.001, "growth of that decay an iteration", gt=0)
     # Trainer.
-    schedule: str = setting(
-        "constant", "of the learning rates; the other two fall to zero", choices=("constant", "linear", "cosine")
-    )
+    schedule: str = setting("constant", "of the rates; others fall to zero", choices=("constant", "linear", "cosine"))
     lora_rank: int = setting(0, "of the adapters; 0 trains the weights themselves", ge=0)
     lora_alpha: float | None = setting(None, "adapters are scaled by alpha / rank; null for twice the rank", gt=0)
     recompute: bool = setting(False, "whether the training forward computes the old log-probs anew")
     precision: str = setting("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
     gradient_checkpointing: bool = setting(False, "whether layers run again on the way back, to save memory")
-    chunk_sessions: int | None = setting(
-        None, "most sessions whose gradients are computed at a time; null for a whole minibatch", ge=1
-    )
+    chunk_sessions: int | None = setting(None, "most sessions of a gradient at a time; null for a minibatch", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Everything about a training but the policy and the environment.
-
-    Attributes:
-        out: folder of checkpoints.
-        algorithm: how sessions are sampled and the policy learns.
-        seed: of sessions, noise and minibatches.
-        iterations: how many.
-        groups: session scripts an iteration.
-        group_size: sessions of each, G.
-        sessions: scripts in all, over and over in new orders; None for new ones in every iteration.
-        save_every: iterations between checkpoints.
-        report_to: trackers, as transformers names them.
-        intent_form: of right intents, a name in `intents.FORMS`.
-
-    Raises:
-        ValueError: numbers do not fit together.
-    """
+    """Everything about a training but the policy and the environment; what each is, `TrainConfig` says."""
 
     out: Path
     algorithm: AlgorithmSettings
@@ -195,6 +148,8 @@ class TrainingSettings:
     intent_form: str = "free"
 
     def __post_init__(self) -> None:
+        """Raises ValueError where numbers do not fit together."""
+        updates, sessions = self.algorithm.updates_per_iteration, self.groups * self.group_size
         for name in ("iterations", "groups", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -202,13 +157,8 @@ class TrainingSettings:
             raise ValueError(
                 f"sessions is {self.sessions}, expected at least as many as groups, {self.groups}, or null"
             )
-        updates, sessions = self.algorithm.updates_per_iteration, self.groups * self.group_size
-        if self.algorithm.whole_groups and self.groups % updates:
-            raise ValueError(
-                f"updates_per_iteration is {updates} with whole_groups=true, expected a divisor of groups = "
-                f"{self.groups}"
-            )
+        shared = f"groups * group_size = {sessions}"
+        if self.algorithm.whole_groups:
+            shared, sessions = f"groups = {self.groups} with whole_groups=true", self.groups
         if updates < 1 or sessions % updates:
-            raise ValueError(
-                f"updates_per_iteration is {updates}, expected a divisor of groups * group_size = {sessions}"
-            )
+            raise ValueError(f"updates_per_iteration is {updates}, expected a divisor of {shared}")

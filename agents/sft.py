@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2 import NO_ADVANTAGE, Policies, single_turns, take_trained
+from editenv.agents.edit_r2 import NO_ADVANTAGE, Numbers, Policies, take_trained
 from editenv.agents.flow import latent_mean
-from editenv.agents.objective import Numbers, Objective
+from editenv.agents.objective import Objective
 from editenv.agents.policy import Turn, normals, uniforms
 from editenv.agents.settings import AlgorithmSettings
 
@@ -45,20 +45,13 @@ def asked_at_noise(turns: Turn, settings: AlgorithmSettings, text: bool) -> dict
 
 
 def x0_loss(x: Tensor, t: Tensor, velocity: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
-    """How far the image lies that a velocity leads to: mean of (x - t v - image)^2 / max(t, 0.25)^2.
+    """How far the image lies that a velocity leads to: mean of (x - t v - image)^2 / max(t, 0.25)^2, [...].
 
     Where t is 0.25 or more this is the flow-matching error (v - (noise - image))^2; nearer to the image it
     is bounded, since models that predict a residual divide by t. Bases are trained with the same.
 
-    Args:
-        x: noisy latents, [..., N, C].
-        t: their times, [...].
-        velocity: predicted, in the shape of x; gradients flow through it.
-        image: clean latents, broadcastable to x.
-        mask: see `flow.latent_mean`.
-
-    Returns:
-        [...].
+    Of noisy latents x [..., N, C] at times t [...], their predicted velocity, through which gradients flow, and
+    clean latents, broadcastable to x; `mask` as `flow.latent_mean` has it.
     """
     error = latent_mean((x - t[..., None, None] * velocity - image).square(), mask)
     return error / t.clamp_min(0.25).square()
@@ -73,15 +66,7 @@ def imitation_loss(
 ) -> tuple[Tensor, Numbers]:
     """w_text mean over tokens of -log p + w_flow mean over times of the image's error, mean over turns.
 
-    Args:
-        text_log_prob: of the intents' tokens, [M, L], or None.
-        intent_mask: True at tokens, [M, L].
-        image_error: of the noised images, [M, W], or None.
-        trains: bool [M]; the other turns count as zeros.
-        settings: both weights.
-
-    Returns:
-        The loss, and each part unweighted.
+    Of the intents' tokens [M, L] and the noised images [M, W], either None; turns that do not train count as zeros.
     """
     total, numbers = torch.zeros((), device=trains.device), {}
     if text_log_prob is not None:
@@ -94,8 +79,22 @@ def imitation_loss(
     return total, numbers
 
 
-def _loss_of(policies: Policies, turns: Turn, trains: Tensor, settings: AlgorithmSettings) -> tuple[Tensor, Numbers]:
-    batch, share = take_trained(turns | {"trains": trains}, trains)
+def every_scored(turns: Turn, settings: AlgorithmSettings) -> Tensor:
+    """Which turns supervised learning uses: an oracle's need no filter."""
+    return turns["scored_mask"]
+
+
+def better_than_group(turns: Turn, settings: AlgorithmSettings) -> Tensor:
+    """Which turns rejection sampling accepts: those that the filter keeps and that beat their group."""
+    return turns["loss_mask"] & turns["scored_mask"] & (turns["advantage"] > NO_ADVANTAGE)
+
+
+def supervised_loss(
+    policies: Policies, sessions: Turn, settings: AlgorithmSettings, first: bool, select: Any = every_scored
+) -> tuple[Tensor, Numbers]:
+    """`imitation_loss` of the selected turns, by default of every scored one, which an oracle played."""
+    trains = select(sessions, settings)
+    batch, share = take_trained(sessions | {"trains": trains}, trains)
     # The oracle's tokens were not sampled: their log-probs are those at temperature 1.
     at_one = replace(settings, temperature=1.0)
     output = policies.model(batch, at_one, **asked_at_noise(batch, settings, settings.text_weight > 0))
@@ -107,31 +106,12 @@ def _loss_of(policies: Policies, turns: Turn, trains: Tensor, settings: Algorith
     return loss * share, numbers
 
 
-def every_scored(turns: Turn, settings: AlgorithmSettings) -> Tensor:
-    """Which turns supervised learning uses: an oracle's need no filter."""
-    return turns["scored_mask"]
-
-
-def supervised_loss(
-    policies: Policies, sessions: Turn, settings: AlgorithmSettings, first: bool
-) -> tuple[Tensor, Numbers]:
-    """`imitation_loss` of every scored turn, which an oracle played."""
-    turns = single_turns(sessions)
-    return _loss_of(policies, turns, every_scored(turns, settings), settings)
-
-
-def better_than_group(turns: Turn, settings: AlgorithmSettings) -> Tensor:
-    """Which turns rejection sampling accepts: those that the filter keeps and that beat their group."""
-    return turns["loss_mask"] & turns["scored_mask"] & (turns["advantage"] > NO_ADVANTAGE)
-
-
 def rejection_loss(
     policies: Policies, sessions: Turn, settings: AlgorithmSettings, first: bool
 ) -> tuple[Tensor, Numbers]:
     """Rejection sampling: `imitation_loss` of the accepted turns."""
-    turns = single_turns(sessions)
-    accepted = better_than_group(turns, settings)
-    loss, numbers = _loss_of(policies, turns, accepted, settings)
+    loss, numbers = supervised_loss(policies, sessions, settings, first, better_than_group)
+    accepted = better_than_group(sessions, settings)
     return loss, numbers | {"accepted_share": float(accepted.double().mean())}
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,10 @@ from rich.console import Console
 from transformers.trainer_callback import PrinterCallback
 
 from editenv.agents.callbacks import (
-    Candidate,
-    Filmstrips,
     HeldOutEvaluation,
     Journal,
     ProgressReport,
-    RolloutRecorder,
-    Trackers,
+    RolloutFiles,
     check_trackers,
     held_out_envs,
 )
@@ -35,7 +30,7 @@ from editenv.agents.heldout import BEST, recover_best
 from editenv.agents.metrics import group_by_turn, with_last_evaluation
 from editenv.agents.objective import check_algorithm
 from editenv.agents.plots import learning_curves
-from editenv.agents.policy import JointPolicy, load_policy
+from editenv.agents.policy import load_policy
 from editenv.agents.resume import (
     TrainingAborted,
     check_no_strangers,
@@ -47,7 +42,7 @@ from editenv.agents.resume import (
     newest_checkpoint,
     run_lock,
 )
-from editenv.agents.settings import AlgorithmSettings, GenerationSettings, TrainingSettings
+from editenv.agents.settings import TrainingSettings
 from editenv.agents.trainer import EditR2Trainer
 from editenv.build import make_vector_env
 from editenv.configs.schema import TrainConfig
@@ -59,26 +54,23 @@ _BESIDE = (
     "out", "iterations", "save_every", "eval_every", "eval_sessions", "eval_scorer", "image_every",
     "record_every", "record_mib", "report_to",
 )  # fmt: skip
-"""Settings that decide nothing of what is learnt; of `iterations` see `_check_same`."""
+"""Settings that decide nothing of what is learnt; of `iterations` see `_checkpoint_of`. What moves the last digits, as
+`threads`, `algorithm.recompute` and `algorithm.chunk_sessions` do, decides: a resumed run equals an unbroken one."""
+_PROCESSES = "number_of_processes"
+"""Stands among the settings that a run keeps: other shares of a batch round differently."""
+
 JOURNAL = "logs.jsonl"
 """A run's logs, a line an iteration."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training leaves.
+    """What a training leaves."""
 
-    Attributes:
-        model_folder: weights after the last iteration.
-        logs: one entry an iteration, as `learning_curves` reads them.
-        seconds: of this process alone; those of a run that was killed before are not in it.
-        iterations: made in all.
-    """
-
-    model_folder: Path
-    logs: list[dict[str, Any]]
-    seconds: float
-    iterations: int
+    model_folder: Path  # weights after the last iteration
+    logs: list[dict[str, Any]]  # one entry an iteration, as `learning_curves` reads them
+    seconds: float  # of this process alone; those of a run that was killed before are not in it
+    iterations: int  # made in all
 
 
 def train(config: TrainConfig) -> TrainResult:
@@ -88,7 +80,7 @@ def train(config: TrainConfig) -> TrainResult:
 
     Raises:
         ValueError: a setting does not fit.
-        RuntimeError: training computes other log-probs than the rollout did, or sessions could not be played.
+        TrainingAborted: training computes other log-probs than the rollout did, or sessions could not be played.
     """
     started = time.perf_counter()
     use_threads(config.threads)
@@ -103,81 +95,68 @@ def train(config: TrainConfig) -> TrainResult:
     if envs.engine.scorer is None:
         raise ValueError(f"sessions_file is {config.sessions_file!r}, whose pictures have no scorer to train on")
     held_out = held_out_envs(config)
-    _check_written(config.algorithm, envs.engine.world.max_turns)
+    turns, algorithm = envs.engine.world.max_turns, config.algorithm
+    if algorithm.text_weight and algorithm.intent_from_turn > turns:
+        raise ValueError(
+            f"algorithm.intent_from_turn is {algorithm.intent_from_turn}, but sessions have no more than "
+            f"{turns} turns; expected algorithm.text_weight=0 where no intent is written"
+        )
     policy = load_policy(config.model)
     policy.check_context_length(envs, settings.algorithm)
-    with _only_training(out):
+    main = process().is_main_process
+    # Where several processes train together, the first one holds the folder.
+    with run_lock(out) if main else nullcontext():
         with process().main_process_first():
             resumed = _checkpoint_of(config)
         trainer = EditR2Trainer(policy, envs, settings)
         args: Any = trainer.args
-        args.run_settings = flat_settings(config)
-        args.run_name = "/".join(out.parts[-2:])
+        args.run_settings, args.run_name = flat_settings(config), "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         trained = trainer.merged_model()
-        logs = group_by_turn(trainer.state.log_history, settings.algorithm.updates_per_iteration)
+        logs = group_by_turn(trainer.state.log_history, algorithm.updates_per_iteration)
         result = TrainResult(out / "model", logs, time.perf_counter() - started, len(logs))
-        if process().is_main_process:
-            with _told_if_full(out):
+        if main:
+            try:
                 trained.save(out / "model")
                 _write(config, result, evaluation)
+            except SAVE_ERRORS as error:
+                raise TrainingAborted(
+                    f"the last iteration is made, but {out} could not take its weights and summary "
+                    f"({type(error).__name__}: {error}); the same command writes them from {newest_checkpoint(out)}"
+                ) from error
         process().wait_for_everyone()
     return result
-
-
-def _only_training(out: Path) -> AbstractContextManager[None]:
-    """Holds the run's folder; where several processes train together, the first one does."""
-    return run_lock(out) if process().is_main_process else nullcontext()
 
 
 def _add_callbacks(
     trainer: EditR2Trainer, config: TrainConfig, held_out: MICEEditVectorEnv | None
 ) -> HeldOutEvaluation | None:
     """Everything that happens beside the training; returns what evaluates, None where nothing does."""
-    out, updates = Path(config.out), trainer.algorithm.updates_per_iteration
-    trackers, evaluation = Trackers(trainer), None
+    updates, main = trainer.algorithm.updates_per_iteration, process().is_main_process
+    evaluation, likeliest = None, replace(trainer.algorithm, temperature=0.0)
     trainer.remove_callback(PrinterCallback)
-    if process().is_main_process:
-        trainer.add_callback(Filmstrips(config, trackers))
-        trainer.add_callback(RolloutRecorder(config))
+    if main:
+        trainer.add_callback(RolloutFiles(trainer, config))
     if held_out is not None:
-        candidate_of = partial(_candidate, replace(trainer.algorithm, temperature=0.0))
-        evaluation = HeldOutEvaluation(trainer, config, held_out, candidate_of, trackers)
+        evaluation = HeldOutEvaluation(
+            trainer, config, held_out, lambda policy: (EditorPolicy(policy, likeliest), policy.save)
+        )
         trainer.add_callback(evaluation)
-    if process().is_main_process:
+    if main:
         trainer.add_callback(ProgressReport(config.iterations, updates))
-        trainer.add_callback(Journal(out / JOURNAL, updates))
+        trainer.add_callback(Journal(Path(config.out, JOURNAL), updates))
     return evaluation
 
 
-def _candidate(settings: GenerationSettings, policy: JointPolicy) -> Candidate:
-    """A policy as held-out sessions see it."""
-    return Candidate(EditorPolicy(policy, settings), policy.save)
-
-
 def training_settings(config: TrainConfig) -> TrainingSettings:
-    """The trainer's settings from those of the command.
-
-    Raises:
-        ValueError: a setting does not fit the others.
-    """
+    """The trainer's settings from those of the command; ValueError where one does not fit the others."""
     check_trackers(config.report_to)
     check_algorithm(config.algorithm)
     check_precision(config.algorithm.precision)
     own = ("seed", "iterations", "groups", "group_size", "sessions", "save_every", "intent_form", "algorithm")
-    return TrainingSettings(
-        out=Path(config.out), report_to=tuple(config.report_to), **{name: getattr(config, name) for name in own}
-    )
-
-
-def _check_written(algorithm: AlgorithmSettings, turns: int) -> None:
-    """Refuses to teach intents where a session has none."""
-    if algorithm.text_weight and algorithm.intent_from_turn > turns:
-        raise ValueError(
-            f"algorithm.intent_from_turn is {algorithm.intent_from_turn}, but sessions have no more than "
-            f"{turns} turns; expected algorithm.text_weight=0 where no intent is written"
-        )
+    named = {name: getattr(config, name) for name in own}
+    return TrainingSettings(out=Path(config.out), report_to=tuple(config.report_to), **named)
 
 
 def learnt_settings(config: TrainConfig) -> dict[str, Any]:
@@ -188,16 +167,21 @@ def learnt_settings(config: TrainConfig) -> dict[str, Any]:
 def _checkpoint_of(config: TrainConfig) -> Path | None:
     """Where the run goes on; None at its beginning, whose settings are then kept in `settings.json`.
 
-    Raises:
-        ValueError: `config.out` holds a run with other settings, or one whose checkpoints are lost, or
-            checkpoints of others where the run would write its own.
+    ValueError where `config.out` holds a run with other settings, or one whose checkpoints are lost, or
+    checkpoints of others where the run would write its own.
     """
     out = Path(config.out)
-    mine = learnt_settings(config) | {"iterations": config.iterations}
-    kept = out / "settings.json"
-    newest = newest_checkpoint(out)
+    mine = learnt_settings(config) | {"iterations": config.iterations, _PROCESSES: process().num_processes}
+    kept, newest = out / "settings.json", newest_checkpoint(out)
     if newest and kept.is_file():
-        _check_same(config, mine, kept)
+        began = check_same_settings(kept, mine, free=("iterations",))["iterations"]
+        schedule = config.algorithm.schedule
+        if began != config.iterations and schedule != "constant":
+            raise ValueError(
+                f"iterations is {config.iterations}, but {config.out!r} holds a run of {began}, whose "
+                f"learning rates so far were those of schedule {schedule!r} over {began} iterations; "
+                f"expected iterations={began}, or another folder"
+            )
     check_not_lost(out)
     after = 0 if newest is None else int(newest.name.rpartition("-")[2])
     check_no_strangers(out, after, config.iterations * config.algorithm.updates_per_iteration)
@@ -212,39 +196,10 @@ def _checkpoint_of(config: TrainConfig) -> Path | None:
     return newest
 
 
-def _check_same(config: TrainConfig, mine: dict[str, Any], kept: Path) -> None:
-    """Refuses to go on with settings that would teach something else than those that the run began with.
-
-    Raises:
-        ValueError: names the settings that differ.
-    """
-    iterations = check_same_settings(kept, mine, free=("iterations",)).get("iterations")
-    schedule = config.algorithm.schedule
-    if iterations != config.iterations and schedule != "constant":
-        raise ValueError(
-            f"iterations is {config.iterations}, but {config.out!r} holds a run of {iterations}, whose "
-            f"learning rates so far were those of schedule {schedule!r} over {iterations} iterations; "
-            f"expected iterations={iterations}, or another folder"
-        )
-
-
-@contextmanager
-def _told_if_full(out: Path) -> Iterator[None]:
-    """Ends a run that has learnt everything and could not write it down, by saying where it all is."""
-    try:
-        yield
-    except SAVE_ERRORS as error:
-        raise TrainingAborted(
-            f"the last iteration is made, but {out} could not take its weights and summary "
-            f"({type(error).__name__}: {error}); the same command writes them from {newest_checkpoint(out)}"
-        ) from error
-
-
 def _write(config: TrainConfig, result: TrainResult, evaluation: HeldOutEvaluation | None) -> None:
     """curves.png and summary.json; warnings are said once more."""
     out = Path(config.out)
-    nothing = {"eval_scorer": None, "best": None, "warnings": []}
-    held_out = nothing if evaluation is None else evaluation.summary()
+    held_out = evaluation.summary() if evaluation else {"eval_scorer": None, "best": None, "warnings": []}
     logs = with_last_evaluation(result.logs)
     learning_curves(logs, out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {

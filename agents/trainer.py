@@ -11,8 +11,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,16 +19,13 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from editenv.agents.distributed import (
-    Failed,
-    ProcessFailed,
     all_gather,
-    all_gather_or_fail,
     autocast,
     check_sharding,
     full_copy,
@@ -43,38 +38,30 @@ from editenv.agents.distributed import (
     masters_in_float32,
     process,
 )
-from editenv.agents.edit_r2 import Policies, RatioError, collect_rollout, compute_advantages
+from editenv.agents.edit_r2 import Numbers, Policies, collect_rollout, compute_advantages
 from editenv.agents.editor import teacher_of, with_form
-from editenv.agents.ema import EMA
-from editenv.agents.failures import SAVE_ERRORS, NonFiniteGradientGuard, aborted, mark_or_drop, warn_of_unscored
+from editenv.agents.failures import SAVE_ERRORS, NonFiniteGradientGuard, mark_or_drop, warn_of_unscored
 from editenv.agents.metrics import Timer, rollout_metrics
+from editenv.agents.nft import EMA
 from editenv.agents.objective import check_algorithm, clip_gradients, freeze, parameter_groups, recompute_old_log_probs
-from editenv.agents.policy import JointPolicy
+from editenv.agents.policy import JointPolicy, Turn
 from editenv.agents.resume import TrainingAborted, begin_checkpoint, keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import TrainingSettings
 from editenv.agents.variants import score_parts
 from editenv.vector import MICEEditVectorEnv
 
-_KEPT = 2
-
-Batch = dict[str, Tensor]
-"""Tensors by name, a row a session."""
-Numbers = dict[str, float]
-"""For the log, by name."""
+_KEPT = 2  # whole checkpoints
 
 
 class RolloutCallback(TrainerCallback):
     """A transformers callback that also sees every iteration's rollout."""
 
-    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Batch, sessions: Sequence[Any]) -> None:
-        """Called in every process before the iteration's update, in which it changes nothing.
+    def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Turn, sessions: Sequence[Any]) -> None:
+        """Called in every process before the update of an iteration (from 0), in which it changes nothing.
 
-        Args:
-            iteration: its number, from 0.
-            rollout: what this process played.
-            advantages: `advantage`, `loss_mask` and `scored_mask`, each [S, K], of the same.
-            sessions: those of all processes, of which `index` and `scores` are known.
+        `rollout` and its `advantages` (`advantage`, `loss_mask` and `scored_mask`, each [S, K]) are what this process
+        played; `sessions` those of all processes, of which `index` and `scores` are known.
         """
 
 
@@ -83,8 +70,7 @@ class EditR2Trainer(GRPOTrainer):
 
     Args:
         policy: trained in place.
-        envs: `groups * group_size` environments side by side, autoreset disabled; this process's share of
-            them where several processes train together.
+        envs: `groups * group_size` side by side, autoreset disabled; of several processes this one's share.
         settings: see TrainingSettings.
         callbacks: of transformers; a RolloutCallback also sees rollouts.
     """
@@ -105,14 +91,7 @@ class EditR2Trainer(GRPOTrainer):
         self.algorithm, self.objective = algorithm, check_algorithm(algorithm)
         self.timer, self.guard = Timer(), NonFiniteGradientGuard()
         self.ema: EMA | None = None
-        processes = process().num_processes
-        if algorithm.whole_groups and settings.groups % (algorithm.updates_per_iteration * processes):
-            raise ValueError(
-                f"groups is {settings.groups} with whole_groups=true on {processes} processes, expected a "
-                f"multiple of {algorithm.updates_per_iteration * processes}"
-            )
-        if algorithm.branch_from_sibling:
-            check_branching(settings.groups, processes, envs.engine.queue is not None)
+        check_groups(settings, process().num_processes, envs.engine.queue is not None)
         self.rows, self.turn_share = local_rows(settings.groups * settings.group_size), 1.0
         self.teacher = teacher_of(algorithm.behaviour, envs, settings.intent_form)
         adapters = None
@@ -126,11 +105,36 @@ class EditR2Trainer(GRPOTrainer):
         else:
             freeze(policy, algorithm)
             self.reference = copy.deepcopy(policy).requires_grad_(False)
-        scripts = range(settings.groups * settings.iterations)
+        scripts, updates = range(settings.groups * settings.iterations), algorithm.updates_per_iteration
+        arguments = RunArguments(
+            output_dir=str(settings.out),
+            seed=settings.seed,
+            per_device_train_batch_size=(self.rows.stop - self.rows.start) // updates,
+            steps_per_generation=updates,
+            gradient_accumulation_steps=1,
+            num_generations=settings.group_size,
+            max_steps=settings.iterations * updates,
+            learning_rate=algorithm.text_rate,
+            lr_scheduler_type=algorithm.schedule,
+            beta=0.0,
+            temperature=algorithm.temperature or 1.0,
+            bf16=False,
+            gradient_checkpointing=False,
+            shuffle_dataset=False,
+            ignore_data_skip=True,
+            logging_steps=updates,
+            logging_strategy="steps",
+            save_strategy="steps",
+            save_steps=settings.save_every * updates,
+            report_to=list(settings.report_to),
+            disable_tqdm=True,
+            dataloader_num_workers=0,
+            use_cpu=not torch.cuda.is_available(),
+        )
         super().__init__(
             model=cast(Any, _known_to_trl(policy)),
             reward_funcs=cast(Any, _unused_reward),
-            args=grpo_config(settings),
+            args=arguments,
             train_dataset=Dataset.from_dict({"prompt": [str(script) for script in scripts]}),
             processing_class=policy.tokenizer or _blank_tokenizer(),
             peft_config=adapters,
@@ -143,7 +147,7 @@ class EditR2Trainer(GRPOTrainer):
             self.reference.to(self.accelerator.device)
         else:
             freeze(policy, algorithm)
-        masters_in_float32(cast(nn.Module, self.model))
+        masters_in_float32(self.model)
         policy.set_gradient_checkpointing(algorithm.gradient_checkpointing)
         self.model_accepts_loss_kwargs = False
 
@@ -161,7 +165,7 @@ class EditR2Trainer(GRPOTrainer):
                 empty = get_peft_model(empty, trained.active_peft_config)
             trained = full_copy(trained, empty)
             # Putting them together has split them again, and an update may follow.
-            gather_weights(cast(nn.Module, self.model))
+            gather_weights(self.model)
         if isinstance(trained, PeftModel):
             return copy.deepcopy(trained).merge_and_unload().eval()
         return trained.eval()
@@ -180,10 +184,10 @@ class EditR2Trainer(GRPOTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """A rollout where one is due, loss and gradients of a minibatch."""
-        with full_weights(cast(nn.Module, self.model)):
+        with full_weights(self.model):
             return super().training_step(*args, **kwargs)
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Turn:
         """A rollout with advantages and filter, one session a row."""
         settings, algorithm, iteration = self.settings, self.algorithm, self.iteration
         self.policy.eval()
@@ -193,9 +197,8 @@ class EditR2Trainer(GRPOTrainer):
         weights = getattr(self.envs.engine.scorer, "weights", None)
         parts = weights and score_parts(everyones, settings.group_size, weights.by_name())
         advantages = compute_advantages(everyones, settings.group_size, algorithm, parts)
-        self.record(
-            rollout_metrics(everyones, advantages, self.objective.select(advantages, algorithm), settings.group_size)
-        )
+        used = self.objective.select(advantages, algorithm)
+        self.record(rollout_metrics(everyones, advantages, used, settings.group_size))
         advantages, self.turn_share = local_slice(advantages, self.rows, rollout.reward.shape[1])
         batch = rollout.turns | advantages | {"group_id": rollout.group_id, "rng_keys": rollout.rng_keys}
         with sampling(), autocast(algorithm.precision), self.timer.phase("update"):
@@ -227,39 +230,40 @@ class EditR2Trainer(GRPOTrainer):
 
     def _rollout(self, iteration: int, sampling: Callable[[], AbstractContextManager[Any]]) -> RolloutBatch:
         """The iteration's sessions; where they cannot be played, everything before them is kept first."""
-        settings = self.settings
+        settings, failed = self.settings, None
         size = settings.seed, iteration, settings.groups, settings.group_size
+        sharing: Any = {"rows": self.rows, "teacher": self.teacher, "sessions": settings.sessions}
         try:
             with sampling(), autocast(self.algorithm.precision):
                 rollout = collect_rollout(
-                    self.policy,
-                    self.envs,
-                    self.algorithm,
-                    *size,
-                    rows=self.rows,
-                    teacher=self.teacher,
-                    timer=self.timer.phase,
-                    sessions=settings.sessions,
+                    self.policy, self.envs, self.algorithm, *size, timer=self.timer.phase, **sharing
                 )
-            all_gather_or_fail(None)
-        except ProcessFailed as error:
-            raise aborted(iteration, error, self._kept()) from error
         except Exception as error:
-            # The others wait for what this process has played.
-            all_gather(Failed(f"{type(error).__name__}: {error}"))
-            raise aborted(iteration, error, self._kept()) from error
+            failed = error
+        # Every process asks, since the others wait for what this one has played.
+        said = all_gather(failed and f"{type(failed).__name__}: {failed}")
+        words = said[process().process_index] or next(
+            (f"process {number}: {one}" for number, one in enumerate(said) if one), None
+        )
+        if words:
+            # A whole checkpoint of this very step, saved now where there is none.
+            folder = settings.out / f"checkpoint-{self.state.global_step}"
+            if self.state.global_step and folder not in whole_checkpoints(settings.out):
+                self._save_checkpoint(self.model, None)
+            kept = newest_checkpoint(settings.out)
+            where = f"{kept} holds everything before it" if kept else "nothing was learnt before it"
+            raise TrainingAborted(
+                f"iteration {iteration} stopped while its sessions were played: {words}; {where}, and the same "
+                "command goes on from there"
+            ) from failed
         warn_of_unscored(iteration, rollout.sessions)
         return rollout
 
-    def _kept(self) -> Path | None:
-        """A whole checkpoint of this very step, saved now where there is none; None at the beginning."""
-        folder = self.settings.out / f"checkpoint-{self.state.global_step}"
-        if self.state.global_step and folder not in whole_checkpoints(self.settings.out):
-            self._save_checkpoint(self.model, None)
-        return newest_checkpoint(self.settings.out)
+    def _compute_loss(self, model: Any, inputs: Turn) -> Tensor:
+        """The objective's loss of a minibatch, of whose micro-batches all but the last have gone backward.
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        """The objective's loss of one minibatch, whose micro-batches but the last have gone backward."""
+        Every objective is a mean over a minibatch's turns, so a piece counts by its share of the sessions.
+        """
         algorithm, objective = self.algorithm, self.objective
         first = self._step % algorithm.updates_per_iteration == 0
         policies = Policies(model, self.policy, self._as_reference)
@@ -267,40 +271,44 @@ class EditR2Trainer(GRPOTrainer):
         if algorithm.whole_groups:
             minibatches = [{n: v.flatten(0, 1) for n, v in batch.items()} for batch in minibatches]
             inputs = {name: value.flatten(0, 1) for name, value in inputs.items()}
-
-        def loss_of(piece: dict[str, Tensor], leading: bool) -> tuple[Tensor, dict[str, float]]:
-            with autocast(algorithm.precision):
-                loss, numbers = objective.loss(policies, piece, algorithm, first)
-                if first and leading:
-                    numbers |= objective.measure(policies, piece, algorithm)
-            return loss * self.turn_share, numbers
-
+        told: list[tuple[float, Numbers]] = []
+        before: Tensor | float = 0.0
         with self.timer.phase("update"):
             if first and algorithm.recompute:
                 pieces = [p for batch in minibatches for p in micro_batches(batch, algorithm.chunk_sessions)]
                 with autocast(algorithm.precision):
                     self.record(recompute_old_log_probs(self.policy, pieces, algorithm))
-            unsynced = partial(self.accelerator.no_sync, model)
             pieces = micro_batches(inputs, algorithm.chunk_sessions)
-            try:
-                loss, numbers = accumulate_gradients(pieces, loss_of, self.accelerator.backward, unsynced)
-            except RatioError as error:
-                raise TrainingAborted(str(error)) from error
-            self.record(numbers)
-        return loss
+            for number, piece in enumerate(pieces, start=1):
+                last, share = number == len(pieces), len(piece["group_id"]) / len(inputs["group_id"])
+                # Processes need not exchange gradients before the last piece.
+                with nullcontext() if last else self.accelerator.no_sync(model):
+                    with autocast(algorithm.precision):
+                        loss, numbers = objective.loss(policies, piece, algorithm, first)
+                        if first:
+                            objective.check(numbers, algorithm)
+                            numbers |= objective.measure(policies, piece, algorithm) if number == 1 else {}
+                    loss = loss * self.turn_share * share
+                    if not last:
+                        self.accelerator.backward(loss)
+                        before = before + loss.detach()
+                told.append((share, numbers))
+        self.record(merge_metrics(told))
+        return loss + before
 
-    def _as_reference(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
         """The reference's forward: the policy with its adapters switched off, or a frozen copy."""
-        if isinstance(self.model, PeftModel):
-            return _without_adapters(self.model)
-        return nullcontext(self.reference)
+        adapted = isinstance(self.model, PeftModel)
+        with self.model.disable_adapter() if adapted else nullcontext():
+            yield self.model if adapted else self.reference
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Bounds the gradient norm of each space's parameters."""
         assert self.optimizer is not None
         groups = [group for group in self.optimizer.param_groups if "name" in group]
         norms = clip_gradients(groups, self.algorithm.max_grad_norm)
-        made = self.guard.check(norms, cast(nn.Module, self.model).parameters())
+        made = self.guard.check(norms, self.model.parameters())
         self.record({f"{name}_grad_norm": norm for name, norm in norms.items()} | {"skipped_updates": 1.0 - made})
         return torch.tensor(sum(norm**2 for norm in norms.values()) ** 0.5)
 
@@ -336,23 +344,25 @@ class EditR2Trainer(GRPOTrainer):
         super().log(logs, start_time)
 
 
-def check_branching(groups: int, processes: int, deferred: bool) -> None:
-    """Refuses branches where sessions are spread, or scored, in a way that they cannot bear.
-
-    Args:
-        groups: an iteration.
-        processes: that play them.
-        deferred: whether scores come after a session's last turn only.
-
-    Raises:
-        ValueError: scores come too late, or a group whose rows need each other would be divided.
-    """
-    if deferred:
+def check_groups(settings: TrainingSettings, processes: int, deferred: bool) -> None:
+    """Refuses groups that are spread over processes, or scored late (`deferred`), in a way that they cannot bear."""
+    algorithm, groups, sessions = settings.algorithm, settings.groups, settings.groups * settings.group_size
+    updates = algorithm.updates_per_iteration * processes
+    if sessions % updates:
+        raise ValueError(
+            f"updates_per_iteration is {algorithm.updates_per_iteration} on {processes} processes, expected their "
+            f"product to divide groups * group_size = {sessions}"
+        )
+    if algorithm.whole_groups and groups % updates:
+        raise ValueError(
+            f"groups is {groups} with whole_groups=true on {processes} processes, expected a multiple of {updates}"
+        )
+    if algorithm.branch_from_sibling and deferred:
         raise ValueError(
             "scoring is 'deferred' with branch_from_sibling=true, expected 'immediate': a failure has to be "
             "known before the next turn"
         )
-    if groups % processes:
+    if algorithm.branch_from_sibling and groups % processes:
         raise ValueError(
             f"groups is {groups} on {processes} processes with branch_from_sibling=true, expected a "
             "multiple: groups must not be divided"
@@ -361,11 +371,7 @@ def check_branching(groups: int, processes: int, deferred: bool) -> None:
 
 @dataclass
 class RunArguments(GRPOConfig):
-    """TRL's arguments, which show trackers a run's own settings beside them.
-
-    Attributes:
-        run_settings: by name, JSON values.
-    """
+    """TRL's arguments, which show trackers a run's own settings (JSON values by name) beside them."""
 
     run_settings: dict[str, Any] = field(default_factory=dict)
 
@@ -373,46 +379,6 @@ class RunArguments(GRPOConfig):
         """Everything that trackers are told of a run."""
         found: dict[str, Any] = super().to_dict()
         return found | found.pop("run_settings")
-
-
-def grpo_config(settings: TrainingSettings) -> RunArguments:
-    """What TRL, transformers and accelerate are told of a training.
-
-    Raises:
-        ValueError: an update's sessions cannot be shared out over the processes.
-    """
-    algorithm, sessions = settings.algorithm, settings.groups * settings.group_size
-    updates, processes = algorithm.updates_per_iteration, process().num_processes
-    if sessions % (updates * processes):
-        raise ValueError(
-            f"updates_per_iteration is {updates} on {processes} processes, expected their product to divide "
-            f"groups * group_size = {sessions}"
-        )
-    return RunArguments(
-        output_dir=str(settings.out),
-        seed=settings.seed,
-        per_device_train_batch_size=sessions // updates // processes,
-        steps_per_generation=updates,
-        gradient_accumulation_steps=1,
-        num_generations=settings.group_size,
-        max_steps=settings.iterations * updates,
-        learning_rate=algorithm.text_rate,
-        lr_scheduler_type=algorithm.schedule,
-        beta=0.0,
-        temperature=algorithm.temperature or 1.0,
-        bf16=False,
-        gradient_checkpointing=False,
-        shuffle_dataset=False,
-        ignore_data_skip=True,
-        logging_steps=updates,
-        logging_strategy="steps",
-        save_strategy="steps",
-        save_steps=settings.save_every * updates,
-        report_to=list(settings.report_to),
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        use_cpu=not torch.cuda.is_available(),
-    )
 
 
 def _known_to_trl(policy: JointPolicy) -> JointPolicy:
@@ -436,51 +402,12 @@ def _blank_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
 
 
-def micro_batches(sessions: Batch, most: int | None) -> list[Batch]:
-    """Sessions [S, ...] as pieces of at most `most` rows, as even as can be; views, which share memory.
-
-    Args:
-        sessions: tensors by name.
-        most: rows, 1 or more; None for one piece.
-    """
+def micro_batches(sessions: Turn, most: int | None) -> list[Turn]:
+    """Sessions [S, ...] as pieces of at most `most` rows, as even as can be; views, which share memory."""
     rows = len(next(iter(sessions.values())))
     count = 1 if most is None else -(-rows // most)
     pieces = {name: value.tensor_split(count) for name, value in sessions.items()}
     return [{name: piece[number] for name, piece in pieces.items()} for number in range(count)]
-
-
-def accumulate_gradients(
-    pieces: Sequence[Batch],
-    loss_of: Callable[[Batch, bool], tuple[Tensor, Numbers]],
-    backward: Callable[[Tensor], None],
-    unsynced: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> tuple[Tensor, Numbers]:
-    """The loss of all micro-batches, whose gradient is that of the last one: the others go backward here.
-
-    Every objective is a mean over a minibatch's turns, so a piece counts by its share of the sessions.
-
-    Args:
-        pieces: of a minibatch.
-        loss_of: loss and numbers for the log, of a piece; told whether it is the first one.
-        backward: adds a loss's gradient to what there is.
-        unsynced: opened around all pieces but the last, where processes need not exchange gradients.
-
-    Returns:
-        A scalar with the value of the whole loss, and the numbers: largest errors, means of all others.
-    """
-    rows = [len(next(iter(piece.values()))) for piece in pieces]
-    shares = [count / sum(rows) for count in rows]
-    told: list[tuple[float, Numbers]] = []
-    before: Tensor | float = 0.0
-    for share, piece in zip(shares[:-1], pieces[:-1], strict=True):
-        with unsynced():
-            loss, numbers = loss_of(piece, not told)
-            backward(loss * share)
-        told.append((share, numbers))
-        before = before + loss.detach() * share
-    loss, numbers = loss_of(pieces[-1], not told)
-    told.append((shares[-1], numbers))
-    return loss * shares[-1] + before, merge_metrics(told)
 
 
 def merge_metrics(told: Sequence[tuple[float, Numbers]]) -> Numbers:
@@ -498,13 +425,6 @@ def merge_metrics(told: Sequence[tuple[float, Numbers]]) -> Numbers:
         else:
             found[name] = sum(share * value for share, value in having) / sum(share for share, _ in having)
     return found
-
-
-@contextmanager
-def _without_adapters(model: PeftModel) -> Iterator[PeftModel]:
-    """The model, whose adapters are switched off inside."""
-    with model.disable_adapter():
-        yield model
 
 
 def _unused_reward(**_: Any) -> list[float]:

@@ -39,20 +39,11 @@ def recorded_iterations(out: Path) -> list[int]:
 def write_rollouts(
     out: Path, iteration: int, rollout: RolloutBatch, paid: Mapping[str, Tensor], most_bytes: int
 ) -> int:
-    """Writes the records of an iteration; all of them are there, or none.
+    """Writes the records of an iteration, all of them or none; returns how many rollouts they are.
 
     Records of later iterations go, since a run that was killed makes them again; then the oldest ones go
-    until all records together have at most `most_bytes`, but for this one.
-
-    Args:
-        out: the run's folder.
-        iteration: its number.
-        rollout: what was played.
-        paid: `advantage`, `loss_mask` and `scored_mask`, each [S, K].
-        most_bytes: of all records of a run.
-
-    Returns:
-        How many rollouts were written.
+    until all records of the run have at most `most_bytes`, but for this one. `paid` are `advantage`, `loss_mask`
+    and `scored_mask`, each [S, K].
     """
     place = record_folder(out, iteration)
     unfinished = place.with_suffix(".part")
@@ -60,11 +51,19 @@ def write_rollouts(
         left.unlink() if left.is_symlink() else shutil.rmtree(left)
     unfinished.mkdir(parents=True)
     _drop(out, [late for late in recorded_iterations(out) if late > iteration])
-    noise = rollout.rng_keys.tolist()
     try:
         lines = []
-        for row, session in enumerate(rollout.sessions):
-            training = _training(iteration, noise[row], _own(rollout, row, paid))
+        for row, (session, noise) in enumerate(zip(rollout.sessions, rollout.rng_keys.tolist(), strict=True)):
+            # Further tries of siblings' turns come after the session's own ones.
+            own = {name: value[row, : len(session.scores)].tolist() for name, value in paid.items()}
+            fates = zip(own["scored_mask"], own["loss_mask"], strict=True)
+            training = Training(
+                iteration=iteration,
+                rollout=noise[-1],
+                noise=noise,
+                advantages=[value if math.isfinite(value) else None for value in own["advantage"]],
+                turns=["unscored" if not scored else "trains" if keep else "filtered" for scored, keep in fates],
+            )
             lines.append(played_line(unfinished, session, training=training))
         (unfinished / FILE).write_bytes(b"".join(lines))
     except BaseException:
@@ -99,33 +98,10 @@ def _drop(out: Path, iterations: Sequence[int]) -> None:
         shutil.rmtree(place)
 
 
-def _own(rollout: RolloutBatch, row: int, paid: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the row's session was paid, [turns] each; further tries of siblings' turns come after them."""
-    return {name: value[row, : len(rollout.sessions[row].scores)] for name, value in paid.items()}
-
-
-def _training(iteration: int, noise: Sequence[int], paid: Mapping[str, Tensor]) -> Training:
-    fates = zip(paid["scored_mask"].tolist(), paid["loss_mask"].tolist(), strict=True)
-    return Training(
-        iteration=iteration,
-        rollout=noise[-1],
-        noise=list(noise),
-        advantages=[value if math.isfinite(value) else None for value in paid["advantage"].tolist()],
-        turns=["unscored" if not valid else "trains" if keep else "filtered" for valid, keep in fates],
-    )
-
-
 def read_rollout(out: Path, iteration: int, session: int, rollout: int) -> SessionRecord:
-    """A rollout of a run.
+    """A rollout of a recorded iteration; ValueError where there is none that can be used.
 
-    Args:
-        out: the run's folder.
-        iteration: one that was recorded.
-        session: place of the script in the iteration, from 0.
-        rollout: which of its rollouts, from 0.
-
-    Raises:
-        ValueError: the iteration, session or rollout has no record, or a record cannot be used.
+    `session` is the place of the script in the iteration, from 0, `rollout` which of its rollouts, from 0.
     """
     known = recorded_iterations(out)
     if iteration not in known:
@@ -136,17 +112,16 @@ def read_rollout(out: Path, iteration: int, session: int, rollout: int) -> Sessi
     for record in read_records(place):
         scripts.setdefault(record.index, []).append(record)
     found = list(scripts.values())
-    played = found[_within("session", session, len(found), place)]
-    record = played[_within("rollout", rollout, len(played), place)]
+    for name, value, count in (
+        ("session", session, len(found)),
+        ("rollout", rollout, len(found[session]) if 0 <= session < len(found) else 0),
+    ):
+        if not 0 <= value < count:
+            raise ValueError(f"{name} is {value}, expected 0 to {count - 1}, which {place} has")
+    record = found[session][rollout]
     if record.training is None:
         raise ValueError(f"{place} holds a session without the key 'training', expected rollouts of a training")
     return record
-
-
-def _within(name: str, value: int, count: int, place: Path) -> int:
-    if not 0 <= value < count:
-        raise ValueError(f"{name} is {value}, expected 0 to {count - 1}, which {place} has")
-    return value
 
 
 def record_table(record: SessionRecord) -> Table:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from editenv.agents.edit_r2 import (
+    ActionLogProbs,
     Filtered,
-    Steps,
     counted_rewards,
     first_failure,
     plain_log_ratio,
@@ -18,21 +18,17 @@ from editenv.agents.edit_r2 import (
     until_first,
 )
 from editenv.agents.flow import in_full_precision, latent_mean
+from editenv.agents.policy import Turn
 from editenv.agents.rollout import RolloutBatch
 
 # Advantages
 
 
 class ScoreParts(NamedTuple):
-    """The scores that a reward is the weighted sum of.
+    """The scores that a reward is the weighted sum of."""
 
-    Attributes:
-        scores: [group, rollout, turn, score]; NaN where a score does not apply.
-        weights: of the scores in the reward, [score].
-    """
-
-    scores: Tensor
-    weights: Tensor
+    scores: Tensor  # [group, rollout, turn, score]; NaN where a score does not apply
+    weights: Tensor  # of the scores in the reward, [score]
 
 
 def score_parts(rollout: RolloutBatch, group_size: int, weights: Mapping[str, float]) -> ScoreParts:
@@ -87,9 +83,6 @@ def fused(rewards: Tensor, scored: Tensor, *, std: str = "batch", parts: ScorePa
 
     with W the sum of the weights w_i of the scores that apply to the session. A score that hardly varies then
     weighs as much as one that varies a lot. There the std is each group's (`advantage_std=group`).
-
-    Raises:
-        ValueError: `parts` are missing.
     """
     if parts is None:
         raise ValueError("advantage is 'fused', which needs the scores that the reward is summed up from")
@@ -117,12 +110,8 @@ def per_state(rollout: RolloutBatch, std: str = "batch") -> Tensor:
 
     for each try. Which states are tried depends on earlier outcomes: clean ones weigh more than they would.
 
-    Args:
-        rollout: of which `is_branch`, `start_state`, `reward` and `scored_mask` are read.
-        std: "batch", of all scored turns, or "group", of those that a try is measured against.
-
-    Returns:
-        float64; 0 for turns that are no scored tries.
+    The std is the "batch"'s, of all scored turns, or the "group"'s, of those that a try is measured against. What
+    is no scored try has 0.
     """
     rows, columns = rollout.reward.shape
     scored, state = rollout.scored_mask.flatten(), rollout.start_state.flatten(0, 1)
@@ -176,33 +165,32 @@ def no_filter(instruction_following: Tensor, scored: Tensor, *, threshold: float
 # KLs and ratios of the flow
 
 
-def published_kl(policy: Steps, reference: Steps) -> Tensor:
+def published_kl(policy: ActionLogProbs, reference: ActionLogProbs, turns: Turn) -> Tensor:
     """As Edit-R2's code computes it: the step size is missing, mean of (m - m_ref)^2 / (2 sigma^2), [M, W].
 
     sigma = std / sqrt(-dt), so it is `gaussian_kl` times -dt (0.025 to 0.19 on a grid of 14 steps with shift
     3): a weight tuned for one does not suit the other.
     """
-    mean, other, std = in_full_precision(policy.mean, reference.mean.detach(), policy.std)
-    sigma = std / (-policy.dt).sqrt()
-    return latent_mean((mean - other).square(), policy.mask) / (2 * sigma.square())
+    mean, other, std = in_full_precision(policy.flow_mean, reference.flow_mean.detach(), policy.flow_std)
+    sigma = std / (-turns["times"].diff(dim=-1)).sqrt()
+    return latent_mean((mean - other).square(), turns.get("latent_mask")) / (2 * sigma.square())
 
 
-def velocity_kl(policy: Steps, reference: Steps) -> Tensor:
+def velocity_kl(policy: ActionLogProbs, reference: ActionLogProbs, turns: Turn) -> Tensor:
     """UniGRPO's penalty: mean over latent dimensions of (v - v_ref)^2, without guidance, [M, W].
 
     It weighs all times alike, where the Gaussian distances shrink with the step's noise.
     """
     velocity, other = in_full_precision(policy.velocity, reference.velocity.detach())
-    return latent_mean((velocity - other).square(), policy.mask)
+    return latent_mean((velocity - other).square(), turns.get("latent_mask"))
 
 
-def guarded_log_ratio(log_prob: Tensor, old_log_prob: Tensor, steps: Steps, old_mean: Tensor) -> Tensor:
+def guarded_log_ratio(policy: ActionLogProbs, turns: Turn) -> Tensor:
     """Ratio normalisation of GRPO-Guard (arXiv 2510.22319): centred on 1 and of one scale at every step.
 
     s (log_prob - old_log_prob + mean((m - m_old)^2) / (2 s^2)), which is mean(eps d): with expectation 0, and
     a spread that depends on how far the mean moved alone.
     """
-    log_ratio = plain_log_ratio(log_prob, old_log_prob, steps, old_mean)
-    mean, old_mean, std = in_full_precision(steps.mean, old_mean.detach(), steps.std)
-    moved = latent_mean((mean - old_mean).square(), steps.mask)
-    return std * (log_ratio + moved / (2 * std.square()))
+    mean, old_mean, std = in_full_precision(policy.flow_mean, turns["flow_mean"].detach(), policy.flow_std)
+    moved = latent_mean((mean - old_mean).square(), turns.get("latent_mask"))
+    return std * (plain_log_ratio(policy, turns) + moved / (2 * std.square()))

@@ -13,12 +13,7 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.float32) -> Model:
-    """A model from a folder of safetensors and JSON, in evaluation mode; nothing is unpickled.
-
-    Args:
-        kind: class of the model.
-        folder: as `save_pretrained` writes it.
-        dtype: of the weights in memory, whatever they are on disk.
+    """A model of safetensors and JSON, as `save_pretrained` writes it, in evaluation mode; nothing is unpickled.
 
     Raises:
         ValueError: the folder lacks weights, or has some of other shapes, or a file is cut or no JSON.
@@ -28,18 +23,17 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
     logging.set_verbosity_error()
     try:
         loaded: Any = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-        model, found = loaded
     except Exception as error:
         # A folder from somebody else may hold anything: transformers' own checks are of many kinds.
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{folder} cannot be read as a {kind.__name__}: {said}") from error
     finally:
         logging.set_verbosity(verbosity)
+    model, found = loaded
     missing = sorted(found["missing_keys"])
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ValueError(
             f"{folder} lacks the weights {', '.join(missing[:3])}{more} of a {kind.__name__}, expected all"
         )
-    result: Model = model.eval()
-    return result
+    return model.eval()

@@ -105,7 +105,7 @@ def swapped_text_kl(monkeypatch):
 
 def flow_kl_of_the_reference_with_itself(monkeypatch):
     true = algorithm.gaussian_kl
-    monkeypatch.setattr(algorithm, "gaussian_kl", lambda now, then: true(now, now))
+    monkeypatch.setattr(algorithm, "gaussian_kl", lambda now, then, turns: true(now, now, turns))
 
 
 def advantage_across_groups(monkeypatch):

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents import callbacks
 from editenv.agents import train as training
-from editenv.agents.edit_r2 import collect_rollout
+from editenv.agents.edit_r2 import collect_rollout, take_trained
 from editenv.agents.policy import JointPolicy
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import AlgorithmSettings, TrainingSettings
@@ -128,6 +128,11 @@ def tensors_of(rollout: RolloutBatch) -> dict[str, torch.Tensor]:
     """All tensors of a rollout by name."""
     own = {name: value for name, value in vars(rollout).items() if isinstance(value, torch.Tensor)}
     return {**rollout.turns, **own}
+
+
+def single_turns(sessions: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """All turns of sessions [S, K, ...], a row each."""
+    return take_trained(sessions, torch.ones_like(sessions["scored_mask"]))[0]
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from editenv.agents import callbacks as module
-from editenv.agents.callbacks import Trackers, check_trackers, held_out_envs, held_out_scorer
+from editenv.agents.callbacks import check_trackers, held_out_envs, held_out_scorer, tracker_writers
 from editenv.configs.compose import compose
 
 JUDGE = ["scorer=judge", "scorer.settings.endpoint.model=x"]
@@ -56,30 +55,17 @@ def test_a_scorer_that_judges_nothing_is_refused():
         held_out_envs(train_config("scorer@eval_scorer=none"))
 
 
-class Writer:
-    def __init__(self):
-        self.calls = []
-
-    def add_image(self, name, picture, step, dataformats):
-        self.calls.append((name, picture.shape, step, dataformats))
-
-    def add_text(self, name, text, step):
-        self.calls.append((name, text, step))
-
-
 class Callback:
     def __init__(self, writer):
         self.tb_writer = writer
 
 
 def test_only_trackers_with_a_writer_get_what_numbers_do_not_say():
-    writer = Writer()
+    writer = object()
     handler = SimpleNamespace(callbacks=[object(), Callback(None), Callback(writer)])
     algorithm = SimpleNamespace(updates_per_iteration=4)
-    trackers = Trackers(SimpleNamespace(callback_handler=handler, algorithm=algorithm))
-    trackers.show("sessions", np.zeros((2, 3, 3), np.uint8), 5)
-    trackers.say("warning", "look", 6)
-    assert writer.calls == [("sessions", (2, 3, 3), 20, "HWC"), ("warning", "look", 24)]
+    trainer = SimpleNamespace(callback_handler=handler, algorithm=algorithm)
+    assert tracker_writers(trainer, 5) == [(writer, 20)] and tracker_writers(None, 5) == []
 
 
 def test_a_tracker_has_to_be_known_and_installed(monkeypatch):

@@ -10,7 +10,7 @@ from torch import nn
 
 from editenv.agents import trainer as training
 from editenv.agents.distributed import check_sharding
-from editenv.agents.ema import EMA, ema_decay
+from editenv.agents.nft import EMA
 from editenv.agents.objective import check_algorithm
 from editenv.settings import check_settings
 from tests.tiny_editor import tiny_settings, tiny_trainer, weights
@@ -27,10 +27,6 @@ def one_weight(value: float = 0.0) -> nn.Linear:
 def put(model: nn.Linear, value: float) -> None:
     with torch.no_grad():
         model.weight.fill_(value)
-
-
-def test_it_follows_more_slowly_until_the_most():
-    assert [ema_decay(i, 0.001, 0.5) for i in (0, 1, 499, 500, 900)] == [0, 0.001, 0.499, 0.5, 0.5]
 
 
 def test_the_average_by_hand():

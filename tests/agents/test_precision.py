@@ -12,8 +12,8 @@ from peft import LoraConfig, get_peft_model
 
 from editenv.agents.distributed import autocast, check_precision, masters_in_float32
 from editenv.agents.edit_r2 import (
+    ActionLogProbs,
     PolicyTerm,
-    Steps,
     clipped_policy_loss,
     gaussian_kl,
     joint_loss,
@@ -82,13 +82,16 @@ def test_ratios_distances_and_losses(dtype):
     mean, before = numbers(2, 3, 4, 2, dtype=dtype, seed=2), numbers(2, 3, 4, 2, dtype=dtype, seed=3)
     std, gain = numbers(2, 3, dtype=dtype, seed=4).abs() + 0.5, numbers(2, 1, dtype=dtype, seed=5)
     wide = [value.double() for value in (now, old, mean, before, std, gain)]
-    mine, theirs = Steps(mean, std, mean, -std, None), Steps(before, std, before, -std, None)
-    both = [Steps(m, wide[4], m, -wide[4], None) for m in wide[2:4]]
+    mine, theirs = ActionLogProbs(None, now, mean, std, mean), ActionLogProbs(None, old, before, std, before)
+    both = [ActionLogProbs(None, prob, m, wide[4], m) for prob, m in ((wide[0], wide[2]), (wide[1], wide[3]))]
+    then, exactly = (
+        {"flow_log_prob_mean": one.flow_log_prob_mean, "flow_mean": one.flow_mean} for one in (theirs, both[1])
+    )
     for ratio in (plain_log_ratio, guarded_log_ratio):
-        assert_float32_of(ratio(now, old, mine, before), ratio(*wide[:2], both[0], wide[3]))
+        assert_float32_of(ratio(mine, then), ratio(both[0], exactly))
     assert_float32_of(text_kl(now, old), text_kl(*wide[:2]))
     for kl in (gaussian_kl, velocity_kl):
-        assert_float32_of(kl(mine, theirs), kl(*both))
+        assert_float32_of(kl(mine, theirs, {}), kl(*both, {}))
     assert_float32_of(clipped_policy_loss(now, gain, 0.2), clipped_policy_loss(wide[0], wide[5], 0.2))
 
 

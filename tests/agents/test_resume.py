@@ -128,6 +128,16 @@ def test_other_settings_are_refused_in_a_folder_that_holds_a_run(unbroken, start
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
+def test_a_run_of_another_number_of_processes_is_refused(unbroken, start, tmp_path):
+    """Shares of a batch round differently: it would not be the run that goes on."""
+    shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert kept["number_of_processes"] == 1
+    (tmp_path / "settings.json").write_text(json.dumps(kept | {"number_of_processes": 2}))
+    with pytest.raises(ValueError, match=r"run with another number_of_processes; expected the same"):
+        train_for_brightness(config_of(tmp_path, start, 0))
+
+
 def test_more_iterations_are_refused_where_the_learning_rate_would_jump(start, tmp_path):
     """A cosine over two iterations has ended; one over four would be at its middle."""
     config = replace(config_of(tmp_path, start, 2), iterations=2)

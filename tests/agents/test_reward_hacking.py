@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from editenv.agents.baselines.oracle import OraclePolicy
-from editenv.agents.callbacks import Candidate, HeldOutEvaluation, Trackers, held_out_envs
+from editenv.agents.callbacks import HeldOutEvaluation, held_out_envs
 from editenv.agents.episodes import rows_of, run_episodes
 from editenv.agents.heldout import BEST, read_evaluations, series, trend
 from editenv.build import make_vector_env
@@ -99,12 +99,10 @@ def trained(out, judge: list[str]) -> tuple[list[float], HeldOutEvaluation, list
     held_out = held_out_envs(config)
     envs = make_vector_env(num_envs=SPECS * ROLLOUTS, autoreset_mode="Disabled", **config.env())
 
-    def candidate_of(policy: Tinter) -> Candidate:
-        return Candidate(
-            policy.on(held_out), lambda folder: (folder / "policy.json").write_text(json.dumps(policy.logit))
-        )
+    def candidate_of(policy: Tinter):
+        return (policy.on(held_out), lambda folder: (folder / "policy.json").write_text(json.dumps(policy.logit)))
 
-    evaluation = HeldOutEvaluation(None, config, held_out, candidate_of, Trackers())
+    evaluation = HeldOutEvaluation(None, config, held_out, candidate_of)
     policy, logits = Tinter(-2.0, envs), []
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -231,7 +231,7 @@ def test_an_update_may_take_whole_groups(tmp_path):
         trainer.train()
     assert sorted(number for one in losses for number in one) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert all(one.count(number) == 3 for one in losses for number in one)
-    with pytest.raises(ValueError, match=r"updates_per_iteration is 3 with whole_groups=true.* groups = 2"):
+    with pytest.raises(ValueError, match=r"updates_per_iteration is 3, .*groups = 2 with whole_groups=true"):
         tiny_settings(tmp_path, updates_per_iteration=3, whole_groups=True)
 
 

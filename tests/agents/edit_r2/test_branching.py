@@ -17,7 +17,7 @@ from editenv.agents.editor import teacher_of
 from editenv.agents.metrics import rollout_metrics
 from editenv.agents.objective import check_algorithm
 from editenv.agents.settings import AlgorithmSettings
-from editenv.agents.trainer import EditR2Trainer, check_branching
+from editenv.agents.trainer import EditR2Trainer, check_groups
 from editenv.agents.unified.context import ImageBlock
 from editenv.agents.unified.model import UnifiedModel
 from editenv.types import Scores
@@ -278,13 +278,13 @@ def test_later_turns_follow_intents_whose_pictures_rules_drew():
 
 
 def test_branches_are_refused_where_they_cannot_be(tmp_path):
-    check_branching(4, 2, deferred=False)
+    settings = tiny_settings(tmp_path, branch_from_sibling=True, updates_per_iteration=1)
+    check_groups(settings, 2, deferred=False)
     with pytest.raises(ValueError, match=r"groups is 3 on 2 processes with branch.* expected a multiple"):
-        check_branching(3, 2, deferred=False)
+        check_groups(replace(settings, groups=3, group_size=2), 2, deferred=False)
     with pytest.raises(ValueError, match="behaviour is 'oracle' with branch_from_sibling"):
         check_algorithm(replace(FLAT, objective="supervised", behaviour="oracle"))
     made = brightness_envs(6).engine
     later = MICEEditVectorEnv(6, made.world, made.user, made.scorer, scoring="deferred")
-    settings = tiny_settings(tmp_path, branch_from_sibling=True)
     with pytest.raises(ValueError, match="scoring is 'deferred' with branch_from_sibling=true"):
         EditR2Trainer(tiny_policy(), later, settings)

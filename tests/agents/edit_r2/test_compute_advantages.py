@@ -8,10 +8,10 @@ import torch
 
 from editenv.agents.edit_r2 import compute_advantages
 from editenv.agents.metrics import group_by_turn, rollout_metrics
-from editenv.agents.objective import load_objective
 from editenv.agents.rollout import RolloutBatch
-from editenv.agents.settings import AlgorithmSettings
+from editenv.agents.settings import OBJECTIVES, AlgorithmSettings
 from editenv.agents.variants import score_parts
+from editenv.registry import load_class
 from editenv.types import Scores
 from tests.tiny_editor import tiny_trainer
 
@@ -55,7 +55,7 @@ def paid_and_log(rollout, group_size=2, weights=None, objective="policy", **sett
     settings = AlgorithmSettings(**settings)
     parts = weights and score_parts(rollout, group_size, weights)
     paid = compute_advantages(rollout, group_size, settings, parts)
-    used = load_objective(objective).select(paid, settings)
+    used = load_class("objective", objective, OBJECTIVES).select(paid, settings)
     return paid, rollout_metrics(rollout, paid, used, group_size)
 
 

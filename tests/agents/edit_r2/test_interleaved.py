@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.edit_r2 import evaluate_actions, ratio_errors, single_turns
+from editenv.agents.edit_r2 import evaluate_actions, ratio_errors
 from editenv.agents.editor import EditorMemory, EditorPolicy
-from tests.tiny_editor import TINY, played, tensors_of, tiny_policy
+from tests.tiny_editor import TINY, played, single_turns, tensors_of, tiny_policy
 
 LATE = replace(TINY, intent_from_turn=2)
 PAST = replace(LATE, context="interleaved")

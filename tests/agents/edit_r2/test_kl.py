@@ -4,15 +4,20 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from editenv.agents.edit_r2 import Steps, gaussian_kl, text_kl
+from editenv.agents.edit_r2 import ActionLogProbs, gaussian_kl, text_kl
 from editenv.agents.flow import flow_sde_step
 from editenv.agents.settings import FLOW_KLS
 from editenv.agents.variants import published_kl, velocity_kl
 from editenv.registry import load_class
 
 
-def steps(mean, std, velocity=None, dt=-0.25):
-    return Steps(mean, std, mean if velocity is None else velocity, torch.full_like(std, dt), None)
+def steps(mean, std, velocity=None):
+    return ActionLogProbs(None, None, mean, std, velocity)
+
+
+def of_step(dt=-0.25):
+    """Turns with one stochastic step."""
+    return {"times": torch.tensor([[0.8, 0.8 + dt]])}
 
 
 def test_gaussian_flow_kl_is_the_divergence_of_the_two_transitions():
@@ -21,14 +26,14 @@ def test_gaussian_flow_kl_is_the_divergence_of_the_two_transitions():
     std = torch.tensor([0.3, 1.0, 2.5], dtype=torch.float64)
     wide = std[:, None, None]
     expected = kl_divergence(Normal(mean, wide), Normal(reference, wide)).mean(dim=(1, 2))
-    torch.testing.assert_close(gaussian_kl(steps(mean, std), steps(reference, std)), expected)
+    torch.testing.assert_close(gaussian_kl(steps(mean, std), steps(reference, std), {}), expected)
 
 
 def test_the_published_form_is_the_true_one_times_the_step():
     x, velocity = torch.ones(1, 2, 2), torch.full((1, 2, 2), 0.3)
     mean, std = flow_sde_step(x, velocity, 0.8, 0.7, 0.9, 0.95)
     reference, _ = flow_sde_step(x, -velocity, 0.8, 0.7, 0.9, 0.95)
-    both = steps(mean, std, dt=-0.1), steps(reference, std, dt=-0.1)
+    both = steps(mean, std), steps(reference, std), of_step(-0.1)
     assert float(published_kl(*both)) > 0
     assert float(published_kl(*both) / gaussian_kl(*both)) == pytest.approx(0.1, rel=1e-5)
 
@@ -36,16 +41,16 @@ def test_the_published_form_is_the_true_one_times_the_step():
 @pytest.mark.parametrize(("name", "expected"), [("gaussian", 2.5), ("published", 0.625), ("velocity", 10.0)])
 def test_the_registrys_distances_by_hand(name, expected):
     """Means differ by 1 and 3 (mean square 5), std 1, dt -1/4 (so sigma 2); velocities by 2 and 4."""
-    one, step = torch.ones(1, 1), torch.full((1, 1), -0.25)
-    now = Steps(torch.tensor([[[[1.0, 4.0]]]]), one, torch.tensor([[[[2.0, 5.0]]]]), step, None)
-    then = Steps(torch.tensor([[[[0.0, 1.0]]]]), one, torch.tensor([[[[0.0, 1.0]]]]), step, None)
-    assert load_class("kl", name, FLOW_KLS)(now, then).tolist() == [[expected]]
+    one = torch.ones(1, 1)
+    now = steps(torch.tensor([[[[1.0, 4.0]]]]), one, torch.tensor([[[[2.0, 5.0]]]]))
+    then = steps(torch.tensor([[[[0.0, 1.0]]]]), one, torch.tensor([[[[0.0, 1.0]]]]))
+    assert load_class("kl", name, FLOW_KLS)(now, then, of_step()).tolist() == [[pytest.approx(expected)]]
 
 
 def test_the_velocitys_distance_leaves_the_reference_alone():
     mine, theirs = (torch.ones(1, 2, 3, 4, requires_grad=True) for _ in range(2))
     std = torch.ones(1, 2)
-    velocity_kl(steps(mine, std, 2 * mine), steps(theirs, std, theirs)).sum().backward()
+    velocity_kl(steps(mine, std, 2 * mine), steps(theirs, std, theirs), {}).sum().backward()
     assert theirs.grad is None and torch.equal(mine.grad, torch.full((1, 2, 3, 4), 4 / 12))
 
 
@@ -53,7 +58,7 @@ def test_flow_kl_keeps_window_steps_apart_and_leaves_the_reference_alone():
     mean = torch.ones(2, 3, 4, 5, requires_grad=True)
     reference = torch.zeros(2, 3, 4, 5, requires_grad=True)
     scale = torch.tensor([[1.0, 2.0, 4.0]]).expand(2, 3)
-    kl = gaussian_kl(steps(mean, scale), steps(reference, scale))
+    kl = gaussian_kl(steps(mean, scale), steps(reference, scale), {})
     assert kl.tolist() == [[1 / 2, 1 / 8, 1 / 32]] * 2
     kl.sum().backward()
     assert reference.grad is None and mean.grad is not None and (mean.grad > 0).all()

@@ -19,11 +19,10 @@ from tests.tiny_editor import tiny_trainer
 LATE = {"context": "interleaved", "intent_from_turn": 2}
 PUBLISHED = LATE | {"text_guidance": 2.0, "image_guidance": 1.5}
 CASES = {
-    "plain": {},
     "published": PUBLISHED | {"recompute": True, "text_kl": 0.1, "flow_kl": 0.1},
     "adapters": LATE | {"lora_rank": 2},
-    "chunks": {"chunk_sessions": 2, "recompute": True},
-    "checkpointing": LATE | {"gradient_checkpointing": True, "context_gradient": True},
+    "memory": LATE
+    | {"chunk_sessions": 2, "recompute": True, "gradient_checkpointing": True, "context_gradient": True},
     "branches": LATE | {"branch_from_sibling": True, "filter": "exclude"},
     "nft": LATE | {"objective": "nft"},
     "rejection": {"objective": "rft"},

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from editenv.agents.edit_r2 import Steps, plain_log_ratio
+from editenv.agents.edit_r2 import ActionLogProbs, plain_log_ratio
 from editenv.agents.flow import log_prob_mean
 from editenv.agents.variants import guarded_log_ratio
 
@@ -14,8 +14,8 @@ def moved(shift, noise, std):
     sample = std * noise
     width = torch.tensor([std])
     probs = [log_prob_mean(sample, centre, width) for centre in (mean, old)]
-    steps = Steps(mean, width, mean, -width, None)
-    return [float(ratio(*probs, steps, old)) for ratio in (plain_log_ratio, guarded_log_ratio)]
+    now, then = ActionLogProbs(None, probs[0], mean, width), {"flow_log_prob_mean": probs[1], "flow_mean": old}
+    return [float(ratio(now, then)) for ratio in (plain_log_ratio, guarded_log_ratio)]
 
 
 @pytest.mark.parametrize("std", [0.1, 1.0, 3.0])
@@ -39,5 +39,6 @@ def test_the_gradient_of_the_guarded_ratio_is_the_noise():
     mean = torch.zeros(1, 1, 2, requires_grad=True)
     noise, std = torch.tensor([[[1.0, -3.0]]]), torch.tensor([0.2])
     new = log_prob_mean(0.2 * noise, mean, std)
-    guarded_log_ratio(new, new.detach(), Steps(mean, std, mean, -std, None), torch.zeros(1, 1, 2)).sum().backward()
+    then = {"flow_log_prob_mean": new.detach(), "flow_mean": torch.zeros(1, 1, 2)}
+    guarded_log_ratio(ActionLogProbs(None, new, mean, std), then).sum().backward()
     torch.testing.assert_close(mean.grad, noise / 2)

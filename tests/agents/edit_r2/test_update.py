@@ -7,16 +7,14 @@ import torch
 
 from editenv.agents.edit_r2 import (
     ActionLogProbs,
-    check_ratio,
     evaluate_actions,
     policy_loss,
     ratio_errors,
     select_trained,
-    single_turns,
     take_trained,
 )
-from editenv.agents.objective import check_algorithm
-from tests.tiny_editor import TINY, played, tensors_of, tiny_policy
+from editenv.agents.objective import check_algorithm, check_ratio
+from tests.tiny_editor import TINY, played, single_turns, tensors_of, tiny_policy
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +72,10 @@ def test_turns_without_an_intent_have_no_text_gradient_but_a_flow_gradient(check
     assert (now.flow_log_prob_mean.grad != 0).all()
 
 
+def of_one_session(turns, trained):
+    return take_trained({name: value[None] for name, value in turns.items()}, trained[None])
+
+
 def gradients(model, loss):
     model.zero_grad()
     loss.backward()
@@ -86,7 +88,7 @@ def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, tu
     update = replace(TINY, text_kl=text_kl)
     batch = {name: value.clone() for name, value in turns.items()}
     batch["loss_mask"][1], batch["scored_mask"][4], batch["advantage"][[2, 5]] = False, False, 1e-17
-    few, share = take_trained(batch, select_trained(batch, update))
+    few, share = of_one_session(batch, select_trained(batch, update))
     assert len(few["scored_mask"]) == len(turns["scored_mask"]) - (2 if text_kl else 4)
     far = None
     if text_kl:
@@ -104,7 +106,7 @@ def test_leaving_out_turns_that_teach_nothing_changes_no_gradient(checkpoint, tu
 
 def test_where_no_turn_trains_there_is_still_a_loss_to_go_backward_from(checkpoint, turns):
     nothing = torch.zeros_like(turns["loss_mask"])
-    few, share = take_trained(turns | {"loss_mask": nothing}, nothing)
+    few, share = of_one_session(turns | {"loss_mask": nothing}, nothing)
     loss = policy_loss(evaluate_actions(checkpoint, few, TINY), None, few, TINY)[0] * share
     assert loss == 0 and not any(value.any() for value in gradients(checkpoint, loss).values())
 
@@ -208,8 +210,8 @@ def test_the_transcript_carries_a_gradient_only_where_the_context_does(checkpoin
 )
 def test_ratios_off_one_stop_the_run(errors, clips, message):
     with pytest.raises(RuntimeError, match=message):
-        check_ratio(errors, replace(TINY, **clips))
+        check_ratio({f"{space}_ratio_error": error for space, error in errors.items()}, replace(TINY, **clips))
 
 
 def test_ratios_within_a_tenth_of_the_clip_pass():
-    check_ratio({"text": 9e-5, "flow": 9e-5}, TINY)
+    check_ratio({"text_ratio_error": 9e-5, "flow_ratio_error": 9e-5}, TINY)

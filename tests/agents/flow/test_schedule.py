@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editenv.agents.flow import fixed_window, random_window, shifted_times, sliding_window, window_starts
+from editenv.agents.flow import fixed_window, random_window, shifted_times, sliding_window
 
 
 def test_shift_three_on_five_points_is_derived_by_hand():
@@ -31,12 +31,12 @@ def test_impossible_grids_are_refused(points, shift):
 
 def test_all_starts_occur_equally_often_on_an_even_spread_of_uniforms():
     uniforms = (torch.arange(6000, dtype=torch.float64) + 0.5) / 6000
-    starts = window_starts(uniforms, 0, 5)
+    starts = random_window(uniforms, 0, 5)
     assert torch.bincount(starts, minlength=6).tolist() == [1000] * 6
 
 
 def test_all_starts_occur_equally_often_under_a_generator():
-    starts = window_starts(torch.rand(6000, generator=torch.Generator().manual_seed(0)), 2, 7)
+    starts = random_window(torch.rand(6000, generator=torch.Generator().manual_seed(0)), 2, 7)
     counts = np.bincount(starts.numpy(), minlength=8)
     assert counts[:2].sum() == 0
     # five standard deviations of a binomial count around 1000
@@ -45,17 +45,17 @@ def test_all_starts_occur_equally_often_under_a_generator():
 
 def test_the_largest_number_below_one_stays_inside_the_range():
     below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
-    assert window_starts(below_one[None], 0, 5).tolist() == [5]
+    assert random_window(below_one[None], 0, 5).tolist() == [5]
 
 
 def test_a_single_possible_start_is_always_taken():
-    assert window_starts(torch.rand(4, 3), 3, 3).unique().tolist() == [3]
+    assert random_window(torch.rand(4, 3), 3, 3).unique().tolist() == [3]
 
 
 @pytest.mark.parametrize(("uniform", "low", "high"), [(0.5, 3, 2), (0.5, -1, 2), (1.0, 0, 5), (-0.1, 0, 5)])
 def test_impossible_draws_are_refused(uniform, low, high):
     with pytest.raises(ValueError, match=r"window range|uniforms"):
-        window_starts(torch.tensor([uniform]), low, high)
+        random_window(torch.tensor([uniform]), low, high)
 
 
 def test_placements_by_hand():
