@@ -33,15 +33,15 @@ def test_right_intents_carried_out_exactly_score_one_in_every_form(suite: str) -
         assert shares(policy.counts()) == {"left_alone_share": 0.0}, form
 
 
-def test_the_command_line_chooses_a_form_beside_who_writes() -> None:
+def test_the_command_line_chooses_a_form_beside_who_writes(tmp_path: Path) -> None:
     """Fails where `intent=oracle` and `intent_form=rules` get into each other's way."""
-    words = ["intent=oracle", "image=exact", "intent_form=rules", "suite=protect", "sessions=4", "out=none"]
-    config = compose("evaluate", words)
+    words = ["intent=oracle", "image=exact", "intent_form=rules", "suite=protect", "sessions=4"]
+    config = compose("evaluate", words, out=str(tmp_path))
     evaluation = run_evaluation(config)
     assert agent_name(config) == "model=practice, intent=oracle, image=exact, intent_form=rules"
     assert evaluation.facts["intent_form"] == "rules"
     assert evaluation.summary["global_awareness"] == [1.0] * len(evaluation.summary["global_awareness"])
-    assert any("rule : " in text for session in evaluation.sessions for text in session.intents)
+    assert any("rule : " in text for line in evaluation.lines for text in line["intents"])
     assert compose("evaluate", out="none").intent_form == "free"
 
 
