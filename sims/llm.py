@@ -12,7 +12,6 @@ from warnings import warn
 
 from editenv.endpoint import Answer, ChatEndpoint, endpoint_settings
 from editenv.sims.goal import GoalTurn, GoalUser
-from editenv.sims.persona import Persona
 from editenv.sims.wording import wording_problem
 from editenv.types import Stop, TurnResult, UserMessage
 from editenv.worlds.studio.session import StudioSpec
@@ -22,7 +21,6 @@ MOST_REMEMBERED = 2000
 
 _Wanted = tuple[GoalTurn, StudioSpec, int]
 """What is meant, in which session and turn."""
-
 
 _FIRST, _, _REST = (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8").partition("\n")
 PROMPT_VERSION, PROMPT = _FIRST.removeprefix("version:").strip(), _REST.strip()
@@ -109,7 +107,13 @@ class LLMUser(GoalUser):
         """What is meant in some turns; all that was not worded before is asked for in one call."""
         keys = [(spec.id, number, turn.text) for turn, spec, number in wanted]
         new = {key: one for key, one in zip(keys, wanted, strict=True) if key not in self._worded}
-        talks = [conversation(self.persona, turn.sentence) for turn, _, _ in new.values()]
+        shown = [("system", PROMPT.replace("{summary}", self.persona.summary))]
+        for asked, worded in EXAMPLES:
+            shown += [("user", asked), ("assistant", worded)]
+        talks = [
+            [{"role": role, "content": content} for role, content in (*shown, ("user", turn.sentence))]
+            for turn, _, _ in new.values()
+        ]
         # Session numbers may be as large as 2^63, seeds of most servers may not.
         seeds = [(spec.index * 1000 + number) % 2**31 for _, spec, number in new.values()]
         answers = self.endpoint.ask(talks, PROMPT_VERSION, seeds)
@@ -149,14 +153,6 @@ class LLMUser(GoalUser):
         worded_by = "template" if problem else self.endpoint.settings.model
         found = {"worded_by": worded_by, "template": turn.text, "refused": problem}
         return UserMessage(text, detail=turn.detail() | found)
-
-
-def conversation(persona: Persona, sentence: str) -> list[dict[str, Any]]:
-    """The question for a wording, as chat messages with examples of what is wanted."""
-    talk = [("system", PROMPT.replace("{summary}", persona.summary))]
-    for asked, worded in EXAMPLES:
-        talk += [("user", asked), ("assistant", worded)]
-    return [{"role": role, "content": content} for role, content in [*talk, ("user", sentence)]]
 
 
 def cleaned(answer: str) -> str:

@@ -1,8 +1,8 @@
 """Paraphrase check: do other words for an instruction still ask for the same thing, and for nothing else?
 
-A wording passes only where nothing that could be said wrongly is said otherwise, and every word of it is
-known: objects are named by the same looks in the same order, places and numbers are the same, verbs are the
-task's, nothing is negated, what points back still points back, and all other words are ones that ask for
+A wording passes only where nothing that could be said wrongly is said otherwise, and every word of it is known: objects
+are named by the same looks in the same order and led to by the same prepositions, places and numbers are the same,
+verbs are the task's, nothing is negated, what points back still points back, and all other words are ones that ask for
 nothing. What fails falls back to the template, so strictness costs variety and never truth.
 """
 
@@ -21,10 +21,10 @@ MORE_WORDS = 15
 
 _LOOKS = frozenset((*COLORS, *MATERIALS, *SHAPES, *BACKGROUNDS, *TEXTS, SIGN))
 _PLURALS = {f"{shape}s": shape for shape in SHAPES} | {"crosses": "cross", "grey": "gray"}
-_DO, _REMOVE = ("add", "put", "place", "draw"), ("remove", "delete", "erase", "rid", "away", "clear")
+_REMOVE = ("remove", "delete", "erase", "rid", "away", "clear", "gone")
 _VERBS = {
-    "subject_add": (*_DO, "insert", "create", "give", "want", "need", "like", "have", "see"),
-    "subject_remove": (*_REMOVE, "want"),
+    "subject_add": tuple("add put place draw insert create give want need like have see".split()),
+    "subject_remove": _REMOVE,  # whoever wants an object does not want it gone
     "subject_replace": tuple("replace swap exchange turn change put draw want like".split()),
     "color_alter": tuple("make paint color turn change recolor be want like same have".split()),
     "material_alter": ("make", "turn", "change", "be", "want", "like", "give", "same", "have"),
@@ -53,21 +53,33 @@ _EXACT = frozenset(
 """Words that stand in both or in neither."""
 
 _FILLERS = frozenset(
-    "i you we me us my your would could can will should may might do don t am are is was s d ll m be been "
-    "being please kindly thanks thank just now so like love want need wish prefer glad happy how what about "
+    "i you we me us my your would could can will should may might do don t am are is s d ll m be been "
+    "being please kindly thanks thank just now so like love want need wish prefer glad happy how about "
     "if let lets possible the a an of for in into to on at with by from as and get got have has color "
     "colored quickly maybe hey hi hello ok okay yes good great nice".split()
 )
 """Words that ask for nothing by themselves, in any number and place."""
 _MORE_FILLERS = {
-    "subject_remove": ("any", "longer", "anymore"),
+    "subject_remove": ("any", "longer", "anymore", "want"),
     "subject_replace": ("instead", "place"),
     "position_change": ("over",),
 }
 _CHARACTERS = frozenset(ascii_letters + digits + " .,;:!?'\"()-")
 
-_FROM_TO = frozenset(("with", "for", "into", "by", "to"))
 _INSTEAD = re.compile(r"in (?:the )?place of|instead of|\bnot\b")
+_EXCHANGES = frozenset(("replace", "swap", "exchange", "turn", "change"))
+"""Verbs of which the old object comes first and the new one is led to by a preposition."""
+_LEADS = frozenset("from by of with for to in into on at as".split())
+"""Prepositions that tell what an object, a value or a place has to do with a verb."""
+_INTO = ("in", "to", "into", "at", "on", "with")
+_SAME_LEADS = {
+    "subject_remove": ("of",),
+    "subject_replace": ("by", "for"),
+    "color_alter": ("of", "to", "for", "with"),
+    "material_alter": ("of", "to", "for", "with"),
+    "text_change": ("of", "on", "for"),
+}
+"""By task: those that say of an object what the task does with it, as in "get rid of the star"."""
 
 
 def wording_problem(wording: str, sentence: str, task: str, reference: str | None) -> str | None:
@@ -99,23 +111,34 @@ def wording_problem(wording: str, sentence: str, task: str, reference: str | Non
     known = _FILLERS.union(meant, _LOOKS, _MORE_FILLERS.get(task, ()), _VERBS.get(task, ()))
     known = known.union(_POINTERS.get(reference or "", ()))
     added = [word for word in said if word not in known and not word.isdigit()]
-    wrong = _wrong_deed(said, meant, task)
-    return wrong or (f"it adds {added[0]!r}" if added else None)
-
-
-def _wrong_deed(said: list[str], meant: list[str], task: str) -> str | None:
-    """Why the words may ask for something else to be done with the same objects."""
-    if not set(said) & (set(_VERBS.get(task, ())) | (set(meant) & _DEEDS)):
-        return f"no word of it asks for {task}"
-    if task != "subject_remove" and set(said) & set(_REMOVE) - set(meant):
-        return "it asks for something to be removed"
-    if bool(set(said) & _NEGATIONS) != bool(set(meant) & _NEGATIONS) or _denied(said) != _denied(meant):
-        return "it says no to something"
-    if task == "subject_replace":
-        turned = bool(_INSTEAD.search(" ".join(said)))
-        if turned != bool(_INSTEAD.search(" ".join(meant))) or not (turned or set(said) & _FROM_TO):
-            return "it may put the old in place of the new"
+    wrong = _wrong_deed(set(said), set(meant), task) or _swapped(" ".join(said), " ".join(meant), task)
+    if wrong or added:
+        return wrong or f"it adds {added[0]!r}"
+    if _leads(said, task) != _leads(meant, task):
+        return f"it leads to what it names by {_leads(said, task)}, expected {_leads(meant, task)}"
     return None
+
+
+def _wrong_deed(said: set[str], meant: set[str], task: str) -> str | None:
+    """Why the words may ask for something else to be done with the same objects."""
+    if not said & {*_VERBS.get(task, ()), *(meant & _DEEDS)}:
+        return f"no word of it asks for {task}"
+    if task != "subject_remove" and said & set(_REMOVE) - meant:
+        return "it asks for something to be removed"
+    unwanted = [bool(words & _NEGATIONS) and "want" in words for words in (said, meant)]
+    if bool(said & _NEGATIONS) != bool(meant & _NEGATIONS) or unwanted[0] != unwanted[1]:
+        return "it says no to something"
+    return None
+
+
+def _swapped(said: str, meant: str, task: str) -> str | None:
+    """Why the old object may be put in place of the new one."""
+    instead = bool(_INSTEAD.search(said))
+    if task != "subject_replace" or (instead and _INSTEAD.search(meant)):
+        return None
+    words = set(said.split())
+    exchanges = not instead and not _INSTEAD.search(meant) and words & _EXCHANGES and words & {*_INTO, "by", "for"}
+    return None if exchanges else "it may put the old in place of the new"
 
 
 def _plain(text: str) -> list[str]:
@@ -134,6 +157,22 @@ def _numbers(words: list[str]) -> list[str]:
     return [f"{before} {word}" for before, word in zip(["", *words], words, strict=False) if word.isdigit()]
 
 
-def _denied(words: list[str]) -> bool:
-    """Is something said not to be wanted?"""
-    return "want" in words and bool(set(words) & _NEGATIONS)
+def _leads(words: list[str], task: str) -> tuple[list[str], list[str]]:
+    """The prepositions before looks and before places, in order, "" for those that make no difference to the task."""
+    looks, places = [], []
+    named = [word in _LOOKS or word == "object" for word in words]
+    for at, word in enumerate(words):
+        if word != "row" and (not named[at] or (at and named[at - 1])):
+            continue
+        back = at - 2 if at and words[at - 1] in ("the", "a", "an") else at - 1
+        lead = words[back] if back >= 0 and words[back] in _LEADS else ""
+        end = next((n for n in range(at, len(words)) if not named[n]), len(words))
+        if word == "row":
+            places.append("to" if lead in _INTO else lead)
+        elif not {*SHAPES, SIGN, "object"} & set(words[at:end]):
+            looks.append("" if lead in _INTO else lead)  # a value: "change the color to red"
+        elif lead in _SAME_LEADS.get(task, ()) or (task == "subject_replace" and lead in _INTO):
+            looks.append("to" if task == "subject_replace" else "")
+        else:
+            looks.append(lead)
+    return looks, places

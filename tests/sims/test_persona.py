@@ -18,7 +18,7 @@ def test_there_are_the_four_and_a_plain_one() -> None:
     ("change", "message"),
     [
         ({"politeness": 1.5}, "'politeness' is 1.5, expected 1.0 at most"),
-        ({"length": "huge"}, "'length' is 'huge', expected 'short', 'any' or 'long'"),
+        ({"length": "huge"}, "'length' is 'huge', expected one of short, any, long"),
         ({"patience": -1}, "'patience' is -1, expected 0 or more"),
         ({"patience": 2.5}, "'patience' is 2.5, expected a whole number"),
         ({"before": {"angry": ["hey"]}}, "before.angry"),
