@@ -121,8 +121,7 @@ class GoalUser:
             dialogue_act, state = ("mind" if changed is not state else "ask"), changed
         if state.dialogue.scene == state.target:
             return None
-        state, act = next_act(state, self.persona, rng, dialogue_act)
-        return Speaker(self.persona, spec.split, rng).say(act, state)
+        return next_act(state, self.persona, spec.split, rng, dialogue_act).worded()
 
 
 # Goal and state.
@@ -324,28 +323,8 @@ def edited_elements(edit: Edit) -> frozenset[int]:
 # Agenda: what failed, what broke, what can be pointed at, then the rest.
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """One thing to ask for.
-
-    Attributes:
-        dialogue: what can be pointed back to, with the rules that will be in force.
-        edit: what is wanted; objects are meant by their cells (`Target(cell)`).
-        dialogue_act: why.
-        refer: whether the user would point back rather than name things.
-        states, drops: the rule to be stated with it, and those to be dropped.
-    """
-
-    dialogue: DialogueState
-    edit: Edit
-    dialogue_act: DialogueAct
-    refer: bool
-    states: AttributeRule | None = None
-    drops: tuple[Rule, ...] = ()
-
-
-def next_act(state: UserState, persona: Persona, rng: Rng, dialogue_act: DialogueAct = "ask") -> tuple[UserState, Act]:
-    """The state after the next request, and that request; the picture must not show the target already.
+def next_act(state: UserState, persona: Persona, split: str, rng: Rng, dialogue_act: DialogueAct = "ask") -> Act:
+    """What a user asks for next; the picture must not show the target already.
 
     Rules that leave nothing to do are dropped from the last one on. Where none has to be, a rule of the goal is stated
     that makes several edits shorter to say.
@@ -369,10 +348,9 @@ def next_act(state: UserState, persona: Persona, rng: Rng, dialogue_act: Dialogu
             break
     refer = rng.chance(persona.references)
     dialogue_act, wanted = _most_urgent(state, possible, refer, dialogue_act)
-    dialogue = replace(state.dialogue, rules=kept)
     unstated = tuple(rule for rule in state.unstated if rule != stated)
-    act = Act(dialogue, rng.pick(wanted), dialogue_act, refer, stated, drops)
-    return replace(state, dialogue=dialogue, unstated=unstated), act
+    state = replace(state, dialogue=replace(state.dialogue, rules=kept), unstated=unstated)
+    return Act(persona, split, rng, state, rng.pick(wanted), dialogue_act, refer, stated, drops)
 
 
 def _most_urgent(
@@ -413,77 +391,88 @@ def is_the_same(edit: Edit, dialogue: DialogueState) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
-    """One persona speaking in one turn.
+class Act:
+    """One thing to ask for.
 
     Attributes:
-        persona: whose manner of speaking.
-        split: whose sentences.
+        persona, split: whose manner of speaking, and whose sentences.
         rng: of this turn.
+        state: the user's, with the rules that will be in force.
+        edit: what is wanted; objects are meant by their cells (`Target(cell)`), words for them are found here.
+        dialogue_act: why.
+        refer: whether the user would point back rather than name things.
+        states, drops: the rule to be stated with it, and those to be dropped.
     """
 
     persona: Persona
     split: str
     rng: Rng
+    state: UserState
+    edit: Edit
+    dialogue_act: DialogueAct
+    refer: bool
+    states: AttributeRule | None = None
+    drops: tuple[Rule, ...] = ()
 
-    def say(self, act: Act, state: UserState) -> GoalTurn:
+    def worded(self) -> GoalTurn:
         """The act in words, with rules stated and dropped, in this order of the text, and pleasantries around it."""
-        rng, grid, before, after = self.rng, act.dialogue.grid, self.persona.before, self.persona.after
-        turn = realize(act.dialogue, self._request(act), rng, self._sentences)
+        rng, dialogue, after = self.rng, self.state.dialogue, self.persona.after
+        turn = realize(dialogue, self._request(), rng, self._sentences)
         frame = "{edit}"
-        for statement in (*([act.states] if act.states else []), *map(Revoke, act.drops)):
-            frame = rng.pick(self._sentences(statement.act)).format(**statement.slots(grid) | {"edit": frame})
-        openings = before.get(act.dialogue_act, ())
-        if openings and (act.dialogue_act != "ask" or rng.chance(self.persona.chattiness)):
+        for statement in (*([self.states] if self.states else []), *map(Revoke, self.drops)):
+            frame = rng.pick(self._sentences(statement.act)).format(**statement.slots(dialogue.grid) | {"edit": frame})
+        openings = self.persona.before.get(self.dialogue_act, ())
+        if openings and (self.dialogue_act != "ask" or rng.chance(self.persona.chattiness)):
             frame = f"{rng.pick(openings)} {frame}"
         if after and rng.chance(self.persona.chattiness):
             frame = f"{frame} {rng.pick(after)}"
         said = {field.name: getattr(turn, field.name) for field in fields(StudioTurn)}
-        said |= {"text": frame.replace("{edit}", turn.text), "changes": tuple(Revoke(rule) for rule in act.drops)}
+        said |= {"text": frame.replace("{edit}", turn.text), "changes": tuple(Revoke(rule) for rule in self.drops)}
         return GoalTurn(
             **said,
-            state=state,
+            state=self.state,
             sentence=turn.text,
             frame=frame,
-            dialogue_act=act.dialogue_act,
-            states=act.states is not None,
-            drops=bool(act.drops),
+            dialogue_act=self.dialogue_act,
+            states=self.states is not None,
+            drops=bool(self.drops),
         )
 
-    def _request(self, act: Act) -> Request:
+    def _request(self) -> Request:
         """The edit with words for its object, how it points at something, and the speech act that says it."""
-        edit: Any = act.edit
+        edit: Any = self.edit
+        dialogue = self.state.dialogue
         if isinstance(edit, SubjectAdd):
-            vague = self._vaguely(edit, act)
-            there = act.refer and is_pointed_at(edit, act.dialogue)
+            vague = self._vaguely(edit)
+            there = self.refer and is_pointed_at(edit, dialogue)
             return Request(vague, "there", "subject_add_there") if there else Request(vague)
         if not hasattr(edit, "target"):
             return Request(edit)
-        target, reference = self._object(edit.target.cell, act)
+        target, reference = self._object(edit.target.cell)
         edit = replace(edit, target=target)
         if isinstance(edit, SubjectReplace):
-            return Request(self._vaguely(edit, act), reference)
+            return Request(self._vaguely(edit), reference)
         if isinstance(edit, AttributeAlter):
-            if act.refer and reference is None and is_the_same(edit, act.dialogue):
+            if self.refer and reference is None and is_the_same(edit, dialogue):
                 return Request(edit, "same", "same")
-            if act.dialogue.demanded(edit.attribute):
+            if dialogue.demanded(edit.attribute):
                 return Request(replace(edit, value=None), reference, "alter_open")
             if reference == "it" and self.rng.chance(_ITS):
                 return Request(edit, "its", "alter_its")
         return Request(edit, reference)
 
-    def _object(self, cell: int, act: Act) -> tuple[Target, str | None]:
+    def _object(self, cell: int) -> tuple[Target, str | None]:
         """How the object of a cell is spoken of, and the kind of reference where it is pointed back to."""
-        dialogue = act.dialogue
+        dialogue = self.state.dialogue
         thing = dialogue.scene.cells[cell]
-        if act.refer and is_pointed_at(act.edit, dialogue) and dialogue.focus is not None:
+        if self.refer and is_pointed_at(self.edit, dialogue) and dialogue.focus is not None:
             added = isinstance(dialogue.last, SubjectAdd) and self.rng.chance(0.5)
             return dialogue.focus, "just_added" if added else "it"
         if thing is None or thing is UNREADABLE:
             return Target(cell, placed=True), None
         placed = Target(cell, thing.shape, placed=True)
-        if act.refer:
-            ways = [way for way in POINTING if any(c == cell for c, _ in REFERENCES[way].points(dialogue))]
+        if self.refer:
+            ways = [way for way in POINTING if any(c == cell for c, _ in REFERENCES[way](dialogue))]
             if ways:
                 way = self.rng.pick(ways)
                 return plain_target(dialogue, cell) or placed, way
@@ -496,11 +485,13 @@ class Speaker:
             return placed, None
         return clear[-1] if self.rng.chance(self.persona.fullness) else clear[0], None
 
-    def _vaguely(self, edit: SubjectAdd | SubjectReplace, act: Act) -> SubjectAdd | SubjectReplace:
+    def _vaguely(self, edit: SubjectAdd | SubjectReplace) -> SubjectAdd | SubjectReplace:
         """The edit less what a rule in force says already, and less what a vague person forgets to say."""
-        vagueness = self.persona.vagueness if act.dialogue_act == "ask" else 0.0
+        vagueness = self.persona.vagueness if self.dialogue_act == "ask" else 0.0
         unsaid: dict[str, Any] = {
-            name: None for name in ("color", "material") if act.dialogue.demanded(name) or self.rng.chance(vagueness)
+            name: None
+            for name in ("color", "material")
+            if self.state.dialogue.demanded(name) or self.rng.chance(vagueness)
         }
         return replace(edit, **unsaid)
 

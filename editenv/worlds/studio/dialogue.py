@@ -239,7 +239,7 @@ def _sample_pointed(state: DialogueState, rng: Rng) -> tuple[Target, str] | None
     ways = list(state.pointing)
     while ways:
         way = ways.pop(rng.below(len(ways)))
-        cells = [cell for cell, _ in REFERENCES[way].points(state)]
+        cells = [cell for cell, _ in REFERENCES[way](state)]
         target = plain_target(state, rng.pick(cells)) if cells else None
         if target is not None and not _lacks_material(state, target.shape):
             return target, way
@@ -280,47 +280,34 @@ def sample_beside(state: DialogueState, rng: Rng, mover: Target | None = None) -
 
 # Ways of pointing. Each yields cells, with the slots of the words that point at the cell's object alone.
 
-Points = Callable[[DialogueState], Iterator[tuple[int, dict[str, str]]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One way of pointing.
-
-    Attributes:
-        needs_picture: False where the transcript alone tells which object is meant.
-        points: the objects that can be pointed at in a state; none for ways that have rules of their own.
-    """
-
-    needs_picture: bool
-    points: Points
+Pointed = Iterator[tuple[int, dict[str, str]]]
 
 
 def pointing_slots(reference: str, state: DialogueState, cell: int) -> dict[str, str]:
     """The slots of a reference's words for the object of a cell; ValueError where it cannot point at that."""
-    for place, slots in REFERENCES[reference].points(state):
+    for place, slots in REFERENCES[reference](state):
         if place == cell:
             return slots
     raise ValueError(f"{reference} cannot point at cell {cell}, expected an object that it alone can mean")
 
 
-def _nowhere(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _nowhere(state: DialogueState) -> Pointed:
     yield from ()
 
 
-def _focus(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _focus(state: DialogueState) -> Pointed:
     if state.focus is not None and state.unique(state.focus):
         yield state.focus.cell, {}
 
 
-def _added(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _added(state: DialogueState) -> Pointed:
     """The only object of its shape that was ever added."""
     for shape, cell in state.added:
         if cell is not None and [kind for kind, _ in state.added].count(shape) == 1:
             yield cell, {"shape": shape}
 
 
-def _nth_added(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _nth_added(state: DialogueState) -> Pointed:
     """One of several of a shape, all still there, by the order in which they came."""
     for shape in dict.fromkeys(shape for shape, _ in state.added):
         cells = [cell for kind, cell in state.added if kind == shape]
@@ -329,7 +316,7 @@ def _nth_added(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
                 yield cell, {"nth": nth, "shape": shape}  # type: ignore[misc]
 
 
-def _nth_in_row(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _nth_in_row(state: DialogueState) -> Pointed:
     """One of several objects of the top or bottom row, counted from a side."""
     for line in ("top row", "bottom row"):
         row = sorted(cell for cell in region(line, state.grid) if state.scene.cells[cell])
@@ -340,7 +327,7 @@ def _nth_in_row(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
                 yield cell, {"nth": nth, "side": side, "line": f"the {line}"}
 
 
-def _beside(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _beside(state: DialogueState) -> Pointed:
     """The only object in a direction from another one that its looks tell."""
     for anchor in () if state.unsure() else state.scene.occupied():
         target = plain_target(state, anchor)
@@ -352,7 +339,7 @@ def _beside(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
                 yield near[0], {"relation": Beside(relation, target).words(state.grid)}
 
 
-def _extreme(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _extreme(state: DialogueState) -> Pointed:
     """Of several objects of a shape, the one that lies farthest out."""
     by_shape: dict[str, list[int]] = {}
     for cell in () if state.unsure() else state.scene.occupied():
@@ -367,26 +354,25 @@ def _extreme(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
                 yield first, {"extreme": extreme, "shape": shape}
 
 
-def _corner(state: DialogueState) -> Iterator[tuple[int, dict[str, str]]]:
+def _corner(state: DialogueState) -> Pointed:
     """The only object in a corner."""
     cells = [cell for cell in sorted(region("corners", state.grid)) if state.scene.cells[cell]]
     if len(cells) == 1 and not state.unsure():
         yield cells[0], {}
 
 
-REFERENCES: dict[str, Reference] = {
-    **dict.fromkeys(("it", "its", "just_added"), Reference(False, _focus)),
-    **dict.fromkeys(("there", "same", "them"), Reference(False, _nowhere)),
-    "added": Reference(False, _added),
-    "nth_added": Reference(False, _nth_added),
-    "nth_in_row": Reference(True, _nth_in_row),
-    "beside": Reference(True, _beside),
-    "extreme": Reference(True, _extreme),
-    "corner": Reference(True, _corner),
+REFERENCES: dict[str, Callable[[DialogueState], Pointed]] = {
+    **dict.fromkeys(("it", "its", "just_added"), _focus),
+    **dict.fromkeys(("there", "same", "them"), _nowhere),  # with rules of their own
+    "added": _added,
+    "nth_added": _nth_added,
+    "nth_in_row": _nth_in_row,
+    "beside": _beside,
+    "extreme": _extreme,
+    "corner": _corner,
 }
-"""Every value that StudioTurn.reference can have, None aside."""
-
-POINTING = tuple(name for name, way in REFERENCES.items() if way.points not in (_nowhere, _focus))
+"""Every value that StudioTurn.reference can have, None aside; from "nth_in_row" on, they need the picture."""
+POINTING = tuple(name for name, points in REFERENCES.items() if points not in (_nowhere, _focus))
 """References that a suite may name under reference.kinds."""
 NAMING = tuple(sorted(REFERENCES.keys() - {"its", "same", "there"}))
 """References with words of their own, which stand in the slot of an object."""
@@ -419,7 +405,7 @@ class Context:
         if state.focus is not None and any(words in _said(way, {}) for way in ways):
             return [state.focus]
         pointed = {
-            cell: None for way in NAMING for cell, slots in REFERENCES[way].points(state) if words in _said(way, slots)
+            cell: None for way in NAMING for cell, slots in REFERENCES[way](state) if words in _said(way, slots)
         }
         return [named for cell in pointed if (named := plain_target(state, cell)) is not None]
 

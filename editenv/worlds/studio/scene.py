@@ -136,11 +136,6 @@ def scene_from_codes(codes: Iterable[int]) -> Scene:
     return Scene(tuple([_BY_CODE[code] for code in cells]), BACKGROUNDS[background] if background >= 0 else _UNREAD)
 
 
-def scene_hash(scene: Scene) -> int:
-    """A 64-bit number of the content alone, the same on every machine and in every run."""
-    return codes_hash(scene.codes())
-
-
 def codes_hash(codes: Iterable[int]) -> int:
-    """The `scene_hash` of the scene with these codes."""
+    """A 64-bit number of a scene's codes alone, the same on every machine and in every run."""
     return int.from_bytes(blake2b(bytes([code + 1 for code in codes]), digest_size=8).digest(), "big")

@@ -156,7 +156,7 @@ class _Script:
         statements: list[Statement] = []
         for family in families:
             kind = (RULES | CHANGES)[family]
-            statement = kind.sample(state.stating(*statements), rng, self._may_state)
+            statement = kind.sample(state.stating(*statements), rng, self.may_state)
             statements += [] if statement is None else [statement]
         stated = state.stating(*statements)
         if suite.undo and not statements and rng.chance(suite.undo):
@@ -191,7 +191,8 @@ class _Script:
             return request
         return None
 
-    def _may_state(self, rule: Rule) -> bool:
+    def may_state(self, rule: Rule) -> bool:
+        """May the session state a rule?"""
         return self.anything or not rule_is_held_out(rule)
 
 

@@ -57,7 +57,6 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"rules": [{"family": "x", "share": 1, "turns": []}]}, r"'rules\[0\].family' is 'x', expected one of"),
     ({"rules": [{"family": "limit", "share": 1, "turns": [3]}]}, r"'rules' is stated in turns \[3\], expected 0"),
     ({"rules": {"family": "limit"}}, "key 'rules' is .*, expected a list"),
-    ({"rule": {"share": 1, "turns": [0]}}, "key 'rule'.*expected either rule, with share and turns, or rules"),
     ({"colour": 1}, "key 'colour' is not known, expected name, turns"),
 ]
 

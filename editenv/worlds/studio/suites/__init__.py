@@ -78,7 +78,6 @@ class Suite(Strict):
         max_turns: turns a session may have; more than `turns` leaves room for users who react.
         objects: smallest and largest number of objects in the initial scene.
         tasks: weight of each way of asking, a key of SAMPLERS; package.module:Class in a file.
-        rule: short for one entry of `rules` of family "attribute".
         rules: what is said about rules, in which share of sessions, and when.
         reference: how later turns point back.
         signs: smallest and largest number of signs among the initial scene's objects.
@@ -96,7 +95,6 @@ class Suite(Strict):
     max_turns: int
     objects: Pair
     tasks: dict[str, Annotated[float, Field(gt=0)]]
-    rule: Any = None
     rules: Annotated[tuple[RuleEntry, ...], Field(strict=False)] = ()
     reference: References = References()
     signs: Pair = (0, 0)
@@ -110,12 +108,7 @@ class Suite(Strict):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: dict[str, Any]) -> dict[str, Any]:
-        filled = {"max_turns": data.get("turns")} | data
-        rule = data.get("rule")
-        if isinstance(rule, dict) and "rules" not in data:
-            del filled["rule"]
-            filled["rules"] = [{"family": "attribute"} | rule]
-        return filled
+        return {"max_turns": data.get("turns")} | data
 
     @field_validator("max_turns")
     @classmethod
@@ -123,11 +116,6 @@ class Suite(Strict):
         if most < info.data.get("turns", most):
             raise ValueError(f"{most}, expected {info.data['turns']} or more")
         return most
-
-    @field_validator("rule")
-    @classmethod
-    def _spelt_out(cls, rule: Any) -> Any:
-        raise ValueError(f"{rule!r}, expected either rule, with share and turns, or rules")
 
     @field_validator("rules")
     @classmethod
