@@ -170,14 +170,12 @@ class UserState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalTurn(StudioTurn):
-    """An instruction of a goal user, with their state when they said it.
+    """An instruction of a goal user, with their state when they had decided what to say.
 
     Attributes:
-        state: once they had decided what to say.
-        sentence: the request alone, without rules and pleasantries.
-        frame: all of the text but the sentence, whose place is "{edit}".
-        dialogue_act: why they said it, a `persona.DialogueAct`.
-        states, drops: whether a rule is stated or dropped along with the instruction.
+        sentence, frame: the request alone, and the rules and pleasantries around it, its place marked "{edit}".
+        dialogue_act: why they said it.
+        states, drops: whether a rule is stated or dropped along with it.
     """
 
     state: UserState
@@ -261,8 +259,8 @@ def _object_distance(old: SceneObject | None, new: SceneObject | None) -> int:
 def scene_diff(shown: Scene, target: Scene) -> list[Edit]:
     """Edits that each bring the scene nearer to the target, in a fixed order; empty where they are equal.
 
-    Objects are meant by their cells (`Target(cell)`); words for them are found later. Every edit can be carried out
-    at once, so that they may come in any order.
+    Objects are meant by their cells (`Target(cell)`); words for them are found later. Every edit can be carried out at
+    once, so that they may come in any order.
     """
     edits: list[Edit] = []
     if shown.background != target.background:

@@ -38,25 +38,18 @@ EXAMPLES = (
 class LLMUser(GoalUser):
     """A goal user whose instructions are worded by a model behind an OpenAI-compatible endpoint.
 
-    What is wanted, when it is asked for again and when it is enough is the goal user's. The model gets the
-    template's sentence and the persona; its words are taken where `wording_problem` finds nothing wrong with
-    them, else the template's are. Rules are always stated and dropped in the template's words, for one that
-    is stated wrongly would spoil all turns after it. Each message says under `detail` who worded it, and why
-    it was not the model. A sentence that was worded once in a turn is said the same when that turn is asked
-    for again, so that sessions can be continued from a state; MOST_REMEMBERED of them are remembered, for
-    more and for other processes `endpoint.cache` keeps answers. A server that gives no answer is warned of
-    once.
-
-    Attributes:
-        max_length: characters that a message may have, set by the environment; None for any number.
+    What is wanted, when it is asked for again and when it is enough is the goal user's. The model gets the template's
+    sentence and the persona; its words are taken where `wording_problem` finds nothing wrong with them, else the
+    template's are. Rules are always stated and dropped in the template's words, for one that is stated wrongly would
+    spoil all turns after it. Each message says under `detail` who worded it, and why it was not the model. A sentence
+    that was worded once in a turn is said the same when that turn is asked for again, so that sessions can be
+    continued from a state; MOST_REMEMBERED of them are remembered, for more and for other processes `endpoint.cache`
+    keeps answers. A server that gives no answer is warned of once. `max_length`, characters that a message may have,
+    is set by the environment.
 
     Args:
-        endpoint: fields of `EndpointSettings`, JSON values by name; `timeout` is 30 and `max_tokens` 60 where
-            not given.
+        endpoint: fields of `EndpointSettings` by name; `timeout` is 30 and `max_tokens` 60 where not given.
         persona, patience: as for GoalUser.
-
-    Raises:
-        ValueError: a setting is not known, missing or not in its range.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class Persona(Strict):
         references: that something is pointed back to ("it", "there", "the same") where it can be understood.
         changes: after a turn that went well, that the user wants the object other than they wanted it before.
         patience: failed or damaging turns, less the good ones, that are borne before giving up.
-        before: words in front of a sentence, by dialogue act; "ask" is used with probability `chattiness`,
-            the others whenever there are any.
+        before: words in front of a sentence, by dialogue act; "ask" is used with probability `chattiness`, the others
+            whenever there are any.
         after: words behind a sentence.
     """
 
@@ -58,11 +58,7 @@ def persona_names() -> list[str]:
 
 
 def load_persona(name: str) -> Persona:
-    """A persona by name, or from the path of a YAML file.
-
-    Raises:
-        ValueError: no such persona or file (the message names the nearest one), or the file is not one.
-    """
+    """A persona by name, or from the path of a YAML file; ValueError where there is none, or the file is not one."""
     path = FOLDER / f"{name}.yaml"
     if name not in persona_names():
         path = Path(name)
@@ -78,11 +74,7 @@ def load_persona(name: str) -> Persona:
 
 
 def persona_from_table(table: Mapping[str, Any]) -> Persona:
-    """A persona from JSON values, with its name under "name".
-
-    Raises:
-        ValueError: a key is missing or unknown, or a value is not as expected; names the persona.
-    """
+    """A persona from JSON values, its name under "name"; ValueError names the persona and what is wrong with it."""
     try:
         return check(Persona, table)
     except ValueError as error:

@@ -1,9 +1,9 @@
 """Paraphrase check: do other words for an instruction still ask for the same thing, and for nothing else?
 
-A wording passes only where nothing that could be said wrongly is said otherwise, and every word of it is known: objects
-are named by the same looks in the same order and led to by the same prepositions, places and numbers are the same,
-verbs are the task's, nothing is negated, what points back still points back, and all other words are ones that ask for
-nothing. What fails falls back to the template, so strictness costs variety and never truth.
+A wording passes only where nothing that could be said wrongly is said otherwise, and every word of it is known:
+objects are named by the same looks in the same order and led to by the same prepositions, places and numbers are the
+same, verbs are the task's, nothing is negated, what points back still points back, and all other words are ones that
+ask for nothing. What fails falls back to the template, so strictness costs variety and never truth.
 """
 
 from __future__ import annotations

@@ -262,10 +262,7 @@ def sample_looks(state: DialogueState, rng: Rng, added: str | None = None) -> di
 def sample_beside(state: DialogueState, rng: Rng, mover: Target | None = None) -> Beside | None:
     """A place with room, whatever the agent chose so far, beside an object whose cell is sure.
 
-    Args:
-        state: where the session stands.
-        rng: choices.
-        mover: the object that is to go there, if it is in the scene already; it is not there yet.
+    An object that is in the scene already and is to go there (`mover`) is not there yet.
     """
     found = sample_object(state, rng, refer=False)
     relation = rng.pick(tuple(RELATIONS))
@@ -383,12 +380,7 @@ NAMING = tuple(sorted(REFERENCES.keys() - {"its", "same", "there"}))
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where words are read.
-
-    Attributes:
-        state: where the session stands; its scene is what the picture shows.
-        literal: whether objects are named by looks and place alone, as in intents; users also point at them.
-    """
+    """Where words are read; where `literal`, objects are named by looks and place alone, as in intents."""
 
     state: DialogueState
     literal: bool = False

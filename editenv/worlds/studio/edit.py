@@ -90,9 +90,7 @@ class Edit:
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
         """Is this edit, and its object, as asked? What else changed is judged by consistency.
 
-        Args:
-            before, after: what the pictures before and after the edit show.
-            free: attributes that a rule in force speaks of, which may differ from what was there.
+        Attributes that a rule in force speaks of are `free`: they may differ from what was there.
         """
         raise NotImplementedError
 
@@ -221,9 +219,7 @@ class Edit:
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
         """The operation's result, None where it is impossible; tasks that do not define it have no operation.
 
-        Args:
-            operation: what to do.
-            scene, earlier: what the picture shows now, and a turn before (None in the first turn).
+        `earlier` is what the picture showed a turn before, None in the first turn.
         """
         return None
 
@@ -246,11 +242,7 @@ class EditOfTarget(Edit):
 
 @dataclass(frozen=True, slots=True)
 class MultiEdit(Edit):
-    """Several edits of one task, of objects in different cells.
-
-    Attributes:
-        parts: two or more single edits; ValueError where one is itself an edit of several objects, or an undo.
-    """
+    """Two or more edits of one task, of objects in different cells; ValueError where one is not single, or an undo."""
 
     simple: ClassVar[bool] = False
 
@@ -326,9 +318,7 @@ def with_new_looks(scene: Scene, cells: Iterable[int], looks: Mapping[str, str])
 def to_json(value: Any, sparse: bool = True) -> Any:
     """An edit, a rule or what they hold as JSON values, its "task" or "family" first; quicker than `asdict`.
 
-    Args:
-        value: a dataclass, a tuple of them, or a JSON value.
-        sparse: whether fields marked SPARSE are left out while they have their default.
+    Where `sparse`, fields marked SPARSE are left out while they have their default.
     """
     if isinstance(value, tuple):
         return [to_json(part, sparse) for part in value]

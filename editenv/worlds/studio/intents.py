@@ -1,7 +1,7 @@
 """Forms of intents: how what a turn asks for is written down between the words and the picture.
 
-To add a form, derive a class from `FreeForm`, name it in FORMS, and put a file of its name into
-`configs/intent_form`. Words that are new to the studio go into `phrases.FORM_WORDS`.
+To add a form, derive a class from `FreeForm`, name it in FORMS, and put a file of its name into `configs/intent_form`.
+Words that are new to the studio go into `phrases.FORM_WORDS`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ class FreeForm:
     def read(self, text: str, scene: Scene, grid: int) -> Scene | None:
         """The scene that an intent asks for, None where it cannot be carried out; never raises.
 
-        Args:
-            text: an intent in this form; case, punctuation and spaces do not matter.
-            scene: what the picture shows now.
-            grid: cells a side.
+        Case, punctuation and spaces do not matter.
         """
         return apply_intent(text, scene, grid)
 

@@ -24,17 +24,8 @@ def realize(
 ) -> StudioTurn:
     """What a user says who means an edit, and perhaps states, lifts or ends rules along with it.
 
-    The session goes on at `state.stating(*statements).after(request.edit)`.
-
-    Args:
-        state: where the session stands before this turn.
-        request: the edit, how it points at its object, and the speech act that says it.
-        rng: chooses among sentences.
-        wording: the speaker's sentences of an act.
-        statements: rules stated in this turn, and what is said about rules in force.
-
-    Raises:
-        ValueError: the reference cannot point at the edit's object.
+    The session goes on at `state.stating(*statements).after(request.edit)`. `wording` gives the speaker's sentences of
+    an act. ValueError where the reference cannot point at the edit's object.
     """
     edit, reference = request.edit, request.reference
     rules = state.stating(*statements).bound
@@ -64,14 +55,7 @@ def realize(
 
 
 def turn_intent(edit: Edit, rules: tuple[Rule, ...], before: Scene, grid: int) -> str:
-    """A turn's self-contained instruction with every rule in force worked in; what an agent should write.
-
-    Args:
-        edit: what was asked for.
-        rules: those that bind the turn.
-        before: what the picture shows.
-        grid: cells a side.
-    """
+    """A turn's self-contained instruction with every rule that binds it worked in; what an agent should write."""
     if is_impossible(edit, rules, before):
         return LEAVE_ALONE
     return canonical_intent(choose_open(edit, rules, before), rules, grid)

@@ -115,11 +115,8 @@ def _excepts_rightly(statements: tuple[Statement, ...], edit: Edit, state: Dialo
 def readings(text: str) -> Iterator[list[tuple[SpeechAct, ...]]]:
     """Ways to read a text as speech acts: what is said about rules in order, then what is asked.
 
-    Words that ask for nothing may stand around the sentence, set off by marks, so every run of clauses that can be
-    read is given, the longest first.
-
-    Yields:
-        All readings of one run.
+    Words that ask for nothing may stand around the sentence, set off by marks, so all readings of every run of clauses
+    that can be read are given, those of the longest run first.
     """
     asked, before, behind = _sentences_in([word for word in tokens(text) if word != '"'])
     runs: dict[tuple[int, int], list[tuple[SpeechAct, ...]]] = defaultdict(list)
@@ -171,10 +168,9 @@ def _chains(steps: _Steps, place: int, most: int = MOST_STATEMENTS) -> Iterator[
 
 @lru_cache(maxsize=1)
 def _templates(acts: int) -> dict[tuple[str, str], list[tuple[str, re.Pattern[str]]]]:
-    """Sentences of all splits by place ("asks", "before" {edit} or "behind" it) and first word.
+    """Sentences of all splits by place ("asks", "before" {edit} or "behind" it) and first word, "" for a slot.
 
-    The first word is "" where a sentence begins with a slot. `acts` is how many speech acts there are; those that only
-    name an object are left out.
+    `acts` is how many speech acts there are; those that only name an object are left out.
     """
     found: dict[tuple[str, str], list[tuple[str, re.Pattern[str]]]] = defaultdict(list)
     for act in (act for act in speech_acts() if act not in NAMING):
@@ -191,32 +187,19 @@ def _templates(acts: int) -> dict[tuple[str, str], list[tuple[str, re.Pattern[st
 
 @dataclass(frozen=True, slots=True)
 class ParsedIntent:
-    """One canonical sentence that was understood.
-
-    Attributes:
-        edit: what is to be done; possible on the scene that it was read for.
-        looks: what the edited object shall get beside, by attribute; rules worked into a sentence say so.
-    """
+    """An edit that is possible on the scene, and looks that rules worked into its sentence give the edited object."""
 
     edit: Edit
     looks: Mapping[str, str] = field(default_factory=dict)
 
 
 def apply_intent(text: str, scene: Scene, grid: int) -> Scene | None:
-    """The scene that a canonical intent asks for; never raises.
+    """The scene that a canonical intent asks for, such as "move the red star to row 2 column 3 and make it striped".
 
     Case, punctuation and spaces do not matter. What stands in a named cell gives way to an object that is added or
-    moved there.
-
-    Args:
-        text: an intent such as "move the red star to row 2 column 3 and make it striped".
-        scene: what the picture shows now.
-        grid: cells a side.
-
-    Returns:
-        The edited scene; None where the text is no such sentence, names a cell outside of the grid, speaks of an
-        object that is not there or of which there are several, lacks room, or asks for what cannot be drawn, such as
-        a striped sign.
+    moved there. None, and never an error, where the text is no such sentence, names a cell outside of the grid, speaks
+    of an object that is not there or of which there are several, lacks room, or asks for what cannot be drawn, such as
+    a striped sign.
     """
     said = plain_words(text)
     return scene if said == LEAVE_ALONE else apply_acts([intent_act(part) for part in said.split(THEN)], scene, grid)

@@ -104,9 +104,8 @@ class Target:
 
     Attributes:
         cell: where it stands if all went as asked so far.
-        shape, color, material: what is said or known of it; None where nothing is.
+        shape, color, material, text: what is said or known of it, or of a sign's text; None where nothing is.
         placed: True when the words name its place too.
-        text: what is said or known of a sign's text.
     """
 
     cell: int

@@ -25,11 +25,9 @@ def operation_names() -> tuple[str, ...]:
 
 
 def apply_operation(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-    """The scene after an operation; None where the operation is wrong, that is, impossible or without effect.
+    """The scene after an operation; None where that is wrong: impossible or without effect.
 
-    Args:
-        operation: what to do.
-        scene, earlier: what the picture shows now, and a turn before (None in the first turn).
+    `earlier` is what the picture showed a turn before, None in the first turn.
     """
     if operation.task == "leave":
         return scene
@@ -79,11 +77,7 @@ class OperationParts:
         return Operation(**fixed, looks={name: value for name, value in chosen.items() if value is not None})
 
     def encode(self, **chosen: Any) -> list[int]:
-        """The action that stands for the parts named; the others take their first value.
-
-        Raises:
-            ValueError: a part or a value is not known.
-        """
+        """The action for the parts named, the others with their first value; ValueError for unknown ones."""
         for name in chosen:
             if name not in self.names:
                 raise ValueError(f"operation has no part {name!r}, expected {', '.join(self.names)}")
@@ -118,10 +112,7 @@ def operation_parts(grid: int) -> OperationParts:
 def value_masks(parts: OperationParts, scene: Scene, first: bool) -> NDArray[np.bool_]:
     """One bool a value, part after part: False where every operation with this value is wrong.
 
-    Args:
-        parts: of the operations.
-        scene: what the picture shows.
-        first: whether this is the first turn, in which nothing can be undone.
+    In the `first` turn nothing can be undone.
     """
 
     def possible(part: str, value: Any) -> bool:

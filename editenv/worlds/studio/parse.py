@@ -1,10 +1,10 @@
 """Recovers scenes from pixels alone, by comparing every cell with every picture a cell can show.
 
-Strict on purpose: blends, halos and tints that a tolerant parser lets pass are what a trained agent finds
-first. One mixture is read all the same: halfway between a red and a yellow object lies an orange one.
+Strict on purpose: blends, halos and tints that a tolerant parser lets pass are what a trained agent finds first. One
+mixture is read all the same: halfway between a red and a yellow object lies an orange one.
 
-The tolerance: a cell shows an object, or nothing, when of its difference from that object's drawn picture, in
-levels of 255,
+The tolerance: a cell shows an object, or nothing, when of its difference from that object's drawn picture, in levels
+of 255,
 
 - the root of the mean square is at most 7 (`TOLERANCE`), and in small cells less than half the distance of
   the two closest pictures (`cell_tolerance`): no cell is near to two;
@@ -15,16 +15,16 @@ levels of 255,
   as it would in a blend of two.
 
 Otherwise the cell is unreadable. Noise of decoded latents stays inside, up to a noise of 0.2 on the shipped
-autoencoder's latents, which is as much as the window's bound allows. So a blob of 3 x 3 pixels, 24 levels off
-the ground, still passes for nothing.
+autoencoder's latents, which is as much as the window's bound allows. So a blob of 3 x 3 pixels, 24 levels off the
+ground, still passes for nothing.
 
-The background is read where no object is: from the outermost ring of pixels of each cell, and from the margin
-that no cell covers. It is the one that more than half of the rings show (root mean square at most 7); where
-there is none, nothing can be read. It counts as unreadable itself where any ring or the margin is off by more
-than twice that (`SPOT`), or a pixel of the margin by more than `PIXEL`.
+The background is read where no object is: from the outermost ring of pixels of each cell, and from the margin that no
+cell covers. It is the one that more than half of the rings show (root mean square at most 7); where there is none,
+nothing can be read. It counts as unreadable itself where any ring or the margin is off by more than twice that
+(`SPOT`), or a pixel of the margin by more than `PIXEL`.
 
-All sums are of integers, so that whoever compares anew comes to the same answer: `editenv.rewards.residual`
-applies this tolerance in code of its own.
+All sums are of integers, so that whoever compares anew comes to the same answer: `editenv.rewards.residual` applies
+this tolerance in code of its own.
 """
 
 from __future__ import annotations
@@ -66,11 +66,8 @@ def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
     All sums are sums of integers that floats hold exactly, so a result never depends on the batch around it.
 
     Args:
-        pictures: uint8 [H, W, 3] each, all of one square size.
+        pictures: uint8 [H, W, 3] each, all of one square size; ValueError where one is not.
         grid: cells a side.
-
-    Raises:
-        ValueError: a picture is not square, not uint8, not of the size of the first one, or too small.
     """
     if not len(pictures):
         return []
@@ -166,9 +163,8 @@ def _read_near(cells: Bytes, margin: Bytes, cell: int) -> Codes:
 def _read_cells(cells: Bytes, backgrounds: Codes, cell: int) -> Codes:
     """Codes [B, cells] of cells [B, cells, values] over known backgrounds; -1 where nothing known is near.
 
-    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of a
-    shape, and what is near to none with those of signs: no two pictures are near to one cell, so the order decides
-    nothing.
+    Most cells are empty to the last bit, which is quickly seen; the others are compared with every picture of a shape,
+    and what is near to none with those of signs: no two pictures are near to one cell, so the order decides nothing.
     """
     bare = cell_pictures(cell)[backgrounds, 0].reshape(len(cells), 1, -1)
     shown = (cells != bare).any(-1)

@@ -33,16 +33,13 @@ def _phrases() -> dict[str, dict[str, Any]]:
 def add_sentences(act: str, sentences: Mapping[str, Any]) -> None:
     """Teaches the studio the sentences of a new speech act, before any session is drawn with it.
 
-    Words that are new to the studio move the numbers of the others in `vocabulary()`: models trained before do not
-    fit any more.
+    Words that are new to the studio move the numbers of the others in `vocabulary()`: models trained before do not fit
+    any more. ValueError where the act is there already with other sentences, "train" or "test" is missing or empty, or
+    {edit} stands inside of a sentence.
 
     Args:
         act: its name; that of a task or of a rule's `act`.
         sentences: as one entry of phrases.yaml: "train" and "test", and "intent" for a task.
-
-    Raises:
-        ValueError: the act is there already with other sentences, "train" or "test" is missing or empty, or {edit}
-            stands inside of a sentence.
     """
     if _phrases().get(act, sentences) != sentences:
         raise ValueError(f"speech act {act!r} is there already, expected a new name")
@@ -106,9 +103,7 @@ def plain_words(text: str) -> str:
 def template_regex(pattern: str, slots: Mapping[str, str]) -> re.Pattern[str]:
     """A sentence pattern as a regular expression over `tokens` joined by blanks, without quotation marks.
 
-    Args:
-        pattern: with its slots in braces; each becomes a group of its name.
-        slots: regular expression of each slot.
+    Each slot in braces becomes a group of its name, with the expression that `slots` has for it.
     """
     parts = re.split(r"\{(\w+)\}", pattern.replace('"', " "))
     written = [re.escape(" ".join(tokens(part))) for part in parts[::2]]

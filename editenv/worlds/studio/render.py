@@ -75,8 +75,7 @@ def cell_pictures(cell: int) -> NDArray[np.uint8]:
 def render(scene: Scene, size: int) -> Image:
     """The scene as a picture, uint8 [size, size, 3]; pixels that no cell covers show the background.
 
-    Raises:
-        ValueError: something in the scene is unreadable, or a cell would be smaller than 8 pixels.
+    ValueError where something in the scene is unreadable, or a cell would be smaller than 8 pixels.
     """
     grid = scene.grid
     cell = size // grid
@@ -139,20 +138,10 @@ def _bare_ring(covered: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def sign_layers(text: str, cell: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A sign's panel and its letters.
+    """A sign's panel and its letters: sub-pixels of each pixel that they cover, int64 [cell, cell, 1] each.
 
-    The word is as wide as the panel, a pixel of the font at each side left out, so short words have wide letters.
-
-    Args:
-        text: letters a to z.
-        cell: side of the cell in pixels, at least 8.
-
-    Returns:
-        Sub-pixels of each pixel that the panel covers and that letters cover, int64 [cell, cell, 1] each; the
-        outermost ring of pixels is bare.
-
-    Raises:
-        ValueError: the font lacks a letter.
+    The word, letters a to z, is as wide as the panel, a pixel of the font at each side left out, so short words have
+    wide letters. The outermost ring of pixels is bare.
     """
     fine = cell * SUPERSAMPLING
     half = [min(fine * share // 100, fine // 2 - SUPERSAMPLING) for share in (_HALF_HEIGHT, _HALF_WIDTH)]

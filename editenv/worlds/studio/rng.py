@@ -12,11 +12,7 @@ _BLOCK = 128
 
 
 class Rng:
-    """Choices that are a function of the entropy alone.
-
-    Args:
-        entropy: whole numbers that name the session.
-    """
+    """Choices that are a function of the entropy alone, whole numbers that name the session."""
 
     def __init__(self, entropy: Sequence[int]) -> None:
         self._rng = Generator(PCG64(SeedSequence(entropy)))

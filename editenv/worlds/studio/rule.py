@@ -47,13 +47,7 @@ class Statement:
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, allowed: Allowed) -> Statement | None:
-        """One that makes sense to say, None where there is none.
-
-        Args:
-            state: where the session stands.
-            rng: choices.
-            allowed: whether a rule may be used; what is held out of training may not.
-        """
+        """One that makes sense to say, None where there is none; rules held out of training are not `allowed`."""
         return None
 
     @classmethod
@@ -133,8 +127,8 @@ class Change(Statement):
 class Except(Change):
     """As in "just this once, make it green": a rule in force does not bind this turn.
 
-    It is sampled along with the edit that it is for. The words do not tell which rule is meant: it is the one that
-    the edit is against.
+    It is sampled along with the edit that it is for. The words do not tell which rule: it is the one that the edit
+    breaks.
     """
 
     family: ClassVar[str] = "exception"
@@ -257,11 +251,8 @@ def check_edit(
 ) -> EditCheck:
     """Checks one turn.
 
-    Args:
-        edit: what was asked for.
-        rules: those that bind this turn.
-        before, after: what the pictures before and after the turn show.
-        past: scenes of the pictures before `before`, in order; they decide what an undo restores.
+    `rules` are those that bind it. Scenes of the `past`, those of the pictures before `before` in order, decide what
+    an undo restores.
     """
     edit = edit.resolved(past)
     # An undo of nothing, which alone licenses nothing, is done by leaving the picture as it is.
@@ -286,8 +277,8 @@ def check_edit(
 def right_result(edit: Edit, rules: tuple[Rule, ...], before: Scene, past: Sequence[Scene] = ()) -> Scene:
     """One right result of an edit under the rules that bind the turn; `before` where it is impossible.
 
-    Later rules have the last word. What the instruction leaves open is chosen so that no rule is broken. The
-    arguments are those of `check_edit`.
+    Later rules have the last word. What the instruction leaves open is chosen so that no rule is broken. The arguments
+    are those of `check_edit`.
     """
     edit = edit.resolved(past)
     if not _forbidding(rules):

@@ -80,12 +80,7 @@ def object_with(looks: Mapping[str, str]) -> SceneObject | None:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture's content.
-
-    Attributes:
-        cells: one entry a cell, row by row: a SceneObject, or None where the cell is empty.
-        background: a word of BACKGROUNDS.
-    """
+    """A picture's content: an object or None for each cell, row by row, and a background of BACKGROUNDS."""
 
     cells: tuple[SceneObject | None, ...]
     background: str
@@ -114,11 +109,7 @@ class Scene:
         return [cell for cell, obj in enumerate(self.cells) if obj is None]
 
     def codes(self) -> list[int]:
-        """The scene as numbers: the background's place (-1 unreadable), then one code a cell.
-
-        Raises:
-            ValueError: an object is not of this world.
-        """
+        """The scene as numbers: the background's place (-1 unreadable), then one code a cell, else ValueError."""
         background = BACKGROUNDS.index(self.background) if self.background in BACKGROUNDS else -1
         codes = [background, *[0 if obj is None else obj.code for obj in self.cells]]
         if _UNKNOWN in codes:

@@ -53,13 +53,7 @@ class StudioTurn:
 
 @dataclass(frozen=True)
 class StudioSpec:
-    """A whole session.
-
-    Attributes:
-        suite, split, seed, index: where it came from.
-        scene: what the source picture shows.
-        turns: the script.
-    """
+    """A whole session: where it came from, what the source picture shows, and the script."""
 
     suite: str
     split: str
@@ -92,9 +86,8 @@ class StudioSpec:
 def spec_from_json(data: Mapping[str, Any]) -> StudioSpec:
     """The inverse of StudioSpec.to_json.
 
-    Raises:
-        ValueError: a key is missing, its value is not what the world knows, or the edits cannot be carried out one
-            after another.
+    ValueError where a key is missing, its value is not what the world knows, or the edits cannot be carried out one
+    after another.
     """
     try:
         scene = scene_from_codes(data["scene"])

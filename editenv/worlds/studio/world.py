@@ -53,11 +53,8 @@ class StudioWorld:
 
     Args:
         suite: name of a suite, such as "mixed".
-        size: side of a picture in pixels.
+        size: side of a picture in pixels, at least 8 for each cell.
         grid: cells a side, 2 to 5.
-
-    Raises:
-        ValueError: the suite is unknown, or a cell would be smaller than 8 pixels.
     """
 
     name = "studio"
@@ -93,11 +90,7 @@ class StudioWorld:
 
 
 def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> StudioSpec:
-    """Session `index` of `seed`, the same on every machine and in every order of asking.
-
-    Raises:
-        RuntimeError: the suite leaves nothing that could be asked for.
-    """
+    """Session `index` of `seed`, always the same one; RuntimeError where the suite leaves nothing to ask for."""
     seeks = suite.held_out == "seek" and split == "test"
     script = _Script(suite, split, Rng((SPLITS.index(split), seed, index)), seeks or suite.held_out == "allow")
     while True:
@@ -108,14 +101,7 @@ def draw_session(suite: Suite, split: str, seed: int, index: int, grid: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Script:
-    """Writes the script of one session.
-
-    Attributes:
-        suite: what kind of session.
-        split: whose initial scenes and sentences.
-        rng: all its choices.
-        anything: may what is held out of training be used?
-    """
+    """Writes the script of one session; `anything` says whether what is held out of training may be used."""
 
     suite: Suite
     split: str
@@ -199,13 +185,8 @@ class _Script:
 def initial_codes(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> list[int]:
     """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
 
-    Most initial scenes are thrown away, since they belong to another split: only numbers are made here.
-
-    Args:
-        rng: choices.
-        grid: cells a side.
-        objects: smallest and largest number of objects.
-        signs: smallest and largest number of them that are signs, no two with one text.
+    Most initial scenes are thrown away, since they belong to another split: only numbers are made here. `objects` are
+    the smallest and largest number of objects, and `signs` of those among them that are signs, no two with one text.
     """
     below = rng.below
     free = list(range(1, 1 + grid * grid))

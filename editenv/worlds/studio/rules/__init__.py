@@ -1,8 +1,8 @@
 """Rules that stay in force after the turn in which they were stated: one file each holds rule, sampler and reader.
 
-To add a rule, write a class that derives from `Rule` in a file of its own and name it in KINDS; its sentences stand
-in phrases_rules.yaml. A rule of another package holds its sentences itself and is named as "package.module:Class"
-under `rules` in a suite (examples/own_rule.py).
+To add a rule, write a class that derives from `Rule` in a file of its own and name it in KINDS; its sentences stand in
+phrases_rules.yaml. A rule of another package holds its sentences itself and is named as "package.module:Class" under
+`rules` in a suite (examples/own_rule.py).
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ def statement_of_act(act: str) -> type[Statement] | None:
 
 
 def statement_from_json(data: Mapping[str, Any], kinds: Mapping[str, type[Statement]] = RULES) -> Any:
-    """The inverse of to_json for rules, or for other kinds of statement by family, such as CHANGES.
+    """The inverse of to_json for rules, or for other `kinds` of statement by family, such as CHANGES.
 
-    Raises:
-        ValueError: the family is unknown or its fields are not those it has.
+    ValueError where the family is unknown or its fields are not those it has.
     """
     given = dict(data)
     family = given.pop("family", None)

@@ -19,14 +19,10 @@ from editenv.worlds.studio.tasks import TextChange
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule(Rule):
-    """As in "from now on everything you add or change must be red".
+    """As in "from now on everything you add or change must be red"; `attribute` is "color" or "material".
 
     It covers the object that the turn edits and nothing else; removals and backgrounds are exempt, and so are signs
     from rules about materials: they have none.
-
-    Attributes:
-        attribute: "color" or "material".
-        value: a word of COLORS or MATERIALS.
     """
 
     family: ClassVar[str] = "attribute"

@@ -17,12 +17,7 @@ from editenv.worlds.studio.tasks import CountChange, PositionChange
 
 @dataclass(frozen=True, slots=True)
 class AvoidLook(Rule):
-    """As in "do not use blue again". What is blue already may stay, be moved and be changed in other ways.
-
-    Attributes:
-        attribute: "color" or "material".
-        value: a word of COLORS or MATERIALS.
-    """
+    """As in "do not use blue again". What is blue already may stay, be moved and be changed in other ways."""
 
     family: ClassVar[str] = "avoid"
     act: ClassVar[str] = "rule_avoid"

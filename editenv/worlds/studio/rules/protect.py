@@ -18,13 +18,10 @@ from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter
 
 @dataclass(frozen=True, slots=True)
 class Protect(Rule):
-    """As in "never touch the star, whatever I say later".
+    """As in "never touch the star, whatever I say later"; the words of `target` are the rule's.
 
     As nobody may move it, the object is known by its cell and shape; where an earlier mistake has put something of
     another shape there, nothing is protected any more.
-
-    Attributes:
-        target: the object; its words are the rule's.
     """
 
     family: ClassVar[str] = "protect"

@@ -21,12 +21,7 @@ class ScopedRule(Rule):
     """As in "every square you add must be striped".
 
     It covers `subject_add` of that shape; what is there already, or is put in the place of something else, is not
-    added.
-
-    Attributes:
-        shape: of the objects that it covers.
-        attribute: "color" or "material".
-        value: a word of COLORS or MATERIALS.
+    added. `attribute` is "color" or "material".
     """
 
     family: ClassVar[str] = "scoped"

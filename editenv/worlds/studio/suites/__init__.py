@@ -31,8 +31,7 @@ class RuleEntry(Strict):
 
     Attributes:
         family: of RULES or CHANGES; package.module:Class in a file.
-        share: share of sessions in which it is said.
-        turns: turns, from 0, of which one is drawn for it.
+        share: share of sessions in which it is said, in one of `turns`, counted from 0.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,12 +47,7 @@ class RuleEntry(Strict):
 
 
 class References(Strict):
-    """How later turns point back.
-
-    Attributes:
-        share: chance that a later turn points back ("it", "there", "the same"); at 1 all do.
-        kinds: further kinds of references, of POINTING.
-    """
+    """How later turns point back: the chance that they do ("it", "there"; at 1 all do), and kinds of POINTING."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -154,11 +148,8 @@ def suite_names() -> list[str]:
 def load_suite(name: str) -> Suite:
     """A suite by name, or by the path of a file of one's own that ends in ".yaml".
 
-    Tasks and rules that the file names as "package.module:Class" are imported and made known.
-
-    Raises:
-        ValueError: no such suite, for which the message names the nearest ones; or its file cannot be used, for which
-            it names file and key.
+    Tasks and rules that the file names as "package.module:Class" are imported and made known. ValueError names the
+    nearest suites where there is none, and file and key where the file cannot be used.
     """
     if name.endswith(".yaml"):
         path = Path(name)

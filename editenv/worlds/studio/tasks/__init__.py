@@ -1,8 +1,8 @@
 """The editing tasks: one file each holds what is right, how it is said, read, sampled and operated.
 
-To add a task, write a class that derives from `Edit` in a file of its own and name it in KINDS; its sentences stand
-in phrases.yaml. A task of another package holds its sentences itself and is named as "package.module:Class" in a
-suite's table `tasks` (examples/own_task.py).
+To add a task, write a class that derives from `Edit` in a file of its own and name it in KINDS; its sentences stand in
+phrases.yaml. A task of another package holds its sentences itself and is named as "package.module:Class" in a suite's
+table `tasks` (examples/own_task.py).
 """
 
 from __future__ import annotations
@@ -50,15 +50,10 @@ def edits_of_act(act: str) -> list[type[Edit]]:
 
 
 def edit_from_json(data: Mapping[str, Any], refused: tuple[str, ...] = ()) -> Edit:
-    """The inverse of to_json for edits.
+    """The inverse of to_json for edits; ValueError where the task is unknown or its fields are not those it has.
 
-    Args:
-        data: the fields by name, the task under "task".
-        refused: kinds of edit, "undo" or "parts", that may not stand inside of another one: 400 undos in each other
-            exceed the stack.
-
-    Raises:
-        ValueError: the task is unknown, its fields are not those it has, or an edit holds one of a kind refused.
+    Kinds of edit ("undo", "parts") that are `refused` may not stand inside of another one: 400 undos in each other
+    exceed the stack.
     """
     given = dict(data)
     kind = "undo" if given.get("task") == "undo" else "parts" if "parts" in given else "single"

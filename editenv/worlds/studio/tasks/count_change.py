@@ -20,16 +20,11 @@ _NEW_KIND = 0.3
 
 @dataclass(frozen=True, slots=True)
 class CountChange(Edit):
-    """Add objects of a kind to free cells, or remove some, until there are as many as asked for.
+    """Add objects of a kind to free cells, or remove some, until there are as many as asked for, 1 to MOST_COUNT.
 
-    Every choice of cells is right, and so is every look that the description leaves open; nothing is moved. No rule
-    covers it: removals are exempt, and sessions ask for more objects only where the description itself agrees with
-    the rules in force.
-
-    Attributes:
-        count: how many there shall be, 1 to MOST_COUNT, else ValueError.
-        shape: of which shape.
-        color, material: which of them; None where nothing is said and all of them count.
+    Every choice of cells is right, and so is every look that the description leaves open (None: all count); nothing is
+    moved. No rule covers it: removals are exempt, and sessions ask for more objects only where the description itself
+    agrees with the rules in force.
     """
 
     task: ClassVar[str] = "count_change"
@@ -95,8 +90,8 @@ class CountChange(Edit):
     def other_results(self, before: Scene, breaks: Callable[[Scene], bool]) -> Iterator[Scene]:
         """One choice of cells and looks that breaks no rule, where there is one.
 
-        Objects come or go one after the other, each so that no rule is broken. That is enough: what breaks a rule
-        with few changes breaks it with more of them, and no choice spoils a later one.
+        Objects come or go one after the other, each so that no rule is broken. That is enough: what breaks a rule with
+        few changes breaks it with more of them, and no choice spoils a later one.
         """
         there, result = self.cells(before), before
         missing = self.count - len(there)

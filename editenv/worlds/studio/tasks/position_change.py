@@ -16,12 +16,7 @@ from editenv.worlds.studio.tasks.subject_add import EditOfPlace
 
 @dataclass(frozen=True, slots=True)
 class PositionChange(EditOfPlace):
-    """Move an object.
-
-    Attributes:
-        target: which.
-        cell, beside: where to, as in `EditOfPlace`.
-    """
+    """Move the object `target` to a place, as in `EditOfPlace`."""
 
     task: ClassVar[str] = "position_change"
     acts: ClassVar[tuple[str, ...]] = ("position_change_beside",)

@@ -128,10 +128,7 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
         return scene.put(cell, self.new_object())
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """The cell shows an object as described.
-
-        Beside another object, one of the right cells shows it and the others are as empty as before.
-        """
+        """The cell shows an object as described; beside another one, a right cell does and no other is filled."""
         cell = self.edited_cell(before, after)
         return cell is not None and self.describes(after.cells[cell], free)
 

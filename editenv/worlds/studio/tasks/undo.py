@@ -25,11 +25,8 @@ class Undo(Edit):
     """Undo the last edit.
 
     What is right depends on the pictures that were shown (`resolved`); where they are not known, the session's edits
-    count as all done right.
-
-    Attributes:
-        instead: the edit that undoes the last one when that one was done right; what an intent names. Not itself an
-            undo, else ValueError.
+    count as all done right, and `instead` is the edit that undoes the last one: what an intent names, and no undo
+    itself.
     """
 
     task: ClassVar[str] = "undo"
