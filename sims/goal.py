@@ -476,7 +476,7 @@ class Act:
                 return plain_target(dialogue, cell) or placed, way
         # By its looks, the shortest words first; a sign's text stands for its material.
         more: dict[str, Any] = {"material": thing.material} if thing.text is None else {"text": thing.text}
-        color = {"color": thing.color}
+        color: dict[str, Any] = {"color": thing.color}
         options = [Target(cell, thing.shape, **looks) for looks in ({}, color, more, color | more)]
         clear = [option for option in options if dialogue.unique(option)]
         if not clear or self.rng.chance(_PLACED):

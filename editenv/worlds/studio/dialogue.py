@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from editenv.worlds.studio.edit import Added, Edit, MultiEdit
 from editenv.worlds.studio.noun_phrases import (
@@ -251,7 +252,7 @@ def _lacks_material(state: DialogueState, shape: str | None) -> bool:
     return shape == SIGN and state.demanded("material") is not None
 
 
-def sample_looks(state: DialogueState, rng: Rng, added: str | None = None) -> dict[str, str | None]:
+def sample_looks(state: DialogueState, rng: Rng, added: str | None = None) -> dict[str, Any]:
     """Looks of a new object; what a rule fixes is left unsaid."""
     return {
         "color": None if state.demanded("color", added) else rng.pick(COLORS),

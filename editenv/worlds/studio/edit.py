@@ -324,7 +324,7 @@ def to_json(value: Any, sparse: bool = True) -> Any:
         return [to_json(part, sparse) for part in value]
     if not is_dataclass(value):
         return value
-    kind, names = _fields(value.__class__)
+    kind, names = _fields(type(value))
     data = {} if kind is None else {kind: getattr(value, kind)}
     for name, default in names:
         part = getattr(value, name)

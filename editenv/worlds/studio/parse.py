@@ -76,7 +76,7 @@ def parse(pictures: Sequence[Image], grid: int) -> list[Scene]:
         if picture.dtype != np.uint8 or picture.shape != (size, size, 3):
             came = f"{picture.dtype} {picture.shape}"
             raise ValueError(f"picture {number} is {came}, expected uint8 ({size}, {size}, 3)")
-    batch = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
+    batch = np.asarray(pictures)
     cell = size // grid
     start, covered = (size - grid * cell) // 2, grid * cell
     inner = batch[:, start : start + covered, start : start + covered]

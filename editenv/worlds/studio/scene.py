@@ -24,7 +24,8 @@ _ALL_LOOKS: tuple[tuple[str, str, str, str | None], ...] = (
     *product(SHAPES, COLORS, MATERIALS, (None,)),
     *((SIGN, color, MATERIALS[0], text) for text, color in product(TEXTS, COLORS)),
 )
-_CODES = {looks: code for code, looks in enumerate(_ALL_LOOKS, start=1)} | {(_UNREAD, _UNREAD, _UNREAD, None): -1}
+_CODES: dict[tuple[str, str, str, str | None], int] = {(_UNREAD, _UNREAD, _UNREAD, None): -1}
+_CODES |= {looks: code for code, looks in enumerate(_ALL_LOOKS, start=1)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ WORDING = partial(all_phrasings, split="train")
 
 def points(reference: str, situation: DialogueState = HERE) -> dict[str, int]:
     """What each wording of a reference points at: its slots' values joined, and the cell."""
-    return {" ".join(slots.values()): cell for cell, slots in REFERENCES[reference].points(situation)}
+    return {" ".join(slots.values()): cell for cell, slots in REFERENCES[reference](situation)}
 
 
 def test_by_place_in_a_row() -> None:
@@ -177,7 +177,7 @@ def test_long_sessions_use_every_reference() -> None:
             if turn.reference in POINTING:
                 cell = turn.edit.target.cell  # type: ignore[attr-defined]
                 words = pointing_slots(turn.reference, situation, cell)
-                same = [c for c, slots in REFERENCES[turn.reference].points(situation) if slots == words]
+                same = [c for c, slots in REFERENCES[turn.reference](situation) if slots == words]
                 assert set(same) == {cell}
             before = {rule for rule in situation.rules}
             new = [rule for rule in turn.rules if rule not in before]
