@@ -30,7 +30,9 @@ class Rng:
 
     def below(self, count: int) -> int:
         """A whole number from 0 to count - 1."""
-        return int(self.uniform() * count)
+        if not self._left:  # not by `uniform`: a session asks for hundreds of these
+            self._left = self._rng.random(_BLOCK).tolist()
+        return int(self._left.pop() * count)
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
