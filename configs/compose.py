@@ -19,7 +19,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -151,7 +151,9 @@ def checked_overrides(app: Any, command: str, overrides: Sequence[str], sweep: b
                 if not sweep:
                     asked = "expected one, or -m beside it to play each of them"
                     raise ValueError(f"{line!r} gives several values, {asked}")
-                values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
+                # What a pattern stands for Hydra finds out.
+                given = override.is_discrete_sweep() and override.value_type != ValueType.GLOB_CHOICE_SWEEP
+                values = list(override.sweep_iterator()) if given else []
             else:
                 values = [override.value()]
             choices = app.config_loader.get_group_options(key, overrides=search_path)

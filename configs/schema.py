@@ -71,14 +71,14 @@ class SessionsConfig(CommandConfig):
     grid: int = setting(4, "cells a side", ge=1)
     user: UserConfig = setting(help="who gives the instructions", group="user", default_factory=UserConfig)
     scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
-    reward_weights: dict[str, float] | None = setting(
-        None, "weight by score name, such as {instruction_following: 1}; null for 0.3 IF + 0.3 CC + 0.4 GA"
+    reward_weights: dict[str, float] = setting(
+        help="weight by score name, such as {rule_kept: 1}; none for 0.3 IF + 0.3 CC + 0.4 GA", default_factory=dict
     )
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
-        names = ("world", "suite", "split", "sessions_file", "size", "grid", "reward_weights")
-        named = {name: getattr(self, name) for name in names}
+        names = ("world", "suite", "split", "sessions_file", "size", "grid")
+        named = {name: getattr(self, name) for name in names} | {"reward_weights": self.reward_weights or None}
         scorer = self.scorer
         judged = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}
         return named | judged | {"user": self.user.kind, "user_settings": self.user.settings}

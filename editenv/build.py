@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from warnings import warn
 
 from gymnasium.vector import AutoresetMode
@@ -13,15 +13,19 @@ from gymnasium.vector import AutoresetMode
 from editenv.env import MICEEditEnv
 from editenv.protocols import World
 from editenv.records import Recorder
-from editenv.registry import build, load_class, unknown
+from editenv.registry import build, unknown
 from editenv.rewards import SCORERS
 from editenv.rewards.weights import weights_from_json
+from editenv.settings import check_kind
 from editenv.sims import USERS
 from editenv.spaces import MAX_LENGTH
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds import WORLDS
 
 V = TypeVar("V", bound=MICEEditVectorEnv)
+
+LARGEST_SIZE = 4096
+"""Side of a picture in pixels above which no environment is made."""
 
 if TYPE_CHECKING:
     from editenv.tools_env import MICEEditToolsEnv, MICEEditToolsVectorEnv
@@ -75,6 +79,7 @@ def make_env(
     Raises:
         ValueError: a name or a setting is not known, or the sessions file cannot be used.
     """
+    given = dict(locals())
     for name in unknown_settings:
         if name == "autoreset_mode":
             raise ValueError(
@@ -83,10 +88,16 @@ def make_env(
             )
         known = [key for key in signature(make_env).parameters if key != "unknown_settings"]
         raise ValueError(unknown("setting", name, known))
+    for name, hint in get_type_hints(make_env).items():
+        if name in given:
+            check_kind(name, given[name], hint)
+    if size is not None and size > LARGEST_SIZE:
+        raise ValueError(f"size is {size}, expected {LARGEST_SIZE} pixels at most")
     weights = weights_from_json(reward_weights)
     place: World
     if sessions_file is None:
-        place = load_class("world", world, WORLDS)(suite=suite, size=64 if size is None else size, grid=grid)
+        scenes = {"suite": suite, "size": 64 if size is None else size, "grid": grid}
+        place = build("world", world, WORLDS, scenes)
         if scorer is None:
             warn(
                 "no scorer is configured: scores are None, rewards 0.0; scorer='exact' judges the studio.",

@@ -93,6 +93,8 @@ def read_chat(messages: Sequence[Mapping[str, Any]]) -> Conversation:
         ValueError: a message is none that chat_messages writes, or its picture has more than MAX_PIXELS
             pixels; names the message and what is expected.
     """
+    if not isinstance(messages, Sequence) or isinstance(messages, str):
+        raise ValueError(f"chat is a {type(messages).__name__}, expected a list of messages")
     pictures: list[Image | None] = []
     transcript, intents = [], []
     for place, message in enumerate(messages):

@@ -169,6 +169,8 @@ def _checked(
     lines = checked_overrides(app, command, overrides, flags.multirun)
     sweeping = [one for one in parse_overrides(lines) if one.is_sweep_override()]
     swept = tuple(one.get_key_element().lstrip("+~") for one in sweeping)
+    if "out" in swept:
+        raise ValueError("out has several values, expected one folder: every job has its own below it")
     out = next((line.partition("=")[2] for line in lines if line.startswith("out=")), None)
     if out is not None:
         place = Path(out.strip("'\""))
@@ -213,6 +215,9 @@ def run_job(config: DictConfig, command: str, swept: Sequence[str]) -> Any:
     task, is_new = list(HydraConfig.get().overrides.task), False
     try:
         if swept:
+            typed = Path(config.out, "multirun.yaml")  # which Hydra has just written, with all that was typed
+            if typed.is_file():
+                atomic_write_text(typed, typed.read_text(encoding="utf-8"))
             name = job_name([line for line in task if _key(line) in swept])
             config.out = str(Path(config.out, name))
             print(f"== {command} {name} -> {config.out}", flush=True)

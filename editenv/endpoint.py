@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from time import perf_counter, time
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 from warnings import warn
 
 from editenv.files import append_line, hide_logins
@@ -64,7 +64,7 @@ class EndpointSettings:
         """Checks the kind and range of every setting."""
         url = str(self.base_url)
         if not url.startswith(("http://", "https://")) or url.endswith("//"):
-            shown = hide_logins(url)
+            shown = hide_logins(url).rpartition("@")[2]  # a mistyped one too may hold a password
             raise ValueError(f"base_url is {shown!r}, expected one that begins with http:// or https://")
         check_settings(self)
         if not self.model:
@@ -138,6 +138,8 @@ class ChatEndpoint:
             checks: one a question, called with the answer: raises ValueError where it cannot be read, and
                 then it is not kept on disk.
         """
+        if self._cache:
+            self._cache.resting = False
         count = len(conversations)
         jobs = zip(conversations, seeds or [None] * count, checks or [None] * count, strict=True)
 
@@ -398,15 +400,19 @@ def _delay(error: Exception, attempt: int) -> float:
 class AnswerCache:
     """Answers by key, as JSON in an SQLite file that several processes may use; none is ever thrown out.
 
-    A folder from somebody else can hold wrong answers, but nothing in it runs: values are texts, and the
-    database's own views and triggers may call no function with effects (`trusted_schema`).
+    A folder from somebody else can hold wrong answers, but nothing in it runs: a file that holds more than the
+    one table, such as views and triggers, is neither read nor written.
+
+    Attributes:
+        resting: set where another process holds the file; it is left alone until somebody unsets it.
     """
 
     _FORM = 1  # how values are written: 1 is a JSON string
+    _TABLE = "CREATE TABLE Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)"
 
     def __init__(self, folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self._path = Path(folder) / "cache.db"
+        self._path, self.resting = Path(folder) / "cache.db", False
 
     def get(self, key: str) -> str | None:
         """The answer kept under a key, None where there is none.
@@ -428,16 +434,28 @@ class AnswerCache:
         return text
 
     def set(self, key: str, text: str) -> None:
-        """Keeps an answer; raises sqlite3.Error where it cannot."""
+        """Keeps an answer; raises ValueError or sqlite3.Error where it cannot."""
         query = "INSERT OR REPLACE INTO Cache (key, mode, value) VALUES (?, ?, ?)"
         self._execute(query, (key, self._FORM, json.dumps(text)))
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> Any:
         """The first row that a statement gives; waits one second for a file that another process holds."""
-        with closing(sqlite3.connect(self._path, timeout=1.0)) as database, database:
-            database.execute("PRAGMA trusted_schema = OFF")
-            database.execute("CREATE TABLE IF NOT EXISTS Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)")
-            return database.execute(statement, values).fetchone()
+        if self.resting:
+            return None
+        if self._path.is_symlink():
+            raise ValueError(f"{self._path} is a link, expected a file")
+        try:
+            with closing(sqlite3.connect(self._path, timeout=1.0)) as database, database:
+                database.execute("PRAGMA trusted_schema = OFF")
+                parts = dict(database.execute("SELECT name, sql FROM sqlite_master"))
+                if not parts:
+                    database.execute(self._TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+                elif parts != {"Cache": self._TABLE, "sqlite_autoindex_Cache_1": None}:
+                    raise ValueError(f"{self._path} holds more than answers, expected one table")
+                return database.execute(statement, values).fetchone()
+        except sqlite3.OperationalError as error:
+            self.resting = "locked" in str(error)
+            raise
 
 
 def _is_readable(text: str, check: Callable[[str], Any] | None) -> bool:
@@ -475,7 +493,8 @@ def _hide(text: str, settings: EndpointSettings) -> str:
     url = urlsplit(settings.base_url)
     found = [os.environ.get(settings.api_key_env) or "", url.password or ""]
     found += [value for _, value in parse_qsl(url.query)]
-    found += [unquote(secret) for secret in found]
+    found += [change(secret) for secret in found for change in (unquote, quote_plus)]
+    found += [json.dumps(secret)[1:-1] for secret in found]
     login = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
     found.append(b64encode(login.encode()).decode())
     for secret in sorted(set(found), key=len, reverse=True):

@@ -54,7 +54,7 @@ class MICEEditEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         history: whether observations hold all earlier pictures as `images`.
         max_length: characters an instruction or an intent may have.
         on_end: called with each `Session` when it ends; an `editenv.records.Recorder` fits. When it
-            raises, the turn counts as not played.
+            raises, the turn counts as not played. One with `all_ended` gets a list of all that end in one step.
         render_mode: what `render` gives: "rgb_array" the session's filmstrip, "ansi" the session as text;
             None nothing. `gym.make` adds "human" (a window, by pygame) and "rgb_array_list".
         scoring: "immediate" scores each turn in its step. "deferred", for users who read no scores, lets

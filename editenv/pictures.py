@@ -28,6 +28,9 @@ MAX_BYTES = 64 << 20
 MAX_FRAMES = 100
 """Frames above which an animation is refused; the first one is shown."""
 
+MAX_CHUNKS = 20_000
+"""Chunks of a PNG above which it is refused: Pillow takes a second for so many, encoders write 64 KiB into one."""
+
 MAX_SCANS = 32
 """Scans of a progressive JPEG that are decoded: each takes time for all pixels, and encoders write ten."""
 
@@ -186,6 +189,7 @@ def opened(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
+            _png_exif(source)  # refuses too many chunks
             shortened = isinstance(source, Path) and "JPEG" in formats and not head_only
             image = PILImage.open(_few_scans(source) if shortened else source, formats=formats)
         with image:
@@ -227,7 +231,8 @@ def _few_scans(path: Path) -> Path | BytesIO:
         scans += kind == 0xDA
         if scans > MAX_SCANS:
             return BytesIO(data[: mark.start()] + b"\xff\xd9")
-        place += int.from_bytes(data[place : place + 2], "big")
+        if kind not in (0x01, 0xD8):  # these two have no length
+            place += int.from_bytes(data[place : place + 2], "big")
     return path
 
 
@@ -238,22 +243,30 @@ def _orientation(path: Path, image: PILImage.Image) -> int:
         warnings.simplefilter("ignore")
         try:
             exif = PILImage.Exif()
-            if image.format == "PNG":  # which Pillow decodes whole, to look for EXIF behind the pixels
-                exif.load(_exif_of_png(path))
+            if image.format == "PNG":
+                exif.load(_png_exif(path))
             else:
                 exif = image.getexif()
             found = exif.get(_ORIENTATION, 1)
-            return found if found in range(1, 9) else 1
+            return found if isinstance(found, int) and 1 <= found <= 8 else 1
         except Exception:
             return 1
 
 
-def _exif_of_png(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
+def _png_exif(source: Path | BytesIO) -> bytes:
+    """The EXIF of a PNG, empty where it has none or is no PNG; ValueError for one of too many chunks.
+
+    Pillow would decode the whole picture to look for it behind the pixels.
+    """
+    with open(source, "rb") if isinstance(source, Path) else BytesIO(source.getbuffer()) as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return b""
+        for _ in range(MAX_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8:
+                return b""
             length, name = struct.unpack(">I4s", head)
             if name == b"eXIf":
                 return file.read(length)
             file.seek(length + 4, 1)
-    return b""
+    raise ValueError(f"it has more than {MAX_CHUNKS} chunks")

@@ -441,8 +441,12 @@ class Recorder:
 
     def __call__(self, session: Session) -> None:
         """Writes one session; called by an environment whenever a session ends."""
-        published = None if self.published is None else self.published(session)
-        append_line(self.folder / FILE, played_line(self.folder, session, published))
+        self.all_ended([session])
+
+    def all_ended(self, sessions: Sequence[Session]) -> None:
+        """Writes sessions that ended in one step: all of them or, where that fails, none."""
+        lines = [played_line(self.folder, one, self.published(one) if self.published else None) for one in sessions]
+        append_line(self.folder / FILE, b"".join(lines))
 
 
 def read_records(

@@ -32,8 +32,10 @@ def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
 
 def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
     """As `lookup`, where the registry holds "module:Class", imported now."""
-    found = lookup(kind, name, registry)
-    return import_object(kind, found) if isinstance(found, str) else found
+    found: Any = lookup(kind, name, registry)
+    if name in registry:
+        found = import_object(kind, found)
+    return found
 
 
 def import_object(kind: str, place: str) -> Any:
@@ -67,6 +69,8 @@ def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[s
             cannot be called with what is given, or refuses a value.
     """
     make, chosen = load_class(kind, name, registry), dict(settings or {})
+    if not callable(make):
+        raise ValueError(f"{kind} is {name!r}, which is a {type(make).__name__}, expected a class or function")
     parameters = list(signature(make).parameters.values())
     by_name = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     left = {one.name: one for one in parameters[len(given) :] if one.kind in by_name}

@@ -52,8 +52,6 @@ class Session:
         pending: with deferred scoring the futures for which the last of `scores` are placeholders, empty once
             the session is over; None where turns are scored at once.
         ending: how the session ended, None while it goes on.
-        recorded: this session with its last turn, once `on_end` has taken it and before that turn is
-            committed.
     """
 
     spec: Any
@@ -70,7 +68,6 @@ class Session:
     reward: float = 0.0
     pending: list[Future[Scores]] | None = None
     ending: Termination | None = None
-    recorded: Session | None = field(default=None, repr=False, compare=False)
 
     @property
     def turn(self) -> int:
@@ -269,16 +266,16 @@ class SessionEngine:
     def commit(self, sessions: Sequence[Session], played: Sequence[Session]) -> None:
         """Hands sessions that have just ended to `on_end`, then makes what was played theirs.
 
-        Every session stays as it was where `on_end` raises; it gets each once where the same turn is played again.
+        Every session stays as it was where `on_end` raises. One with `all_ended(sessions)` gets them all at once.
         """
-        for session, one in zip(sessions, played, strict=True):
-            last = session.recorded
-            if last is not None and last.intents == one.intents:
-                if np.array_equal(last.pictures[-1], one.pictures[-1]):
-                    continue
-            if self.on_end is not None and one.ending is not None:
-                self.on_end(one)
-                session.recorded = one
+        ended = [one for one in played if one.ending is not None]
+        if self.on_end is not None and ended:
+            together = getattr(self.on_end, "all_ended", None)
+            if together is not None:
+                together(ended)
+            else:
+                for one in ended:
+                    self.on_end(one)
         for session, one in zip(sessions, played, strict=True):
             session.become(one)
 

@@ -14,6 +14,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from math import isfinite
+from os import PathLike
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -116,12 +117,7 @@ def check_settings(settings: Any, prefix: str = "") -> None:
         if is_dataclass(value) and not isinstance(value, type):
             check_settings(value, f"{name}.")
             continue
-        hint = hints[one.name]
-        kinds = (hint,) if get_origin(hint) in (list, dict) else get_args(hint) or (hint,)
-        if set(kinds) <= {*_KINDS, NoneType}:
-            fits = type(value) in kinds or (float in kinds and type(value) is int)
-            if not fits:
-                raise ValueError(f"{name} is {value!r}, expected {kind_in_words(hint, value)}")
+        check_kind(name, value, hints[one.name])
         for single in value if isinstance(value, list | tuple) else (value,):
             choices = about.get("choices")
             if choices is not None and single is not None and single not in choices:
@@ -132,6 +128,20 @@ def check_settings(settings: Any, prefix: str = "") -> None:
                     raise ValueError(f"{name} is {single}, expected {_expected(about)}")
             if isinstance(single, float) and not isfinite(single):
                 raise ValueError(f"{name} is {single}, expected a finite number")
+
+
+def check_kind(name: str, value: Any, hint: Any) -> None:
+    """ValueError for a value of another kind than its type hint; None, numbers, texts and mappings are looked at."""
+    kinds = (hint,) if get_origin(hint) in (list, dict) else get_args(hint) or (hint,)
+    if any(get_origin(kind) is Mapping for kind in kinds):
+        fits = isinstance(value, Mapping) or (value is None and NoneType in kinds)
+    elif set(kinds) <= {*_KINDS, NoneType}:
+        fits = type(value) in kinds or (float in kinds and type(value) is int)
+        fits |= str in kinds and isinstance(value, str | PathLike)
+    else:
+        return
+    if not fits:
+        raise ValueError(f"{name} is {value!r:.100}, expected {kind_in_words(hint, value)}")
 
 
 def _expected(about: Mapping[str, Any]) -> str:

@@ -179,6 +179,9 @@ def test_many_settings_make_a_short_name():
         (["train", "+recrd_every=3"], ["no setting 'recrd_every', did you mean 'record_every'?"]),
         (["train", "groups=many"], ["groups is 'many', expected a whole number"]),
         (["train", "seed=0,1"], ["'seed=0,1' gives several values", "-m"]),
+        (["train", "-m", "out=a,b"], ["out has several values, expected one folder"]),
+        (["evaluate", "policy=noop", "reward_weights={beauty: 1}"], ["reward weight 'beauty' names no score"]),
+        (["evaluate", "policy=sys:maxsize"], ["policy is 'sys:maxsize', which is a int, expected a class"]),
         (["train", "user=[terse,chatty]"], ["user is [terse,chatty], expected one name; -m user=terse,chatty"]),
         (["train", "-m", "user=[terse,chatty],goal"], ["user is [terse,chatty], expected one name"]),
         (["evaluate", "policy=noop", "user=nowhere:Class"], ["user is 'nowhere:Class'", "package.module:Name"]),
@@ -348,6 +351,30 @@ def test_classes_and_files_of_the_current_folder_are_chosen_by_name(own_code):
     versions = [json.loads(Path(out, "summary.json").read_text())["versions"] for out in "ab"]
     assert versions[0]["user"] == "asker" and versions[0]["world"].startswith("mine ")
     assert "curt" in versions[1]["user"]
+
+
+@pytest.mark.parametrize("words", ["reward_weights={rule_kept: 1}", "reward_weights.rule_kept=1"])
+def test_weights_of_the_reward_are_settings_too(calls, words):
+    assert main(["train", words, "out=x"]) == 0
+    assert calls[0].env()["reward_weights"] == {"rule_kept": 1.0}
+
+
+def test_a_pattern_stands_for_the_files_that_it_fits(calls):
+    assert main(["train", "-m", "user=glob(t*)", "out=x"]) == 0
+    assert [config.user.settings["persona"] for config in calls] == ["terse"]
+
+
+def test_no_password_stands_in_a_folder_its_name_or_a_message(calls, tmp_path, capsys):
+    url = "base_url='http://me:p@sswrd@localhost:1/v1?key=sswrd'"
+    words = ["scorer=judge", "scorer.settings.endpoint.model=m", f"scorer.settings.endpoint.{url}"]
+    assert main(["train", *words]) == 0 and main(["train", "-m", "seed=0,1", *words]) == 0
+    assert main(["evaluate", "policy=noop", "sessions=1", "user=llm", f"user.settings.endpoint.{url}"]) == 2
+    printed = capsys.readouterr()
+    assert calls[0].scorer.settings["endpoint"]["base_url"].startswith("http://me:p@sswrd@")
+    written = [str(path) for path in tmp_path.rglob("*")]
+    texts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum("http://localhost:1/v1" in text for text in texts) >= 2
+    assert not any("sswrd" in text for text in [*written, *texts, printed.out, printed.err])
 
 
 def test_experiments_of_ones_own_folder(own_code, calls):

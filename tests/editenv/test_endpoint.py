@@ -14,6 +14,7 @@ import time
 import zlib
 from base64 import b64encode
 from concurrent.futures import CancelledError
+from contextlib import closing
 
 import pytest
 
@@ -200,12 +201,12 @@ def test_a_locked_cache_costs_a_warning_not_the_answer(tmp_path):
 
 
 def test_nothing_in_a_cache_folder_runs(tmp_path):
-    """A trigger of somebody else's that writes a file fails, and the question is answered."""
+    """A file with a trigger of somebody else's is left alone, and the question is answered."""
     with ChatServer(echo) as server:
         endpoint, _ = ask(server.url, cache=str(tmp_path))
         with sqlite3.connect(tmp_path / "cache.db") as database:
             database.execute("CREATE TRIGGER t AFTER INSERT ON Cache BEGIN SELECT load_extension('evil'); END")
-        with pytest.warns(UserWarning, match="an answer is not kept: OperationalError: unsafe use"):
+        with pytest.warns(UserWarning, match="an answer is not kept: ValueError: .*more than answers"):
             assert endpoint.ask([[{"role": "user", "content": "new"}]], "1")[0].text == "new/None"
 
 
@@ -452,3 +453,37 @@ def test_closing_ends_calls_that_are_on_their_way():
         endpoint.close()
         waiting.join(10)
     assert ended
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON Cache BEGIN DELETE FROM Cache; END",
+        "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n",
+    ],
+)
+def test_a_cache_that_holds_more_than_answers_is_left_alone(tmp_path, evil):
+    with ChatServer(echo) as server:
+        ask(server.url, cache=str(tmp_path))
+        with sqlite3.connect(tmp_path / "cache.db") as database:
+            database.execute(evil)
+        with pytest.warns(UserWarning, match="holds more than answers"):
+            assert ask(server.url, cache=str(tmp_path))[1][0].cached is False
+
+
+def test_a_cache_that_somebody_holds_costs_one_second_a_call(tmp_path):
+    with ChatServer(echo) as server:
+        ask(server.url, cache=str(tmp_path))
+        with closing(sqlite3.connect(tmp_path / "cache.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            start = time.perf_counter()
+            with pytest.warns(UserWarning, match="database is locked"):
+                _, answers = ask(server.url, [str(n) for n in range(8)], cache=str(tmp_path))
+            assert time.perf_counter() - start < 4 and None not in [answer.text for answer in answers]
+
+
+@pytest.mark.parametrize("url", ["me:p@sswrd@host/v1", "http:/me:p@sswrd@host/v1", "htp://me:p@sswrd@host/v1?k=sswrd"])
+def test_a_mistyped_address_is_shown_without_its_password(url):
+    with pytest.raises(ValueError, match=r"base_url is '.*host/v1', expected") as caught:
+        EndpointSettings(url, "m")
+    assert "sswrd" not in str(caught.value)

@@ -95,6 +95,16 @@ def test_a_spec_survives_json_and_makes_the_same_environment() -> None:
         ({"render_mode": "svg"}, "render_mode is 'svg', expected None, 'rgb_array' or 'ansi'"),
         ({"suit": "mixed"}, "setting 'suit' is not known, did you mean 'suite'"),
         ({"user": "ters"}, "user 'ters' is not known, did you mean 'terse'"),
+        ({"user": ["terse"]}, r"user is \['terse'\], expected one name or text"),
+        ({"user": None}, "user is None, expected a value"),
+        ({"scorer": "sys:maxsize"}, "scorer is 'sys:maxsize', which is a int, expected a class or function"),
+        ({"world": "json:dumps"}, "world 'json:dumps' lacks the setting 'obj'|cannot be called"),
+        ({"size": "64"}, "size is '64', expected a whole number"),
+        ({"size": 10**6}, "size is 1000000, expected 4096 pixels at most"),
+        ({"grid": 2.5}, "grid is 2.5, expected a whole number"),
+        ({"history": "yes"}, "history is 'yes', expected true or false"),
+        ({"scorer_settings": [1]}, r"scorer_settings is \[1\], expected settings by name"),
+        ({"record_to": 3}, "record_to is 3, expected one name or text"),
     ],
 )
 def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from editenv.env import MICEEditEnv
+from editenv.records import Recorder, read_records
 from editenv.session import Session
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
@@ -277,22 +279,23 @@ def test_spaces_of_many_rows_are_gymnasiums_batches_and_small() -> None:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_a_step_whose_record_cannot_be_written_was_not_made(mode: AutoresetMode) -> None:
-    """Fails where rows before the one that failed are a turn ahead, or where a session is recorded twice."""
-    full, recorded = {"disk": True}, []
+def test_a_step_whose_record_cannot_be_written_was_not_made(mode: AutoresetMode, tmp_path: Path) -> None:
+    """Fails where rows before the one that failed are a turn ahead, or stand in the records."""
+    full = {"disk": True}
 
-    def on_end(session: Session) -> None:
+    def published(session: Session) -> dict[str, Any]:
         if full["disk"] and session.index == 1:
             raise OSError(28, "No space left on device")
-        recorded.append(session.index)
+        return {}
 
-    envs = MICEEditVectorEnv(3, FakeWorld(turns=1), ScriptUser(), FlatScorer(), on_end=on_end, autoreset_mode=mode)
+    recorder = Recorder(tmp_path, published)
+    envs = MICEEditVectorEnv(3, FakeWorld(turns=1), ScriptUser(), FlatScorer(), on_end=recorder, autoreset_mode=mode)
     seen, _ = envs.reset(seed=1)
     before = [envs.get_state(row) for row in range(3)]
-    action = {"image": seen["image"], "intent": ("",) * 3}
     with pytest.raises(OSError, match="No space left"):
-        envs.step(action)
-    assert [envs.get_state(row) for row in range(3)] == before
+        envs.step({"image": seen["image"], "intent": ("first",) * 3})
+    assert [envs.get_state(row) for row in range(3)] == before and not (tmp_path / "sessions.jsonl").exists()
     full["disk"] = False
-    *_, terminated, _, _ = envs.step(action)
-    assert terminated.all() and recorded == [0, 1, 2]
+    *_, terminated, _, _ = envs.step({"image": seen["image"], "intent": ("second",) * 3})
+    assert terminated.all()
+    assert [(one.index, one.intents) for one in read_records(tmp_path)] == [(row, ("second",)) for row in range(3)]
