@@ -17,17 +17,12 @@ EDITED = "(the edited picture follows)"
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What chat messages tell of a session.
+    """What chat messages tell of a session."""
 
-    Attributes:
-        pictures: uint8 [H, W, 3] each: the source, then the one after each turn; None where it is not shown.
-        transcript: what the user said.
-        intents: what the assistant wrote, one entry a finished turn, empty where it wrote nothing.
-    """
-
+    # the source, then the picture after each turn, uint8 [H, W, 3]; None where it is not shown
     pictures: tuple[Image | None, ...]
-    transcript: tuple[str, ...]
-    intents: tuple[str, ...]
+    transcript: tuple[str, ...]  # what the user said
+    intents: tuple[str, ...]  # what the assistant wrote, one entry a finished turn, empty where it wrote nothing
 
 
 def chat_messages(session: Session | Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -32,18 +32,12 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Command:
-    """One command; editenv.manual holds what is said about it.
+    """One command; editenv.manual holds what is said about it."""
 
-    Attributes:
-        target: the function it calls, as "module:name": with its settings, or with the words that were
-            typed where `configs.schema.COMMANDS` has no settings for it. An int that it returns is the
-            exit status.
-        first: the setting that a first word without "=" stands for; empty where there is none.
-        usage: what follows the command's name.
-    """
-
+    # "module:name" of the function it calls: with its settings, or with the words that were typed where
+    # `configs.schema.COMMANDS` has no settings for it. An int that it returns is the exit status.
     target: str
-    first: str = ""
+    first: str = ""  # the setting that a first word without "=" stands for
     usage: str = "[KEY=VALUE ...]"
 
 

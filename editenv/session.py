@@ -19,15 +19,10 @@ _NUMBER_LIMIT = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Termination:
-    """How a session ended.
+    """How a session ended."""
 
-    Attributes:
-        reason: "done" or "gave_up" (the user's word), "max_turns", or "unscored" where a judge failed.
-        truncated: True where the session was cut off; False where the user ended it.
-    """
-
-    reason: str
-    truncated: bool
+    reason: str  # "done" or "gave_up" (the user's word), "max_turns", or "unscored" where a judge failed
+    truncated: bool  # whether the session was cut off, not ended by the user
 
     @property
     def terminated(self) -> bool:
@@ -37,37 +32,24 @@ class Termination:
 
 @dataclass(slots=True)
 class Session:
-    """What has happened in one session so far.
+    """What has happened in one session so far."""
 
-    Attributes:
-        spec: the session as the world prepared it.
-        split, seed, index: where it came from.
-        versions: of world, user and scorer.
-        message: this turn's instruction; the last one where the session is over.
-        pictures: the source, then the picture after each turn; read-only uint8 [H, W, 3].
-        transcript: what the user said so far, in order.
-        details: what the user wanted kept about each of these.
-        intents, scores: one entry a finished turn.
-        reward: of the last step.
-        pending: with deferred scoring the futures for which the last of `scores` are placeholders, empty once
-            the session is over; None where turns are scored at once.
-        ending: how the session ended, None while it goes on.
-    """
-
-    spec: Any
-    split: str
+    spec: Any  # the session as the world prepared it
+    split: str  # split, seed, index: where it came from
     seed: int
     index: int
-    versions: Mapping[str, str | None]
-    message: UserMessage
-    pictures: list[Image]
-    transcript: tuple[str, ...]
-    details: tuple[Mapping[str, Any], ...] = ()
-    intents: list[str] = field(default_factory=list)
+    versions: Mapping[str, str | None]  # of world, user and scorer
+    message: UserMessage  # this turn's instruction; the last one where the session is over
+    pictures: list[Image]  # the source, then the picture after each turn; read-only uint8 [H, W, 3]
+    transcript: tuple[str, ...]  # what the user said so far, in order
+    details: tuple[Mapping[str, Any], ...] = ()  # what the user wanted kept about each of these
+    intents: list[str] = field(default_factory=list)  # intents, scores: one entry a finished turn
     scores: list[Scores] = field(default_factory=list)
-    reward: float = 0.0
+    reward: float = 0.0  # of the last step
+    # with deferred scoring the futures for which the last of `scores` are placeholders, empty once the session is
+    # over; None where turns are scored at once
     pending: list[Future[Scores]] | None = None
-    ending: Termination | None = None
+    ending: Termination | None = None  # how the session ended, None while it goes on
 
     @property
     def turn(self) -> int:
@@ -127,14 +109,11 @@ class ScoringQueue:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="editenv-scoring")
 
     def put(self, turns: Sequence[TurnResult], earlier: Sequence[Sequence[Future[Scores]]]) -> list[Future[Scores]]:
-        """Queues a batch.
+        """Queues a batch; gives a future a turn, which raises what the scorer raised.
 
         Args:
             turns: one a session; the last of their history are placeholders.
             earlier: the futures that these placeholders stand for, in order, for each turn.
-
-        Returns:
-            A future a turn; it raises what the scorer raised.
         """
         futures: list[Future[Scores]] = [Future() for _ in turns]
         self._thread.submit(self._score, list(turns), [list(pending) for pending in earlier], futures)
@@ -175,27 +154,17 @@ def score_all(scorer: Scorer, turns: Sequence[TurnResult]) -> list[Scores]:
 class SessionEngine:
     """Opens sessions of a world and carries out their turns, for one session or many at once.
 
-    Attributes:
-        world, user: where sessions come from and who gives the instructions.
-        scorer: who judges turns; None leaves every score None.
-        split: "train", "validation" or "test".
-        max_length: characters an instruction may have.
-        on_end: called with each session when it ends, before its last turn counts as played.
-        queue: where turns wait for `scorer` while their sessions go on; None scores them at once.
-        max_turns: turns after which a session is cut off; None for the world's.
-
-    Raises:
-        ValueError: the split is none of SPLITS, or turns shall wait and the user wants to know their scores.
+    ValueError where the split is none of SPLITS, or turns shall wait and the user wants to know their scores.
     """
 
-    world: World
+    world: World  # world, user: where sessions come from and who gives the instructions
     user: User
-    scorer: Scorer | None
-    split: str = "train"
-    max_length: int = MAX_LENGTH
-    on_end: Callable[[Session], None] | None = None
-    queue: ScoringQueue | None = None
-    max_turns: int | None = None
+    scorer: Scorer | None  # who judges turns; None leaves every score None
+    split: str = "train"  # a word of SPLITS
+    max_length: int = MAX_LENGTH  # characters an instruction may have
+    on_end: Callable[[Session], None] | None = None  # called with each session when it ends, see `commit`
+    queue: ScoringQueue | None = None  # where turns wait for `scorer` while their sessions go on; None scores at once
+    max_turns: int | None = None  # turns after which a session is cut off; None for the world's
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

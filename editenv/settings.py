@@ -66,25 +66,15 @@ def setting(
 
 @dataclass(frozen=True)
 class SettingHelp:
-    """One setting as a reader sees it.
+    """One setting as a reader sees it."""
 
-    Attributes:
-        name: as written on the command line, such as "algorithm.text_rate".
-        kind: its type; a dataclass for a part that a group's file fills.
-        default: its value where nothing is given; MISSING where one has to be.
-        help: one line.
-        expected: the values it takes, such as "above 0", "" for any of its type.
-        names: values that are known beforehand.
-        group: the folder below configs/ that fills it; None for a plain value.
-    """
-
-    name: str
-    kind: Any
-    default: Any
-    help: str
-    expected: str
-    names: tuple[str, ...] = ()
-    group: str | None = None
+    name: str  # as written on the command line, such as "algorithm.text_rate"
+    kind: Any  # its type; a dataclass for a part that a group's file fills
+    default: Any  # its value where nothing is given; MISSING where one has to be
+    help: str  # one line
+    expected: str  # the values it takes, such as "above 0", "" for any of its type
+    names: tuple[str, ...] = ()  # values that are known beforehand
+    group: str | None = None  # the folder below configs/ that fills it; None for a plain value
 
 
 def describe(kind: type, prefix: str = "") -> Iterator[SettingHelp]:

@@ -105,20 +105,7 @@ def text_problem(text: Any, max_length: int) -> str | None:
 def observation_space(
     image_shape: tuple[int, int, int], max_turns: int, max_length: int = MAX_LENGTH, history: bool = False
 ) -> spaces.Dict:
-    """What an agent sees at a turn.
-
-    Args:
-        image_shape: (H, W, 3).
-        max_turns: turns a session may have.
-        max_length: characters an instruction may have.
-        history: whether all earlier pictures are shown as well.
-
-    Returns:
-        Dict of `image` (current picture) and `source` (first picture), uint8 [H, W, 3]; `instruction`, this
-        turn's, empty once the session is over; `transcript`, everything the user said so far, this turn's
-        instruction last; `turn`, turns finished so far, 0 to max_turns; with history also `images`, uint8
-        [max_turns + 1, H, W, 3]: the source, then the picture after each turn, zero where not yet reached.
-    """
+    """What an agent sees at a turn, as `MICEEditEnv` describes it; `images` only with history."""
     parts: dict[str, Space[Any]] = {
         "image": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
         "source": spaces.Box(0, 255, shape=image_shape, dtype=np.uint8),
@@ -157,15 +144,12 @@ ACTION_FIELDS = ("image", "intent")
 
 
 def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
-    """One session's action, its picture copied.
+    """One session's action, its picture copied; ValueError naming the field, what came, and what is expected.
 
     Args:
-        action: a mapping of `image`, uint8 [H, W, 3], and `intent`, a text.
+        action: a mapping of `image`, uint8 of the shape (H, W, 3), and `intent`, a text.
         shape: (H, W, 3).
         max_length: characters an intent may have.
-
-    Raises:
-        ValueError: naming the field, what came, and what is expected.
     """
     _check_action(action, shape)
     if problem := text_problem(action["intent"], max_length):
@@ -174,11 +158,7 @@ def read_action(action: Any, shape: tuple[int, ...], max_length: int) -> Action:
 
 
 def read_actions(actions: Any, count: int, shape: tuple[int, ...], max_length: int) -> tuple[Image, tuple[str, ...]]:
-    """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents.
-
-    Raises:
-        ValueError: naming the field (and row), what came, and what is expected.
-    """
+    """A batch of actions, its pictures copied: uint8 [N, H, W, 3] and N intents; errors as `read_action`'s."""
     _check_action(actions, (count, *shape))
     intents = actions["intent"]
     if isinstance(intents, str) or not isinstance(intents, Sequence | np.ndarray):

@@ -149,10 +149,13 @@ def read_yaml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no YAML, a key is given twice or is no text, or it holds something else; says where.
     """
+    loader = _Loader(text)
     try:
-        data = yaml.load(text, _Loader)  # a safe loader
+        data = loader.get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"no valid YAML: {' '.join(str(error).split())}") from error
+    finally:
+        loader.dispose()
     if not isinstance(data, dict):
         raise ValueError(f"YAML holds {'nothing' if data is None else repr(data)}, expected keys and values")
     return data

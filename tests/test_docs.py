@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -21,14 +22,35 @@ def pieces(text):
     return [(language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)) for indent, language, code in found]
 
 
+PROGRAM = """
+import json, sys, types
+for code in json.load(sys.stdin):
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(compile(code, code.splitlines()[0], "exec"), vars(sys.modules["__main__"]))
+"""
+
+
+def run_snippets(snippets, folder):
+    """Runs pieces of Python one after the other, each as a main module, in one process: imports cost once."""
+    if snippets:
+        words = [sys.executable, "-W", "error::UserWarning", "-c", PROGRAM]
+        subprocess.run(words, cwd=folder, check=True, input=json.dumps(snippets), text=True)
+        snippets.clear()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    snippets: list[str] = []
     for language, code in pieces(page.read_text(encoding="utf-8")):
+        commands = command_lines(f"```{language}\n{code}```\n")
         if language == "python":
-            subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], cwd=tmp_path, check=True)
-        for words in command_lines(f"```{language}\n{code}```\n"):
+            snippets.append(code)
+        elif commands:
+            run_snippets(snippets, tmp_path)
+        for words in commands:
             assert main(shortened(words)) == 0, words
+    run_snippets(snippets, tmp_path)
 
 
 def test_pieces_come_in_order_and_without_their_indent():

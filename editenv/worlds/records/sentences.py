@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from editenv.records import RecordSpec, RecordTurn
@@ -12,7 +12,18 @@ from editenv.records import RecordSpec, RecordTurn
 LONGEST_SENTENCE = 1000
 """Characters above which a sentence is not taken apart; what is longer holds notes, not an instruction."""
 
+LONGEST_INSTRUCTION = 4000
+"""Characters of an instruction in which rules and pronouns are looked for."""
+
 POSITIONS = ("left", "right", "above", "below")
+
+
+def plain(phrase: str) -> str:
+    """A phrase as it is compared: one form of each character, no capitals, single blanks."""
+    return " ".join(unicodedata.normalize("NFC", phrase).casefold().split())
+
+
+# Resolved instructions.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +59,14 @@ def take_apart(sentence: str) -> Sentence | None:
     """
     if len(sentence) > LONGEST_SENTENCE:
         return None
-    plain = sentence.strip().strip('"').strip().removesuffix(".")
+    whole = sentence.strip().strip('"').strip().removesuffix(".")
     for task, pattern in _PATTERNS:
-        if found := pattern.fullmatch(plain):
-            return _sentence(task, found.groupdict())
+        if found := pattern.fullmatch(whole):
+            texts = {name: part.strip() for name, part in found.groupdict().items() if part is not None}
+            position = texts.pop("position", "").lower()
+            kept = tuple(phrase.strip() for phrase in texts.pop("kept", "").split(",") if phrase.strip())
+            return Sentence(task, **texts, position=_SAME.get(position, position) or None, kept=kept)
     return None
-
-
-def _sentence(task: str, parts: dict[str, str | None]) -> Sentence:
-    texts = {name: part.strip() for name, part in parts.items() if part is not None}
-    position = texts.pop("position", "").lower()
-    kept = tuple(phrase.strip() for phrase in texts.pop("kept", "").split(",") if phrase.strip())
-    return Sentence(task, **texts, position=_SAME.get(position, position) or None, kept=kept)
 
 
 _OPENS, _CLOSES = "'\"\u2018\u201c", "'\"\u2019\u201d"
@@ -146,12 +153,14 @@ class Meaning:
 
 def turn_meaning(record: RecordSpec, turn: int) -> Meaning | None:
     """A turn taken apart; None where its resolved instruction follows no known pattern."""
-    sentence = take_apart(record.turns[turn].formatted_instruction)
+    sentence, said = take_apart(record.turns[turn].formatted_instruction), record.instruction[turn]
     if sentence is None:
         return None
-    said = record.instruction[turn]
+    # The one object of the resolved instruction that the user's words leave out.
+    left_out = [phrase for phrase in sentence.mentioned if plain(phrase) not in plain(said)]
     pointing = pronouns(said)
-    return Meaning(sentence, stated_rule(said), pointing, _referent(sentence, said) if pointing else None)
+    referent = left_out[0] if pointing and len(left_out) == 1 else None
+    return Meaning(sentence, stated_rule(said), pointing, referent)
 
 
 def stated_rule(instruction: str) -> StatedRule | None:
@@ -162,10 +171,8 @@ def stated_rule(instruction: str) -> StatedRule | None:
     for pattern in _RULES:
         if found := pattern.search(beginning):
             value = found["value"].lower()
-            named = found.groupdict().get("attribute")
-            if named:
-                return StatedRule("material" if named.lower() == "material" else "color", value)
-            return StatedRule("color" if value in _COLORS else "material", value)
+            named = (found.groupdict().get("attribute") or ("color" if value in _COLORS else "material")).lower()
+            return StatedRule("material" if named == "material" else "color", value)
     return None
 
 
@@ -174,14 +181,6 @@ def pronouns(instruction: str) -> tuple[str, ...]:
     edit = _AFTER_RULE.split(_QUOTED.sub("", instruction[:LONGEST_INSTRUCTION]), maxsplit=1)[-1]
     return tuple(word.lower() for word in _PRONOUNS.findall(edit))
 
-
-def plain(phrase: str) -> str:
-    """A phrase as it is compared: one form of each character, no capitals, single blanks."""
-    return " ".join(unicodedata.normalize("NFC", phrase).casefold().split())
-
-
-LONGEST_INSTRUCTION = 4000
-"""Characters of an instruction in which rules and pronouns are looked for."""
 
 _LASTING = re.compile(
     r"\b(?:rule|constraint|from now on|all (?:following|subsequent|later) edits|every edit|in this session"
@@ -207,13 +206,6 @@ _PRONOUNS = re.compile(r"(?<![\w-])(it|its|them|their|there)(?![\w-])", re.IGNOR
 _COLORS = frozenset(
     "red green blue yellow purple orange pink brown black white gray grey teal navy peach gold silver".split()
 )
-
-
-def _referent(sentence: Sentence, said: str) -> str | None:
-    """The one object of the resolved instruction that the user's words leave out."""
-    words = plain(said)
-    left_out = [phrase for phrase in sentence.mentioned if plain(phrase) not in words]
-    return left_out[0] if len(left_out) == 1 else None
 
 
 # Contradictions.
@@ -242,10 +234,6 @@ KINDS = {
     "kept_background": "`bg_consistency` is true where the background is changed",
 }
 
-
-_Found = Iterator[tuple[str, str]]
-"""Kinds and texts of contradictions."""
-
 _FATES = {
     "color_alter": "old_name",
     "material_alter": "old_name",
@@ -268,28 +256,27 @@ def contradictions(record: RecordSpec) -> list[Contradiction]:
     for turn, meaning in enumerate(meanings):
         if meaning is None:
             continue
-        sentence, there = meaning.sentence, _there(record, turn)
-        told = (
-            *_of_names(sentence, there, fates),
-            *_of_rules(turn, meaning, rules),
-            *_of_keys(record.turns[turn], sentence),
-            *_of_additions(turn, meanings, there),
-        )
+        sentence = meaning.sentence
+        # Names of the objects that are there before the turn, as far as they are listed.
+        there = set(map(plain, record.turns[turn - 1].available_objects)) if turn else set[str]()
+        told = [*_of_names(sentence, there, fates), *_of_rules(turn, meaning, rules)]
+        told += _of_keys(record.turns[turn], sentence)
+        new = plain(sentence.new_object or "")
+        same = sentence.task == "subject_replace" and new == plain(sentence.object or "")
+        later = [n for n, one in enumerate(meanings) if n > turn and one and new in map(plain, one.sentence.mentioned)]
+        if new in there and not same and later:
+            text = f"[{sentence.new_object}] is there already, and turn {later[0]} speaks of it"
+            told.append(("already_there", text))
         found += [Contradiction(turn, kind, text) for kind, text in told]
-        fates.pop(plain(sentence.new_object or ""), None)
+        fates.pop(new, None)
         name, fate = plain(sentence.object or ""), _FATES.get(sentence.task)
         if fate and name and (name not in fates or weight(fate) >= weight(fates[name][0])):
             fates[name] = fate, turn
     return found
 
 
-def _there(record: RecordSpec, turn: int) -> set[str]:
-    """Names of the objects that are there before a turn, as far as they are listed."""
-    return set(map(plain, record.turns[turn - 1].available_objects)) if turn else set()
-
-
-def _of_names(sentence: Sentence, there: set[str], fates: Mapping[str, tuple[str, int]]) -> _Found:
-    """Objects that are gone, or have another name by now."""
+def _of_names(sentence: Sentence, there: set[str], fates: Mapping[str, tuple[str, int]]) -> Iterator[tuple[str, str]]:
+    """Objects that are gone, or have another name by now: kind and text of each."""
     says = {"removed_object": "was removed in", "replaced_object": "was replaced in"}
     for phrase in sentence.mentioned:
         name = plain(phrase)
@@ -298,7 +285,7 @@ def _of_names(sentence: Sentence, there: set[str], fates: Mapping[str, tuple[str
             yield kind, f"[{phrase}] {says.get(kind, 'has looked different since')} turn {turn}"
 
 
-def _of_rules(turn: int, meaning: Meaning, rules: dict[str, tuple[StatedRule, int]]) -> _Found:
+def _of_rules(turn: int, meaning: Meaning, rules: dict[str, tuple[StatedRule, int]]) -> Iterator[tuple[str, str]]:
     """Rules stated twice differently, and values asked for that are not the rule's."""
     rule, sentence = meaning.rule, meaning.sentence
     if rule is not None:
@@ -312,42 +299,27 @@ def _of_rules(turn: int, meaning: Meaning, rules: dict[str, tuple[StatedRule, in
         yield "against_rule", what
 
 
-def _of_keys(said: RecordTurn, sentence: Sentence) -> _Found:
+def _of_keys(said: RecordTurn, sentence: Sentence) -> Iterator[tuple[str, str]]:
     """Sentences that do not fit the other keys of their turn, or ask for nothing."""
     if sentence.task != said.task_type:
         yield "other_task", f"the sentence is one of {sentence.task}, task_type is {said.task_type}"
     if sentence.task == "background_change" and said.bg_consistency:
         yield "kept_background", "the background is changed, bg_consistency is true"
-    kept = set(map(plain, said.unchanged_objects))
-    if sentence.task in ("subject_remove", "subject_replace") and plain(sentence.object or "") in kept:
+    kept, name, value = (
+        set(map(plain, said.unchanged_objects)),
+        plain(sentence.object or ""),
+        plain(sentence.value or ""),
+    )
+    if sentence.task in ("subject_remove", "subject_replace") and name in kept:
         yield "kept_but_edited", f"[{sentence.object}] is edited and stands in unchanged_objects"
-    if sentence.task == "text_change" and not sentence.value:
-        yield "empty_text", "the new text is empty"
-    elif _asks_nothing(sentence):
-        yield "no_change", f"[{sentence.object or sentence.old_text}] is so already"
-
-
-def _asks_nothing(sentence: Sentence) -> bool:
-    """Whether the value asked for is what the sentence says is there."""
-    value = plain(sentence.value or "")
+    nothing = sentence.task == "subject_replace" and name == value
     if sentence.task == "text_change":
-        return sentence.old_text is not None and sentence.old_text == sentence.value
-    if sentence.task == "subject_replace":
-        return plain(sentence.object or "") == value
-    if sentence.task in ("color_alter", "material_alter"):
+        if not sentence.value:
+            yield "empty_text", "the new text is empty"
+        nothing = bool(sentence.value) and sentence.old_text == sentence.value
+    elif sentence.task in ("color_alter", "material_alter"):
         # The last word names the thing: "petrified wood" need not be made of wood.
-        looks = plain(sentence.object or "").split()[:-1]
-        return value in looks and "and" not in looks
-    return False
-
-
-def _of_additions(turn: int, meanings: Sequence[Meaning | None], there: set[str]) -> _Found:
-    """Additions that make a later turn's words fit two objects."""
-    sentences = [meaning.sentence if meaning else Sentence("") for meaning in meanings]
-    this, new = sentences[turn], plain(sentences[turn].new_object or "")
-    if new not in there or (this.task == "subject_replace" and new == plain(this.object or "")):
-        return
-    for later in range(turn + 1, len(sentences)):
-        if new in map(plain, sentences[later].mentioned):
-            yield "already_there", f"[{this.new_object}] is there already, and turn {later} speaks of it"
-            return
+        looks = name.split()[:-1]
+        nothing = value in looks and "and" not in looks
+    if nothing:
+        yield "no_change", f"[{sentence.object or sentence.old_text}] is so already"
