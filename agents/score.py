@@ -11,15 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from editenv.agents.evaluate import (
-    MODEL_SETTINGS,
-    Evaluation,
-    finished,
-    print_evaluation,
-    status,
-    tell_kept,
-    without_passwords,
-)
+from editenv.agents.evaluate import MODEL_SETTINGS, Evaluation, finished, print_evaluation, status, tell_kept
 from editenv.agents.waves import RECORDS, CountsSince, kept_waves
 from editenv.build import make_vector_env
 from editenv.configs.schema import ScoreConfig
@@ -75,7 +67,7 @@ def score(config: ScoreConfig) -> Evaluation:
         with suppress(OSError, ValueError):
             played = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
             facts = {name: played[name] for name in _PLAYED if name in played} | facts
-        return finished(Path(config.out), waves, without_passwords(facts))
+        return finished(Path(config.out), waves, facts)
 
 
 def _records_folder(records: str) -> Path:

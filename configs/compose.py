@@ -212,14 +212,15 @@ def _check_setting(
             raise ValueError(f"{key} {what}; {choose}")
         if key == part.name and isinstance(values[0], str) and not values[0].startswith("${"):
             raise ValueError(f"{key} is {values[0]!r}, a name where settings belong; {choose}")
-    for value in values if known is not None else ():
-        holder = OmegaConf.structured(make_dataclass("Holder", [("value", known.kind, field(default=MISSING))]))
+    kind = known.kind if known else Any
+    for value in values if known else ():
+        holder = OmegaConf.structured(make_dataclass("Holder", [("value", kind, field(default=MISSING))]))
         try:
             OmegaConf.update(holder, "value", value)
         except OmegaConfBaseException as error:
             written = str(value).replace(" ", "").replace("'", "") if isinstance(value, list) else value
             came = "null" if value is None else repr(written)
-            raise ValueError(f"{key} is {came}, expected {kind_in_words(known.kind, value)}") from error
+            raise ValueError(f"{key} is {came}, expected {kind_in_words(kind, value)}") from error
     # Hydra asks for a + in front of names that no YAML file has.
     return f"++{line}" if is_open and not line.startswith(("+", "~")) else line
 

@@ -190,8 +190,10 @@ def opened(
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             _png_exif(source)  # refuses too many chunks
-            shortened = isinstance(source, Path) and "JPEG" in formats and not head_only
-            image = PILImage.open(_few_scans(source) if shortened else source, formats=formats)
+            if isinstance(source, Path) and "JPEG" in formats and not head_only:
+                image = PILImage.open(_few_scans(source), formats=formats)
+            else:
+                image = PILImage.open(source, formats=formats)
         with image:
             width, height = image.size
             if width * height > max_pixels:

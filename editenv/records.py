@@ -400,9 +400,12 @@ def played_line(
         training: of a rollout; details of scores are left out then.
     """
     names, turns = [write_png(folder, picture) for picture in session.pictures], len(session.scores)
-    scores = [one.to_json() | ({"detail": {}} if training else {}) for one in session.scores]
-    for one in scores:  # JSON has no word for what is no finite number
-        one["reward"] = one["reward"] if math.isfinite(one["reward"]) else None
+    scores = [one.to_json() for one in session.scores]
+    for one in scores:
+        if not math.isfinite(one["reward"]):  # which JSON has no word for
+            one["reward"] = None
+        if training is not None:
+            one["detail"] = {}
     played = {
         "format": FORMAT,
         "versions": dict(session.versions),

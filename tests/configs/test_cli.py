@@ -28,6 +28,9 @@ from editenv.configs.schema import TrainConfig
 from editenv.manual import overview, page, settings_table, text_of
 
 DOCS = Path(__file__).parents[2] / "docs"
+NEEDED = {"pretrain": ["recipe=base"], "score": ["records=x"]}
+"""Settings that have no default."""
+
 EXAMPLES = [
     (name, line.strip()) for name in COMMANDS for line in text_of(name).splitlines() if line.startswith("  editenv ")
 ]
@@ -78,6 +81,8 @@ def test_examples_of_the_help_are_right(name, line):
     _, command, *words = shlex.split(line)
     assert command == name
     settings = [word for word in words if "=" in word]
+    if COMMANDS[name].first and "=" not in words[0]:
+        settings.append(f"{COMMANDS[name].first}={words[0]}")
     if name == "bench":
         measured = {"env": bench_env, "rollout": bench_rollout}[words[0]]
         assert {word.partition("=")[0] for word in settings} <= signature(measured).parameters.keys()
@@ -90,7 +95,7 @@ def test_examples_of_the_help_are_right(name, line):
 @pytest.mark.parametrize("name", schema.COMMANDS)
 def test_every_setting_is_in_the_help_with_its_default(name):
     """Fails where a setting has no line of help, or where a YAML file gives another default."""
-    config = OmegaConf.create(asdict(compose(name, ["recipe=base"] if name == "pretrain" else [], out="x")))
+    config = OmegaConf.create(asdict(compose(name, NEEDED.get(name, []), out="x")))
     for key, default, meaning in settings_table(name):
         assert meaning, key
         node = OmegaConf.select(config, key)
@@ -316,7 +321,7 @@ def test_every_group_and_recipe_composes():
 def test_no_schema_field_lacks_a_value():
     """Fails where a YAML file leaves a setting out; `recipe` has to be chosen and `out` is filled in."""
     for name, kind in schema.COMMANDS.items():
-        config = compose(name, ["recipe=base"] if name == "pretrain" else [], out="x")
+        config = compose(name, NEEDED.get(name, []), out="x")
         assert {field.name for field in fields(kind)} == vars(config).keys()
 
 
