@@ -311,7 +311,7 @@ def _placing(edit: SubjectAdd | PositionChange, before: Shown, ruled: Values) ->
     free = (edit.cell,) if edit.beside is None else free_beside(edit.beside, before)
 
     def ways(right: frozenset[int], left: Contents) -> tuple[Contents, ...]:
-        return tuple({cell: right if cell == spot else _NONE_THERE for cell in free} | left for spot in free)
+        return tuple({**{cell: right if cell == spot else _NONE_THERE for cell in free}, **left} for spot in free)
 
     if isinstance(edit, SubjectAdd):
         return Answer(ways(_new(edit, ruled), {}), frozenset(free), free)

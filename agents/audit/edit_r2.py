@@ -63,7 +63,8 @@ class EditR2Audit:
 
     def variants(self) -> Sequence[EditR2Audit]:
         """The trainer with each sampler; CPS knows no level above 1, no bound of time and no last step."""
-        found, algorithm = [self], self.algorithm
+        found: list[EditR2Audit] = [self]
+        algorithm = self.algorithm
         last = algorithm.window_high + algorithm.window
         for name in SAMPLERS:
             if name == algorithm.sampler or (name == "cps" and last == algorithm.steps):

@@ -5,43 +5,21 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from editenv.agents.audit.checks import CHECKS
 from editenv.agents.audit.protocol import Auditable, NotOffered
-from editenv.agents.audit.sampling_checks import check_density, check_marginals, check_ratio, check_seeds, check_window
 from editenv.agents.audit.subject import CheckResult, Subject, table
-from editenv.agents.audit.update_checks import (
-    check_advantage,
-    check_branching,
-    check_filter,
-    check_gradient,
-    check_kl,
-    check_resume,
-)
 from editenv.files import atomic_write_text
 from editenv.registry import build, lookup
 
 if TYPE_CHECKING:
     from editenv.configs.schema import AuditConfig
-
-CHECKS: dict[str, Callable[[Subject], list[CheckResult]]] = {
-    "ratio": check_ratio,
-    "density": check_density,
-    "marginals": check_marginals,
-    "window": check_window,
-    "gradient": check_gradient,
-    "kl": check_kl,
-    "advantage": check_advantage,
-    "filter": check_filter,
-    "branching": check_branching,
-    "seeds": check_seeds,
-    "resume": check_resume,
-}
 
 
 def run_audit(trainer: Auditable, checks: Sequence[str] | None = None, seed: int = 0) -> list[CheckResult]:
@@ -80,6 +58,7 @@ def audit(config: AuditConfig) -> int:
     from editenv.configs.compose import compose
 
     torch.set_num_threads(1)
+    Path(config.out).mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         transformers.utils.logging.disable_progress_bar()
@@ -91,7 +70,6 @@ def audit(config: AuditConfig) -> int:
         results = run_audit(trainer, config.checks, config.seed)
     passed = all(result.passed for result in results)
     report = {"passed": passed, "results": [result.to_json() for result in results]}
-    Path(config.out).mkdir(parents=True, exist_ok=True)
     atomic_write_text(Path(config.out, "audit.json"), json.dumps(report, indent=2) + "\n")
     print(json.dumps(report) if config.json else table(results))
     return 0 if passed else 1

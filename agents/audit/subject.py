@@ -71,7 +71,7 @@ class CheckResult:
 
 def table(results: Sequence[CheckResult]) -> str:
     """All results, a line each, then how many failed."""
-    rows = [("check", "what", "value", "expected", "tolerance", "")]
+    rows: list[tuple[str, ...]] = [("check", "what", "value", "expected", "tolerance", "")]
     for one in results:
         status = "not offered" if one.skipped else "pass" if one.passed else "FAIL"
         remark = f"{status}: {one.note}" if one.note and status != "pass" else status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,15 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
-    make = _autoencoder if isinstance(config.recipe, AutoencoderRecipe) else _model
-    card = make(config.recipe, config.seed, Path(config.out))
-    write_card(card, Path(config.out))
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out) as probe:  # before minutes of training that could not be kept
+        probe.write(bytes(4096))
+    if isinstance(config.recipe, AutoencoderRecipe):
+        card = _autoencoder(config.recipe, config.seed, out)
+    else:
+        card = _model(config.recipe, config.seed, out)
+    write_card(card, out)
     return card
 
 

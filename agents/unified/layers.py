@@ -58,9 +58,10 @@ class Hidden(NamedTuple):
 
     def plus(self, other: Hidden) -> Hidden:
         """The sums of both kinds."""
-        if self.generation is None:
-            return Hidden(self.understanding + other.understanding, None)
-        return Hidden(self.understanding + other.understanding, self.generation + other.generation)
+        understanding = self.understanding + other.understanding
+        if self.generation is None or other.generation is None:
+            return Hidden(understanding, None)
+        return Hidden(understanding, self.generation + other.generation)
 
 
 class LayerInputs(NamedTuple):
@@ -158,11 +159,10 @@ class ExpertAttention(nn.Module):
         """Queries, keys and values [B, heads, L, head width] in the block's order, with rope."""
 
         def heads(name: str) -> Hidden:
+            understanding, generation = hidden.through(self, name)
+            shape = (-1, self.head_width)
             return Hidden(
-                *(
-                    None if states is None else states.unflatten(-1, (-1, self.head_width))
-                    for states in hidden.through(self, name)
-                )
+                understanding.unflatten(-1, shape), None if generation is None else generation.unflatten(-1, shape)
             )
 
         query = heads("q_proj").through(self, "q_norm").in_order().transpose(1, 2)

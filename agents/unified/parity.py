@@ -207,8 +207,9 @@ def key_scaled(fixture: Fixture, name: str, scale: str) -> Tensor:
 
 def guided(fixture: Fixture, renorm: str, text: str, image: str, least: str) -> Tensor:
     """Velocities guided under the published rule."""
-    parts = (fixture.velocities(name) for name in ("edit", "edit_text_dropped", "t2i"))
-    return published_guided_velocity(*parts, float(text), float(image), renorm, float(least))
+    full, text_dropped, image_dropped = (fixture.velocities(name) for name in ("edit", "edit_text_dropped", "t2i"))
+    scales = float(text), float(image)
+    return published_guided_velocity(full, text_dropped, image_dropped, *scales, renorm, float(least))
 
 
 OUTPUTS: dict[str, Callable[..., Tensor]] = {

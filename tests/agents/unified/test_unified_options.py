@@ -44,7 +44,7 @@ def losses(model, inputs, target):
     return text, (weight * (out.velocity[:, 0:1] - target[:, None]) ** 2).mean()
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", ["none", "residual", "all"])
 def test_both_losses_fall_and_every_parameter_moves(sizes, name):
     torch.manual_seed(0)
     model = UnifiedModel(UnifiedConfig(**sizes, **CHOICES[name]))
