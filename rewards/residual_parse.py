@@ -37,9 +37,7 @@ pixels or in the margin that no cell covers. More than half of the rings must be
 pixel of the margin off by more than PIXEL."""
 
 _SIDE = 3  # of a window, in pixels
-_BLOCKS = 4  # blocks along a cell's side, for the quick search
 _CHANNELS = 3
-_ROWS = 256  # crops that are searched for at a time, which bounds memory
 _COLORS = np.array([GROUND[name] for name in BACKGROUNDS], np.int16)
 
 
@@ -82,12 +80,10 @@ def read(pictures: Sequence[Image], grid: int, expected: Sequence[Shown]) -> lis
     cells, margin = _cut(pictures, grid)
     codes = np.maximum([one.codes() for one in expected], 0)
     found, guess = codes[:, 1:], codes[:, 0]
-    differ = _differ(cells, guess, found)
-    grounds, kept, known = _grounds(cells, margin, guess, differ)
-    moved = np.flatnonzero(grounds != guess)
-    differ[moved] = _differ(cells[moved], grounds[moved], found[moved])
+    grounds, kept, known = _grounds(cells, margin, guess)
     # Only cells that differ in some bit from the expected ones are searched: [M, cell, cell, 3].
-    number, place = np.nonzero(differ)
+    differ = cells != cell_pictures(cells.shape[2])[grounds[:, None], found]
+    number, place = np.nonzero(differ.any((2, 3, 4)))
     crops, over = cells[number, place], grounds[number]
     new = np.where(near(crops, over, found[number, place]), found[number, place], UNREAD)
     for ground in np.unique(over):
@@ -104,7 +100,7 @@ def near(crops: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np
     cell = crops.shape[1]
     off = (crops.astype(np.int16) - cell_pictures(cell)[grounds, codes]).astype(np.int32)
     worst = np.abs(off).max((1, 2, 3), initial=0)
-    flat = off.reshape(len(off), off[0].size if len(off) else 0)
+    flat = off.reshape(len(off), _CHANNELS * cell**2)
     energy = np.einsum("nd,nd->n", flat, flat)
     found = (worst <= PIXEL) & (energy <= _CHANNELS * cell**2 * mean_square(cell))
     # Means cannot be further off than the worst pixel is.
@@ -124,21 +120,14 @@ def near(crops: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np
 
 
 def nearest(crops: NDArray[np.uint8], ground: int) -> NDArray[np.int64]:
-    """Codes [N] of the objects that crops [N, cell, cell, 3] show over a ground, 0 empty, -1 nothing known.
-
-    What is left of the difference when the blocks of a cell are averaged rules out nearly all pictures, since
-    averages have no more energy than pixels; the few others are compared in full.
-    """
-    cell = crops.shape[1]
-    known, sizes = _rendered_blocks(cell)
-    codes = np.full(len(crops), UNREAD)
-    for start in range(0, len(crops), _ROWS):
-        part = crops[start : start + _ROWS]
-        off = blocks(part.astype(np.int32))[0][:, None] - known[ground]
-        left = (off**2 * sizes).sum((2, 3, 4))
-        rows, numbers = np.nonzero(left <= _CHANNELS * mean_square(cell) + 1e-6)
-        fits = near(part[rows], np.full(len(rows), ground), numbers)
-        codes[start + rows[fits]] = numbers[fits]
+    """Codes [N] of the objects that crops [N, cell, cell, 3] show over a ground, 0 empty, -1 nothing known."""
+    cell, codes = crops.shape[1], np.full(len(crops), UNREAD)
+    known, flat = _flat_pictures(cell, ground)[0], crops.reshape(len(crops), _CHANNELS * cell**2).astype(np.float64)
+    # |crop - picture|^2, whole numbers that floats hold exactly, finds the few pictures to be compared in full.
+    energy = np.add.outer((flat**2).sum(1), (known**2).sum(1)) - 2 * (flat @ known.T)
+    rows, numbers = np.nonzero(energy <= _CHANNELS * cell**2 * mean_square(cell))
+    fits = near(crops[rows], np.full(len(rows), ground), numbers)
+    codes[rows[fits]] = numbers[fits]
     return codes
 
 
@@ -147,22 +136,6 @@ def mean_square(cell: int) -> float:
     """Largest mean square of a difference: no crop is near to two pictures over one ground."""
     closest = min(_flat_pictures(cell, ground)[1].min() for ground in range(len(cell_pictures(cell))))
     return min(ROOT_MEAN_SQUARE, 0.49 * float(np.sqrt(closest / (_CHANNELS * cell**2)))) ** 2
-
-
-def blocks(values: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Means of the 4 x 4 blocks of crops [N, cell, cell, 3], float64 [N, 4, 4, 3], and their pixels [4, 4, 1]."""
-    cell = values.shape[1]
-    edges = [step * cell // _BLOCKS for step in range(_BLOCKS)]
-    sides = np.diff([*edges, cell])
-    sizes = np.outer(sides, sides)[..., None]
-    return np.add.reduceat(np.add.reduceat(values, edges, 1), edges, 2) / sizes, sizes
-
-
-@lru_cache(maxsize=16)
-def _rendered_blocks(cell: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Blocks of all pictures of a cell [backgrounds, 1 + objects, 4, 4, 3], and their shares of it [4, 4, 1]."""
-    rendered, sizes = zip(*(blocks(pictures.astype(np.int32)) for pictures in cell_pictures(cell)), strict=True)
-    return np.stack(rendered), sizes[0] / cell**2
 
 
 @lru_cache(maxsize=64)
@@ -191,45 +164,30 @@ def _cut(pictures: Sequence[Image], grid: int) -> tuple[NDArray[np.uint8], NDArr
     return cells.reshape(len(batch), grid**2, cell, cell, 3), batch[:, outside]
 
 
-def _differ(cells: NDArray[np.uint8], grounds: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which cells [B, cells] are not the expected ones to the last bit."""
-    rendered = cell_pictures(cells.shape[2])[grounds[:, None], codes]
-    return (cells != rendered).reshape(*codes.shape, 3 * cells.shape[2] ** 2).any(-1)
-
-
 def _grounds(
-    cells: NDArray[np.uint8], margin: NDArray[np.uint8], expected: NDArray[np.int64], differ: NDArray[np.bool_]
+    cells: NDArray[np.uint8], margin: NDArray[np.uint8], expected: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Each picture's background [B], whether all of it is near [B], and whether most rings show it [B].
+    """Each picture's background [B], whether all of it is near [B], and whether most rings show it [B]."""
+    ring = np.ones(cells.shape[2:4], bool)
+    ring[1:-1, 1:-1] = False
+    rings = cells[:, :, ring].astype(np.int32)  # [B, cells, pixels, 3]
 
-    Cells [B, cells] that do not differ from the expected ones show the expected background.
-    """
-    grounds, count = expected.copy(), cells.shape[1]
-    off = _ring_error(cells, grounds, differ)
-    showing = (off <= ROOT_MEAN_SQUARE**2).sum(1)
+    def errors(rows: NDArray[np.int64], grounds: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean squared differences [rows, cells] of a picture's rings from a background."""
+        return ((rings[rows] - _COLORS[grounds][:, None, None]) ** 2).mean((2, 3))
+
+    def shown(off: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return 2 * (off <= ROOT_MEAN_SQUARE**2).sum(1) > off.shape[1]
+
+    grounds = expected.copy()
+    off = errors(np.arange(len(cells)), grounds)
     for ground in range(len(BACKGROUNDS)):
-        lost = np.flatnonzero(2 * showing <= count)
-        trial = _ring_error(cells[lost], np.full(len(lost), ground), np.ones((len(lost), count), bool))
-        found = (trial <= ROOT_MEAN_SQUARE**2).sum(1)
-        rows = lost[2 * found > count]
-        grounds[rows], off[rows], showing[rows] = ground, trial[2 * found > count], found[2 * found > count]
-    near_all = np.asarray((off <= SPOT**2).all(1))
+        lost = np.flatnonzero(~shown(off))
+        trial = errors(lost, np.full(len(lost), ground))
+        better = shown(trial)
+        grounds[lost[better]], off[lost[better]] = ground, trial[better]
+    near_all = (off <= SPOT**2).all(1)
     if margin.shape[1]:
         bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
-        kept = np.asarray((bare**2).mean((1, 2)) <= SPOT**2) & np.asarray(bare.max((1, 2)) <= PIXEL)
-        near_all = near_all & kept
-    return grounds, near_all, 2 * showing > count
-
-
-def _ring_error(
-    cells: NDArray[np.uint8], grounds: NDArray[np.int64], differ: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Mean squared differences of rings [B, cells] of cells from backgrounds [B]; 0 where not `differ`."""
-    number, place = np.nonzero(differ)
-    side = cells.shape[2]
-    outer = np.ones((side, side), bool)
-    outer[1:-1, 1:-1] = False
-    rings = cells[number, place][:, outer]
-    off = np.zeros(cells.shape[:2])
-    off[number, place] = ((rings - _COLORS[grounds[number], None]).astype(np.int32) ** 2).mean((1, 2))
-    return off
+        near_all &= ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)
+    return grounds, near_all, shown(off)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -154,12 +154,6 @@ class Context:
         self.position = self.position + advance
         self.is_text = torch.cat([self.is_text, is_text])
 
-    def append_from(self, other: Context, start: int, advance: Tensor) -> None:
-        """Append what another context of the same rows has read from token `start` on; `advance` as in `record`."""
-        for layer, (keys, values) in enumerate(other.layers):
-            self.store(layer, keys[:, :, start:], values[:, :, start:])
-        self.record(other.valid[:, start:] if other.padded else None, advance, other.is_text[start:])
-
     # Copies with other rows
 
     def copy(self) -> Context:
@@ -174,23 +168,28 @@ class Context:
         """Every row `times` times in a row, so that row b becomes rows b * times to (b + 1) * times - 1."""
         return self.copy() if times == 1 else self._map(lambda tensor: tensor.repeat_interleave(times, dim=0))
 
-    def regroup(self, rows: Tensor, there: Tensor, position: Tensor) -> Context:
-        """A context whose tokens are those of other rows, without those that no row has.
+    def since(self, start: int, position: Tensor) -> Context:
+        """What was read from token `start` on, when rope ids [B] were at `position`: a part for `joined`."""
+        layers = [(keys[:, :, start:], values[:, :, start:]) for keys, values in self.layers]
+        return Context(layers, self.valid[:, start:], self.position - position, self.is_text[start:], self.padded)
 
-        Args:
-            rows: int64 [B, S], row b's token s is that of row rows[b, s].
-            there: bool [B, S], False where row b has no token s.
-            position: rope id of the next token of each row, [B].
+    @classmethod
+    def joined(cls, parts: Sequence[Context], rows: Tensor) -> Context:
+        """Parts one after the other: row b's part k is that of row rows[b, k], missing for -1.
+
+        Tokens that no row has are left out.
         """
-        valid = self.valid.gather(0, rows) & there
+        there = rows >= 0
+        taken = [part.select(rows[:, place].clamp(min=0)) for place, part in enumerate(parts)]
+        valid = torch.cat([part.valid & there[:, place, None] for place, part in enumerate(taken)], dim=1)
+        position = sum(part.position * there[:, place] for place, part in enumerate(taken))
         tokens = valid.any(0).nonzero()[:, 0]
-        rows, valid = rows[:, tokens], valid[:, tokens]
-
-        def taken(states: Tensor) -> Tensor:
-            return states.transpose(1, 2)[rows, tokens].transpose(1, 2)
-
-        layers = [(taken(keys), taken(values)) for keys, values in self.layers]
-        return Context(layers, valid, position, self.is_text[tokens], not bool(valid.all()))
+        layers = []
+        for pairs in zip(*(part.layers for part in taken), strict=True):
+            keys, values = (torch.cat(states, dim=2)[:, :, tokens] for states in zip(*pairs, strict=True))
+            layers.append((keys, values))
+        is_text, valid = torch.cat([part.is_text for part in taken])[tokens], valid[:, tokens]
+        return cls(layers, valid, torch.as_tensor(position), is_text, not bool(valid.all()))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Context:
         layers = [(change(keys), change(values)) for keys, values in self.layers]

@@ -327,30 +327,16 @@ class Columns:
     """What B rows have read in each turn, all of them as many tokens; `empty` has read nothing."""
 
     def __init__(self, empty: Context) -> None:
-        self.now = self._own = empty
-        self._lengths: list[int] = []
-        self._advances: list[Tensor] = []
+        self.now, self._empty = empty, empty
+        self._turns: list[Context] = []
         self._begun = (0, empty.position)
 
     def begin(self, rows: Tensor) -> None:
         """Begins a turn, which `now` is to be grown by; rows as in ContextCache."""
-        if len(self._lengths) < rows.shape[1]:  # the turn that is over is kept
-            start, position = self._begun
-            self._lengths.append(self.now.length - start)
-            self._advances.append(self.now.position - position)
-            if self.now is not self._own:
-                self._own.append_from(self.now, start, self._advances[-1])
-        rows = rows.to(self._own.valid.device)
-        own = torch.arange(len(rows), device=rows.device)[:, None]
-        if torch.equal(rows, own.expand_as(rows)):
-            self.now = self._own
-        else:
-            there = rows >= 0
-            rows = rows.where(there, own)
-            position = (torch.stack(self._advances, 1).gather(0, rows) * there).sum(1)
-            lengths = torch.tensor(self._lengths, device=rows.device)
-            of_tokens, known = (value.repeat_interleave(lengths, dim=1) for value in (rows, there))
-            self.now = self._own.regroup(of_tokens, known, position)
+        if len(self._turns) < rows.shape[1]:  # the turn that is over is kept
+            self._turns.append(self.now.since(*self._begun))
+        rows = rows.to(self._empty.valid.device)
+        self.now = Context.joined(self._turns, rows) if self._turns else self._empty.copy()
         self._begun = (self.now.length, self.now.position)
 
 
