@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium.vector import AutoresetMode
 from torch import Tensor
 from transformers.trainer_callback import PrinterCallback
 
-from editenv.agents.audit.known import BOS, CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy, Reader
+from editenv.agents.audit import known
+from editenv.agents.audit.known import BOS, CHANNELS, KnownPolicy
 from editenv.agents.audit.protocol import Facts, Loss, NotOffered, Spent, Turns
 from editenv.agents.edit_r2 import (
     Filtered,
@@ -27,6 +27,7 @@ from editenv.agents.resume import newest_checkpoint
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import ADVANTAGES, FILTERS, SAMPLERS, AlgorithmSettings, TrainingSettings
 from editenv.agents.trainer import EditR2Trainer
+from editenv.build import make_vector_env
 from editenv.registry import load_class
 from editenv.vector import MICEEditVectorEnv
 
@@ -69,8 +70,8 @@ class EditR2Audit:
         for name in SAMPLERS:
             if name == algorithm.sampler or (name == "cps" and last == algorithm.steps):
                 continue
-            known: dict[str, Any] = {"sigma_t_max": None, "noise_level": 0.8} if name == "cps" else {}
-            other = replace(algorithm, sampler=name, kl="gaussian", **known)
+            own: dict[str, Any] = {"sigma_t_max": None, "noise_level": 0.8} if name == "cps" else {}
+            other = replace(algorithm, sampler=name, kl="gaussian", **own)
             found.append(EditR2Audit(replace(self.settings, algorithm=other)))
         return found
 
@@ -181,5 +182,5 @@ def _collect(policy: KnownPolicy, settings: AlgorithmSettings, seed: int, iterat
 
 
 def _envs() -> MICEEditVectorEnv:
-    disabled = AutoresetMode.DISABLED
-    return MICEEditVectorEnv(_GROUPS * _SIZE, FlatWorld(), Reader(), BrightnessJudge(), autoreset_mode=disabled)
+    flat = {"world": f"{known.__name__}:FlatWorld", "scorer": f"{known.__name__}:BrightnessJudge"}
+    return make_vector_env(num_envs=_GROUPS * _SIZE, autoreset_mode="Disabled", **flat)

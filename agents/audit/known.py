@@ -15,7 +15,7 @@ from editenv.agents.flow import Velocity
 from editenv.agents.policy import GeneratedIntents, JointPolicy, PolicyOutput, Turn
 from editenv.agents.settings import GenerationSettings
 from editenv.protocols import Observations
-from editenv.types import SPLITS, Image, Scores, Stop, TurnResult, UserMessage
+from editenv.types import SPLITS, Image, Scores, TurnResult, UserMessage
 
 WORDS = ("make", "it", "red", "blue", "dark", "light", "now", "please", "then", "again")
 SIDE = 4  # pixels
@@ -176,6 +176,9 @@ class FlatWorld:
     image_shape = (SIDE, SIDE, 3)
     max_turns = _TURNS
 
+    def __init__(self, **_: Any) -> None:
+        """There is one suite and one size, whatever is asked for."""
+
     def session(self, split: str, seed: int, index: int) -> FlatSpec:
         rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index]))
         return FlatSpec(int(rng.integers(256)), tuple(str(word) for word in rng.choice(WORDS[2:6], _TURNS)))
@@ -187,24 +190,13 @@ class FlatWorld:
         return FlatSpec(data["start"], tuple(data["wanted"]))
 
 
-class Reader:
-    """A user who reads the script out."""
-
-    version = "reader 1"
-    reads_scores = False
-
-    def begin(self, spec: FlatSpec) -> UserMessage:
-        return spec.message(0)
-
-    def reply(self, outcome: TurnResult) -> UserMessage | Stop:
-        following = outcome.turn + 1
-        return outcome.spec.message(following) if following < outcome.spec.turn_count else Stop("done")
-
-
 class BrightnessJudge:
     """Pays for bright pictures; about a quarter of all turns fail their instruction, by a sum of pixels."""
 
     version = "brightness 1"
+
+    def __init__(self, *_: Any) -> None:
+        """Pays in one way, whatever the weights."""
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         return [

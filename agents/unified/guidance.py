@@ -7,8 +7,8 @@ under the context without images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -17,15 +17,19 @@ from editenv.agents.unified.context import Block, Context, TextBlock
 if TYPE_CHECKING:
     from editenv.agents.unified.model import UnifiedModel
 
-Renorm = Literal["text_channel", "global", "channel"]
-
 
 @dataclass(frozen=True)
 class Guidance:
-    """Scales of `guided_velocity`, norms limited by "text_channel"; 1 switches one off."""
+    """How velocities are combined, see `guided_velocity`; a scale of 1 switches one off."""
 
     text: float = 1.0  # how far from the velocity without the last text
     image: float = 1.0  # how far from the velocity without images
+    renorm: Literal["text_channel", "global", "channel"] = "text_channel"  # whose norms are limited
+    renorm_min: float = 0.0  # smallest factor that a norm is scaled by
+
+    def __post_init__(self) -> None:
+        if self.renorm not in ("text_channel", "global", "channel"):
+            raise ValueError(f"renorm is {self.renorm!r}, expected one of text_channel, global, channel")
 
 
 class GuidanceContexts(NamedTuple):
@@ -70,55 +74,43 @@ def predict_velocity(
     as `UnifiedModel.velocity`.
     """
     full = model.velocity(contexts.full, x, t, grid, source)
-    if guidance == Guidance():
+    if guidance.text == guidance.image == 1:
         return full, full
     text, image = (
         full if context is None else model.velocity(context, x, t, grid, source)
         for context in (contexts.text_dropped, contexts.image_dropped)
     )
-    return guided_velocity(full, text, image, guidance.text, guidance.image), full
+    return guided_velocity(full, text, image, guidance), full
 
 
-def guided_velocity(
-    full: Tensor,
-    text_dropped: Tensor,
-    image_dropped: Tensor,
-    text_scale: float,
-    image_scale: float,
-    renorm: Renorm = "text_channel",
-    renorm_min: float = 0.0,
-) -> Tensor:
+def guided_velocity(full: Tensor, text_dropped: Tensor, image_dropped: Tensor, guidance: Guidance) -> Tensor:
     """Extrapolate from the velocity without the text, then from the one without the images; all [B, N, C].
 
-    g = text_dropped + text_scale (full - text_dropped),  m = image_dropped + image_scale (g - image_dropped)
+    g = text_dropped + text (full - text_dropped),  m = image_dropped + image (g - image_dropped)
 
     A norm that guidance has enlarged is scaled back by clip(|full| / |.|, renorm_min, 1): "text_channel" does
     that to each token of g before m is formed, "channel" to each token of m, "global" to each row of m.
     The two scales are independent: a scale of 1 switches off its own guidance and nothing else.
     """
-    if renorm not in get_args(Renorm):
-        raise ValueError(f"renorm is {renorm!r}, expected one of {', '.join(get_args(Renorm))}")
 
     def limited(guided: Tensor) -> Tensor:
-        dims = (-2, -1) if renorm == "global" else -1
+        dims = (-2, -1) if guidance.renorm == "global" else -1
         ratio = full.norm(dim=dims, keepdim=True) / (guided.norm(dim=dims, keepdim=True) + 1e-8)
-        return guided * ratio.clamp(renorm_min, 1.0)
+        return guided * ratio.clamp(guidance.renorm_min, 1.0)
 
-    guided = text_dropped + text_scale * (full - text_dropped)
-    if renorm == "text_channel":
+    guided = text_dropped + guidance.text * (full - text_dropped)
+    if guidance.renorm == "text_channel":
         guided = limited(guided)
-    if image_scale != 1:
-        guided = image_dropped + image_scale * (guided - image_dropped)
-    return guided if renorm == "text_channel" else limited(guided)
+    if guidance.image != 1:
+        guided = image_dropped + guidance.image * (guided - image_dropped)
+    return guided if guidance.renorm == "text_channel" else limited(guided)
 
 
-def published_guided_velocity(
-    full: Tensor, text_dropped: Tensor, image_dropped: Tensor, text_scale: float, image_scale: float, *renorm: object
-) -> Tensor:
+def published_guided_velocity(full: Tensor, text_dropped: Tensor, image_dropped: Tensor, guidance: Guidance) -> Tensor:
     """`guided_velocity` under the rule of BAGEL's code: a text scale of 1 or less switches off all guidance.
 
-    There an image scale of 1 or less switches off the images' guidance. Arguments as `guided_velocity`.
+    There an image scale of 1 or less switches off the images' guidance.
     """
-    if text_scale <= 1:
+    if guidance.text <= 1:
         return full
-    return guided_velocity(full, text_dropped, image_dropped, text_scale, max(image_scale, 1.0), *renorm)  # type: ignore[arg-type]
+    return guided_velocity(full, text_dropped, image_dropped, replace(guidance, image=max(guidance.image, 1.0)))

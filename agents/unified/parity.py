@@ -25,7 +25,7 @@ from torch import Tensor
 from editenv.agents.unified.autoencoder import patchify
 from editenv.agents.unified.config import UnifiedConfig
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, VitBlock
-from editenv.agents.unified.guidance import published_guided_velocity
+from editenv.agents.unified.guidance import Guidance, published_guided_velocity
 from editenv.agents.unified.layers import latent_position_ids, time_features
 from editenv.agents.unified.model import SKIPPED_WEIGHTS, UnifiedModel, generate_text, prompt_logits
 
@@ -205,11 +205,11 @@ def key_scaled(fixture: Fixture, name: str, scale: str) -> Tensor:
         config.text_key_scale = unscaled
 
 
-def guided(fixture: Fixture, renorm: str, text: str, image: str, least: str) -> Tensor:
+def guided(fixture: Fixture, renorm: Any, text: str, image: str, least: str) -> Tensor:
     """Velocities guided under the published rule."""
     full, text_dropped, image_dropped = (fixture.velocities(name) for name in ("edit", "edit_text_dropped", "t2i"))
-    scales = float(text), float(image)
-    return published_guided_velocity(full, text_dropped, image_dropped, *scales, renorm, float(least))
+    guidance = Guidance(float(text), float(image), renorm, float(least))
+    return published_guided_velocity(full, text_dropped, image_dropped, guidance)
 
 
 OUTPUTS: dict[str, Callable[..., Tensor]] = {

@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from editenv.agents import distributed
-from editenv.agents.audit.known import CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy, Reader
+from editenv.agents.audit.known import CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy
 from editenv.agents.distributed import gather_rollout
 from editenv.agents.edit_r2 import Policies, compute_advantages, policy_gradient, select_trained
 from editenv.agents.editor import teacher_of
@@ -20,6 +20,7 @@ from editenv.agents.settings import AlgorithmSettings
 from editenv.agents.trainer import EditR2Trainer, check_groups
 from editenv.agents.unified.context import ImageBlock
 from editenv.agents.unified.model import UnifiedModel
+from editenv.sims.replay import ReplayUser
 from editenv.types import Scores
 from editenv.vector import MICEEditVectorEnv
 from tests.tiny_editor import TINY, BrightnessScorer, brightness_envs, tensors_of, tiny_policy, tiny_settings
@@ -49,7 +50,7 @@ class Judge(BrightnessJudge):
 
 def envs(count, judge=None):
     disabled = AutoresetMode.DISABLED
-    return MICEEditVectorEnv(count, FlatWorld(), Reader(), judge or Judge(), autoreset_mode=disabled)
+    return MICEEditVectorEnv(count, FlatWorld(), ReplayUser(), judge or Judge(), autoreset_mode=disabled)
 
 
 def played(rows=slice(None), seed=0, **changes):
