@@ -1,7 +1,5 @@
 """Simulated users: who gives the instructions. Each is named here and imported only when asked for."""
 
-from __future__ import annotations
-
 USERS = {
     "replay": "editenv.sims.replay:ReplayUser",
     "goal": "editenv.sims.goal:GoalUser",

@@ -1,7 +1,5 @@
 """The goal user in a language model's words: it never decides what is asked for, only how that is said."""
 
-from __future__ import annotations
-
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Personas: how somebody speaks, apart from what they want. One YAML file each, in personas/ or anywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """The user who reads a session's script out, whatever the pictures show (as MICE-Bench does)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from editenv.types import Stop, TurnResult, UserMessage

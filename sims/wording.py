@@ -6,8 +6,6 @@ same, verbs are the task's, nothing is negated, what points back still points ba
 ask for nothing. What fails falls back to the template, so strictness costs variety and never truth.
 """
 
-from __future__ import annotations
-
 import re
 from string import ascii_letters, digits
 

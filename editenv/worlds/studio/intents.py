@@ -4,8 +4,6 @@ To add a form, derive a class from `FreeForm`, name it in FORMS, and put a file 
 Words that are new to the studio go into `phrases.FORM_WORDS`.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from functools import lru_cache

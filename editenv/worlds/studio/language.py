@@ -1,7 +1,5 @@
 """One turn in words: what is meant goes in, a StudioTurn with text and canonical intent comes out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from editenv.worlds.studio.dialogue import POINTING, DialogueState, Request, pointing_slots

@@ -8,8 +8,6 @@ users say (the observation oracle), and `read_rule` reads rules that intents lis
 MOST_STATEMENTS statements about rules, so reading takes time linear in the text's length.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

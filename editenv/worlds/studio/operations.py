@@ -3,8 +3,6 @@
 What an operation does stands with its task (`Edit.operate`); "leave" belongs to none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -27,8 +27,6 @@ All sums are of integers, so that whoever compares anew comes to the same answer
 this tolerance in code of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

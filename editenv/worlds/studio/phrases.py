@@ -1,7 +1,5 @@
 """The sentences of phrases.yaml and phrases_rules.yaml by speech act and split, and the words they are made of."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import lru_cache

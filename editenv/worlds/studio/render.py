@@ -3,8 +3,6 @@
 Signs are panels with a word on them, drawn from a small bitmap font of our own (font.txt).
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from importlib.resources import files
 

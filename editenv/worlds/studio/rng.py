@@ -1,7 +1,5 @@
 """Random choices of one session: PCG64, drawn in blocks because single draws are slow."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """A studio session: the start scene and what the user will say, with what is meant by it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Splits are disjoint: an initial scene belongs to one split by the hash of its co
 (`PAIRS`, `RULED`) is left out, or, in the test split of a suite that seeks it, there at least once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial

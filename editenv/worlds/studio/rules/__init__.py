@@ -5,8 +5,6 @@ phrases_rules.yaml. A rule of another package holds its sentences itself and is 
 `rules` in a suite (examples/own_rule.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every object that is added or changed must have one value of one attribute (MICE-Bench's CM)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

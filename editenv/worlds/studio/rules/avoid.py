@@ -1,7 +1,5 @@
 """A colour or material that must not be used again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

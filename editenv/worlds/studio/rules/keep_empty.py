@@ -1,7 +1,5 @@
 """A region of the grid that must stay empty."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

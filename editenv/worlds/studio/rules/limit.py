@@ -1,7 +1,5 @@
 """How many objects there may be: in all (limit), or of one look (limit_alike)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

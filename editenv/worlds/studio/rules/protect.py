@@ -1,7 +1,5 @@
 """An object that must stay exactly as it is, whatever is asked later."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """A demand that covers added objects of one shape only."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

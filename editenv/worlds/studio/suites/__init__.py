@@ -3,8 +3,6 @@
 Files are read strictly: every error names file and key, what came and what is expected.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files

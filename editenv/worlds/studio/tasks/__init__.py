@@ -5,8 +5,6 @@ phrases.yaml. A task of another package holds its sentences itself and is named 
 table `tasks` (examples/own_task.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """color_alter and material_alter: one attribute of an object changes, the rest of it stays."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar

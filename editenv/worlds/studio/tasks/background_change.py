@@ -1,7 +1,5 @@
 """background_change: another background behind the same objects."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """count_change: the number of objects that fit a description becomes another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The same edit of several objects at once: "remove them", "make the star and the circle blue"."""
 
-from __future__ import annotations
-
 from editenv.worlds.studio.dialogue import DialogueState, Request, describe
 from editenv.worlds.studio.edit import Edit, MultiEdit
 from editenv.worlds.studio.noun_phrases import Target

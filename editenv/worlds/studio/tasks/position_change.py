@@ -1,7 +1,5 @@
 """position_change: an object leaves its cell for another one, named or beside another object."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar

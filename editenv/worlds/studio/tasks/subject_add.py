@@ -3,8 +3,6 @@
 Beside it, what edits that fill a place or leave a new object have in common.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar

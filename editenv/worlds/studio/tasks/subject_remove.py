@@ -1,7 +1,5 @@
 """subject_remove: an object disappears, its cell shows the bare background."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """subject_replace: another object in the place of one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """text_change: a sign says something else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """undo: back to the picture before the last edit, as it was shown, mistakes included."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
