@@ -13,7 +13,7 @@ from typing import Any
 
 from editenv.sims.persona import DialogueAct, Persona, load_persona, persona_from_table, persona_names
 from editenv.types import SPLITS, Stop, TurnResult, UserMessage
-from editenv.worlds.studio.dialogue import POINTING, REFERENCES, DialogueState, Request, plain_target
+from editenv.worlds.studio.dialogue import POINTING, REFERENCES, DialogueState, Request, descriptions, plain_target
 from editenv.worlds.studio.edit import BACKGROUND, Edit
 from editenv.worlds.studio.language import realize
 from editenv.worlds.studio.noun_phrases import Target
@@ -24,17 +24,9 @@ from editenv.worlds.studio.rule import Revoke, Rule, check_edit, right_result
 from editenv.worlds.studio.rules import AttributeRule
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, UNREADABLE, Scene, SceneObject
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
-from editenv.worlds.studio.tasks import (
-    BackgroundChange,
-    ColorAlter,
-    MaterialAlter,
-    PositionChange,
-    SubjectAdd,
-    SubjectRemove,
-    SubjectReplace,
-    TextChange,
-)
+from editenv.worlds.studio.tasks import BackgroundChange, PositionChange, SubjectAdd, SubjectReplace
 from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter
+from editenv.worlds.studio.tasks.undo import cell_edits
 from editenv.worlds.studio.world import scene_is_held_out
 
 MOST_CHANGES = 3
@@ -278,29 +270,9 @@ def scene_diff(shown: Scene, target: Scene) -> list[Edit]:
     edits += [PositionChange(Target(start), end) for start, end in moves.items()]
     for cell, (old, new) in enumerate(zip(shown.cells, target.cells, strict=True)):
         if old != new and cell not in moves and cell not in moves.values():
-            edits += _cell_edits(cell, old, new)
-    return edits
-
-
-def _cell_edits(cell: int, old: SceneObject | None, new: SceneObject | None) -> list[Edit]:
-    """What could be done in one cell; one edit a look that differs."""
-    target = Target(cell)
-    if new is None:
-        # All that can be said of what nobody can read is where it is.
-        return [SubjectRemove(target)]
-    # An object as it is asked for; of a sign nobody says that it is plain.
-    wanted: dict[str, Any] = dict(new.attributes()) | ({} if new.text is None else {"material": None})
-    if old is None or old is UNREADABLE:
-        return [SubjectAdd(cell, **wanted)]
-    if old.shape != new.shape:
-        return [SubjectReplace(target, **wanted)]
-    edits: list[Edit] = []
-    if old.color != new.color:
-        edits.append(ColorAlter(target, new.color))
-    if old.material != new.material:
-        edits.append(MaterialAlter(target, new.material))
-    if new.text is not None and old.text != new.text:
-        edits.append(TextChange(target, new.text))
+            # All that can be said of what nobody can read is where it is.
+            shown_as = None if old is UNREADABLE and new is not None else old
+            edits += cell_edits(Target(cell), shown_as, new)
     return edits
 
 
@@ -474,11 +446,7 @@ class Act:
             if ways:
                 way = self.rng.pick(ways)
                 return plain_target(dialogue, cell) or placed, way
-        # By its looks, the shortest words first; a sign's text stands for its material.
-        more: dict[str, Any] = {"material": thing.material} if thing.text is None else {"text": thing.text}
-        color: dict[str, Any] = {"color": thing.color}
-        options = [Target(cell, thing.shape, **looks) for looks in ({}, color, more, color | more)]
-        clear = [option for option in options if dialogue.unique(option)]
+        clear = [option for option in descriptions(cell, thing) if dialogue.unique(option)]
         if not clear or self.rng.chance(_PLACED):
             return placed, None
         return clear[-1] if self.rng.chance(self.persona.fullness) else clear[0], None

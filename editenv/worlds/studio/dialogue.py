@@ -27,7 +27,7 @@ from editenv.worlds.studio.noun_phrases import (
 from editenv.worlds.studio.phrases import all_phrasings, tokens
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rule import Except, Rule, Statement, demanded_looks, is_impossible, open_looks, right_result
-from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN, Scene
+from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN, Scene, SceneObject
 
 MOST_OBJECTS = 7
 """Objects in a scene up to which users ask for more."""
@@ -182,20 +182,20 @@ class DialogueState:
 # Objects in words: what they look like, where they stand, what they are beside.
 
 
+def descriptions(cell: int, obj: SceneObject) -> list[Target]:
+    """An object by its looks, the shortest words first; a sign's text stands for its material."""
+    more: dict[str, Any] = {"material": obj.material} if obj.text is None else {"text": obj.text}
+    color: dict[str, Any] = {"color": obj.color}
+    return [Target(cell, obj.shape, **looks) for looks in ({}, color, more, color | more)]
+
+
 def plain_target(state: DialogueState, cell: int) -> Target | None:
     """The object of a cell in the fewest words that fit it alone, with its place where no looks do."""
     obj = state.scene.cells[cell]
     if obj is None or cell in state.loose:
         return None
-    material = None if obj.text else obj.material
-    options = (
-        Target(cell, obj.shape),
-        Target(cell, obj.shape, obj.color),
-        Target(cell, obj.shape, material=material, text=obj.text),
-        Target(cell, obj.shape, obj.color, material, text=obj.text),
-    )
-    placed = Target(cell, obj.shape, placed=True)
-    return next((option for option in options if state.unique(option)), placed)
+    clear = (option for option in descriptions(cell, obj) if state.unique(option))
+    return next(clear, Target(cell, obj.shape, placed=True))
 
 
 def describe(state: DialogueState, rng: Rng, cell: int) -> Target | None:
@@ -205,13 +205,8 @@ def describe(state: DialogueState, rng: Rng, cell: int) -> Target | None:
         return None
     if rng.chance(_PLACED):
         return None if cell in state.loose else Target(cell, obj.shape, placed=True)
-    options = [Target(cell, obj.shape)]
-    if obj.text is None:
-        options.append(Target(cell, obj.shape, color=obj.color))
-        options.append(Target(cell, obj.shape, material=obj.material))
-        options.append(Target(cell, obj.shape, color=obj.color, material=obj.material))
-    else:
-        options += [Target(cell, obj.shape, text=obj.text), Target(cell, obj.shape, obj.color)]
+    plain, color, *more = descriptions(cell, obj)
+    options = (plain, color, *more) if obj.text is None else (plain, more[0], color)
     clear = [option for option in options if state.unique(option)]
     if not clear:
         return None

@@ -64,9 +64,8 @@ class RulesForm(FreeForm):
         if not mark or len(known) < len(rules) or (stated and not stated.startswith("rule ")):
             return None
         instead = said.removeprefix("undo ")
-        acts = [intent_act(part) for part in instead.split(THEN)]
-        parsed = [act and parse_act(act, scene, grid) for act in acts]
-        edits = tuple(part.edit for part in parsed if part is not None and not part.looks)
+        parsed = [parse_act(intent_act(part), scene, grid) for part in instead.split(THEN)]
+        edits = tuple(edit for edit, looks in parsed if edit is not None and not looks)
         if len(edits) < len(parsed):
             return None
         edit = edits[0] if len(edits) == 1 else MultiEdit(edits)

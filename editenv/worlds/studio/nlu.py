@@ -11,7 +11,7 @@ MOST_STATEMENTS statements about rules, so reading takes time linear in the text
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from editenv.worlds.studio.dialogue import NAMING, Context, DialogueState
@@ -183,14 +183,6 @@ def _templates(acts: int) -> dict[tuple[str, str], list[tuple[str, re.Pattern[st
 # Canonical intents.
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedIntent:
-    """An edit that is possible on the scene, and looks that rules worked into its sentence give the edited object."""
-
-    edit: Edit
-    looks: Mapping[str, str] = field(default_factory=dict)
-
-
 def apply_intent(text: str, scene: Scene, grid: int) -> Scene | None:
     """The scene that a canonical intent asks for, such as "move the red star to row 2 column 3 and make it striped".
 
@@ -207,14 +199,13 @@ def apply_acts(acts: Sequence[SpeechAct | None], scene: Scene, grid: int) -> Sce
     """The scene with what all acts ask for, each read on the scene as it was; None as in `apply_intent`."""
     result = scene
     for act in acts:
-        parsed = None if act is None else parse_act(act, scene, grid)
-        if parsed is None:
+        edit, looks = parse_act(act, scene, grid)
+        if edit is None:
             return None
-        cell = parsed.edit.edited_cell(scene) if parsed.looks else None
-        edited = parsed.edit.apply(scene)
+        cell, edited = edit.edited_cell(scene) if looks else None, edit.apply(scene)
         thing = None if cell is None else edited.cells[cell]
         if cell is not None and thing is not None:
-            edited = edited.put(cell, thing.with_looks(dict(parsed.looks)))
+            edited = edited.put(cell, thing.with_looks(looks))
         if not edited.known():
             return None
         for cell, thing in enumerate(edited.cells):
@@ -233,14 +224,19 @@ def intent_act(said: str) -> SpeechAct | None:
     return None
 
 
-def parse_act(act: SpeechAct, scene: Scene, grid: int) -> ParsedIntent | None:
-    """What a canonical act means on a scene, None where it cannot be carried out or is ambiguous."""
+def parse_act(act: SpeechAct | None, scene: Scene, grid: int) -> tuple[Edit | None, dict[str, str]]:
+    """What a canonical act means on a scene, None where it cannot be carried out or is ambiguous.
+
+    Rules that are worked into its sentence give the edited object further looks.
+    """
+    if act is None:
+        return None, {}
     name, slots, looks = act.act, dict(act.slots), read_looks(act.slots.get("looks", ""))
     if name in ("color_alter", "material_alter") and looks:
         attribute = next(iter(looks))
         name, slots["value"] = f"{attribute}_alter", looks.pop(attribute)
     found = edits_of(SpeechAct(name, slots), Context(DialogueState(scene, grid), literal=True))
-    return ParsedIntent(found[0], looks) if len(found) == 1 else None
+    return (found[0] if len(found) == 1 else None), looks
 
 
 def read_rule(said: str, grid: int) -> Rule | None:

@@ -70,15 +70,21 @@ class Rule(Statement):
 
     def covers(self, edit: Edit, before: Scene) -> bool:
         """Does the rule ask something of this edit, going by the edit's own words?"""
-        raise NotImplementedError
+        return bool(self.looks(edit))
 
     def looks(self, edit: Edit) -> Looks:
         """Looks that the rule demands of this edit's object, to be named in the intent."""
         return {}
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
-        """Does this turn's change of the picture break the rule? What earlier turns broke does not count again."""
-        raise NotImplementedError
+        """Does this turn's change of the picture break the rule? What earlier turns broke does not count again.
+
+        A demand is broken where the edited object is not there to be seen or looks different.
+        """
+        looks = self.looks(edit)
+        cell = edit.edited_cell(before, after) if looks else None
+        obj = None if cell is None else after.cells[cell]
+        return bool(looks) and (obj is None or any(getattr(obj, name) != value for name, value in looks.items()))
 
     def overrides(self, earlier: Rule) -> bool:
         """Does stating this rule end an earlier one altogether, because both cannot be kept?"""
@@ -213,13 +219,6 @@ def sample_new(rule: Callable[[], R], state: DialogueState, allowed: Allowed) ->
     while not allowed(drawn := rule()) or drawn in state.rules:
         pass
     return drawn
-
-
-def lacks_looks(looks: Looks, edit: Edit, before: Scene, after: Scene) -> bool:
-    """True where the edited object is not there to be seen or looks different."""
-    cell = edit.edited_cell(before, after)
-    obj = None if cell is None else after.cells[cell]
-    return obj is None or any(getattr(obj, name) != value for name, value in looks.items())
 
 
 # What is right under the rules in force.

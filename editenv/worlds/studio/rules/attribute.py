@@ -8,10 +8,10 @@ from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
 from editenv.worlds.studio.noun_phrases import attribute_of
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Allowed, Rule, lacks_looks, sample_look, sample_new
+from editenv.worlds.studio.rule import Allowed, Rule, sample_look, sample_new
 from editenv.worlds.studio.rules.avoid import AvoidLook
 from editenv.worlds.studio.rules.limit import LimitAlike
-from editenv.worlds.studio.scene import SIGN, Scene
+from editenv.worlds.studio.scene import SIGN
 from editenv.worlds.studio.tasks import TextChange
 
 
@@ -30,20 +30,13 @@ class AttributeRule(Rule):
     attribute: str
     value: str
 
-    def covers(self, edit: Edit, before: Scene | None = None) -> bool:
-        """Whatever adds or changes an object that has the attribute."""
+    def looks(self, edit: Edit) -> Looks:
+        """The value, of whatever adds or changes an object that has the attribute."""
         if self.attribute == "material":
             shape = getattr(edit, "shape", None) or getattr(getattr(edit, "target", None), "shape", None)
             if shape == SIGN or isinstance(edit, TextChange):
-                return False
-        return edit.covered_by_rules
-
-    def looks(self, edit: Edit) -> Looks:
-        return {self.attribute: self.value} if self.covers(edit) else {}
-
-    def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
-        """The edited object does not show the value; one that is missing or unreadable does not."""
-        return self.covers(edit) and lacks_looks(self.looks(edit), edit, before, after)
+                return {}
+        return {self.attribute: self.value} if edit.covered_by_rules else {}
 
     def overrides(self, earlier: Rule) -> bool:
         """Every rule that demands another value of the attribute, or forbids this one."""
@@ -60,7 +53,6 @@ class AttributeRule(Rule):
         return [cls(attribute, slots["value"])] if attribute else []
 
     def demands(self, attribute: str, added: str | None) -> str | None:
-        """The value, of everything."""
         return self.value if attribute == self.attribute else None
 
     @classmethod

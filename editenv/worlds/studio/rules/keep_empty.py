@@ -22,12 +22,10 @@ class KeepEmpty(Rule):
     where: str
 
     def covers(self, edit: Edit, before: Scene) -> bool:
-        """Edits that would put something there."""
         cells = region(self.where, before.grid)
         return any(cell in cells and before.cells[cell] is None for cell in edit.touched(before) if cell >= 0)
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
-        """A cell of the region was empty and is not any more."""
         cells = region(self.where, before.grid)
         return any(before.cells[cell] is None and after.cells[cell] is not None for cell in cells)
 

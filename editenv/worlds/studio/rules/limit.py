@@ -34,7 +34,6 @@ class LimitCount(Rule):
         return len(after.occupied()) > max(self.most, len(before.occupied()))
 
     def overrides(self, earlier: Rule) -> bool:
-        """Another number."""
         return isinstance(earlier, LimitCount)
 
     def slots(self, grid: int) -> dict[str, str]:
@@ -69,7 +68,6 @@ class LimitAlike(Rule):
         return self.attribute in edit.gives()
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
-        """There are more doubles than before this turn."""
         return self.doubles(after) > self.doubles(before)
 
     def doubles(self, scene: Scene) -> int:

@@ -28,7 +28,6 @@ class Protect(Rule):
     target: Target
 
     def covers(self, edit: Edit, before: Scene) -> bool:
-        """Edits of that very object."""
         return self._is_there(before) and self.target.cell in edit.touched(before)
 
     def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
@@ -40,7 +39,6 @@ class Protect(Rule):
         return obj is not None and self.target.shape in (None, obj.shape)
 
     def overrides(self, earlier: Rule) -> bool:
-        """The same once more."""
         return isinstance(earlier, Protect) and earlier.target.cell == self.target.cell
 
     def slots(self, grid: int) -> dict[str, str]:

@@ -8,9 +8,9 @@ from editenv.worlds.studio.dialogue import Context, DialogueState
 from editenv.worlds.studio.edit import Edit, Looks
 from editenv.worlds.studio.noun_phrases import attribute_of
 from editenv.worlds.studio.rng import Rng
-from editenv.worlds.studio.rule import Allowed, Rule, lacks_looks, sample_look, sample_new
+from editenv.worlds.studio.rule import Allowed, Rule, sample_look, sample_new
 from editenv.worlds.studio.rules.limit import LimitAlike
-from editenv.worlds.studio.scene import SHAPES, Scene
+from editenv.worlds.studio.scene import SHAPES
 from editenv.worlds.studio.tasks import CountChange, SubjectAdd, SubjectReplace
 
 
@@ -30,17 +30,9 @@ class ScopedRule(Rule):
     attribute: str
     value: str
 
-    def covers(self, edit: Edit, before: Scene) -> bool:
-        """Additions of the shape."""
-        return bool(self.looks(edit))
-
     def looks(self, edit: Edit) -> Looks:
         added = isinstance(edit, SubjectAdd) and edit.shape == self.shape
         return {self.attribute: self.value} if added else {}
-
-    def breaks(self, edit: Edit, before: Scene, after: Scene) -> bool:
-        """The added object does not show the value."""
-        return self.covers(edit, before) and lacks_looks(self.looks(edit), edit, before, after)
 
     def overrides(self, earlier: Rule) -> bool:
         """One about the same attribute of the same shape."""
@@ -56,7 +48,6 @@ class ScopedRule(Rule):
         return [cls(slots["shape"], attribute, slots["value"])] if attribute else []
 
     def demands(self, attribute: str, added: str | None) -> str | None:
-        """The value, of added objects of the shape."""
         return self.value if (attribute, added) == (self.attribute, self.shape) else None
 
     def is_unclear(self, edit: Edit, state: DialogueState) -> bool:

@@ -96,7 +96,6 @@ class AttributeAlter(EditOfTarget):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """New looks, this attribute among them, for one or two objects."""
         if cls.attribute not in operation.looks:
             return None
         return with_new_looks(scene, operation.cells, operation.kept_shape)

@@ -24,7 +24,6 @@ class BackgroundChange(Edit):
         return replace(scene, background=self.background)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """The background changed and is the one asked for."""
         return before.background != self.background == after.background
 
     def touched(self, before: Scene) -> frozenset[int]:
@@ -39,10 +38,8 @@ class BackgroundChange(Edit):
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """Any other background."""
         return Request(cls(rng.pick([name for name in BACKGROUNDS if name != state.scene.background])))
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """The background."""
         return replace(scene, background=operation.background)

@@ -40,7 +40,6 @@ class CountChange(Edit):
             raise ValueError(f"count is {self.count}, expected 1 to {MOST_COUNT}")
 
     def cells(self, scene: Scene) -> tuple[int, ...]:
-        """Where objects stand that fit the description."""
         (described,) = self.vague()
         return tuple(cell for cell, obj in enumerate(scene.cells) if described.fits(obj))
 
@@ -116,7 +115,6 @@ class CountChange(Edit):
         return self.count - len(self.cells(before))
 
     def vague(self) -> tuple[Target, ...]:
-        """The description."""
         return (Target(0, self.shape, self.color, self.material),)
 
     @classmethod

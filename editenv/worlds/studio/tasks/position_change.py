@@ -59,13 +59,11 @@ class PositionChange(EditOfPlace):
         ]
 
     def added_after(self, before: Scene, added: Added) -> Added:
-        """The object in its new cell."""
         to = None if self.beside else self.cell
         return tuple((shape, to if cell == self.target.cell else cell) for shape, cell in added)
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """An object to a named, empty cell."""
         found = sample_object(state, rng, refer)
         empty = state.room()
         return Request(cls(found[0], rng.pick(empty)), found[1]) if found and empty else None

@@ -46,7 +46,6 @@ class EditOfPlace(Edit):
             yield self
 
     def left_open(self, before: Scene) -> frozenset[int]:
-        """The right cells, where there are several."""
         cells = self.right_cells(before)
         return frozenset(cells) if len(cells) > 1 else frozenset()
 
@@ -54,7 +53,6 @@ class EditOfPlace(Edit):
         return self.cell if self.beside is None else None
 
     def place_slots(self, grid: int) -> dict[str, str]:
-        """The place in words."""
         return {"relation": self.beside.words(grid)} if self.beside else {"place": place(self.cell, grid)}
 
 
@@ -94,11 +92,9 @@ class EditToNewObject(Edit):
         return tuple(name for name in names if getattr(self, name) is None)
 
     def focus(self, cell: int, looks: Mapping[str, str]) -> Target | None:
-        """The new object."""
         return Target(cell, self.shape, text=self.text, **{**self.asked(), **looks})
 
     def new_slots(self, looks: Looks) -> dict[str, str]:
-        """The new object in words."""
         return {"new": new_object(self.shape, looks["color"], looks["material"], self.text)}
 
 
@@ -142,7 +138,6 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
         return [cls(cell, **looks, beside=beside) for cell, beside in context.places(slots)] if looks else []
 
     def added_after(self, before: Scene, added: Added) -> Added:
-        """One more."""
         return (*added, (self.shape, self.filled_cell()))
 
     @classmethod
@@ -159,7 +154,6 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
 
     @classmethod
     def sample_beside(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """An object beside one that is there."""
         beside = sample_beside(state, rng)
         if beside is None or len(state.scene.occupied()) >= MOST_OBJECTS:
             return None
@@ -168,7 +162,6 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
 
     @classmethod
     def sample_sign(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """A sign in an empty cell."""
         room = state.room()
         if not room or len(state.scene.occupied()) >= MOST_OBJECTS or state.demanded("material"):
             return None
@@ -181,6 +174,5 @@ class SubjectAdd(EditOfPlace, EditToNewObject):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """An object of these looks in an empty cell."""
         new = object_with(operation.looks)
         return None if new is None or scene.cells[operation.cell] else scene.put(operation.cell, new)

@@ -26,7 +26,6 @@ class SubjectRemove(EditOfTarget):
         return scene.put(self.target.cell, None)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """The object was there and its cell is empty now."""
         cell = self.target.find(before)
         return cell is not None and after.cells[cell] is None
 
@@ -56,7 +55,6 @@ class SubjectRemove(EditOfTarget):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """One or two cells without their objects."""
         if any(scene.cells[cell] is None for cell in operation.cells):
             return None
         for cell in operation.cells:

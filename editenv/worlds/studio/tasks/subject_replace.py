@@ -30,7 +30,6 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
         return scene.put(self.target.cell, self.new_object())
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """The old object was there and its cell shows the new one."""
         cell = self.target.find(before)
         return cell is not None and self.describes(after.cells[cell], free)
 
@@ -48,7 +47,6 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """An object of another shape in place of one."""
         found = sample_object(state, rng, refer)
         if found is None:
             return None
@@ -60,5 +58,4 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """New looks, the shape among them, for one or two objects."""
         return with_new_looks(scene, operation.cells, operation.looks) if "shape" in operation.looks else None

@@ -48,7 +48,6 @@ class TextChange(EditOfTarget):
 
     @classmethod
     def sample(cls, state: DialogueState, rng: Rng, refer: bool) -> Request | None:
-        """Another text on a sign."""
         if refer:
             found = sample_object(state, rng, refer=True)
         else:
@@ -62,7 +61,6 @@ class TextChange(EditOfTarget):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """New looks, the text among them, for one or two signs."""
         objects = [scene.cells[cell] for cell in operation.cells]
         if "text" not in operation.looks or any(obj is None or obj.text is None for obj in objects):
             return None

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editenv.worlds.studio.dialogue import Context, DialogueState, Request, plain_target
 from editenv.worlds.studio.edit import BACKGROUND, Added, Edit, Operation
+from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rule import open_looks
 from editenv.worlds.studio.scene import UNREADABLE, Scene, SceneObject
@@ -42,7 +43,6 @@ class Undo(Edit):
         return self.instead.apply(scene)
 
     def accepts(self, before: Scene, after: Scene, free: frozenset[str]) -> bool:
-        """What `instead` accepts."""
         return self.instead.accepts(before, after, frozenset())
 
     def touched(self, before: Scene) -> frozenset[int]:
@@ -77,7 +77,6 @@ class Undo(Edit):
 
     @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        """The scene a turn before."""
         return earlier
 
 
@@ -118,7 +117,11 @@ def inverse_edit(state: DialogueState) -> Edit | None:
     if now.background != then.background:
         return None if changed else BackgroundChange(then.background)
     if len(changed) == 1:
-        return _of_one_cell(state, changed[0], now.cells[changed[0]], then.cells[changed[0]])
+        cell = changed[0]
+        target = plain_target(state, cell) if now.cells[cell] else Target(cell)
+        edits = [] if target is None else cell_edits(target, now.cells[cell], then.cells[cell])
+        several = len(edits) > 1 and target is not None
+        return SubjectReplace(target, **_as_asked(then.cells[cell])) if several else next(iter(edits), None)
     if len(changed) == 2:
         here = next((cell for cell in changed if then.cells[cell] is None), None)
         target = None if here is None else plain_target(state, here)
@@ -127,20 +130,25 @@ def inverse_edit(state: DialogueState) -> Edit | None:
     return None
 
 
-def _of_one_cell(state: DialogueState, cell: int, now: SceneObject | None, then: SceneObject | None) -> Edit | None:
-    """The edit that turns one cell's object `now` into `then`."""
-    material = None if then is None or then.text is not None else then.material  # signs have none to name
+def cell_edits(target: Target, now: SceneObject | None, then: SceneObject | None) -> list[Edit]:
+    """What each brings the object of a cell nearer to what it shall be: one edit a look that differs."""
+    if then is None:
+        return [SubjectRemove(target)]
     if now is None:
-        return None if then is None else SubjectAdd(cell, then.shape, then.color, material, then.text)
-    target = plain_target(state, cell)
-    if target is None or then is None:
-        return target and SubjectRemove(target)
-    old, new = then.attributes(), now.attributes()
-    differing = [name for name in old if old[name] != new.get(name)]
-    if differing == ["color"]:
-        return ColorAlter(target, then.color)
-    if differing == ["material"]:
-        return MaterialAlter(target, then.material)
-    if differing == ["text"] and then.text is not None:
-        return TextChange(target, then.text)
-    return SubjectReplace(target, then.shape, then.color, material, then.text)
+        return [SubjectAdd(target.cell, **_as_asked(then))]
+    if now.shape != then.shape:
+        return [SubjectReplace(target, **_as_asked(then))]
+    edits: list[Edit] = []
+    if now.color != then.color:
+        edits.append(ColorAlter(target, then.color))
+    if now.material != then.material:
+        edits.append(MaterialAlter(target, then.material))
+    if then.text is not None and now.text != then.text:
+        edits.append(TextChange(target, then.text))
+    return edits
+
+
+def _as_asked(obj: SceneObject | None) -> dict[str, Any]:
+    """The looks of an object as it is asked for; of a sign nobody says that it is plain."""
+    looks: dict[str, Any] = {} if obj is None else dict(obj.attributes())
+    return looks | {"material": None} if "text" in looks else looks
