@@ -1,5 +1,6 @@
 """Forms of intents: what is written can be carried out exactly, within its tokens and the studio's words."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -53,7 +54,8 @@ def test_every_intent_of_every_suite_leads_to_the_right_result(suite: str, form:
                     right = right_result(turn.edit, turn.rules, scene)
                     text = FORMS[form].write(turn, grid)
                     assert FORMS[form].read(text, scene, grid) == right, text
-                    assert FORMS[form].read(f"  {text.upper()} !", scene, grid) == right, text
+                    sloppy = re.sub(r"COLUMN (\d)", r"column\1", text.upper().replace(" IN ", ",  in "))
+                    assert FORMS[form].read(f"  {sloppy} !", scene, grid) == right, sloppy
                     scene = right
 
 

@@ -43,13 +43,14 @@ def test_what_is_drawn_is_read(scene: Scene, size: int) -> None:
     assert parse([render(scene, size)], scene.grid) == [scene]
 
 
-@pytest.mark.parametrize("cell", [8, 9, 10, 11, 12, 15, 16, 20, 21, 25, 32, 64])
+@pytest.mark.parametrize("cell", (*range(8, 18), 20, 21, 24, 25, 32, 51, 64))
 def test_known_pictures_lie_more_than_two_tolerances_apart(cell: int) -> None:
     """Fails where one picture could be read as either of two, or where 16 pixels lose the full tolerance."""
     for pictures in cell_pictures(cell):
         flat = pictures.reshape(len(pictures), -1).astype(np.float64)
-        gaps = [np.sqrt(((flat[:one] - flat[one]) ** 2).mean(1).min()) for one in range(1, len(flat))]
-        assert min(gaps) > 2 * cell_tolerance(cell)
+        squares = np.diag(products := flat @ flat.T)
+        gaps = squares[:, None] - 2 * products + squares
+        assert gaps[~np.eye(len(flat), dtype=bool)].min() > flat.shape[1] * (2 * cell_tolerance(cell)) ** 2
     assert cell < 16 or cell_tolerance(cell) == TOLERANCE
 
 
@@ -108,13 +109,13 @@ def test_noise_and_flat_colours_are_unreadable() -> None:
 def test_halfway_between_two_pictures_is_neither(background: int) -> None:
     """Fails where a hedge between two answers counts as one of them.
 
-    All 91 * 90 / 2 pairs. The one mixture that is read is of red and yellow: orange, neither of the two.
+    All pairs. The one mixture that is read is of red and yellow: orange, neither of the two.
     """
     known = cell_pictures(16)[background].astype(np.int64)
     pairs = np.array([(a, b) for a in range(len(known)) for b in range(a)])
-    mixed = np.full((len(pairs), 64, 64, 3), GROUND[BACKGROUNDS[background]], np.uint8)
+    mixed = np.full((len(pairs), 32, 32, 3), GROUND[BACKGROUNDS[background]], np.uint8)
     mixed[:, :16, :16] = (known[pairs[:, 0]] + known[pairs[:, 1]] + 1) // 2
-    for (a, b), scene in zip(pairs, parse(mixed, 4), strict=True):
+    for (a, b), scene in zip(pairs, parse(mixed, 2), strict=True):
         seen = scene.cells[0]
         if seen is not UNREADABLE:
             one, other = all_objects()[a - 1], all_objects()[b - 1]

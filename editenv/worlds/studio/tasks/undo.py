@@ -119,9 +119,10 @@ def inverse_edit(state: DialogueState) -> Edit | None:
     if len(changed) == 1:
         cell = changed[0]
         target = plain_target(state, cell) if now.cells[cell] else Target(cell)
-        edits = [] if target is None else cell_edits(target, now.cells[cell], then.cells[cell])
-        several = len(edits) > 1 and target is not None
-        return SubjectReplace(target, **_as_asked(then.cells[cell])) if several else next(iter(edits), None)
+        if target is None:
+            return None
+        edits = cell_edits(target, now.cells[cell], then.cells[cell])
+        return edits[0] if len(edits) == 1 else SubjectReplace(target, **_as_asked(then.cells[cell]))
     if len(changed) == 2:
         here = next((cell for cell in changed if then.cells[cell] is None), None)
         target = None if here is None else plain_target(state, here)
