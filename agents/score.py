@@ -85,7 +85,7 @@ def _engine(config: ScoreConfig, folder: Path, record: SessionRecord) -> Session
     """Who spoke and who judges, in the world that the records name; its sessions come from the records."""
     world = config.world or str(record.versions.get("world")).partition(" ")[0]
     judged = {"scorer": config.scorer.kind, "scorer_settings": config.scorer.settings}
-    settings: dict[str, Any] = {"reward_weights": config.reward_weights, **judged}
+    settings: dict[str, Any] = {"reward_weights": config.reward_weights or None, **judged}
     settings |= {"user": config.user.kind, "user_settings": config.user.settings}
     if world == "records":
         settings["sessions_file"] = str(folder / FILE)

@@ -60,7 +60,18 @@ class CommandConfig:
 
 
 @dataclass(kw_only=True)
-class SessionsConfig(CommandConfig):
+class JudgedConfig(CommandConfig):
+    """Who speaks, who judges, and what that pays."""
+
+    user: UserConfig = setting(help="who gives the instructions", group="user", default_factory=UserConfig)
+    scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
+    reward_weights: dict[str, float] = setting(
+        help="weight by score name, such as {rule_kept: 1}; none for 0.3 IF + 0.3 CC + 0.4 GA", default_factory=dict
+    )
+
+
+@dataclass(kw_only=True)
+class SessionsConfig(JudgedConfig):
     """Which sessions are played."""
 
     world: str = setting("studio", "where sessions come from; a name or package.module:Class")
@@ -69,11 +80,6 @@ class SessionsConfig(CommandConfig):
     sessions_file: str | None = setting(None, "JSON Lines in MICE-Bench's format, in place of a suite")
     size: int | None = setting(None, "side of a picture in pixels; null for 64, or for the sessions file's own", ge=1)
     grid: int = setting(4, "cells a side", ge=1)
-    user: UserConfig = setting(help="who gives the instructions", group="user", default_factory=UserConfig)
-    scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
-    reward_weights: dict[str, float] = setting(
-        help="weight by score name, such as {rule_kept: 1}; none for 0.3 IF + 0.3 CC + 0.4 GA", default_factory=dict
-    )
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
@@ -136,7 +142,7 @@ class EvaluateConfig(PlayConfig):
 
 
 @dataclass(kw_only=True)
-class ScoreConfig(CommandConfig):
+class ScoreConfig(JudgedConfig):
     """Score recorded sessions again, without playing.
 
     Writes the summary.json and scores.jsonl that an evaluation with this scorer would have written. Sessions come from
@@ -157,9 +163,6 @@ class ScoreConfig(CommandConfig):
     suite: str | None = setting(
         None, "a suite's YAML file with tasks and rules of one's own, where sessions have these"
     )
-    user: UserConfig = setting(help="who spoke", group="user", default_factory=UserConfig)
-    scorer: ScorerConfig = setting(help="who judges turns", group="scorer", default_factory=ScorerConfig)
-    reward_weights: dict[str, float] | None = setting(None, "weight by score name; null for 0.3 IF + 0.3 CC + 0.4 GA")
     batch: int = setting(64, "sessions scored side by side and kept at once", ge=1)
     max_unscored: float = setting(
         0.05, "share of turns that may stay without a score; above it the exit status is 1", ge=0, le=1

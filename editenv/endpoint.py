@@ -15,7 +15,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 from warnings import warn
 
 from editenv.files import append_line, hide_logins
-from editenv.registry import unknown
+from editenv.registry import build
 from editenv.settings import check_settings, setting
 
 Conversation = list[dict[str, Any]]
@@ -79,14 +79,7 @@ def endpoint_settings(data: Mapping[str, Any]) -> EndpointSettings:
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"endpoint is {data!r}, expected a mapping with base_url and model")
-    known = [field.name for field in fields(EndpointSettings)]
-    for name in data:
-        if name not in known:
-            raise ValueError(unknown("setting", name, known))
-    for name in ("base_url", "model"):
-        if data.get(name) is None:
-            raise ValueError(f"setting {name!r} is missing, expected where and as what the model is served")
-    return EndpointSettings(**data)
+    return build("endpoint", "chat", {"chat": f"{__name__}:EndpointSettings"}, data)
 
 
 @dataclass(frozen=True)

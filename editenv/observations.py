@@ -78,24 +78,6 @@ def turn_info(session: Session) -> dict[str, Any]:
     return info
 
 
-def session_infos(count: int, sessions: Mapping[int, Session]) -> dict[str, Any]:
-    """`session_info` of some of `count` rows (session by row) as `batch_infos` gives it, without a dict a row."""
-    shown, rows = list(sessions.values()), list(sessions)
-    versions: dict[str, Any] = {}
-    for key in shown[0].versions:
-        versions |= _column(count, key, rows, [s.versions[key] for s in shown], object)
-    batch = {
-        **_column(count, "session", rows, [s.spec.id for s in shown], object),
-        **_column(count, "split", rows, [s.split for s in shown], object),
-        **_column(count, "seed", rows, [s.seed for s in shown], np.int64),
-        **_column(count, "index", rows, [s.index for s in shown], np.int64),
-        "versions": versions,
-        "_versions": _mask(count, rows),
-    }
-    said = {row: {"speech": dict(s.message.detail)} for row, s in sessions.items() if s.message.detail}
-    return batch | batch_infos(count, said) if said else batch
-
-
 def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Infos as Gymnasium's vector environments give them.
 
@@ -108,25 +90,16 @@ def batch_infos(count: int, infos: Mapping[int, Mapping[str, Any]]) -> dict[str,
     """
     batch: dict[str, Any] = {}
     for key in dict.fromkeys(key for info in infos.values() for key in info):
-        column = {row: info[key] for row, info in infos.items() if key in info}
-        rows, values = list(column), list(column.values())
-        if isinstance(values[0], dict):
-            batch |= {key: batch_infos(count, column), f"_{key}": _mask(count, rows)}
-        else:
-            kind = type(values[0]) if type(values[0]) in (bool, int) else object
-            batch |= _column(count, key, rows, values, kind)
+        found = {row: info[key] for row, info in infos.items() if key in info}
+        mask = np.zeros(count, dtype=bool)
+        mask[list(found)] = True
+        first = next(iter(found.values()))
+        if isinstance(first, dict):
+            batch |= {key: batch_infos(count, found), f"_{key}": mask}
+            continue
+        kind = type(first) if type(first) in (bool, int) else object
+        column: NDArray[Any] = np.full(count, None if kind is object else 0, dtype=kind)
+        for row, value in found.items():
+            column[row] = value  # one by one: numpy would take a list of tuples for a table
+        batch |= {key: column, f"_{key}": mask}
     return batch
-
-
-def _mask(count: int, rows: list[int]) -> NDArray[np.bool_]:
-    mask = np.zeros(count, dtype=bool)
-    mask[rows] = True
-    return mask
-
-
-def _column(count: int, key: str, rows: list[int], values: list[Any], kind: type) -> dict[str, Any]:
-    """One info key's values as an array [N], empty where a row has none, and the mask beside it."""
-    column: NDArray[Any] = np.full(count, None if kind is object else 0, dtype=kind)
-    for row, value in zip(rows, values, strict=True):
-        column[row] = value  # one by one: numpy would take a list of tuples for a table
-    return {key: column, f"_{key}": _mask(count, rows)}

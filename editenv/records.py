@@ -125,19 +125,37 @@ class Training(Strict):
     turns: list[Literal["trains", "filtered", "unscored"]]
 
 
-class Played(Strict):
-    """How a session went; lists have one entry a turn, `pictures` one more."""
+class SessionJson(Strict):
+    """What records and states keep of a session; `session_json` writes it."""
 
-    format: str
     versions: dict[str, str | None]
     split: str
     seed: int
     index: int
-    session: str
     spec: dict[str, Any]
     intents: list[str]
-    pictures: list[str]
     scores: list[ScoresLine]
+
+
+def session_json(session: Session) -> dict[str, Any]:
+    """A session as JSON values, but for its pictures, transcript and end."""
+    return {
+        "versions": dict(session.versions),
+        "split": session.split,
+        "seed": session.seed,
+        "index": session.index,
+        "spec": session.spec.to_json(),
+        "intents": list(session.intents),
+        "scores": [one.to_json() for one in session.scores],
+    }
+
+
+class Played(SessionJson):
+    """How a session went; lists have one entry a turn, `pictures` one more."""
+
+    format: str
+    session: str
+    pictures: list[str]
     ending: str | None
     details: list[dict[str, Any]] | None = None
     training: Training | None = None
@@ -400,25 +418,19 @@ def played_line(
         training: of a rollout; details of scores are left out then.
     """
     names, turns = [write_png(folder, picture) for picture in session.pictures], len(session.scores)
-    scores = [one.to_json() for one in session.scores]
-    for one in scores:
+    ending = session.ending.reason if session.ending else None
+    played = {
+        "format": FORMAT,
+        "session": session.spec.id,
+        **session_json(session),
+        "pictures": names,
+        "ending": ending,
+    }
+    for one in played["scores"]:
         if not math.isfinite(one["reward"]):  # which JSON has no word for
             one["reward"] = None
         if training is not None:
             one["detail"] = {}
-    played = {
-        "format": FORMAT,
-        "versions": dict(session.versions),
-        "split": session.split,
-        "seed": session.seed,
-        "index": session.index,
-        "session": session.spec.id,
-        "spec": session.spec.to_json(),
-        "intents": list(session.intents),
-        "pictures": names,
-        "scores": scores,
-        "ending": session.ending.reason if session.ending else None,
-    }
     if any(session.details):
         played["details"] = [dict(detail) for detail in session.details[:turns]]
     if training is not None:

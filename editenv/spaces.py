@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -71,16 +71,8 @@ class Utterance(Space[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
-        """A batch of texts as JSON values."""
-        return list(sample_n)
-
     def from_jsonable(self, sample_n: list[Any]) -> list[str]:
-        """The inverse of to_jsonable.
-
-        Raises:
-            ValueError: an entry is no text of this space.
-        """
+        """The inverse of to_jsonable; ValueError for an entry that is no text of this space."""
         for place, text in enumerate(sample_n):
             problem = text_problem(text, self.max_length)
             if problem:
@@ -193,9 +185,11 @@ def _check_action(action: Any, shape: tuple[int, ...]) -> None:
 # unregistered on purpose: Gymnasium walks over a batch of texts entry by entry only then.
 
 
-@space_utils.flatdim.register(Utterance)
-def _flatdim(space: Utterance) -> int:
-    return space.max_length
+space_utils.flatdim.register(Utterance, lambda space: space.max_length)
+space_utils.is_space_dtype_shape_equiv.register(Utterance, lambda one, other: one == other)
+vector_utils.batch_differing_spaces.register(Utterance, lambda differing: spaces.Tuple(list(differing)))
+concatenate.register(Utterance, lambda space, items, out: tuple(items))
+create_empty_array.register(Utterance, lambda space, n=1, fn=np.zeros: ("",) * n)
 
 
 @space_utils.flatten.register(Utterance)
@@ -216,28 +210,8 @@ def _flatten_space(space: Utterance) -> spaces.Box:
     return spaces.Box(_PADDING, 0x10FFFF, shape=(space.max_length,), dtype=np.int32)
 
 
-@space_utils.is_space_dtype_shape_equiv.register(Utterance)
-def _equivalent(space_1: Utterance, space_2: Space[Any]) -> bool:
-    return space_1 == space_2
-
-
 @batch_space.register(Utterance)
 def _batch(space: Utterance, n: int = 1) -> spaces.Tuple:
     # A copy of the generator: making a batch must not change what the single space samples next.
     seeds = deepcopy(space.np_random).integers(2**31, size=n)
     return spaces.Tuple([Utterance(space.max_length, seed=int(seed)) for seed in seeds])
-
-
-@vector_utils.batch_differing_spaces.register(Utterance)
-def _batch_differing(differing: Sequence[Utterance]) -> spaces.Tuple:  # type: ignore[misc]
-    return spaces.Tuple(list(differing))
-
-
-@concatenate.register(Utterance)
-def _concatenate(space: Utterance, items: Iterable[str], out: Any) -> tuple[str, ...]:
-    return tuple(items)
-
-
-@create_empty_array.register(Utterance)
-def _create_empty(space: Utterance, n: int = 1, fn: Callable[..., Any] = np.zeros) -> tuple[str, ...]:
-    return ("",) * n

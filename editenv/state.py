@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 
-from editenv.records import ScoresLine, scores_of
+from editenv.records import SessionJson, scores_of, session_json
 from editenv.session import Session, SessionEngine, Termination, check_session, readonly, score_all
 from editenv.spaces import text_problem
 from editenv.strict import Strict, check, check_length, read_object
@@ -24,18 +23,11 @@ class _End(Strict):
     truncated: bool
 
 
-class _Head(Strict):
+class _Head(SessionJson):
     """What a state holds beside its pictures."""
 
-    versions: dict[str, str | None]
     shape: list[int]
-    split: str
-    seed: int
-    index: int
-    spec: dict[str, Any]
     transcript: list[str]
-    intents: list[str]
-    scores: list[ScoresLine]
     ending: _End | None
 
 
@@ -46,16 +38,9 @@ def dump_session(session: Session) -> bytes:
     """
     session.resolve()
     end = session.ending
-    head = {
-        "versions": dict(session.versions),
+    head = session_json(session) | {
         "shape": list(session.pictures[0].shape),
-        "split": session.split,
-        "seed": session.seed,
-        "index": session.index,
-        "spec": session.spec.to_json(),
         "transcript": list(session.transcript),
-        "intents": session.intents,
-        "scores": [scores.to_json() for scores in session.scores],
         "ending": None if end is None else {"reason": end.reason, "truncated": end.truncated},
     }
     body = json.dumps(head, allow_nan=False).encode() + b"\n" + b"".join(p.tobytes() for p in session.pictures)

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from editenv.env import MICEEditEnv, check_render_mode, rendered, scoring_queue
-from editenv.observations import batch_infos, observation, observations, session_info, session_infos, turn_info
+from editenv.observations import batch_infos, observation, observations, session_info, turn_info
 from editenv.protocols import Scorer, User, World
 from editenv.session import Session, SessionEngine, check_options, check_seed, check_session, readonly
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space, read_actions
@@ -215,7 +215,8 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = list(self.sessions)
         for row, state in states.items():
             sessions[row] = load_session(state, self.engine)
-        shown = (observations(sessions, self._images), session_infos(self.num_envs, {r: sessions[r] for r in states}))
+        known = {row: session_info(sessions[row]) for row in states}
+        shown = observations(sessions, self._images), batch_infos(self.num_envs, known)
         self._sessions = sessions
         return shown
 
@@ -297,4 +298,4 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         return observations(self._sessions, self._images)
 
     def _info(self, rows: Sequence[int]) -> dict[str, Any]:
-        return session_infos(self.num_envs, {row: self._sessions[row] for row in rows})
+        return batch_infos(self.num_envs, {row: session_info(self._sessions[row]) for row in rows})

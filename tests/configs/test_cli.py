@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.resources import files
-from inspect import signature
+from inspect import signature, stack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +27,8 @@ from editenv.configs.compose import compose
 from editenv.configs.schema import TrainConfig
 from editenv.manual import overview, page, settings_table, text_of
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 NEEDED = {"pretrain": ["recipe=base"], "score": ["records=x"]}
 """Settings that have no default."""
 
@@ -99,7 +100,7 @@ def test_every_setting_is_in_the_help_with_its_default(name):
     for key, default, meaning in settings_table(name):
         assert meaning, key
         node = OmegaConf.select(config, key)
-        if not key.startswith(("out", "experiment", "train.")) and not OmegaConf.is_dict(node):
+        if not key.startswith(("out", "experiment", "train.", "records")) and not OmegaConf.is_dict(node):
             said = str(node).replace("'", "") if not isinstance(node, bool) else str(node).lower()
             assert default == ("null" if node is None else said), key
 
@@ -125,6 +126,20 @@ def test_training_gets_its_settings_and_a_folder(calls, tmp_path):
     assert (config.seed, config.groups, config.algorithm.steps, config.out) == (3, 2, 4, "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [".hydra"]
+
+
+def test_a_training_starts_two_own_frames_below_the_command_line(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    frames = []
+
+    def train(config):
+        frames.extend(
+            Path(frame.filename).relative_to(ROOT) for frame in stack()[1:] if ROOT in Path(frame.filename).parents
+        )
+
+    monkeypatch.setitem(sys.modules, "editenv.agents.train", SimpleNamespace(train=train))
+    assert main(["train", "out=x"]) == 0
+    assert [str(path) for path in frames if path.parts[0] not in ("tests", ".venv")] == ["editenv/cli.py"] * 2
 
 
 def test_a_sweep_gives_each_job_a_folder_of_its_own(calls, capsys):

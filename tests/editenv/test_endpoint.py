@@ -427,8 +427,8 @@ def test_it_works_after_a_fork():
         ({"seed": "a"}, "seed is 'a', expected a whole number"),
         ({"timeout": None}, "timeout is None, expected a value"),
         ({"cache": 3}, "cache is 3, expected one name or text"),
-        ({"modle": "m"}, "setting 'modle' is not known, did you mean 'model'\\?"),
-        ({"base_url": None}, "setting 'base_url' is missing"),
+        ({"modle": "m"}, "endpoint 'chat' has no setting 'modle', did you mean 'model'\\?"),
+        ({"base_url": None}, "base_url is 'None', expected"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(change, message):

@@ -138,7 +138,7 @@ def test_sessions_side_by_side_ask_together_and_hear_what_they_would_alone() -> 
 
 
 def test_settings_are_checked_by_name() -> None:
-    with pytest.raises(ValueError, match="'model' is missing"):
+    with pytest.raises(ValueError, match="lacks the setting 'model'"):
         LLMUser({"base_url": "http://127.0.0.1:9/v1"})
     with pytest.raises(ValueError, match="no setting 'colour'"):
         make_env(user="llm", user_settings={"colour": 1})

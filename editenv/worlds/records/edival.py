@@ -71,6 +71,8 @@ def write_records(records: Iterable[RecordSpec], path: str | Path) -> None:
 
 def _add_row(sessions: dict[str, dict[str, Any]], row: dict[str, str]) -> None:
     """Adds a row's turn to its session."""
+    if None in row or None in row.values():
+        raise ValueError("the row has more or fewer cells than the line of column names")
     empty: dict[str, Any] = {key: [] for key in (*_SO_FAR.values(), *_THIS_TURN)}
     session = sessions.setdefault(row["image_index"], empty | {"turns": 0})
     session["turns"] += 1

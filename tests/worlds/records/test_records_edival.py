@@ -134,3 +134,12 @@ def test_any_value_in_any_column_is_read_or_refused(tmp_path_factory, column, va
         assert str(error).startswith(str(path))
         return
     assert all(json.loads(json.dumps(record.to_json())) for record in records)
+
+
+@pytest.mark.parametrize("row", [["7", "1"], ["7"] * 12])
+def test_a_row_of_another_length_is_refused(tmp_path, row):
+    path = write_csv(tmp_path / "e.csv", rows()[:1])
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(",".join(row) + "\n")
+    with pytest.raises(ValueError, match="line 3: the row has more or fewer cells"):
+        read_edival(path)
