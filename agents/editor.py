@@ -126,9 +126,7 @@ class EditorPolicy:
         writer: OracleWriter | None = None,
         exact: ExactEditor | None = None,
     ) -> None:
-        # Without a model nobody asks it for anything.
-        self.policy: Any = policy
-        self.settings, self.writer, self.exact = settings, writer, exact
+        self.policy, self.settings, self.writer, self.exact = policy, settings, writer, exact
         self._written = self._fallbacks = 0
 
     def start(self, observations: Observations, seeds: Sequence[int]) -> list[EditorMemory]:
@@ -150,6 +148,7 @@ class EditorPolicy:
         if self.exact is not None:
             images = self.exact.edit(observations["image"], intents)
         else:
+            assert policy is not None, "a policy without a model has an exact editor"
             noise = normals([(m.seed, m.turn, _NOISE) for m in memories], tuple(turn["source"].shape[1:]))
             if "latent_mask" in turn:
                 noise = noise * turn["latent_mask"][..., None].cpu()
@@ -168,6 +167,7 @@ class EditorPolicy:
         said, settings = list(observations["instruction"]), self.settings
         if self.writer is not None:
             return self.writer.write([memory.row for memory in memories])
+        assert self.policy is not None, "a policy without a model has an oracle writer"
         context = self.policy.intent_context(turn, settings, None)
         writes = [memory.turn + 1 >= settings.intent_from_turn for memory in memories]
         if not any(writes):

@@ -138,12 +138,12 @@ class TrainingSettings:
 
     out: Path
     algorithm: AlgorithmSettings
+    iterations: int
+    groups: int
+    group_size: int
+    save_every: int
     seed: int = 0
-    iterations: int = 60
-    groups: int = 16
-    group_size: int = 6
     sessions: int | None = None
-    save_every: int = 10
     report_to: tuple[str, ...] = ()
     intent_form: str = "free"
 

@@ -57,7 +57,7 @@ _BESIDE = (
 """Settings that decide nothing of what is learnt; of `iterations` see `_checkpoint_of`. What moves the last digits, as
 `threads`, `algorithm.recompute` and `algorithm.chunk_sessions` do, decides: a resumed run equals an unbroken one."""
 _PROCESSES = "number_of_processes"
-"""Stands among the settings that a run keeps: other shares of a batch round differently."""
+"""Stands among the settings that a run keeps, as each process draws minibatches of its own."""
 
 JOURNAL = "logs.jsonl"
 """A run's logs, a line an iteration."""

@@ -272,7 +272,7 @@ class EditR2Trainer(GRPOTrainer):
             minibatches = [{n: v.flatten(0, 1) for n, v in batch.items()} for batch in minibatches]
             inputs = {name: value.flatten(0, 1) for name, value in inputs.items()}
         told: list[tuple[float, Numbers]] = []
-        before: Tensor | float = 0.0
+        before: Any = 0.0
         with self.timer.phase("update"):
             if first and algorithm.recompute:
                 pieces = [p for batch in minibatches for p in micro_batches(batch, algorithm.chunk_sessions)]

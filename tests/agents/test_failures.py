@@ -52,12 +52,18 @@ def trained(out: Path, scorer=None, **changes):
     return weights(checkpoint.model)
 
 
-def test_a_user_or_scorer_that_raises_stops_the_run_and_loses_nothing(tmp_path):
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The weights after a run in which nothing failed."""
+    return trained(tmp_path_factory.mktemp("unbroken"))
+
+
+def test_a_user_or_scorer_that_raises_stops_the_run_and_loses_nothing(tmp_path, unbroken):
     """Checkpoints are far apart here; the one before the failure is written when it happens."""
     with pytest.raises(TrainingAborted, match=r"iteration 2 stopped .*: KeyError: 'no such persona'; .*checkpoint-4"):
         trained(tmp_path / "broken", FailsAt(7, 99, KeyError("no such persona")))
     assert newest_checkpoint(tmp_path / "broken").name == "checkpoint-4"
-    resumed, unbroken = trained(tmp_path / "broken"), trained(tmp_path / "unbroken")
+    resumed = trained(tmp_path / "broken")
     assert all(torch.equal(value, unbroken[name]) for name, value in resumed.items())
 
 
@@ -114,7 +120,7 @@ class Vanishing(ReplayUser):
 
 
 @pytest.mark.parametrize(("method", "at"), [("begin", 8), ("reply", 20)])
-def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at):
+def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, unbroken, method, at):
     """Six sessions of three turns an iteration: both happen in the second one, before and within a turn."""
     checkpoint = tiny_policy()
     trainer = tiny_trainer(tmp_path / "broken", checkpoint, iterations=ITERATIONS)
@@ -122,7 +128,7 @@ def test_a_user_who_raises_stops_the_run_with_a_checkpoint(tmp_path, method, at)
     object.__setattr__(trainer.envs, "engine", vanishing)
     with pytest.raises(TrainingAborted, match=r"iteration 1 stopped .*no such persona.*checkpoint-2 holds"):
         trainer.train()
-    resumed, unbroken = trained(tmp_path / "broken"), trained(tmp_path / "unbroken")
+    resumed = trained(tmp_path / "broken")
     assert all(torch.equal(value, unbroken[name]) for name, value in resumed.items())
 
 

@@ -129,7 +129,7 @@ def test_other_settings_are_refused_in_a_folder_that_holds_a_run(unbroken, start
 
 
 def test_a_run_of_another_number_of_processes_is_refused(unbroken, start, tmp_path):
-    """Shares of a batch round differently: it would not be the run that goes on."""
+    """Each process draws minibatches of its own: it would not be the run that goes on."""
     shutil.copytree(unbroken[0], tmp_path, dirs_exist_ok=True)
     kept = json.loads((tmp_path / "settings.json").read_text())
     assert kept["number_of_processes"] == 1

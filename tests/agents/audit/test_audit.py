@@ -20,7 +20,11 @@ from tests.broken_trainers import MUTATIONS, window_never_at_the_first_step
 @pytest.fixture
 def trainer(tmp_path) -> EditR2Audit:
     torch.set_num_threads(1)
-    return EditR2Audit(TrainingSettings(out=tmp_path, algorithm=AlgorithmSettings()))
+    return EditR2Audit(
+        TrainingSettings(
+            out=tmp_path, algorithm=AlgorithmSettings(), iterations=1, groups=1, group_size=2, save_every=1
+        )
+    )
 
 
 def failures(trainer, check) -> list[str]:
