@@ -72,7 +72,7 @@ class HeldOutEvaluation(RolloutCallback):
     ) -> None:
         self.trainer, self.config, self.envs, self.candidate_of = trainer, config, envs, candidate_of
         self.out = Path(config.out)
-        self._past: list[Evaluation] | None = None
+        self.past = read_evaluations(self.out)  # all so far, which a full disk may keep from the file
 
     def on_rollout(self, iteration: int, rollout: RolloutBatch, advantages: Turn, sessions: Sequence[Judged]) -> None:
         """Evaluates the weights before an iteration's update, where that is due."""
@@ -88,14 +88,13 @@ class HeldOutEvaluation(RolloutCallback):
 
     def summary(self) -> dict[str, Any]:
         """What a run's summary says: who judged, the best weights' facts and all warnings."""
-        past = self._evaluations()
-        if self._past:
+        if self.past:
             # Once more, where the disk was full at the last evaluation.
-            skip_if_full("held-out evaluations", partial(write_evaluations, past, self.out))
+            skip_if_full("held-out evaluations", partial(write_evaluations, self.past, self.out))
         return {
-            "eval_scorer": past[-1].scorer if past else None,
-            "best": read_best(self.out) if past else None,
-            "warnings": [look.warning for look in past if look.warning],
+            "eval_scorer": self.past[-1].scorer if self.past else None,
+            "best": read_best(self.out) if self.past else None,
+            "warnings": [look.warning for look in self.past if look.warning],
         }
 
     def _look(self, iteration: int, sessions: Sequence[Judged], prefix: str) -> None:
@@ -107,7 +106,7 @@ class HeldOutEvaluation(RolloutCallback):
     def evaluate(self, iteration: int, sessions: Sequence[Judged], model: Any, prefix: str) -> dict[str, float]:
         """Plays the held-out sessions with a model, and keeps what came out; returns numbers for the log."""
         # A run that was killed evaluates again what it had evaluated after its last checkpoint.
-        past, count = [look for look in self._evaluations() if look.iteration < iteration], self.config.eval_sessions
+        past, count = [look for look in self.past if look.iteration < iteration], self.config.eval_sessions
         try:
             policy, save = self.candidate_of(model)
             played = run_episodes(self.envs, policy, range(count), self.config.seed)
@@ -124,13 +123,9 @@ class HeldOutEvaluation(RolloutCallback):
             if look.global_awareness and all(look.rank > other.rank for other in rivals):
                 facts = asdict(look) | {"trained_with": self.config.scorer.kind, "seed": self.config.seed}
                 skip_if_full("the best weights", partial(write_best, save, facts, self.out))
-        self._past = [*past, look]
-        skip_if_full("held-out evaluations", partial(write_evaluations, self._past, self.out))
+        self.past = [*past, look]
+        skip_if_full("held-out evaluations", partial(write_evaluations, self.past, self.out))
         return logged
-
-    def _evaluations(self) -> list[Evaluation]:
-        """All evaluations so far, which a full disk may have kept from the file."""
-        return read_evaluations(self.out) if self._past is None else self._past
 
     def _warned(self, rivals: list[Evaluation], look: Evaluation) -> str | None:
         """Warns in words where reward rises and held-out scores fall."""

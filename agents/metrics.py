@@ -97,13 +97,6 @@ def group_by_turn(logs: Sequence[dict[str, Any]], updates: int) -> list[dict[str
     return found
 
 
-def with_last_evaluation(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The logs of `group_by_turn`, and one more entry for what was evaluated after the last update."""
-    last = logs[-1].get("last_held_out") if logs else None
-    extra = [{"iteration": logs[-1]["iteration"] + 1, "held_out": last}] if last else []
-    return [*logs, *extra]
-
-
 class Timer:
     """Adds up the seconds of named phases until they are flushed."""
 

@@ -265,10 +265,6 @@ class JointPolicy(nn.Module):
         """
 
 
-UNIFIED = "editenv.agents.unified.policy:UnifiedPolicy"
-"""The policy of names and folders that name no class."""
-
-
 def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointPolicy:
     """A policy in float32; ValueError where there is none.
 
@@ -277,8 +273,8 @@ def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointP
             "package.module:Class:FOLDER" for those that its `save` wrote.
         device: where to put it.
     """
-    if ":" not in str(model) or Path(model).exists():
-        return import_object("model", UNIFIED).load(Path(model)).to(device)
+    if ":" not in str(model) or Path(model).exists():  # names and folders that name no class
+        return import_object("model", "editenv.agents.unified.policy:UnifiedPolicy").load(Path(model)).to(device)
     module, name, *given = str(model).split(":", 2)
     kind = import_object("model", f"{module}:{name}")
     if not given or not given[0]:

@@ -27,7 +27,7 @@ from editenv.agents.distributed import check_precision, local_rows, process, use
 from editenv.agents.editor import EditorPolicy
 from editenv.agents.failures import SAVE_ERRORS
 from editenv.agents.heldout import BEST, recover_best
-from editenv.agents.metrics import group_by_turn, with_last_evaluation
+from editenv.agents.metrics import group_by_turn
 from editenv.agents.objective import check_algorithm
 from editenv.agents.plots import learning_curves
 from editenv.agents.policy import load_policy
@@ -200,8 +200,10 @@ def _write(config: TrainConfig, result: TrainResult, evaluation: HeldOutEvaluati
     """curves.png and summary.json; warnings are said once more."""
     out = Path(config.out)
     held_out = evaluation.summary() if evaluation else {"eval_scorer": None, "best": None, "warnings": []}
-    logs = with_last_evaluation(result.logs)
-    learning_curves(logs, out / "curves.png", f"{config.model}, seed {config.seed}")
+    # What was evaluated after the last update is one more point of the curves.
+    last = result.logs[-1].get("last_held_out")
+    extra = [{"iteration": result.logs[-1]["iteration"] + 1, "held_out": last}] if last else []
+    learning_curves([*result.logs, *extra], out / "curves.png", f"{config.model}, seed {config.seed}")
     summary = {
         "config": flat_settings(config),
         "seed": config.seed,

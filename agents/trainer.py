@@ -406,8 +406,8 @@ def micro_batches(sessions: Turn, most: int | None) -> list[Turn]:
     """Sessions [S, ...] as pieces of at most `most` rows, as even as can be; views, which share memory."""
     rows = len(next(iter(sessions.values())))
     count = 1 if most is None else -(-rows // most)
-    pieces = {name: value.tensor_split(count) for name, value in sessions.items()}
-    return [{name: piece[number] for name, piece in pieces.items()} for number in range(count)]
+    pieces = zip(*(value.tensor_split(count) for value in sessions.values()), strict=True)
+    return [dict(zip(sessions, piece, strict=True)) for piece in pieces]
 
 
 def merge_metrics(told: Sequence[tuple[float, Numbers]]) -> Numbers:
