@@ -130,12 +130,12 @@ class WholeSessions:
                     history[row, column, -len(path) :] = torch.tensor([r * columns + c for r, c in path])
                 scores = sessions[row].scores[len(path)]
                 # A reward that is no number, or infinite, is none: NaN and not scored.
-                scored[row, column] = known = scores.scored and math.isfinite(scores.reward)
-                reward[row, column] = scores.reward if known else math.nan
+                known = scores.scored and math.isfinite(scores.reward)
+                scored[row, column], reward[row, column] = known, scores.reward if known else math.nan
                 if known and scores.instruction_following is not None:
                     following[row, column] = scores.instruction_following
-        scores = {"reward": reward, "instruction_following": following, "scored_mask": scored}
-        return scores | {"turn_index": index, "is_branch": branch, "start_state": start, "history": history}
+        judged = {"reward": reward, "instruction_following": following, "scored_mask": scored}
+        return judged | {"turn_index": index, "is_branch": branch, "start_state": start, "history": history}
 
 
 class BranchFromSibling(WholeSessions):
