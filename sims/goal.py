@@ -139,42 +139,27 @@ def goal_of(spec: StudioSpec) -> tuple[Scene, tuple[AttributeRule, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """What a user knows and wants when they speak.
+    """What a user knows and wants when they speak."""
 
-    Attributes:
-        dialogue: what the picture shows, the rules in force, and what can be pointed back to.
-        target: what the picture should show in the end.
-        unstated: attribute rules they have not stated yet.
-        frustration: failed or damaging turns, less the good ones, never below 0.
-        changes: how often they have changed their mind.
-        failed: the last edit, where the picture does not show it done.
-        damaged: cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are wrong.
-    """
-
-    dialogue: DialogueState
-    target: Scene
-    unstated: tuple[AttributeRule, ...] = ()
-    frustration: int = 0
-    changes: int = 0
-    failed: Edit | None = None
+    dialogue: DialogueState  # what the picture shows, the rules in force, and what can be pointed back to
+    target: Scene  # what the picture should show in the end
+    unstated: tuple[AttributeRule, ...] = ()  # attribute rules they have not stated yet
+    frustration: int = 0  # failed or damaging turns, less the good ones, never below 0
+    changes: int = 0  # how often they have changed their mind
+    failed: Edit | None = None  # the last edit, where the picture does not show it done
+    # cells, or BACKGROUND, that were right before the last turn, were not spoken of, and now are wrong
     damaged: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalTurn(StudioTurn):
-    """An instruction of a goal user, with their state when they had decided what to say.
-
-    Attributes:
-        sentence, frame: the request alone, and the rules and pleasantries around it, its place marked "{edit}".
-        dialogue_act: why they said it.
-        states, drops: whether a rule is stated or dropped along with it.
-    """
+    """An instruction of a goal user, with their state when they had decided what to say."""
 
     state: UserState
-    sentence: str = ""
+    sentence: str = ""  # the request alone, and the rules and pleasantries around it, its place marked "{edit}"
     frame: str = "{edit}"
-    dialogue_act: DialogueAct = "ask"
-    states: bool = False
+    dialogue_act: DialogueAct = "ask"  # why they said it
+    states: bool = False  # whether a rule is stated or dropped along with it
     drops: bool = False
 
     def detail(self) -> dict[str, Any]:
@@ -362,26 +347,16 @@ def is_the_same(edit: Edit, dialogue: DialogueState) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing to ask for.
+    """One thing to ask for."""
 
-    Attributes:
-        persona, split: whose manner of speaking, and whose sentences.
-        rng: of this turn.
-        state: the user's, with the rules that will be in force.
-        edit: what is wanted; objects are meant by their cells (`Target(cell)`), words for them are found here.
-        dialogue_act: why.
-        refer: whether the user would point back rather than name things.
-        states, drops: the rule to be stated with it, and those to be dropped.
-    """
-
-    persona: Persona
+    persona: Persona  # whose manner of speaking, and whose sentences
     split: str
-    rng: Rng
-    state: UserState
-    edit: Edit
-    dialogue_act: DialogueAct
-    refer: bool
-    states: AttributeRule | None = None
+    rng: Rng  # of this turn
+    state: UserState  # the user's, with the rules that will be in force
+    edit: Edit  # what is wanted; objects are meant by their cells (`Target(cell)`), words for them are found here
+    dialogue_act: DialogueAct  # why
+    refer: bool  # whether the user would point back rather than name things
+    states: AttributeRule | None = None  # the rule to be stated with it, and those to be dropped
     drops: tuple[Rule, ...] = ()
 
     def worded(self) -> GoalTurn:

@@ -18,36 +18,22 @@ Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Persona(Strict):
-    """How somebody speaks. Every share is a probability.
+    """How somebody speaks. Every share is a probability."""
 
-    Attributes:
-        name: the file's name.
-        summary: one sentence for a reader, and for a language model that speaks in this persona.
-        length: which of a speech act's sentences are taken.
-        politeness: that a sentence with "please" is taken, where there is one.
-        chattiness: that words of `before` and `after`, which ask for nothing, are put around a sentence.
-        fullness: that an object is named with all its looks, not by the fewest words that fit it alone.
-        vagueness: that a look is left unsaid, to be put right in a later turn.
-        references: that something is pointed back to ("it", "there", "the same") where it can be understood.
-        changes: after a turn that went well, that the user wants the object other than they wanted it before.
-        patience: failed or damaging turns, less the good ones, that are borne before giving up.
-        before: words in front of a sentence, by dialogue act; "ask" is used with probability `chattiness`, the others
-            whenever there are any.
-        after: words behind a sentence.
-    """
-
-    name: str
-    summary: str
-    length: Literal["short", "any", "long"]
-    politeness: Share
-    chattiness: Share
-    fullness: Share
-    vagueness: Share
-    references: Share
-    changes: Share
-    patience: int = Field(ge=0)
+    name: str  # the file's name
+    summary: str  # one sentence for a reader, and for a language model that speaks in this persona
+    length: Literal["short", "any", "long"]  # which of a speech act's sentences are taken
+    politeness: Share  # that a sentence with "please" is taken, where there is one
+    chattiness: Share  # that words of `before` and `after`, which ask for nothing, are put around a sentence
+    fullness: Share  # that an object is named with all its looks, not by the fewest words that fit it alone
+    vagueness: Share  # that a look is left unsaid, to be put right in a later turn
+    references: Share  # that something is pointed back to ("it", "there", "the same") where it can be understood
+    changes: Share  # after a turn that went well, that the user wants the object other than they wanted it before
+    patience: int = Field(ge=0)  # failed or damaging turns, less the good ones, that are borne before giving up
+    # words in front of a sentence, by dialogue act; "ask" is used with probability `chattiness`, the others whenever
+    # there are any
     before: dict[DialogueAct, Texts]
-    after: Texts
+    after: Texts  # words behind a sentence
 
 
 def persona_names() -> list[str]:

@@ -38,54 +38,32 @@ _FULLER, _PLACED, _OTHERWISE = 0.3, 0.15, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One possible instruction.
+    """One possible instruction."""
 
-    Attributes:
-        edit: what is meant.
-        reference: how it points back, a key of REFERENCES; None where it names its object itself.
-        act: the speech act whose sentences say it, None for the edit's own.
-    """
-
-    edit: Edit
-    reference: str | None = None
-    act: str | None = None
+    edit: Edit  # what is meant
+    reference: str | None = None  # how it points back, a key of REFERENCES; None where it names its object itself
+    act: str | None = None  # the speech act whose sentences say it, None for the edit's own
 
 
 @dataclass(frozen=True, slots=True)
 class DialogueState:
-    """Where a session stands if every edit so far was right, and what the text alone tells about it.
+    """Where a session stands if every edit so far was right, and what the text alone tells about it."""
 
-    Attributes:
-        scene: what the picture should show.
-        grid: cells a side.
-        rules: rules in force, in the order they were stated.
-        last: the previous turn's edit.
-        focus: the object last edited, as far as the text tells its looks; None where there is none.
-        stated: cells named in the text, where objects were put.
-        vacated: a cell named in the text that the previous turn emptied.
-        loose: cells whose content some right result left to the agent; no later turn may rely on them.
-        vague: descriptions of objects of which the same is true.
-        excepted: rules in force that do not bind the coming turn.
-        previous: the scene before the last edit; None where there is nothing to undo.
-        added: shape and cell of every object that was added, in order; the cell is None where it is gone.
-        group: what the last turns put or changed that "them" would mean; two or more, or none.
-        pointing: further ways to point at objects (keys of REFERENCES) that may be used.
-    """
-
-    scene: Scene
-    grid: int
-    rules: tuple[Rule, ...] = ()
-    last: Edit | None = None
-    focus: Target | None = None
-    stated: frozenset[int] = frozenset()
-    vacated: int | None = None
+    scene: Scene  # what the picture should show
+    grid: int  # cells a side
+    rules: tuple[Rule, ...] = ()  # rules in force, in the order they were stated
+    last: Edit | None = None  # the previous turn's edit
+    focus: Target | None = None  # the object last edited, as far as the text tells its looks; None where there is none
+    stated: frozenset[int] = frozenset()  # cells named in the text, where objects were put
+    vacated: int | None = None  # a cell named in the text that the previous turn emptied
+    # cells whose content some right result left to the agent; no later turn may rely on them
     loose: frozenset[int] = frozenset()
-    vague: tuple[Target, ...] = ()
-    excepted: tuple[Rule, ...] = ()
-    previous: Scene | None = None
-    added: Added = ()
-    group: tuple[Target, ...] = ()
-    pointing: tuple[str, ...] = ()
+    vague: tuple[Target, ...] = ()  # descriptions of objects of which the same is true
+    excepted: tuple[Rule, ...] = ()  # rules in force that do not bind the coming turn
+    previous: Scene | None = None  # the scene before the last edit; None where there is nothing to undo
+    added: Added = ()  # shape and cell of every object that was added, in order; the cell is None where it is gone
+    group: tuple[Target, ...] = ()  # what the last turns put or changed that "them" would mean; two or more, or none
+    pointing: tuple[str, ...] = ()  # further ways to point at objects (keys of REFERENCES) that may be used
 
     @property
     def bound(self) -> tuple[Rule, ...]:

@@ -31,25 +31,15 @@ Sampler = Callable[["DialogueState", "Rng", bool], "Request | None"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One editing operation of `MICEEditTools-v0`; a task reads the parts it needs and ignores the others.
+    """One editing operation of `MICEEditTools-v0`; a task reads the parts it needs and ignores the others."""
 
-    Attributes:
-        task: "leave", or a task that has an operation.
-        cell: where the object stands, or shall stand; where counting begins.
-        second: the cell that an object moves to, or that of a second object.
-        both: whether removing, replacing and altering includes the object in `second`.
-        looks: attributes by name; what is not named stays as it is; a new object needs all.
-        background: a word of BACKGROUNDS.
-        count: how many objects of these looks there shall be.
-    """
-
-    task: str
-    cell: int
-    second: int
-    both: bool
-    looks: Mapping[str, str]
-    background: str
-    count: int
+    task: str  # "leave", or a task that has an operation
+    cell: int  # where the object stands, or shall stand; where counting begins
+    second: int  # the cell that an object moves to, or that of a second object
+    both: bool  # whether removing, replacing and altering includes the object in `second`
+    looks: Mapping[str, str]  # attributes by name; what is not named stays as it is; a new object needs all
+    background: str  # a word of BACKGROUNDS
+    count: int  # how many objects of these looks there shall be
 
     @property
     def cells(self) -> tuple[int, ...]:

@@ -100,19 +100,13 @@ def around(relation: str, anchor: int, grid: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object an instruction speaks of: where it should stand, and what the words say of its looks.
+    """The object an instruction speaks of: where it should stand, and what the words say of its looks."""
 
-    Attributes:
-        cell: where it stands if all went as asked so far.
-        shape, color, material, text: what is said or known of it, or of a sign's text; None where nothing is.
-        placed: True when the words name its place too.
-    """
-
-    cell: int
-    shape: str | None = None
+    cell: int  # where it stands if all went as asked so far
+    shape: str | None = None  # what is said or known of it, or of a sign's text; None where nothing is
     color: str | None = None
     material: str | None = None
-    placed: bool = False
+    placed: bool = False  # True when the words name its place too
     text: str | None = field(default=None, metadata=SPARSE)
 
     def words(self, grid: int) -> str:
@@ -155,14 +149,10 @@ class Beside:
     "left" and "right" are the free cells of the anchor's own row on that side of it, at any distance; "above" and
     "below" those of its column; "next" the free ones of the up to four cells that share an edge with its cell. Free
     means empty in the picture before the edit.
-
-    Attributes:
-        relation: a key of RELATIONS, else ValueError.
-        anchor: the other object, which stays where it is.
     """
 
-    relation: str
-    anchor: Target
+    relation: str  # a key of RELATIONS, else ValueError
+    anchor: Target  # the other object, which stays where it is
 
     def __post_init__(self) -> None:
         if self.relation not in RELATIONS:

@@ -51,16 +51,12 @@ def in_words(operation: Operation, grid: int) -> str:
 
 @dataclass(frozen=True)
 class OperationParts:
-    """What each number of an action stands for, on a grid of a given size.
+    """What each number of an action stands for, on a grid of a given size."""
 
-    Attributes:
-        names: of the parts, in the order in which an action lists them: task, cell, second (another cell), both (no or
-            yes), one for every attribute of objects (shape, color, material, text), background and count.
-        values: one tuple a part; an attribute's first value is None, "as it is".
-    """
-
+    # of the parts, in the order in which an action lists them: task, cell, second (another cell), both (no or yes),
+    # one for every attribute of objects (shape, color, material, text), background and count
     names: tuple[str, ...]
-    values: tuple[tuple[Any, ...], ...]
+    values: tuple[tuple[Any, ...], ...]  # one tuple a part; an attribute's first value is None, "as it is"
 
     @property
     def sizes(self) -> list[int]:

@@ -226,23 +226,14 @@ def sample_new(rule: Callable[[], R], state: DialogueState, allowed: Allowed) ->
 
 @dataclass(frozen=True, slots=True)
 class EditCheck:
-    """What a turn's picture made of its instruction.
+    """What a turn's picture made of its instruction."""
 
-    Attributes:
-        followed: was the instruction carried out, or the picture left alone where that is right?
-        kept: were the rules kept that ask something of this turn? None where none does.
-        broken: was any rule in force broken, of those too that ask nothing of this instruction?
-        touched: elements (cells, BACKGROUND) that may differ from the picture before.
-        licensed: elements that may differ from the source picture from now on.
-        leave_alone: was it right to change nothing?
-    """
-
-    followed: bool
-    kept: bool | None
-    broken: bool
-    touched: frozenset[int]
-    licensed: frozenset[int]
-    leave_alone: bool
+    followed: bool  # was the instruction carried out, or the picture left alone where that is right?
+    kept: bool | None  # were the rules kept that ask something of this turn? None where none does
+    broken: bool  # was any rule in force broken, of those too that ask nothing of this instruction?
+    touched: frozenset[int]  # elements (cells, BACKGROUND) that may differ from the picture before
+    licensed: frozenset[int]  # elements that may differ from the source picture from now on
+    leave_alone: bool  # was it right to change nothing?
 
 
 def check_edit(

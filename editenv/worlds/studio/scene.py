@@ -30,19 +30,14 @@ _CODES |= {looks: code for code, looks in enumerate(_ALL_LOOKS, start=1)}
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """One object of a scene.
+    """One object of a scene."""
 
-    Attributes:
-        shape, color, material: words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain.
-        text: what a sign says, a word of TEXTS; None for everything else.
-        code: its place in `all_objects()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what is not of this
-            world. Kept, because scenes are turned into numbers many times a turn.
-    """
-
-    shape: str
+    shape: str  # words of SHAPES (or SIGN), COLORS and MATERIALS; signs are plain
     color: str
     material: str = "plain"
-    text: str | None = None
+    text: str | None = None  # what a sign says, a word of TEXTS; None for everything else
+    # its place in `all_objects()`, from 1; 0 is the empty cell, -1 what cannot be read, -2 what is not of this world.
+    # Kept, because scenes are turned into numbers many times a turn
     code: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -17,23 +17,15 @@ from editenv.worlds.studio.tasks import edit_from_json
 
 @dataclass(frozen=True, slots=True)
 class StudioTurn:
-    """One instruction and its meaning.
+    """One instruction and its meaning."""
 
-    Attributes:
-        text: what the user says.
-        intent: the canonical self-contained instruction, with every rule in force.
-        edit: what is to be done.
-        rules: the rules that bind this turn, its own included, in the order they were stated.
-        reference: how the text points at something, a key of REFERENCES; None where it names it.
-        changes: exceptions, ends and replacements of rules that this turn states; new rules are those in `rules` that
-            the turn before had not.
-    """
-
-    text: str
-    intent: str
-    edit: Edit
-    rules: tuple[Rule, ...] = ()
-    reference: str | None = None
+    text: str  # what the user says
+    intent: str  # the canonical self-contained instruction, with every rule in force
+    edit: Edit  # what is to be done
+    rules: tuple[Rule, ...] = ()  # the rules that bind this turn, its own included, in the order they were stated
+    reference: str | None = None  # how the text points at something, a key of REFERENCES; None where it names it
+    # exceptions, ends and replacements of rules that this turn states; new rules are those in `rules` that the turn
+    # before had not
     changes: tuple[Change, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

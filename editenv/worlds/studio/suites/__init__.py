@@ -25,17 +25,12 @@ Pair = Annotated[tuple[int, int], Field(strict=False)]
 
 
 class RuleEntry(Strict):
-    """Something said about rules in some sessions.
-
-    Attributes:
-        family: of RULES or CHANGES; package.module:Class in a file.
-        share: share of sessions in which it is said, in one of `turns`, counted from 0.
-    """
+    """Something said about rules in some sessions."""
 
     model_config = ConfigDict(frozen=True)
 
-    family: str
-    share: Share
+    family: str  # of RULES or CHANGES; package.module:Class in a file
+    share: Share  # share of sessions in which it is said, in one of `turns`, counted from 0
     turns: Annotated[tuple[int, ...], Field(strict=False)]
 
     @field_validator("family")
@@ -62,39 +57,26 @@ class References(Strict):
 
 
 class Suite(Strict):
-    """How the sessions of a suite are drawn; the keys of its file.
-
-    Attributes:
-        name: the file's name.
-        turns: instructions a session's script holds.
-        max_turns: turns a session may have; more than `turns` leaves room for users who react.
-        objects: smallest and largest number of objects in the initial scene.
-        tasks: weight of each way of asking, a key of SAMPLERS; package.module:Class in a file.
-        rules: what is said about rules, in which share of sessions, and when.
-        reference: how later turns point back.
-        signs: smallest and largest number of signs among the initial scene's objects.
-        phrasings: "all" adds the sentences that came later to the "first" ones.
-        tempt: chance that a turn asks for what a rule in force forbids.
-        undo: chance that a turn undoes the last one, where one sentence can say what that means.
-        held_out: may sessions use what is held out of training? "seek": the test split must, others may not.
-        measures, cannot_show: for readers: what its scores tell, and what they do not.
-    """
+    """How the sessions of a suite are drawn; the keys of its file."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    turns: int = Field(ge=1)
-    max_turns: int
-    objects: Pair
+    name: str  # the file's name
+    turns: int = Field(ge=1)  # instructions a session's script holds
+    max_turns: int  # turns a session may have; more than `turns` leaves room for users who react
+    objects: Pair  # smallest and largest number of objects in the initial scene
+    # weight of each way of asking, a key of SAMPLERS; package.module:Class in a file
     tasks: dict[str, Annotated[float, Field(gt=0)]]
+    # what is said about rules, in which share of sessions, and when
     rules: Annotated[tuple[RuleEntry, ...], Field(strict=False)] = ()
-    reference: References = References()
-    signs: Pair = (0, 0)
-    phrasings: Literal["first", "all"] = "first"
-    tempt: Share = 0.0
-    undo: Share = 0.0
+    reference: References = References()  # how later turns point back
+    signs: Pair = (0, 0)  # smallest and largest number of signs among the initial scene's objects
+    phrasings: Literal["first", "all"] = "first"  # "all" adds the sentences that came later to the "first" ones
+    tempt: Share = 0.0  # chance that a turn asks for what a rule in force forbids
+    undo: Share = 0.0  # chance that a turn undoes the last one, where one sentence can say what that means
+    # may sessions use what is held out of training? "seek": the test split must, others may not
     held_out: Literal["allow", "avoid", "seek"] = "avoid"
-    measures: str = ""
+    measures: str = ""  # for readers: what its scores tell, and what they do not
     cannot_show: str = ""
 
     @model_validator(mode="before")

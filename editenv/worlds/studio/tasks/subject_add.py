@@ -15,16 +15,11 @@ from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, SIGN, TEXTS, 
 
 
 class EditOfPlace(Edit):
-    """An edit that puts an object into a place.
-
-    Attributes:
-        cell: where; beside another object, the nearest of the right cells if all went as asked so far.
-        beside: the place as said by another object, None where the cell itself is named.
-    """
+    """An edit that puts an object into a place."""
 
     __slots__ = ()
-    cell: int
-    beside: Beside | None
+    cell: int  # where; beside another object, the nearest of the right cells if all went as asked so far
+    beside: Beside | None  # the place as said by another object, None where the cell itself is named
 
     @property
     def act(self) -> str:
@@ -57,19 +52,13 @@ class EditOfPlace(Edit):
 
 
 class EditToNewObject(Edit):
-    """An edit that leaves a new object.
-
-    Attributes:
-        shape: what.
-        color, material: as said; None where nothing is said and any will do.
-        text: what a sign says.
-    """
+    """An edit that leaves a new object."""
 
     __slots__ = ()
-    shape: str
-    color: str | None
+    shape: str  # what
+    color: str | None  # as said; None where nothing is said and any will do
     material: str | None
-    text: str | None
+    text: str | None  # what a sign says
 
     def new_object(self) -> SceneObject:
         """The object; looks that are not said take the first value."""
