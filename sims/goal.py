@@ -159,8 +159,7 @@ class GoalTurn(StudioTurn):
     sentence: str = ""  # the request alone, and the rules and pleasantries around it, its place marked "{edit}"
     frame: str = "{edit}"
     dialogue_act: DialogueAct = "ask"  # why they said it
-    states: bool = False  # whether a rule is stated or dropped along with it
-    drops: bool = False
+    states: bool = False  # whether a rule is stated along with it
 
     def detail(self) -> dict[str, Any]:
         """What infos and records keep about an instruction: why and how it was said."""
@@ -168,7 +167,7 @@ class GoalTurn(StudioTurn):
             "mood": self.dialogue_act,
             "reference": self.reference,
             "states_rule": self.states,
-            "drops_rule": self.drops,
+            "drops_rule": bool(self.changes),
         }
 
 
@@ -380,7 +379,6 @@ class Act:
             frame=frame,
             dialogue_act=self.dialogue_act,
             states=self.states is not None,
-            drops=bool(self.drops),
         )
 
     def _request(self) -> Request:

@@ -101,7 +101,7 @@ class Edit:
 
     def asked(self) -> Looks:
         """The looks that the instruction itself asks for."""
-        return {"color": None, "material": None}
+        return {"color": getattr(self, "color", None), "material": getattr(self, "material", None)}
 
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         """Words for the slots of this task's sentences, given the looks (the instruction's or a rule's)."""
@@ -206,6 +206,12 @@ class Edit:
     """What an operation does, for records: "color_alter in row 1 column 2: red"."""
 
     @classmethod
+    def has_operation(cls) -> bool:
+        """Does the task define `operate`, or name the look that the one of `EditOfTarget` needs?"""
+        defined = next(base for base in cls.__mro__ if "operate" in vars(base))
+        return defined is not Edit and (defined is not EditOfTarget or cls.needs_attribute is not None)
+
+    @classmethod
     def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
         """The operation's result, None where it is impossible; tasks that do not define it have no operation.
 
@@ -215,7 +221,10 @@ class Edit:
 
 
 class EditOfTarget(Edit):
-    """An edit of the one object that `target` denotes, which stays in its cell."""
+    """An edit of the one object that `target` denotes, which stays in its cell.
+
+    Its operation gives new looks, among them `needs_attribute`, to one or two objects that have it.
+    """
 
     __slots__ = ()
     target: Target
@@ -228,6 +237,19 @@ class EditOfTarget(Edit):
     def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         """The object's cell."""
         return self.target.find(before)
+
+    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
+        """The object in words."""
+        return {"old": self.target.words(grid)}
+
+    @classmethod
+    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
+        """The new looks; without the shape, unless it is the one needed."""
+        name, objects = cls.needs_attribute, [scene.cells[cell] for cell in operation.cells]
+        if name not in operation.looks or any(obj is None or name not in obj.attributes() for obj in objects):
+            return None
+        looks = operation.looks if name == "shape" else operation.kept_shape
+        return with_new_looks(scene, operation.cells, looks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from editenv.worlds.studio.tasks import EDITS
 
 def operation_names() -> tuple[str, ...]:
     """All operations: first "leave" and "undo", then the other tasks that have one."""
-    tasks = [name for name, kind in EDITS.items() if any("operate" in vars(c) for c in kind.__mro__[:-2])]
-    return ("leave", "undo", *(name for name in tasks if name != "undo"))
+    tasks = [name for name, kind in EDITS.items() if kind.has_operation() and name != "undo"]
+    return ("leave", "undo", *tasks)
 
 
 def apply_operation(operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_object
-from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, Operation, same_but, with_new_looks
+from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, same_but
 from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene
@@ -21,7 +21,6 @@ class AttributeAlter(EditOfTarget):
     attribute: ClassVar[str]
     values: ClassVar[tuple[str, ...]]
     acts: ClassVar[tuple[str, ...]] = ("alter_open", "alter_its")
-    needs_attribute: ClassVar[str | None] = "shape"
 
     target: Target
     value: str | None = None
@@ -94,12 +93,6 @@ class AttributeAlter(EditOfTarget):
             return Request(cls(target), reference, "alter_open")
         return Request(edit, reference, "alter_open" if ruled else None)
 
-    @classmethod
-    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        if cls.attribute not in operation.looks:
-            return None
-        return with_new_looks(scene, operation.cells, operation.kept_shape)
-
 
 @dataclass(frozen=True, slots=True)
 class ColorAlter(AttributeAlter):
@@ -107,6 +100,7 @@ class ColorAlter(AttributeAlter):
 
     task: ClassVar[str] = "color_alter"
     attribute: ClassVar[str] = "color"
+    needs_attribute: ClassVar[str | None] = "color"
     values: ClassVar[tuple[str, ...]] = COLORS
 
 
@@ -116,4 +110,5 @@ class MaterialAlter(AttributeAlter):
 
     task: ClassVar[str] = "material_alter"
     attribute: ClassVar[str] = "material"
+    needs_attribute: ClassVar[str | None] = "material"
     values: ClassVar[tuple[str, ...]] = MATERIALS

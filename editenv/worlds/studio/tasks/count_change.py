@@ -70,9 +70,6 @@ class CountChange(Edit):
             return frozenset()
         return frozenset(there if len(there) > self.count else before.empty())
 
-    def asked(self) -> Looks:
-        return {"color": self.color, "material": self.material}
-
     def slots(self, looks: Looks, grid: int) -> dict[str, str]:
         return {"many": many_objects(self.count, self.shape, self.color, self.material)}
 

@@ -69,9 +69,6 @@ class EditToNewObject(Edit):
         color, material = (None if n in free else getattr(self, n) for n in ("color", "material"))
         return Target(0, self.shape, color, material, text=self.text).fits(obj)
 
-    def asked(self) -> Looks:
-        return {"color": self.color, "material": self.material}
-
     def gives(self) -> Looks:
         return {"shape": self.shape, "color": self.color, "material": self.material}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_object
-from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Looks, Operation
+from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Operation
 from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import Scene
@@ -31,9 +31,6 @@ class SubjectRemove(EditOfTarget):
 
     def edited_cell(self, before: Scene, after: Scene | None = None) -> int | None:
         return None
-
-    def slots(self, looks: Looks, grid: int) -> dict[str, str]:
-        return {"old": self.target.words(grid)}
 
     @classmethod
     def read(cls, slots: Mapping[str, str], context: Context) -> list[Edit]:

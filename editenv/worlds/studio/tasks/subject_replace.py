@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import Context, DialogueState, Request, sample_looks, sample_object
-from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Looks, Operation, with_new_looks
+from editenv.worlds.studio.edit import Added, Edit, EditOfTarget, Looks
 from editenv.worlds.studio.noun_phrases import SPARSE, Target, new_looks
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import SHAPES, Scene
@@ -55,7 +55,3 @@ class SubjectReplace(EditToNewObject, EditOfTarget):
         if old is not None and old.shape == shape:
             return None
         return Request(cls(found[0], shape, **sample_looks(state, rng)), found[1])
-
-    @classmethod
-    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        return with_new_looks(scene, operation.cells, operation.looks) if "shape" in operation.looks else None

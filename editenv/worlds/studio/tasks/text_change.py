@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from editenv.worlds.studio.dialogue import Context, DialogueState, Request, describe, sample_object
-from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, Operation, same_but, with_new_looks
+from editenv.worlds.studio.edit import Edit, EditOfTarget, Looks, same_but
 from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import TEXTS, Scene
@@ -58,10 +58,3 @@ class TextChange(EditOfTarget):
         if found is None or obj is None or obj.text is None:
             return None
         return Request(cls(found[0], rng.pick([text for text in TEXTS if text != obj.text])), found[1])
-
-    @classmethod
-    def operate(cls, operation: Operation, scene: Scene, earlier: Scene | None) -> Scene | None:
-        objects = [scene.cells[cell] for cell in operation.cells]
-        if "text" not in operation.looks or any(obj is None or obj.text is None for obj in objects):
-            return None
-        return with_new_looks(scene, operation.cells, operation.kept_shape)
