@@ -34,18 +34,7 @@ MAX_CHUNKS = 20_000
 MAX_SCANS = 32
 """Scans of a progressive JPEG that are decoded: each takes time for all pixels, and encoders write ten."""
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-MARGIN = (128, 128, 128)
-"""Colour beside a picture that does not fill its canvas."""
-
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_ORIENTATION = 0x0112
-_TURNS = PILImage.Transpose
-_UPRIGHT = (
-    None, _TURNS.FLIP_LEFT_RIGHT, _TURNS.ROTATE_180, _TURNS.FLIP_TOP_BOTTOM,
-    _TURNS.TRANSPOSE, _TURNS.ROTATE_270, _TURNS.TRANSVERSE, _TURNS.ROTATE_90,
-)  # fmt: skip
-"""What stands a picture upright, by EXIF's orientation from 1."""
 
 
 def write_png(folder: Path, picture: Image) -> str:
@@ -75,52 +64,6 @@ def read_png(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
         if image.mode != "RGB":
             raise ValueError(f"it has mode {image.mode}, expected RGB of 8 bits a channel")
         return np.array(image)
-
-
-def picture_size(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Height and width of a picture in `folder` once it stands upright, from the file's head alone.
-
-    Raises:
-        ValueError: as `load_picture`, as far as the head tells.
-    """
-    path = file_inside(folder, name)
-    with opened(path, repr(name), FORMATS, max_pixels, head_only=True) as image:
-        width, height = image.size
-        return (width, height) if _orientation(path, image) >= 5 else (height, width)
-
-
-def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image:
-    """Decodes a picture in `folder`, upright, what is transparent on white: uint8 [H, W, 3].
-
-    Raises:
-        ValueError: there is no such file inside of the folder, links followed; it is damaged, none of FORMATS,
-            has more than 8 bits a channel or more than max_pixels pixels.
-    """
-    path = file_inside(folder, name)
-    with opened(path, repr(name), FORMATS, max_pixels) as image:
-        how = _UPRIGHT[_orientation(path, image) - 1]
-        if image.has_transparency_data:
-            clear = image.convert("RGBA")
-            white = PILImage.new("RGBA", clear.size, "white")
-            shown = PILImage.alpha_composite(white, clear).convert("RGB")
-        else:
-            shown = image.convert("RGB")
-        return np.array(shown if how is None else shown.transpose(how))
-
-
-def fit_picture(picture: Image, size: int) -> Image:
-    """The whole picture on a canvas uint8 [size, size, 3], scaled until it touches two sides, MARGIN beside it."""
-    height, width = picture.shape[:2]
-    if height == width == size:
-        return picture
-    longer = max(height, width)
-    height, width = (max(1, round(side * size / longer)) for side in (height, width))
-    scaled = np.array(PILImage.fromarray(picture).resize((width, height), PILImage.Resampling.LANCZOS))
-    canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = MARGIN
-    top, left = (size - height) // 2, (size - width) // 2
-    canvas[top : top + height, left : left + width] = scaled
-    return canvas
 
 
 _PREFIX = "data:image/png;base64,"
@@ -189,7 +132,7 @@ def opened(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
-            _png_exif(source)  # refuses too many chunks
+            png_exif(source)  # refuses too many chunks
             if isinstance(source, Path) and "JPEG" in formats and not head_only:
                 image = PILImage.open(_few_scans(source), formats=formats)
             else:
@@ -238,24 +181,7 @@ def _few_scans(path: Path) -> Path | BytesIO:
     return path
 
 
-def _orientation(path: Path, image: PILImage.Image) -> int:
-    """The orientation, 1 (upright) to 8, in a picture's EXIF; 1 where that is missing or unreadable."""
-    # Pillow warns and raises in all kinds of ways over EXIF that is damaged.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            exif = PILImage.Exif()
-            if image.format == "PNG":
-                exif.load(_png_exif(path))
-            else:
-                exif = image.getexif()
-            found = exif.get(_ORIENTATION, 1)
-            return found if isinstance(found, int) and 1 <= found <= 8 else 1
-        except Exception:
-            return 1
-
-
-def _png_exif(source: Path | BytesIO) -> bytes:
+def png_exif(source: Path | BytesIO) -> bytes:
     """The EXIF of a PNG, empty where it has none or is no PNG; ValueError for one of too many chunks.
 
     Pillow would decode the whole picture to look for it behind the pixels.

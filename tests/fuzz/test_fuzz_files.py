@@ -25,11 +25,11 @@ import pytest
 from PIL import Image
 
 from editenv.build import make_env
-from editenv.pictures import load_picture, picture_size
 from editenv.records import read_records, read_sessions_file
 from editenv.worlds.records.check import check_sessions_file, table
 from editenv.worlds.records.edival import COLUMNS, read_edival
 from editenv.worlds.records.export import export_sessions
+from editenv.worlds.records.pictures import load_picture, picture_size
 from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.world import StudioWorld
 from tests.worlds.records.handmade import draw_pictures, records, write_lines

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editenv.pictures import load_picture
 from editenv.records import TASKS, Line, at_line, pictures_folder, scan_lines
+from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.sentences import contradictions, pronouns, stated_rule, take_apart
 from editenv.worlds.records.world import open_sessions
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from editenv.files import atomic_write
-from editenv.pictures import load_picture, save_png
+from editenv.pictures import save_png
 from editenv.protocols import World
 from editenv.records import EXTRA, PUBLISHED, RecordSpec, RecordTurn
 from editenv.session import Session
+from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.records.scenes import WROTE, StudioRecordsWorld, task_type
 from editenv.worlds.records.world import RecordsWorld
 from editenv.worlds.studio.edit import BACKGROUND

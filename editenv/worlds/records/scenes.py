@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from editenv.pictures import load_picture
 from editenv.records import EXTRA, MOST_TURNS, Line, SessionsFile, at_line
 from editenv.strict import Strict, check
 from editenv.types import Image
+from editenv.worlds.records.pictures import load_picture
 from editenv.worlds.studio.edit import Edit
 from editenv.worlds.studio.noun_phrases import known_object, place
 from editenv.worlds.studio.parse import parse

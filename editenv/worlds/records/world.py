@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editenv.pictures import MAX_PIXELS, fit_picture, load_picture, picture_size
+from editenv.pictures import MAX_PIXELS
 from editenv.records import EXTRA, RecordSpec, SessionsFile, at_line, read_sessions_file, record_from_json
 from editenv.types import Image
+from editenv.worlds.records.pictures import fit_picture, load_picture, picture_size
 
 if TYPE_CHECKING:
     from editenv.worlds.records.scenes import StudioRecordsWorld

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from editenv.pictures import MARGIN, MAX_FRAMES, MAX_SCANS, fit_picture, load_picture, picture_size
+from editenv.pictures import MAX_FRAMES, MAX_SCANS
 from editenv.records import read_sessions_file
+from editenv.worlds.records.pictures import MARGIN, fit_picture, load_picture, picture_size
 from editenv.worlds.records.world import LARGEST_CANVAS, RecordsWorld, open_sessions
 from tests.worlds.records.broken import chunk, png
 from tests.worlds.records.handmade import SINGLE, SIZES, draw_pictures, records, write_lines
