@@ -43,6 +43,7 @@ def compose(command: str, overrides: Sequence[str] = (), **values: Any) -> Any:
     Raises:
         ValueError: an override names no setting, or a value is not what is expected.
     """
+    command, overrides = schema.command_of(command, overrides)
     with hydra_app() as app, in_words():
         config = hydra.compose(command, checked_overrides(app, command, overrides))
         # Settings by name, such as those of a user's class, may have names that no file has.

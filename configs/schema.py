@@ -6,11 +6,13 @@ Hydra's schema, `--help`, docs and checks read these classes. A class's docstrin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
 from importlib.resources import files
 from typing import Any
 
 from editenv.agents.settings import AlgorithmSettings, GenerationSettings
+from editenv.registry import unknown
 from editenv.settings import setting
 
 SPLITS = ("train", "validation", "test")
@@ -261,6 +263,64 @@ class TrainConfig(SessionsConfig):
     algorithm: AlgorithmSettings = setting(help="the update and its rollouts", group="algorithm")
 
 
+SB3_AGENTS = ("ppo", "a2c", "maskable_ppo")
+
+
+@dataclass(kw_only=True)
+class TrainSB3Config(SessionsConfig):
+    """Train an agent of Stable-Baselines3, which answers with editing operations (MICEEditTools-v0).
+
+    Clones the oracle where asked to, then learns from the sessions that it plays: PPO, A2C or MaskablePPO.
+    Writes checkpoints, model.zip for Stable-Baselines3's own `load`, evaluations, logs and summary.json; the same
+    command goes on from the newest checkpoint in `out`, and `editenv evaluate policy=OUT` plays what was learnt.
+
+    Examples:
+      editenv train agent=maskable_ppo suite=mixed clone=12000 steps=100000 out=runs/sb3
+          what the oracle does, then what is paid
+      editenv train agent=ppo suite=tasks steps=20000 seed=1 out=runs/ppo
+          from nothing
+      editenv train agent=a2c,ppo -m seed=0,1,2 steps=20000
+          six runs, each in a folder of its own
+    """
+
+    agent: str = setting(MISSING, "who learns; without it Edit-R2 does (`editenv train --help`)", choices=SB3_AGENTS)
+    split: str = setting("train", "of which split", choices=SPLITS)
+    steps: int = setting(100_000, "turns played, in all; whole rollouts of n_steps * num_envs", ge=1)
+    num_envs: int = setting(16, "sessions side by side", ge=1)
+    draw_ahead: bool = setting(True, "whether another process draws sessions while these are played")
+    tokens: int = setting(32, "words of a sentence that the agent reads", ge=1)
+    # Cloning the oracle.
+    clone: int = setting(0, "sessions of the oracle that are cloned before anything else; 0 for none", ge=0)
+    clone_epochs: int = setting(8, "times that each of its turns is learnt", ge=1)
+    clone_batch: int = setting(128, "turns a step of cloning", ge=1)
+    clone_rate: float = setting(2e-3, "peak learning rate of cloning", gt=0)
+    # The network.
+    width: int = setting(64, "of a token; a multiple of 4", ge=4)
+    text_layers: int = setting(1, "of attention among words", ge=0)
+    layers: int = setting(2, "of attention of cells to words and each other", ge=1)
+    # Stable-Baselines3's own, under its names.
+    learning_rate: float = setting(3e-4, "of Adam (ppo, maskable_ppo) or RMSprop (a2c)", gt=0)
+    n_steps: int = setting(64, "turns a rollout, in each of num_envs", ge=1)
+    batch_size: int = setting(256, "turns a step of the optimiser; not of a2c, which takes whole rollouts", ge=2)
+    n_epochs: int = setting(4, "times that a rollout is learnt; not of a2c", ge=1)
+    clip_range: float = setting(0.2, "half width of the ratio's clip range; not of a2c", gt=0)
+    target_kl: float | None = setting(None, "KL at which a rollout's updates stop; null for none; not of a2c", gt=0)
+    gamma: float = setting(0.9, "discount of later turns' rewards", ge=0, le=1)
+    gae_lambda: float = setting(0.95, "of the advantages (GAE)", ge=0, le=1)
+    ent_coef: float = setting(0.0, "weight of the entropy", ge=0)
+    vf_coef: float = setting(0.5, "weight of the value's loss", ge=0)
+    max_grad_norm: float = setting(0.5, "largest gradient norm", gt=0)
+    # Beside learning.
+    save_every: int = setting(10_000, "turns between checkpoints", ge=1)
+    eval_every: int = setting(10_000, "turns between evaluations on validation sessions; 0 for none", ge=0)
+    eval_sessions: int = setting(128, "sessions of such an evaluation, always the same", ge=1)
+    tensorboard: bool = setting(False, "whether logs also go to OUT/tensorboard")
+    callbacks: list[str] = setting(
+        help="further callbacks: package.module:Name, called without arguments", default_factory=list
+    )
+    threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
+
+
 @dataclass(kw_only=True)
 class AuditConfig(CommandConfig):
     """Check a trainer's mathematics on a policy that is known in closed form.
@@ -420,6 +480,7 @@ class CompareConfig(CommandConfig):
 
 COMMANDS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
+    "train_sb3": TrainSB3Config,
     "evaluate": EvaluateConfig,
     "score": ScoreConfig,
     "pretrain": PretrainConfig,
@@ -430,6 +491,26 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "compare": CompareConfig,
 }
 """The settings of each command, by its name, which is also that of its YAML file."""
+
+
+def command_of(command: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The name in COMMANDS whose settings these words are, and the words: `train agent=ppo` has its own.
+
+    Raises:
+        ValueError: there is no such agent.
+    """
+    agent = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith("agent=")), None)
+    if command != "train" or agent is None:
+        return command, list(overrides)
+    known = ("edit_r2", *SB3_AGENTS)
+    # A sweep names several.
+    for name in agent.split(","):
+        if name not in known:
+            raise ValueError(unknown("agent", name, known))
+    if agent != "edit_r2":
+        return "train_sb3", list(overrides)
+    return command, [word for word in overrides if not word.startswith("agent=")]
+
 
 GROUPS: dict[str, type | None] = {
     "algorithm": AlgorithmSettings,

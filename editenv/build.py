@@ -216,17 +216,19 @@ def make_tools_vector_env(
     autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
     max_episode_steps: int | None = None,
     tokens: int | None = None,
+    draw_ahead: bool = False,
     **settings: Any,
 ) -> MICEEditToolsVectorEnv:
     """What `gym.make_vec("MICEEditTools-v0", num_envs=N, vectorization_mode="vector_entry_point")` calls.
 
-    Arguments as in `make_vector_env` and `make_tools_env`.
+    Arguments as in `make_vector_env` and `make_tools_env`; with `draw_ahead` a process of its own draws the
+    sessions that come next, which are the same.
     """
     from editenv.tools_env import TOKENS, MICEEditToolsVectorEnv
 
     _refuse_history(settings)
-    shown, kind = TOKENS if tokens is None else tokens, MICEEditToolsVectorEnv
-    return _vector_env(kind, num_envs, autoreset_mode, max_episode_steps, settings, tokens=shown)
+    more = {"tokens": TOKENS if tokens is None else tokens, "draw_ahead": draw_ahead}
+    return _vector_env(MICEEditToolsVectorEnv, num_envs, autoreset_mode, max_episode_steps, settings, **more)
 
 
 def _refuse_history(settings: Mapping[str, Any]) -> None:

@@ -43,6 +43,7 @@ class Command:
 
 COMMANDS = {
     "train": Command("editenv.agents.train:train"),
+    "train_sb3": Command("editenv.agents.sb3.train:train", usage="agent=ppo|a2c|maskable_ppo [KEY=VALUE ...]"),
     "evaluate": Command("editenv.agents.evaluate:main"),
     "score": Command("editenv.agents.score:main", first="records", usage="RECORDS [KEY=VALUE ...]"),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
@@ -73,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
+        from editenv.configs.schema import command_of
+
+        name, words = command_of(name, words)
         if name not in COMMANDS or "-h" in words or "--help" in words:
             return _answer(name)
         if name in ("records", "bench"):
@@ -289,7 +293,8 @@ def explain(error: Exception, command: str) -> str | None:
             return str(error)
         if str(error.name).startswith("editenv"):
             return None
-        extra = "cli" if error.name in ("hydra", "omegaconf", "rich", "scipy", "matplotlib") else "train"
+        extra = "sb3" if error.name in ("stable_baselines3", "sb3_contrib") else "train"
+        extra = "cli" if error.name in ("hydra", "omegaconf", "rich", "scipy", "matplotlib") else extra
         needs = f"{error.name} is not installed, which `editenv {command}` needs"
         return f"{needs}: pip install 'editenv[{extra}]'"
     from editenv.agents.resume import TrainingAborted

@@ -13,8 +13,9 @@ The operation "leave" leaves it so on purpose, "undo" goes back to the picture a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import gymnasium
 import numpy as np
@@ -23,6 +24,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from editenv.ahead import SessionsAhead
 from editenv.env import MICEEditEnv
 from editenv.protocols import World
 from editenv.session import Session
@@ -84,8 +86,40 @@ class WordIds:
         return ids
 
 
-class _Tools:
-    """What the single and the vector environment share: spaces, encoded observations, results of actions."""
+class Shown(Protocol):
+    """What agents are shown of a session: a `Session`, or anything with its pictures and words."""
+
+    @property
+    def pictures(self) -> Sequence[Image]:
+        """The source, then the picture after each turn."""
+        ...
+
+    @property
+    def instruction(self) -> str:
+        """This turn's text, empty once the session is over."""
+        ...
+
+    @property
+    def transcript(self) -> Sequence[str]:
+        """All the user said."""
+        ...
+
+    @property
+    def turn(self) -> int:
+        """Number of finished turns."""
+        ...
+
+
+class Tools:
+    """Spaces, encoded observations, masks and results of actions, for environments and for whoever plays them.
+
+    Args:
+        world: of studio scenes.
+        tokens: words of an instruction that are shown; longer ones lose their end.
+
+    Raises:
+        ValueError: the world has no grid of cells.
+    """
 
     def __init__(self, world: World, tokens: int) -> None:
         grid = getattr(world, "grid", None)
@@ -106,15 +140,33 @@ class _Tools:
             "turn": spaces.Discrete(world.max_turns + 1),
         }
         self.observation_space = spaces.Dict(parts)
+        self._masks: dict[Any, NDArray[np.bool_]] = {}
 
-    def observation(self, session: Session) -> dict[str, Any]:
-        """What agents see, fresh arrays."""
+    def observations(self, sessions: Sequence[Shown]) -> dict[str, NDArray[Any]]:
+        """What agents see, fresh arrays [N, ...]."""
+        encode, encode_all = self.words.encode, self.words.encode_all
         return {
-            "image": session.pictures[-1].copy(),
-            "instruction": self.words.encode(session.instruction),
-            "transcript": self.words.encode_all(session.transcript, self.max_turns),
-            "turn": np.int64(session.turn),
+            "image": np.stack([session.pictures[-1] for session in sessions]),
+            "instruction": np.stack([encode(session.instruction) for session in sessions]),
+            "transcript": np.stack([encode_all(session.transcript, self.max_turns) for session in sessions]),
+            "turn": np.array([session.turn for session in sessions], np.int64),
         }
+
+    def observation(self, session: Shown) -> dict[str, Any]:
+        """The same of one session, [...]."""
+        return {name: values[0] for name, values in self.observations([session]).items()}
+
+    def masks(self, played: Sequence[Sequence[Scene]]) -> NDArray[np.bool_]:
+        """Values worth trying, bool [N, sum of sizes], after the scenes that each session has shown so far."""
+        return np.stack([self._mask(scenes[-1], len(scenes) < 2) for scenes in played])
+
+    def _mask(self, scene: Scene, first: bool) -> NDArray[np.bool_]:
+        # All that `value_masks` asks of a scene; few combinations ever occur.
+        shown = frozenset(name for obj in scene.cells if obj is not None for name in obj.attributes())
+        key = scene.background, shown, None in scene.cells, first
+        if key not in self._masks:
+            self._masks[key] = value_masks(self.parts, scene, first)
+        return self._masks[key]
 
     def check(self, action: Any, space: spaces.Space[Any]) -> NDArray[np.int64]:
         """The action as an array; ValueError where it is not in the space."""
@@ -124,7 +176,7 @@ class _Tools:
         return np.asarray(action)
 
     def result(
-        self, action: NDArray[np.int64], session: Session, scenes: Sequence[Scene]
+        self, action: NDArray[np.int64], session: Shown, scenes: Sequence[Scene]
     ) -> tuple[Scene, Image, str, bool]:
         """The scene and picture after an operation, its words, and whether it was carried out.
 
@@ -141,7 +193,7 @@ class _Tools:
             return scenes[-1], session.pictures[-1], words, False
         return result, image, words, True
 
-    def _picture(self, scene: Scene, session: Session, scenes: Sequence[Scene]) -> Image | None:
+    def _picture(self, scene: Scene, session: Shown, scenes: Sequence[Scene]) -> Image | None:
         """A scene as it was shown last, or drawn; None where something in it cannot be read."""
         for shown, picture in zip(reversed(scenes), reversed(session.pictures), strict=True):
             if shown == scene:
@@ -169,7 +221,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
     def __init__(self, inner: MICEEditEnv, tokens: int = TOKENS) -> None:
         self.inner = inner
         self.render_mode = inner.render_mode
-        self._tools = _Tools(inner.engine.world, tokens)
+        self._tools = Tools(inner.engine.world, tokens)
         self.grid, self.parts, self.words = self._tools.grid, self._tools.parts, self._tools.words
         self.action_space = self._tools.action_space
         self.observation_space = self._tools.observation_space
@@ -212,7 +264,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
         """
         if not self._scenes:
             raise ResetNeeded("no session is open, call reset first")
-        return value_masks(self.parts, self._scenes[-1], first=len(self._scenes) < 2)
+        return self._tools.masks([self._scenes])[0]
 
     def render(self) -> NDArray[np.uint8] | str | None:
         """The session's filmstrip or text, as `MICEEditEnv.render` gives it."""
@@ -249,11 +301,14 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
     Args:
         args, settings: as in `MICEEditVectorEnv`.
         tokens: as in `MICEEditToolsEnv`.
+        draw_ahead: whether a process of its own draws the sessions that come next; they are the same.
     """
 
-    def __init__(self, *args: Any, tokens: int = TOKENS, **settings: Any) -> None:
+    def __init__(self, *args: Any, tokens: int = TOKENS, draw_ahead: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._tools = _Tools(self.engine.world, tokens)
+        if draw_ahead:
+            self.engine = replace(self.engine, world=SessionsAhead(self.engine.world))
+        self._tools = Tools(self.engine.world, tokens)
         self.parts, self.words = self._tools.parts, self._tools.words
         self.single_observation_space = self._tools.observation_space
         self.single_action_space = self._tools.action_space
@@ -298,6 +353,17 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         infos |= {"operation": np.array(words, object), "_operation": mask, "carried_out": done}
         return found, *rest, infos | {"_carried_out": mask.copy()}  # type: ignore[return-value]
 
+    @property
+    def scenes(self) -> list[list[Scene]]:
+        """What the pictures of each row's session show."""
+        return [scenes for _, scenes in self._scenes]
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Gives back threads, connections and the process that draws ahead."""
+        super().close_extras(**kwargs)
+        if isinstance(self.engine.world, SessionsAhead):
+            self.engine.world.close()
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Each row's masks as `MICEEditToolsEnv.action_masks` gives them, bool [N, sum of sizes].
 
@@ -306,16 +372,17 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         """
         if not self._sessions:
             raise ResetNeeded("no session is open, call reset first")
-        masks = [value_masks(self.parts, scenes[-1], first=len(scenes) < 2) for _, scenes in self._scenes]
-        return np.stack(masks)
+        return self._tools.masks(self.scenes)
 
     def _obs(self) -> dict[str, Any]:
-        rows = [self._tools.observation(session) for session in self._sessions]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return self._tools.observations(self._sessions)
 
     def _read_scenes(self) -> None:
         """Reads the pictures of sessions that were opened since, all in one batch."""
         new = [row for row, session in enumerate(self._sessions) if self._scenes[row][0] is not session]
+        if isinstance(self.engine.world, SessionsAhead):
+            places = [self._next(row, None, None, self._strides) for row in new]
+            self.engine.world.expect(self.engine.split, places)
         pictures = [picture for row in new for picture in self._sessions[row].pictures]
         scenes = iter(parse(pictures, self._tools.grid))
         for row in new:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from editenv.worlds.studio.edit import Operation
 from editenv.worlds.studio.noun_phrases import MOST_COUNT, place
-from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects
+from editenv.worlds.studio.scene import BACKGROUNDS, Scene, SceneObject, all_objects
 from editenv.worlds.studio.tasks import EDITS
 
 
@@ -121,3 +121,61 @@ def value_masks(parts: OperationParts, scene: Scene, first: bool) -> NDArray[np.
     return np.array(
         [possible(p, value) for p, values in zip(parts.names, parts.values, strict=True) for value in values]
     )
+
+
+def operation_between(parts: OperationParts, before: Scene, after: Scene) -> list[int] | None:
+    """An action that turns one scene into another; None where it takes more than one operation."""
+    changed = [cell for cell, pair in enumerate(zip(before.cells, after.cells, strict=True)) if pair[0] != pair[1]]
+    if before.background != after.background:
+        return None if changed else parts.encode(task="background_change", background=after.background)
+    if not changed:
+        return parts.encode(task="leave")
+    old, new = before.cells, after.cells
+    gone, filled = ([cell for cell in changed if side[cell] is None] for side in (new, old))
+    if len(changed) == 2 and len(gone) == len(filled) == 1:
+        looks = _new_looks(old[gone[0]], new[filled[0]])
+        return parts.encode(task="position_change", cell=gone[0], second=filled[0], **looks)
+    if len(filled) > 1 or len(gone) > 2:
+        # Of equal objects, as many more or less as there are now.
+        kinds = {new[cell] if filled else old[cell] for cell in changed}
+        kind = kinds.pop()
+        if kinds or kind is None or (filled and gone):
+            return None
+        return parts.encode(task="count_change", cell=changed[0], count=new.count(kind), **kind.attributes())
+    if len(changed) > 2 or (gone and len(gone) < len(changed)):
+        return None
+    places: dict[str, Any] = {"cell": changed[0], "second": changed[-1], "both": len(changed) == 2}
+    if gone:
+        return parts.encode(task="subject_remove", **places)
+    if filled:
+        added = new[filled[0]]
+        assert added is not None
+        return parts.encode(task="subject_add", cell=filled[0], **added.attributes())
+    looks = _new_looks(old[changed[0]], new[changed[0]]) | _new_looks(old[changed[-1]], new[changed[-1]])
+    tasks = {"color": "color_alter", "material": "material_alter", "text": "text_change"}
+    return parts.encode(task="subject_replace" if "shape" in looks else tasks[min(looks)], **places, **looks)
+
+
+def _new_looks(old: SceneObject | None, new: SceneObject | None) -> dict[str, Any]:
+    assert old is not None and new is not None
+    had = old.attributes()
+    return {name: value for name, value in new.attributes().items() if had.get(name) != value}
+
+
+def parts_read(
+    parts: OperationParts, action: Sequence[int], scene: Scene, earlier: Scene | None
+) -> NDArray[np.bool_]:
+    """Which numbers of an action its task looks at here, bool [parts]; any others would do as well."""
+    seen = {"task"}
+
+    class Watched(Operation):
+        def __getattribute__(self, name: str) -> Any:
+            seen.add(name)
+            return super().__getattribute__(name)
+
+    operation = parts.decode(action)
+    if operation.task != "leave":
+        fields = ("task", "cell", "second", "both", "looks", "background", "count")
+        EDITS[operation.task].operate(Watched(*(getattr(operation, name) for name in fields)), scene, earlier)
+    fixed = {"task", "cell", "second", "both", "background", "count"}
+    return np.array([name in seen or (name not in fixed and "looks" in seen) for name in parts.names])

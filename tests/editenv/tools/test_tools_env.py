@@ -16,11 +16,11 @@ from editenv.env import MICEEditEnv
 from editenv.rewards.exact import ExactScorer
 from editenv.sims.replay import ReplayUser
 from editenv.tools_env import MICEEditToolsEnv, MICEEditToolsVectorEnv
+from editenv.worlds.studio.operations import operation_between
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.world import StudioWorld
 from tests.fakes import FakeWorld, ScriptUser
-from tests.operation_search import operation_between
 from tests.studio_play import right_scenes
 
 ID = "editenv:MICEEditTools-v0"

@@ -1,0 +1,165 @@
+"""Warm start: the oracle's operations, learnt by their log-probabilities under the policy's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from torch import Tensor
+
+from editenv.agents.baselines.oracle import studio_turn
+from editenv.agents.sb3.policy import as_sb3
+from editenv.session import Session
+from editenv.tools_env import MICEEditToolsVectorEnv
+from editenv.worlds.studio.operations import OperationParts, operation_between, parts_read
+from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.scene import Scene
+from editenv.worlds.studio.tasks import Undo
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns that the oracle played.
+
+    Attributes:
+        observations: as the tools environment gives them, [T, ...] each.
+        actions: what the oracle chose, int64 [T, parts].
+        read: which parts its task looks at, the others would do as well, bool [T, parts].
+        masks: values worth trying, bool [T, sum of sizes].
+    """
+
+    observations: dict[str, NDArray[Any]]
+    actions: NDArray[np.int64]
+    read: NDArray[np.bool_]
+    masks: NDArray[np.bool_]
+
+
+def oracle_operation(session: Session, scenes: Sequence[Scene], parts: OperationParts) -> list[int]:
+    """The operation that makes this turn's right picture, "leave" where there is none.
+
+    Args:
+        session: that is going on.
+        scenes: what its pictures show.
+        parts: of the operations.
+
+    Raises:
+        ValueError: the session has no studio meaning.
+    """
+    turn, leave = studio_turn(session), parts.encode(task="leave")
+    edit = turn.edit.located(scenes[-1])  # an earlier mistake may have left the object in another cell
+    try:
+        right = None if edit is None else right_result(edit, turn.rules, scenes[-1], scenes[:-1])
+    except ValueError:
+        # What is asked for cannot be done any more.
+        right = None
+    if right is None:
+        return leave
+    if isinstance(turn.edit, Undo) and len(scenes) > 1 and right == scenes[-2] != scenes[-1]:
+        return parts.encode(task="undo")
+    return operation_between(parts, scenes[-1], right) or leave
+
+
+def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turns:
+    """The first turns of `sessions` sessions of a seed, played by the oracle.
+
+    Args:
+        envs: that open the next session in the same step.
+        sessions: as many turns are played as these have if all are of full length.
+        seed: of the sessions.
+    """
+    steps = -(-sessions * envs.engine.world.max_turns // envs.num_envs)
+    observations, _ = envs.reset(seed=seed)
+    seen: dict[str, list[NDArray[Any]]] = {name: [] for name in observations}
+    chosen, read, masks = [], [], []
+    for _ in range(steps):
+        played = list(zip(envs.sessions, envs.scenes, strict=True))
+        actions = [oracle_operation(session, scenes, envs.parts) for session, scenes in played]
+        for action, (_, scenes) in zip(actions, played, strict=True):
+            read.append(parts_read(envs.parts, action, scenes[-1], scenes[-2] if len(scenes) > 1 else None))
+        for name, values in observations.items():
+            seen[name].append(values)
+        chosen.append(np.array(actions))
+        masks.append(envs.action_masks())
+        observations, *_ = envs.step(chosen[-1])
+    joined = {name: np.concatenate(values) for name, values in seen.items()}
+    return Turns(joined, np.concatenate(chosen), np.stack(read), np.concatenate(masks))
+
+
+def clone(
+    policy: Any,
+    turns: Turns,
+    *,
+    epochs: int,
+    batch: int,
+    rate: float,
+    max_grad_norm: float,
+    seed: int,
+    told: Callable[[int, int, float], None],
+) -> float:
+    """Learns the oracle's operations by -sum over the parts read of log pi(part | observation, masks).
+
+    Args:
+        policy: of PPO, A2C or MaskablePPO; where it takes no masks, what they forbid is learnt like the rest.
+        turns: what is learnt.
+        epochs: times that each turn is learnt.
+        batch: turns a step, of about one length, since the longest sets the cost.
+        rate: peak learning rate of Adam, which rises for a twentieth of the steps and falls to a tenth.
+        max_grad_norm: largest gradient norm.
+        seed: of the batches.
+        told: called with the step, how many there are and the loss.
+
+    Returns:
+        The mean loss of the last tenth of the steps.
+    """
+    rng, count = np.random.default_rng(seed), len(turns.actions)
+    lengths = (turns.observations["transcript"] > 0).sum(1)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=rate, eps=1e-5)
+    total = epochs * -(-count // batch)
+    warm, losses = max(1, total // 20), []
+    policy.set_training_mode(True)
+    for _ in range(epochs):
+        for rows in batches(lengths, batch, rng):
+            step = len(losses)
+            share = (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, total - warm)
+            optimiser.param_groups[0]["lr"] = rate * share
+            loss = -(part_log_probs(policy, turns, rows) * _tensor(policy, turns.read[rows])).sum(1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+            optimiser.step()
+            losses.append(loss.item())
+            told(step + 1, total, losses[-1])
+    policy.set_training_mode(False)
+    return float(np.mean(losses[-max(1, total // 10) :]))
+
+
+def part_log_probs(policy: Any, turns: Turns, rows: NDArray[np.int64]) -> Tensor:
+    """log pi of each part's choice in some turns, [B, parts]."""
+    seen = {name: values[rows] for name, values in turns.observations.items()}
+    seen, _ = policy.obs_to_tensor(seen | {"image": as_sb3(seen["image"])})
+    if isinstance(policy, MaskableActorCriticPolicy):
+        parts = policy.get_distribution(seen, turns.masks[rows]).distributions
+    else:
+        parts = policy.get_distribution(seen).distribution
+    chosen = _tensor(policy, turns.actions[rows])
+    return torch.stack([part.log_prob(chosen[:, number]) for number, part in enumerate(parts)], 1)
+
+
+def batches(lengths: NDArray[np.int64], batch: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """All rows once, in batches of rows of about one length, in a random order."""
+    order, pool = rng.permutation(len(lengths)), 16 * batch
+    found: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), pool):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        found += [rows[first : first + batch] for first in range(0, len(rows), batch)]
+    return [found[number] for number in rng.permutation(len(found))]
+
+
+def _tensor(policy: Any, values: NDArray[Any]) -> Tensor:
+    return torch.as_tensor(values, device=policy.device)
