@@ -207,7 +207,11 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
         ValueError: a name or a setting is not known.
     """
     if config.policy not in MODEL:
-        policy: Policy[Any] = build("policy", config.policy, MODEL | POLICIES, config.policy_settings, envs)
+        name, settings = config.policy, config.policy_settings
+        if Path(name, "policy.json").is_file():
+            # A run of `train agent=ppo`.
+            name, settings = "editenv.agents.sb3.policy:SB3Policy", {**settings, "run": name}
+        policy: Policy[Any] = build("policy", name, MODEL | POLICIES, settings, envs)
         for method in ("start", "act"):
             if not callable(getattr(policy, method, None)):
                 raise ValueError(f"policy {config.policy!r} has no method {method!r}, expected start and act")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from editenv.protocols import World
@@ -56,8 +57,10 @@ class SessionsAhead:
     def close(self) -> None:
         """Ends the process."""
         for pipe in (self._worker.stdin, self._worker.stdout):
-            if pipe is not None:
-                pipe.close()
+            # What is still in a pipe goes with a process that has ended.
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
         self._worker.wait()
 
     def _send(self, value: Any) -> None:

@@ -15,7 +15,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
-from editenv.agents.baselines.sb3 import SessionFeatures
+from editenv.agents.sb3.features import SessionFeatures
 
 SUITE = "turns: 1\nobjects: [2, 5]\nreference: {share: 0.0}\ntasks: {background_change: 1}\n"
 SHOWN = 3_200

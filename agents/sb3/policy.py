@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors.torch import load_model, save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, PPO
 
@@ -27,6 +28,8 @@ from editenv.worlds.studio.parse import parse
 ALGORITHMS: dict[str, Any] = {"ppo": PPO, "a2c": A2C, "maskable_ppo": MaskablePPO}
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
 """Files by which a folder is known as an agent's; nothing in them is unpickled."""
+_TWICE = ("pi_features_extractor.", "vf_features_extractor.")
+"""Names under which SB3 lists the shared features once more."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class Card:
 def save_agent(folder: Path, card: Card, policy: Any) -> None:
     """Writes the card and the weights of an SB3 policy; a reader finds the old files or the new ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    # SB3 names shared features three times over; they are written once.
-    atomic_write(folder / WEIGHTS, lambda path: save_model(policy, str(path)))
+    weights = {name: value for name, value in policy.state_dict().items() if not name.startswith(_TWICE)}
+    atomic_write(folder / WEIGHTS, lambda path: save_file(weights, path))
     atomic_write_text(folder / CARD, json.dumps(asdict(card), indent=1) + "\n")
 
 
@@ -126,8 +129,13 @@ class SB3Policy:
                 raise ValueError(f"{name} is {value} here, but the agent in {run!r} was trained with {trained}")
         self.policy = self.card.network()
         try:
-            load_model(self.policy, folder / WEIGHTS)
-        except (OSError, RuntimeError, ValueError) as error:
+            weights = load_file(folder / WEIGHTS)
+            shared = {
+                n.partition(".")[2]: value for n, value in weights.items() if n.startswith("features_extractor.")
+            }
+            weights |= {twice + name: value for twice in _TWICE for name, value in shared.items()}
+            self.policy.load_state_dict(weights)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{folder / WEIGHTS} does not hold the weights that {CARD} describes: {error}") from error
         self.policy.set_training_mode(False)
 

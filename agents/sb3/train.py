@@ -16,6 +16,7 @@ import torch
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.logger import Logger, make_output_format
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from editenv.agents.resume import (
     atomic_write_text,
@@ -42,7 +43,17 @@ from editenv.settings import check_settings
 
 SHARED = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
 PPO_ALONE = ("batch_size", "n_epochs", "clip_range", "target_kl")
-BESIDE = ("out", "steps", "draw_ahead", "save_every", "eval_every", "eval_sessions", "tensorboard", "callbacks", "threads")
+BESIDE = (
+    "out",
+    "steps",
+    "draw_ahead",
+    "save_every",
+    "eval_every",
+    "eval_sessions",
+    "tensorboard",
+    "callbacks",
+    "threads",
+)
 """Settings that decide nothing of what is learnt."""
 MODEL, STATE = "model.zip", "state.pt"
 KEPT = 2
@@ -97,7 +108,9 @@ def checked(config: TrainSB3Config) -> list[BaseCallback]:
     if config.agent == "a2c":
         for name in PPO_ALONE:
             if getattr(config, name) != getattr(TrainSB3Config, name):
-                raise ValueError(f"{name} is {getattr(config, name)}, expected none with agent=a2c, which has no such setting")
+                raise ValueError(
+                    f"{name} is {getattr(config, name)}, expected none with agent=a2c, which has no such setting"
+                )
     elif rollout % config.batch_size:
         raise ValueError(f"batch_size is {config.batch_size}, expected a divisor of n_steps * num_envs = {rollout}")
     if config.tensorboard and find_spec("tensorboard") is None:
@@ -172,7 +185,7 @@ class _Run:
         left = config.steps - model.num_timesteps
         kind = MaskableEvalCallback if config.agent == "maskable_ppo" else EvalCallback
         self.evaluation = kind(
-            held_out,
+            VecTransposeImage(held_out),
             n_eval_episodes=config.eval_sessions,
             eval_freq=-(-config.eval_every // config.num_envs),
             log_path=str(self.out),

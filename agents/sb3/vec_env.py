@@ -41,6 +41,7 @@ class ToolsVecEnv(VecEnv):
             raise ValueError(f"autoreset_mode is {envs.autoreset_mode.value!r}, expected 'SameStep'")
         self.envs = envs
         self.restart: int | None = None
+        self._opened = False
         self._actions: Any = None
         self._returns, self._lengths = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
         self._started = time.time()
@@ -48,9 +49,12 @@ class ToolsVecEnv(VecEnv):
 
     def reset(self) -> dict[str, NDArray[Any]]:
         """Opens each row's next session, of the seeds and options that SB3 has set since the last time."""
-        if self.restart is not None:
+        seeded = any(seed is not None for seed in self._seeds)
+        if self.restart is not None or not (seeded or self._opened):
+            # Each row counts sessions of a seed of its own, even where nobody chose it.
             self.seed(self.restart)
-        seeds = None if all(seed is None for seed in self._seeds) else self._seeds
+            seeded = True
+        seeds = self._seeds if seeded else None
         unknown = {name for options in self._options for name in options} - {"session"}
         numbers = [options.get("session") for options in self._options]
         if unknown or (None in numbers and set(numbers) != {None}):
@@ -58,6 +62,7 @@ class ToolsVecEnv(VecEnv):
         options = None if None in numbers else {"sessions": numbers}
         observations, _ = self.envs.reset(seed=seeds, options=options)
         self.reset_infos = [session_info(session) for session in self.envs.sessions]
+        self._opened = True
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -100,6 +105,7 @@ class ToolsVecEnv(VecEnv):
         """
         if len(states) != self.num_envs:
             raise ValueError(f"there are {len(states)} states, expected {self.num_envs}, one a row")
+        self.seed(0)
         self.reset()
         observations, _ = self.envs.set_states(dict(enumerate(states)))
         for row, session in enumerate(self.envs.sessions):
@@ -123,7 +129,9 @@ class ToolsVecEnv(VecEnv):
             ValueError: it is to be set in some rows only.
         """
         if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise ValueError(f"indices are {indices!r}, expected None: the rows are one environment and share attributes")
+            raise ValueError(
+                f"indices are {indices!r}, expected None: the rows are one environment and share attributes"
+            )
         setattr(self.envs, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:

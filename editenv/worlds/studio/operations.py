@@ -162,9 +162,7 @@ def _new_looks(old: SceneObject | None, new: SceneObject | None) -> dict[str, An
     return {name: value for name, value in new.attributes().items() if had.get(name) != value}
 
 
-def parts_read(
-    parts: OperationParts, action: Sequence[int], scene: Scene, earlier: Scene | None
-) -> NDArray[np.bool_]:
+def parts_read(parts: OperationParts, action: Sequence[int], scene: Scene, earlier: Scene | None) -> NDArray[np.bool_]:
     """Which numbers of an action its task looks at here, bool [parts]; any others would do as well."""
     seen = {"task"}
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from editenv.agents.baselines.sb3 import SessionFeatures
+from editenv.agents.sb3.features import SessionFeatures
 
 ID = "editenv:MICEEditTools-v0"
 
