@@ -30,6 +30,11 @@ class SessionsAhead:
         self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=paths)
         self._send(world)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that draws."""
+        return self._worker.pid
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.world, name)
 

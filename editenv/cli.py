@@ -55,7 +55,7 @@ COMMANDS = {
     "compare": Command(
         "editenv.agents.compare.command:compare", first="comparison", usage="NAME|FILE.yaml [KEY=VALUE ...]"
     ),
-    "bench": Command("editenv.cli:bench", usage="env|rollout [--json] [KEY=VALUE ...]"),
+    "bench": Command("editenv.cli:bench", usage="env|rollout|tools [--json] [KEY=VALUE ...]"),
 }
 
 
@@ -265,9 +265,9 @@ def job_name(overrides: Sequence[str], separator: str = "_") -> str:
 
 
 def bench(words: list[str]) -> None:
-    """`editenv bench env|rollout [--json] [KEY=VALUE ...]`, which needs no Hydra."""
-    if not words or words[0] not in ("env", "rollout"):
-        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env' or 'rollout'")
+    """`editenv bench env|rollout|tools [--json] [KEY=VALUE ...]`, which needs no Hydra."""
+    if not words or words[0] not in ("env", "rollout", "tools"):
+        raise ValueError(f"bench is asked for {' '.join(words[:1])!r}, expected 'env', 'rollout' or 'tools'")
     module = import_module(f"editenv.benchmarks.{words[0]}")
     measure = getattr(module, f"bench_{words[0]}")
     known, settings = signature(measure).parameters, {}

@@ -46,8 +46,10 @@ _OTHERS = {
         memory_sessions=1024 (0 leaves one out). rollout: plays an iteration's sessions with a model as
         training does, beside a plain loop that plays one at a time and keeps nothing between turns, and
         takes a training iteration apart. Settings: model=practice, groups=16, group_size=6, repeats=5,
-        threads=0, plain_sessions=4, iterations=3. With --json the last line is one JSON object with
-        medians over the repeats. OMP_NUM_THREADS=1 keeps it on one core.
+        threads=0, plain_sessions=4, iterations=3. tools: plays MICEEditTools-v0 by random operations, in one
+        batch and as Stable-Baselines3 plays single environments. Settings: num_envs=16, steps=100, repeats=5,
+        suite, tokens=32, seed. With --json the last line is one JSON object with medians over the repeats.
+        OMP_NUM_THREADS=1 keeps it on one core.
 
         Examples:
           editenv bench env

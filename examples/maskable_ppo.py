@@ -9,13 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import gymnasium as gym
 import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
 
 from editenv.agents.sb3.features import SessionFeatures
+from editenv.agents.sb3.vec_env import ToolsVecEnv
+from editenv.build import make_tools_vector_env
 
 SUITE = "turns: 1\nobjects: [2, 5]\nreference: {share: 0.0}\ntasks: {background_change: 1}\n"
 SHOWN = 3_200
@@ -42,9 +42,7 @@ def main(steps: int = 25_600, seed: int = 0) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder, "backgrounds.yaml")
         suite.write_text(SUITE)
-        envs = make_vec_env(
-            lambda: gym.make("editenv:MICEEditTools-v0", suite=str(suite), tokens=16), n_envs=16, seed=seed
-        )
+        envs = ToolsVecEnv(make_tools_vector_env(num_envs=16, suite=str(suite), tokens=16))
     model = MaskablePPO(
         "MultiInputPolicy",
         envs,
@@ -55,7 +53,7 @@ def main(steps: int = 25_600, seed: int = 0) -> list[float]:
         ent_coef=0.005,
         gamma=0.0,
         # Without it SB3 takes word ids for magnitudes and learns little from them.
-        policy_kwargs={"features_extractor_class": SessionFeatures, "net_arch": [64]},
+        policy_kwargs={"features_extractor_class": SessionFeatures, "net_arch": [], "ortho_init": False},
         seed=seed,
         device="cpu",
     )

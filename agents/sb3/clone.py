@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from editenv.agents.baselines.oracle import studio_turn
 from editenv.agents.sb3.policy import as_sb3
@@ -31,12 +32,20 @@ class Turns:
         actions: what the oracle chose, int64 [T, parts].
         read: which parts its task looks at, the others would do as well, bool [T, parts].
         masks: values worth trying, bool [T, sum of sizes].
+        looks: what each cell shows, int64 [T, cells, attributes]: places among `look_values`.
     """
 
     observations: dict[str, NDArray[Any]]
     actions: NDArray[np.int64]
     read: NDArray[np.bool_]
     masks: NDArray[np.bool_]
+    looks: NDArray[np.int64]
+
+
+def look_values(parts: OperationParts) -> dict[str, tuple[str | None, ...]]:
+    """The values that each attribute of an object may have; None, the first, where it has none."""
+    fixed = ("task", "cell", "second", "both", "background", "count")
+    return {name: values for name, values in zip(parts.names, parts.values, strict=True) if name not in fixed}
 
 
 def oracle_operation(session: Session, scenes: Sequence[Scene], parts: OperationParts) -> list[int]:
@@ -75,24 +84,28 @@ def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turn
     steps = -(-sessions * envs.engine.world.max_turns // envs.num_envs)
     observations, _ = envs.reset(seed=seed)
     seen: dict[str, list[NDArray[Any]]] = {name: [] for name in observations}
-    chosen, read, masks = [], [], []
+    chosen, read, masks, looks = [], [], [], []
+    values = look_values(envs.parts)
     for _ in range(steps):
         played = list(zip(envs.sessions, envs.scenes, strict=True))
         actions = [oracle_operation(session, scenes, envs.parts) for session, scenes in played]
         for action, (_, scenes) in zip(actions, played, strict=True):
+            objects = [{} if obj is None else obj.attributes() for obj in scenes[-1].cells]
+            looks.append([[known.index(obj.get(name)) for name, known in values.items()] for obj in objects])
             read.append(parts_read(envs.parts, action, scenes[-1], scenes[-2] if len(scenes) > 1 else None))
-        for name, values in observations.items():
-            seen[name].append(values)
+        for name, shown in observations.items():
+            seen[name].append(shown)
         chosen.append(np.array(actions))
         masks.append(envs.action_masks())
         observations, *_ = envs.step(chosen[-1])
-    joined = {name: np.concatenate(values) for name, values in seen.items()}
-    return Turns(joined, np.concatenate(chosen), np.stack(read), np.concatenate(masks))
+    joined = {name: np.concatenate(shown) for name, shown in seen.items()}
+    return Turns(joined, np.concatenate(chosen), np.stack(read), np.concatenate(masks), np.array(looks))
 
 
 def clone(
     policy: Any,
     turns: Turns,
+    parts: OperationParts,
     *,
     epochs: int,
     batch: int,
@@ -103,9 +116,13 @@ def clone(
 ) -> float:
     """Learns the oracle's operations by -sum over the parts read of log pi(part | observation, masks).
 
+    Beside them the features learn to name what each cell shows, without which they find few objects by their
+    description; the layer that names it is not kept.
+
     Args:
         policy: of PPO, A2C or MaskablePPO; where it takes no masks, what they forbid is learnt like the rest.
         turns: what is learnt.
+        parts: of the operations.
         epochs: times that each turn is learnt.
         batch: turns a step, of about one length, since the longest sets the cost.
         rate: peak learning rate of Adam, which rises for a twentieth of the steps and falls to a tenth.
@@ -118,7 +135,12 @@ def clone(
     """
     rng, count = np.random.default_rng(seed), len(turns.actions)
     lengths = (turns.observations["transcript"] > 0).sum(1)
-    optimiser = torch.optim.Adam(policy.parameters(), lr=rate, eps=1e-5)
+    features = policy.features_extractor
+    sizes = [len(values) for values in look_values(parts).values()]
+    names = torch.nn.Linear(features.rows.embedding_dim, sum(sizes), device=policy.device)
+    optimiser = torch.optim.Adam([*policy.parameters(), *names.parameters()], lr=rate, eps=1e-5)
+    seen_cells: list[Tensor] = []
+    hook = features.cells.register_forward_hook(lambda module, given, made: seen_cells.append(made))
     total = epochs * -(-count // batch)
     warm, losses = max(1, total // 20), []
     policy.set_training_mode(True)
@@ -128,18 +150,22 @@ def clone(
             share = (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, total - warm)
             optimiser.param_groups[0]["lr"] = rate * share
             loss = -(part_log_probs(policy, turns, rows) * _tensor(policy, turns.read[rows])).sum(1).mean()
+            shown = names(seen_cells.pop()).flatten(0, 1).split(sizes, 1)
+            looks = _tensor(policy, turns.looks[rows]).flatten(0, 1).unbind(1)
+            named = sum(cross_entropy(*pair) for pair in zip(shown, looks, strict=True))
             optimiser.zero_grad()
-            loss.backward()
+            (loss + named).backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             optimiser.step()
             losses.append(loss.item())
             told(step + 1, total, losses[-1])
+    hook.remove()
     policy.set_training_mode(False)
     return float(np.mean(losses[-max(1, total // 10) :]))
 
 
 def part_log_probs(policy: Any, turns: Turns, rows: NDArray[np.int64]) -> Tensor:
-    """log pi of each part's choice in some turns, [B, parts]."""
+    """Log pi of each part's choice in some turns, [B, parts]."""
     seen = {name: values[rows] for name, values in turns.observations.items()}
     seen, _ = policy.obs_to_tensor(seen | {"image": as_sb3(seen["image"])})
     if isinstance(policy, MaskableActorCriticPolicy):

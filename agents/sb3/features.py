@@ -69,14 +69,18 @@ class SessionFeatures(BaseFeaturesExtractor):
         text = text + functional.gelu(self.phrases((text * said[..., None]).transpose(1, 2)).transpose(1, 2))
         for layer in self.text_layers:
             text = layer(text, text, unread)
-        patches = observations["image"].unfold(2, self.side, self.side).unfold(3, self.side, self.side)
-        cells = self.cells(patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2))
+        cells = self.see(observations["image"])
         cells = cells + (self.rows.weight[:, None] + self.columns.weight).flatten(0, 1)
         readers = torch.cat([self.free.weight.expand(len(cells), -1, -1), cells], 1)
         unread = functional.pad(unread, (readers.shape[1], 0))
         for layer in self.layers:
             readers = layer(readers, torch.cat([readers, text], 1), unread)
         return self.shown(self.norm(readers)).flatten(1)
+
+    def see(self, image: Tensor) -> Tensor:
+        """What each cell shows, [B, cells, width], of pictures [B, 3, H, W] from 0 to 1."""
+        patches = image.unfold(2, self.side, self.side).unfold(3, self.side, self.side)
+        return self.cells(patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2))
 
     def read(self, transcript: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded words of a transcript without the padding between its sentences.

@@ -249,6 +249,7 @@ class _Run:
         loss = clone(
             self.model.policy,
             turns,
+            envs.envs.parts,
             epochs=config.clone_epochs,
             batch=config.clone_batch,
             rate=config.clone_rate,

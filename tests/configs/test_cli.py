@@ -29,7 +29,7 @@ from editenv.manual import overview, page, settings_table, text_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NEEDED = {"pretrain": ["recipe=base"], "score": ["records=x"]}
+NEEDED = {"train_sb3": ["agent=ppo"], "pretrain": ["recipe=base"], "score": ["records=x"]}
 """Settings that have no default."""
 
 EXAMPLES = [
@@ -67,7 +67,8 @@ def test_help_comes_without_heavy_imports():
 def test_every_command_teaches_by_three_examples(name, capsys):
     assert main([name, "--help"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count(f"\n  editenv {name} ") == 3 and text_of(name) in printed
+    typed = name.removesuffix("_sb3")  # `train agent=ppo` has settings of its own
+    assert printed.count(f"\n  editenv {typed} ") == 3 and text_of(name) in printed
 
 
 def test_version_and_suites_are_named(capsys):
@@ -80,7 +81,7 @@ def test_version_and_suites_are_named(capsys):
 def test_examples_of_the_help_are_right(name, line):
     """Fails where an example names a setting, a group or a value that Hydra refuses."""
     _, command, *words = shlex.split(line)
-    assert command == name
+    assert command == name.removesuffix("_sb3")
     settings = [word for word in words if "=" in word]
     if COMMANDS[name].first and "=" not in words[0]:
         settings.append(f"{COMMANDS[name].first}={words[0]}")
@@ -90,7 +91,7 @@ def test_examples_of_the_help_are_right(name, line):
     elif name == "records":
         assert words[0] == "check" and set(words[2:]) <= {"--json"}
     elif "-m" not in words:
-        assert isinstance(compose(name, ["out=x", *settings]), schema.COMMANDS[name])
+        assert isinstance(compose(command, ["out=x", *settings]), schema.COMMANDS[name])
 
 
 @pytest.mark.parametrize("name", schema.COMMANDS)
@@ -117,6 +118,17 @@ def test_the_help_names_every_choice_of_a_group(name):
 def test_every_command_calls_a_function_that_is_there(name):
     module, _, function = COMMANDS[name].target.partition(":")
     assert callable(getattr(import_module(module), function))
+
+
+def test_the_agent_decides_whose_settings_a_training_has(calls, capsys):
+    assert main(["train", "agent=edit_r2", "seed=3", "out=there"]) == 0
+    assert isinstance(calls[0], TrainConfig) and calls[0].seed == 3
+    assert main(["train", "agent=ppo", "--help"]) == 0
+    assert "clip_range" in capsys.readouterr().out
+    assert main(["train", "--help"]) == 0
+    assert "clip_range" not in capsys.readouterr().out
+    config = compose("train", ["agent=a2c", "gamma=0.5"], out="x")
+    assert isinstance(config, schema.TrainSB3Config) and (config.agent, config.gamma) == ("a2c", 0.5)
 
 
 def test_training_gets_its_settings_and_a_folder(calls, tmp_path):

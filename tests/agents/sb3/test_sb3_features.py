@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import gymnasium
-import numpy as np
 import pytest
 import torch
 from sb3_contrib import MaskablePPO
@@ -28,6 +27,11 @@ def several(count: int = 4, **settings: Any) -> VecEnv:
 def small(algorithm: type[PPO], env: VecEnv, **kwargs: Any) -> Any:
     torch.manual_seed(0)
     return algorithm("MultiInputPolicy", env, n_steps=32, batch_size=64, n_epochs=2, seed=0, **kwargs)
+
+
+def features() -> Any:
+    model = small(PPO, several(), policy_kwargs={"features_extractor_class": SessionFeatures})
+    return model.policy.features_extractor
 
 
 @pytest.mark.parametrize("settings", [{}, {"grid": 3, "size": 48, "render_mode": "rgb_array"}])
@@ -68,20 +72,36 @@ def test_masks_reach_the_library() -> None:
 
 
 def test_features_know_words_by_name_and_cells_by_place() -> None:
-    """Fails where padding counts, or where one cell's picture reaches another cell's features."""
+    """Fails where padding counts, where the order of words does not, or where a cell's place is mistaken."""
     torch.manual_seed(0)
-    model = small(PPO, several(), policy_kwargs={"features_extractor_class": SessionFeatures})
-    reader = model.policy.features_extractor
+    reader = small(
+        PPO, several(), policy_kwargs={"features_extractor_class": SessionFeatures}
+    ).policy.features_extractor
+    words = [5, 9, 7]
     seen = {
-        "image": torch.rand(1, 3, 64, 64), "instruction": torch.tensor([[5, 9, 7] + [0] * 21]).float(),
-    }  # fmt: skip
+        "image": torch.rand(1, 3, 64, 64),
+        "transcript": torch.tensor([words + [0] * 21 + [4, 8] + [0] * 46]).float(),
+    }
     with torch.no_grad():
         first = reader(seen)
-        padded = reader(seen | {"instruction": torch.cat([seen["instruction"], torch.zeros(1, 6)], 1)})
+        # A sentence more that nobody has said yet, as in suites of more turns.
+        padded = reader(seen | {"transcript": torch.cat([seen["transcript"], torch.zeros(1, 24)], 1)})
+        turned = torch.tensor([words[::-1] + [0] * 21 + [4, 8] + [0] * 46]).float()
         other = seen["image"].clone()
         other[:, :, :16, 16:32] = 0.5
-        moved = reader(seen | {"image": other})
-    assert torch.allclose(first, padded, atol=1e-6)
-    assert not torch.equal(first, reader(seen | {"instruction": seen["instruction"].flip(1)}))
-    changed = np.flatnonzero((first != moved).numpy()[0, -16 * 32 :].reshape(16, 32).any(1))
-    assert changed.tolist() == [1]
+        shown, moved = reader.see(seen["image"]), reader.see(other)
+    assert torch.allclose(first, padded, atol=1e-5)
+    assert not torch.allclose(first, reader(seen | {"transcript": turned}), atol=1e-3)
+    assert torch.nonzero((shown != moved).any(2)[0]).flatten().tolist() == [1]
+    assert first.shape == (1, (10 + 16) * 16)
+
+
+def test_the_age_of_a_sentence_counts_back_from_the_last() -> None:
+    torch.manual_seed(0)
+    reader = small(
+        PPO, several(), policy_kwargs={"features_extractor_class": SessionFeatures}
+    ).policy.features_extractor
+    alone, later = torch.zeros(1, 72, dtype=torch.long), torch.zeros(1, 72, dtype=torch.long)
+    alone[0, :2], later[0, :1], later[0, 24:26] = torch.tensor([3, 4]), 6, torch.tensor([3, 4])
+    one, two = reader.read(alone)[0], reader.read(later)[0]
+    assert torch.equal(one[0, :2], two[0, 1:]) and reader.read(later)[1].tolist() == [[True] * 3]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from editenv.build import make_tools_vector_env, make_vector_env
 from editenv.cli import main
 from editenv.configs.compose import compose
 from editenv.configs.schema import TrainSB3Config
+from editenv.worlds.studio.operations import operation_parts
 from editenv.worlds.studio.suites import suite_names
 
 SMALL = [
@@ -171,7 +173,7 @@ def test_a_trained_agent_plays_every_suite_as_in_its_own_environment(tmp_path: P
 
 def test_an_agent_of_other_pictures_is_refused(tmp_path: Path) -> None:
     train(settings(tmp_path, "steps=32"))
-    with pytest.raises(ValueError, match="grid is 3 here, but the agent in .* was trained with 4"):
+    with pytest.raises(ValueError, match=r"grid is 3 here, but the agent in .* was trained with 4"):
         SB3Policy(make_vector_env(num_envs=1, grid=3, size=48), str(tmp_path))
     (tmp_path / "policy.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"policy.safetensors does not hold the weights that policy.json describes"):
@@ -208,9 +210,10 @@ def test_cloning_raises_the_oracles_log_probabilities(agent: str, tmp_path: Path
     rows = np.arange(48)
     before = part_log_probs(policy, turns, rows).detach()
     assert before.shape == (48, 10) and (before <= 0).all()
-    loss = clone(
-        policy, turns, epochs=20, batch=16, rate=5e-3, max_grad_norm=0.5, seed=0, told=lambda *_: None
-    )  # fmt: skip
+    told: list[int] = []
+    how: Any = {"epochs": 20, "batch": 16, "rate": 5e-3, "max_grad_norm": 0.5, "seed": 0}
+    loss = clone(policy, turns, operation_parts(4), **how, told=lambda step, total, loss: told.append(step))
+    assert told == list(range(1, 61))
     after = part_log_probs(policy, turns, rows).detach()
     read = torch.as_tensor(turns.read)
     assert after[read].sum() > before[read].sum() / 2 and 0 < loss < -before[read].sum() / 48
