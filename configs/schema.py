@@ -287,6 +287,7 @@ class TrainSB3Config(SessionsConfig):
     agent: str = setting(MISSING, "who learns; without it Edit-R2 does (`editenv train --help`)", choices=SB3_AGENTS)
     split: str = setting("train", "of which split", choices=SPLITS)
     steps: int = setting(100_000, "turns played, in all; whole rollouts of n_steps * num_envs", ge=1)
+    max_seconds: float | None = setting(None, "after which a run ends, cloning included; null for no bound", gt=0)
     num_envs: int = setting(16, "sessions side by side", ge=1)
     draw_ahead: bool = setting(True, "whether another process draws sessions while these are played")
     tokens: int = setting(32, "words of a sentence that the agent reads", ge=1)

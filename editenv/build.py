@@ -86,8 +86,7 @@ def make_env(
                 "autoreset_mode is no setting of a single environment: gym.make_vec(..., vector_kwargs="
                 "{'autoreset_mode': 'SameStep'}) sets it for environments made one by one"
             )
-        known = [key for key in signature(make_env).parameters if key != "unknown_settings"]
-        raise ValueError(unknown("setting", name, known))
+        raise ValueError(unknown("setting", name, _settings_of(make_env)))
     for name, hint in get_type_hints(make_env).items():
         if name in given:
             check_kind(name, given[name], hint)
@@ -206,7 +205,7 @@ def make_tools_env(*, tokens: int | None = None, **settings: Any) -> MICEEditToo
     """
     from editenv.tools_env import TOKENS, MICEEditToolsEnv
 
-    _refuse_history(settings)
+    _check_tools_settings(settings)
     return MICEEditToolsEnv(make_env(**settings), TOKENS if tokens is None else tokens)
 
 
@@ -226,14 +225,22 @@ def make_tools_vector_env(
     """
     from editenv.tools_env import TOKENS, MICEEditToolsVectorEnv
 
-    _refuse_history(settings)
+    _check_tools_settings(settings)
     more = {"tokens": TOKENS if tokens is None else tokens, "draw_ahead": draw_ahead}
     return _vector_env(MICEEditToolsVectorEnv, num_envs, autoreset_mode, max_episode_steps, settings, **more)
 
 
-def _refuse_history(settings: Mapping[str, Any]) -> None:
+def _check_tools_settings(settings: Mapping[str, Any]) -> None:
+    """Refuses what only `MICEEdit-v0` has, and what neither has with the nearest of what the tools have."""
     if "history" in settings:
         raise ValueError("MICEEditTools-v0 has no setting 'history', expected those of MICEEdit-v0 less it")
+    known = [*_settings_of(make_env), "tokens", "autoreset_mode"]
+    for name in settings.keys() - set(known):
+        raise ValueError(unknown("setting", name, [one for one in known if one not in ("history", "autoreset_mode")]))
+
+
+def _settings_of(make: Callable[..., Any]) -> list[str]:
+    return [name for name in signature(make).parameters if name != "unknown_settings"]
 
 
 # Gymnasium reads an entry point's metadata to make "human" and "rgb_array_list" of "rgb_array".

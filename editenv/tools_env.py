@@ -51,8 +51,8 @@ class WordIds:
     """
 
     def __init__(self, length: int) -> None:
-        if length < 1:
-            raise ValueError(f"token count is {length}, expected 1 or more")
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ValueError(f"tokens is {length!r}, expected a whole number of 1 or more")
         self.length = length
         self.words = ("", "?", *vocabulary())
         self._ids = {word: number for number, word in enumerate(self.words) if number > UNKNOWN}

@@ -209,10 +209,15 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
             Observations of all rows, infos of the rows named.
 
         Raises:
-            ValueError: bytes are no state, or one of another kind of environment; nothing has changed then.
+            ValueError: a row is none, or bytes are no state, or one of another kind of environment; nothing has
+                changed then.
             ResetNeeded: no session is open.
         """
         sessions = list(self.sessions)
+        rows = [str(row) for row in range(self.num_envs)]
+        for row in states if isinstance(states, Mapping) else [states]:
+            if isinstance(row, str) or str(row) not in rows:
+                raise ValueError(f"states are for {row!r}, expected bytes by row, 0 to {rows[-1]}")
         for row, state in states.items():
             sessions[row] = load_session(state, self.engine)
         known = {row: session_info(sessions[row]) for row in states}

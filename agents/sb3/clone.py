@@ -18,7 +18,7 @@ from editenv.agents.sb3.policy import as_sb3
 from editenv.session import Session
 from editenv.tools_env import MICEEditToolsVectorEnv
 from editenv.worlds.studio.operations import OperationParts, operation_between, parts_read
-from editenv.worlds.studio.rules import right_result
+from editenv.worlds.studio.rule import right_result
 from editenv.worlds.studio.scene import Scene
 from editenv.worlds.studio.tasks import Undo
 

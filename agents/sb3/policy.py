@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, PPO
 
-from editenv.agents.resume import atomic_write, atomic_write_text
 from editenv.agents.sb3.features import SessionFeatures
+from editenv.files import atomic_write, atomic_write_text
 from editenv.protocols import Observations
 from editenv.registry import lookup
 from editenv.tools_env import Tools

@@ -19,7 +19,6 @@ from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from editenv.agents.resume import (
-    atomic_write_text,
     begin_checkpoint,
     check_no_strangers,
     check_not_lost,
@@ -38,6 +37,7 @@ from editenv.agents.sb3.policy import ALGORITHMS, Card, save_agent
 from editenv.agents.sb3.vec_env import ToolsVecEnv
 from editenv.build import make_tools_vector_env
 from editenv.configs.schema import TrainSB3Config
+from editenv.files import atomic_write_text
 from editenv.registry import import_object
 from editenv.settings import check_settings
 
@@ -46,6 +46,7 @@ PPO_ALONE = ("batch_size", "n_epochs", "clip_range", "target_kl")
 BESIDE = (
     "out",
     "steps",
+    "max_seconds",
     "draw_ahead",
     "save_every",
     "eval_every",
@@ -77,7 +78,7 @@ def train(config: TrainSB3Config) -> None:
     """
     check_settings(config)
     callbacks = checked(config)
-    out, started = Path(config.out), time.perf_counter()
+    out = Path(config.out)
     torch.set_num_threads(config.threads or min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
     with run_lock(out):
         checkpoint = _checkpoint_of(config)
@@ -88,7 +89,7 @@ def train(config: TrainSB3Config) -> None:
         try:
             run = _Run(config, env, checkpoint)
             run.learn(held_out, callbacks)
-            run.write(time.perf_counter() - started)
+            run.write()
         finally:
             env.close()
             held_out.close()
@@ -151,6 +152,7 @@ class _Run:
 
     def __init__(self, config: TrainSB3Config, env: ToolsVecEnv, checkpoint: Path | None) -> None:
         self.config, self.out, self.env = config, Path(config.out), env
+        self.started = time.perf_counter()
         world, tools = env.envs.engine.world, env.envs
         sizes: dict[str, int] = {name: getattr(config, name) for name in ("tokens", "width", "text_layers", "layers")}
         self.card = Card(
@@ -168,16 +170,28 @@ class _Run:
             self.model = make_model(config, env, self.card)
             if config.clone:
                 self.cloned = self._clone()
+                save_agent(self.out / "clone", self.card, self.model.policy)
         else:
             # Files that this run wrote itself.
             self.model = ALGORITHMS[config.agent].load(checkpoint / MODEL, env=env, force_reset=False)
             self.state = torch.load(checkpoint / STATE, weights_only=False)
             self.cloned = self.state["cloned"]
+            self.started -= self.state["seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
         # A file a start: SB3 begins its files anew.
         suffix = f"-{self.model.num_timesteps}" if self.model.num_timesteps else ""
         formats = [make_output_format(kind, str(self.out / ("" if kind == "csv" else kind)), suffix) for kind in kinds]
         self.model.set_logger(Logger(str(self.out), formats))
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, those of processes that were killed up to their checkpoints."""
+        return time.perf_counter() - self.started
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is up."""
+        return self.config.max_seconds is not None and self.seconds >= self.config.max_seconds
 
     def learn(self, held_out: ToolsVecEnv, callbacks: list[BaseCallback]) -> None:
         """Plays and learns what is left of the steps."""
@@ -198,8 +212,8 @@ class _Run:
                 setattr(self.evaluation, name, value)
             self.env.set_states(self.state["sessions"])
             _set_rng(self.state["rng"])
-        if left > 0:
-            known = CallbackList([_Checkpoints(self), self.evaluation, _Progress(config.steps), *callbacks])
+        if left > 0 and not self.is_over:
+            known = CallbackList([_Checkpoints(self), self.evaluation, _Progress(self), *callbacks])
             model.learn(left, callback=known, reset_num_timesteps=False, log_interval=1)
 
     def save(self) -> None:
@@ -212,6 +226,7 @@ class _Run:
             "rng": _rng(),
             "evaluation": {name: getattr(self.evaluation, name) for name in EVALUATED},
             "cloned": self.cloned,
+            "seconds": self.seconds,
         }
         torch.save(state, folder / STATE)
         save_agent(folder, self.card, self.model.policy)
@@ -219,8 +234,9 @@ class _Run:
         note_first(folder)
         keep_newest(self.out, KEPT)
 
-    def write(self, seconds: float) -> None:
+    def write(self) -> None:
         """What is left in the end."""
+        seconds = self.seconds
         save_agent(self.out, self.card, self.model.policy)
         self.model.save(self.out / MODEL)
         played = dict(zip(self.evaluation.evaluations_timesteps, self.evaluation.evaluations_results, strict=True))
@@ -349,11 +365,11 @@ class _Lines:
 
 
 class _Progress(BaseCallback):
-    """Says how far the training is."""
+    """Says how far the training is, and ends it when its time is up."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, run: _Run) -> None:
         super().__init__()
-        self.steps, self.lines = steps, _Lines()
+        self.run, self.lines = run, _Lines()
 
     def _on_training_start(self) -> None:
         self.began, self.before = time.monotonic(), self.num_timesteps
@@ -363,6 +379,6 @@ class _Progress(BaseCallback):
         ended, right = self.model.ep_info_buffer, self.model.ep_success_buffer
         reward = np.mean([one["r"] for one in ended]) if ended else float("nan")
         success = np.mean(right) if right else float("nan")
-        said = f"{self.num_timesteps} of {self.steps} turns, {rate:.0f} a second"
+        said = f"{self.num_timesteps} of {self.run.config.steps} turns, {rate:.0f} a second"
         self.lines.now_and_then(f"{said}; last sessions: reward {reward:.2f}, all right {success:.2f}")
-        return True
+        return not self.run.is_over

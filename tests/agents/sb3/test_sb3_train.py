@@ -131,6 +131,14 @@ def test_bad_settings_are_refused_by_name(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    train(settings(tmp_path, "steps=1000000", "max_seconds=2", "eval_every=0"))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert 0 < summary["turns"] < 1000000 and summary["seconds"] >= 2
+    train(settings(tmp_path, "steps=1000000", "max_seconds=2", "eval_every=0"))
+    assert json.loads((tmp_path / "summary.json").read_text())["turns"] == summary["turns"]
+
+
 def test_other_settings_do_not_go_on(tmp_path: Path) -> None:
     train(settings(tmp_path, "steps=32"))
     with pytest.raises(ValueError, match="which holds a run with another gamma"):

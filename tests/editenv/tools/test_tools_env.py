@@ -158,7 +158,7 @@ def test_worlds_without_cells_and_histories_are_refused() -> None:
         MICEEditToolsEnv(MICEEditEnv(FakeWorld(), ScriptUser()))
     with pytest.raises(ValueError, match="no setting 'history'"):
         make(history=True)
-    with pytest.raises(ValueError, match="token count is 0, expected 1 or more"):
+    with pytest.raises(ValueError, match="tokens is 0, expected a whole number of 1 or more"):
         make(tokens=0)
 
 
@@ -235,3 +235,18 @@ def test_a_batch_with_a_bad_action_changes_nothing_and_specs_become_json() -> No
     assert list(seen["turn"]) == [0, 1]
     single = make()
     assert data_equivalence(single.set_state(state)[0], {name: part[0] for name, part in seen.items()})
+
+
+def test_a_setting_mistyped_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="setting 'tokns' is not known, did you mean 'tokens'"):
+        gymnasium.make(ID, tokns=1)
+    with pytest.raises(ValueError, match="tokens is 'x', expected a whole number of 1 or more"):
+        gymnasium.make(ID, tokens="x")
+
+
+@pytest.mark.parametrize("states", [{5: b""}, {"0": b""}, {True: b""}, [b""], None])
+def test_states_of_rows_that_are_none_are_refused(states: Any) -> None:
+    envs: Any = gymnasium.make_vec(ID, num_envs=2, vectorization_mode="vector_entry_point")
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="expected bytes by row, 0 to 1"):
+        envs.set_states(states)
