@@ -76,7 +76,7 @@ def random_operations(suite: str, seed: int) -> float:
     env = ToolsVecEnv(make_tools_vector_env(num_envs=64, suite=suite, split="test"))
     env.seed(seed)
     env.reset()
-    rng, ends = np.random.default_rng(seed), np.cumsum(env.action_space.nvec)[:-1]
+    rng, ends = np.random.default_rng(seed), np.cumsum(env.envs.parts.sizes)[:-1]
     followed = []
     for _ in range(SESSIONS // 64):
         masks = np.split(np.array(env.env_method("action_masks")), ends, axis=1)

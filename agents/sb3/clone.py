@@ -166,10 +166,12 @@ def clone(
 
 def part_log_probs(policy: Any, turns: Turns, rows: NDArray[np.int64]) -> Tensor:
     """Log pi of each part's choice in some turns, [B, parts]."""
+    made: Any
     seen = {name: values[rows] for name, values in turns.observations.items()}
     seen, _ = policy.obs_to_tensor(seen | {"image": as_sb3(seen["image"])})
     if isinstance(policy, MaskableActorCriticPolicy):
-        parts = policy.get_distribution(seen, turns.masks[rows]).distributions
+        made = policy.get_distribution(seen, turns.masks[rows])
+        parts = made.distributions
     else:
         parts = policy.get_distribution(seen).distribution
     chosen = _tensor(policy, turns.actions[rows])

@@ -77,7 +77,7 @@ class Card:
             "turn": spaces.Discrete(self.max_turns + 1),
         }
         make = ALGORITHMS[self.agent].policy_aliases["MultiInputPolicy"]
-        return make(spaces.Dict(seen), spaces.MultiDiscrete(self.parts), lambda _: 0.0, **self.policy_kwargs())
+        return make(spaces.Dict(seen), spaces.MultiDiscrete(list(self.parts)), lambda _: 0.0, **self.policy_kwargs())
 
 
 def save_agent(folder: Path, card: Card, policy: Any) -> None:

@@ -174,9 +174,9 @@ class _Run:
         else:
             # Files that this run wrote itself.
             self.model = ALGORITHMS[config.agent].load(checkpoint / MODEL, env=env, force_reset=False)
-            self.state = torch.load(checkpoint / STATE, weights_only=False)
-            self.cloned = self.state["cloned"]
-            self.started -= self.state["seconds"]
+            state = self.state = torch.load(checkpoint / STATE, weights_only=False)
+            self.cloned = state["cloned"]
+            self.started -= state["seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
         # A file a start: SB3 begins its files anew.
         suffix = f"-{self.model.num_timesteps}" if self.model.num_timesteps else ""
