@@ -101,7 +101,7 @@ def test_every_setting_is_in_the_help_with_its_default(name):
     for key, default, meaning in settings_table(name):
         assert meaning, key
         node = OmegaConf.select(config, key)
-        if not key.startswith(("out", "experiment", "train.", "records")) and not OmegaConf.is_dict(node):
+        if not key.startswith(("out", "experiment", "train.", "records", "agent")) and not OmegaConf.is_dict(node):
             said = str(node).replace("'", "") if not isinstance(node, bool) else str(node).lower()
             assert default == ("null" if node is None else said), key
 
