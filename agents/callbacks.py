@@ -3,8 +3,6 @@
 They are transformers' callbacks. The run learns what it would learn without them.
 """
 
-from __future__ import annotations
-
 import json
 import time
 import warnings

@@ -12,8 +12,6 @@ and ratios: variants.py; other objectives: nft.py, sft.py; the flow's formulas: 
 model: policy.py; which turn a row plays next: rollout.py. trainer.py runs all this under TRL.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """A JointPolicy as a player of sessions; each half may be exact instead, for measuring and for teaching."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

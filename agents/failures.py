@@ -1,7 +1,5 @@
 """What a run does when something outside of it breaks: it says so, skips that, and keeps what it has."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import warnings

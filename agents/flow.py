@@ -5,8 +5,6 @@ dx / dt = noise - image. Latents are [B, N, C] (tokens by channels); [B, W, N, C
 All results are float32, or float64 when an input is.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

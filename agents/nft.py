@@ -3,8 +3,6 @@
 Intents learn as in edit_r2.py. The policy that sampled may be a moving average (`nft_decay`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

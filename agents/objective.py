@@ -1,7 +1,5 @@
 """What may be learnt from a rollout, and what surrounds it: freezing, optimiser groups, recomputing, checks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ written and left until all else is removed, or COMPLETE, which lists every file 
 is written last. Folders without a mark, and links, belong to others: they are neither changed nor removed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """What a rollout is, which turn each of its rows plays next, and what rules may do in the policy's place."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence

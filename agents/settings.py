@@ -4,8 +4,6 @@ What can be chosen by name stands here as "module:Name"; any of these names may 
 of your own.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

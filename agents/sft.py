@@ -4,8 +4,6 @@ Intents by their log-probs, images by flow matching: finished images get noise p
 asked for the velocity that leads back (the forward process; nft.py learns by it too).
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

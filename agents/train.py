@@ -1,7 +1,5 @@
 """`editenv train`: reinforcement learning from a checkpoint, resumed where it stopped."""
 
-from __future__ import annotations
-
 import json
 import time
 import warnings

@@ -5,8 +5,6 @@ makes `updates_per_iteration` optimiser steps, each on its share. Launching, che
 TRL's.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

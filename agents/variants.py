@@ -1,7 +1,5 @@
 """What Edit-R2 may be instead, part by part: other advantages, filters, KLs and ratios."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

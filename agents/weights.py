@@ -1,7 +1,5 @@
 """Model folders, read whole or refused: a weight that is missing is never drawn at random."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, TypeVar
 
