@@ -14,7 +14,7 @@ words refer to.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, reduce
 from itertools import product
 from typing import Any, NamedTuple
@@ -472,20 +472,13 @@ def is_forbidden(answer: Answer, parts: tuple[Part, ...], rules: tuple[Rule, ...
 
     if answer.number is not None:
         return _number_is_forbidden(answer, allowed, before)
-    exists = False
-    for result in _results(answer, before):
-        if allowed(result):
-            return False
-        exists = True
-    return exists
-
-
-def _results(answer: Answer, before: Shown) -> Iterator[Shown]:
-    """Every right result."""
-    ground = before.ground if answer.ground is None else answer.ground
+    exists, ground = False, before.ground if answer.ground is None else answer.ground
     for way in answer.ways:
         for codes in product(*(sorted(right) for right in way.values())):
-            yield Shown(ground, before.having(dict(zip(way, codes, strict=True))).cells)
+            if allowed(Shown(ground, before.having(dict(zip(way, codes, strict=True))).cells)):
+                return False
+            exists = True
+    return exists
 
 
 def _number_is_forbidden(answer: Answer, allowed: Callable[[Shown], bool], before: Shown) -> bool:

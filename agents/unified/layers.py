@@ -155,28 +155,28 @@ class ExpertAttention(nn.Module):
         self.q_norm, self.q_norm_moe_gen = Qwen2RMSNorm(head, eps=eps), Qwen2RMSNorm(head, eps=eps)
         self.k_norm, self.k_norm_moe_gen = Qwen2RMSNorm(head, eps=eps), Qwen2RMSNorm(head, eps=eps)
 
-    def project(self, hidden: Hidden, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [B, heads, L, head width] in the block's order, with rope."""
+    def forward(self, hidden: Hidden, inputs: LayerInputs, extend: Extend, need_hidden: bool) -> Hidden | None:
+        """Attend behind what `extend` puts before the block; None without `need_hidden`, which only hands it keys."""
 
-        def heads(name: str) -> Hidden:
+        def heads(name: str, norm: str = "") -> Tensor:
+            """Projected, [B, heads, L, head width] in the block's order."""
             understanding, generation = hidden.through(self, name)
             shape = (-1, self.head_width)
-            return Hidden(
+            split = Hidden(
                 understanding.unflatten(-1, shape), None if generation is None else generation.unflatten(-1, shape)
             )
+            return (split.through(self, norm) if norm else split).in_order().transpose(1, 2)
 
-        query = heads("q_proj").through(self, "q_norm").in_order().transpose(1, 2)
-        key = heads("k_proj").through(self, "k_norm").in_order().transpose(1, 2)
-        value = heads("v_proj").in_order().transpose(1, 2)
-        return *apply_rotary_pos_emb(query, key, *rotary), value
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, inputs: LayerInputs, image: bool) -> Hidden:
-        """Attend; `image` says that the block has generation tokens between two markers."""
+        query, key, value = heads("q_proj", "q_norm"), heads("k_proj", "k_norm"), heads("v_proj")
+        query, key = apply_rotary_pos_emb(query, key, *inputs.rotary)
+        key, value = extend(key, value)
+        if not need_hidden:
+            return None
         if inputs.key_scale is not None:
             key = key * inputs.key_scale
         mixed = scaled_dot_product_attention(query, key, value, inputs.mask, enable_gqa=self.grouped)
         mixed = mixed.transpose(1, 2).flatten(2)
-        if not image:
+        if hidden.generation is None:
             return Hidden(self.o_proj(mixed), None)
         start, generation, end = mixed.split([1, mixed.shape[1] - 2, 1], dim=1)
         return Hidden(torch.cat([start, end], dim=1), generation).through(self, "o_proj")
@@ -204,11 +204,10 @@ class ExpertLayer(nn.Module):
         if inputs.time is not None:
             before, after = self.modulation_moe_gen(inputs.time).chunk(2, dim=-1)
         normed = hidden.through(self, "input_layernorm").modulated(before)
-        query, key, value = self.self_attn.project(normed, inputs.rotary)
-        key, value = extend(key, value)
-        if not need_hidden:
+        mixed = self.self_attn(normed, inputs, extend, need_hidden)
+        if mixed is None:
             return None
-        hidden = hidden.plus(self.self_attn(query, key, value, inputs, hidden.generation is not None))
+        hidden = hidden.plus(mixed)
         normed = hidden.through(self, "post_attention_layernorm").modulated(after)
         return hidden.plus(normed.through(self, "mlp"))
 
