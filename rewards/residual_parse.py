@@ -186,7 +186,7 @@ def _grounds(
         trial = errors(lost, np.full(len(lost), ground))
         better = shown(trial)
         grounds[lost[better]], off[lost[better]] = ground, trial[better]
-    near_all = (off <= SPOT**2).all(1)
+    near_all = np.asarray((off <= SPOT**2).all(1))
     if margin.shape[1]:
         bare = np.abs(margin.astype(np.int32) - _COLORS[grounds][:, None])
         near_all &= ((bare**2).mean((1, 2)) <= SPOT**2) & (bare.max((1, 2)) <= PIXEL)

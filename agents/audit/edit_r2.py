@@ -182,5 +182,5 @@ def _collect(policy: KnownPolicy, settings: AlgorithmSettings, seed: int, iterat
 
 
 def _envs() -> MICEEditVectorEnv:
-    flat = {"world": f"{known.__name__}:FlatWorld", "scorer": f"{known.__name__}:BrightnessJudge"}
+    flat: dict[str, Any] = {"world": f"{known.__name__}:FlatWorld", "scorer": f"{known.__name__}:BrightnessJudge"}
     return make_vector_env(num_envs=_GROUPS * _SIZE, autoreset_mode="Disabled", **flat)
