@@ -29,15 +29,12 @@ from editenv.worlds.studio.tasks.attribute_alter import AttributeAlter
 from editenv.worlds.studio.tasks.undo import cell_edits
 from editenv.worlds.studio.world import scene_is_held_out
 
-MOST_CHANGES = 3
-"""Changes of mind a session; a user who never stops changing theirs would never be done."""
-WORTH_A_RULE = 2
-"""Edits that a rule must make shorter to be stated."""
+MOST_CHANGES = 3  # changes of mind a session; a user who never stops changing theirs would never be done
+WORTH_A_RULE = 2  # edits that a rule must make shorter to be stated
 
 _SALT = 20_605  # keeps a user's random draws apart from those that made the session
 _LOOKS = ("shape", "color", "material", "text")
-_ABSENT = len(_LOOKS) + 1
-"""Distance between an object and no object: more than that between any two objects."""
+_ABSENT = len(_LOOKS) + 1  # distance between an object and no object: more than that between any two objects
 _PLACED = 0.15  # chance that an object is named by its place though its looks would do
 _ITS = 0.3  # chance of "its colour" where "it" would do
 

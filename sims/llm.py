@@ -17,8 +17,7 @@ from editenv.worlds.studio.session import StudioSpec
 MOST_REMEMBERED = 2000
 """Messages that a user remembers, the latest; older ones would be worded anew if asked for again."""
 
-_Wanted = tuple[GoalTurn, StudioSpec, int]
-"""What is meant, in which session and turn."""
+_Wanted = tuple[GoalTurn, StudioSpec, int]  # what is meant, in which session and turn
 
 _FIRST, _, _REST = (Path(__file__).parent / "prompts" / "wording.md").read_text(encoding="utf-8").partition("\n")
 PROMPT_VERSION, PROMPT = _FIRST.removeprefix("version:").strip(), _REST.strip()

@@ -12,10 +12,8 @@ from string import ascii_letters, digits
 from editenv.worlds.studio.phrases import tokens
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 
-LONGEST = 300
-"""Characters a wording may have."""
-MORE_WORDS = 15
-"""Words that it may have more than the template's sentence."""
+LONGEST = 300  # characters a wording may have
+MORE_WORDS = 15  # words that it may have more than the template's sentence
 
 _LOOKS = frozenset((*COLORS, *MATERIALS, *SHAPES, *BACKGROUNDS, *TEXTS, SIGN))
 _PLURALS = {f"{shape}s": shape for shape in SHAPES} | {"crosses": "cross", "grey": "gray"}

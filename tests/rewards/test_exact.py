@@ -12,11 +12,11 @@ from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rules import AttributeRule
-from editenv.worlds.studio.scene import Scene, SceneObject, scene_from_codes
+from editenv.worlds.studio.scene import Scene, SceneObject, initial_codes, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec, StudioTurn
 from editenv.worlds.studio.suites import suite_names
 from editenv.worlds.studio.tasks import BackgroundChange, ColorAlter, PositionChange, SubjectAdd, SubjectRemove, Undo
-from editenv.worlds.studio.world import StudioWorld, initial_codes
+from editenv.worlds.studio.world import StudioWorld
 from tests.studio_play import five, play
 
 STAR, CIRCLE = SceneObject("star", "red"), SceneObject("circle", "blue", "dotted")

@@ -29,8 +29,7 @@ from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rule import Except, Rule, Statement, demanded_looks, is_impossible, open_looks, right_result
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SIGN, Scene, SceneObject
 
-MOST_OBJECTS = 7
-"""Objects in a scene up to which users ask for more."""
+MOST_OBJECTS = 7  # objects in a scene up to which users ask for more
 
 # Chances, tuned so that every way of speaking turns up in a few hundred sessions.
 _FULLER, _PLACED, _OTHERWISE = 0.3, 0.15, 0.5

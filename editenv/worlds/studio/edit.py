@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import Context, DialogueState, Request
     from editenv.worlds.studio.rng import Rng
 
-Looks = dict[str, str | None]
-"""Colour and material that an edited object shall get; None where nothing is asked."""
+Looks = dict[str, str | None]  # colour and material that an edited object shall get; None where nothing is asked
 Added = tuple[tuple[str, int | None], ...]
 """Shape and cell of every object that was added, in order; the cell is None where it is gone."""
-BACKGROUND = -1
-"""Stands for the background where elements of a picture are named by cell numbers."""
+BACKGROUND = -1  # stands for the background where elements of a picture are named by cell numbers
 Sampler = Callable[["DialogueState", "Rng", bool], "Request | None"]
 """(state, rng, whether to point back) -> something to ask for; None where the task cannot be asked for."""
 
@@ -62,12 +60,10 @@ class Edit:
     """Do rules about edited objects cover this task? Not removals and backgrounds (MICE-Bench)."""
     simple: ClassVar[bool] = True
     """Is it one edit of one object that its words alone tell? Else it is never asked for against a rule."""
-    adds: ClassVar[bool] = False
-    """Does it add one object, of its `shape`?"""
+    adds: ClassVar[bool] = False  # does it add one object, of its `shape`?
     licenses: ClassVar[bool] = True
     """May what it touches differ from the source picture from now on? Not what an undo brings back."""
-    acts: ClassVar[tuple[str, ...]] = ()
-    """Speech acts beside `task` whose sentences ask for it."""
+    acts: ClassVar[tuple[str, ...]] = ()  # speech acts beside `task` whose sentences ask for it
     sentences: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """By speech act, as an entry of phrases.yaml; for tasks of other packages."""
 
@@ -200,8 +196,7 @@ class Edit:
 
     needs_attribute: ClassVar[str | None] = None
     """Attribute that an object must have for the operation, "shape" for any; None where none is needed."""
-    needs_room: ClassVar[bool] = False
-    """Does the operation need an empty cell?"""
+    needs_room: ClassVar[bool] = False  # does the operation need an empty cell?
     operation_words: ClassVar[str] = "{task} in {cells}: {looks}"
     """What an operation does, for records: "color_alter in row 1 column 2: red"."""
 

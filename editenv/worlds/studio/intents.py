@@ -23,8 +23,7 @@ from editenv.worlds.studio.tasks import Undo
 class FreeForm:
     """The published form, one self-contained instruction with every rule worked in: "make the circle red"."""
 
-    tokens = 0
-    """Most tokens that its intents take, the stop token included; 0 where the caller's own number is enough."""
+    tokens = 0  # most tokens that its intents take, the stop token included; 0 where the caller's own number is enough
 
     def write(self, turn: StudioTurn, grid: int) -> str:
         """What an agent should write in a turn; ValueError where the form has no words for what the turn means."""

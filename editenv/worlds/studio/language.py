@@ -13,8 +13,7 @@ from editenv.worlds.studio.tasks import Undo
 
 Wording = Callable[[str], Sequence[str]]
 """The sentences of an act that a speaker may choose from, such as `partial(all_phrasings, split="test")`."""
-_WITHIN_SENTENCE = ("there", "same", "its")
-"""References that lie in the act's own sentences."""
+_WITHIN_SENTENCE = ("there", "same", "its")  # references that lie in the act's own sentences
 
 
 def realize(

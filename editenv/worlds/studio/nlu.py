@@ -35,8 +35,7 @@ from editenv.worlds.studio.tasks import edits_of_act
 
 LONGEST_PHRASE = 40
 MOST_STATEMENTS = 4
-_MOST_MARKS = 6
-"""Marks inside of one sentence, such as the comma of "in row 1 column 2 , add a star"."""
+_MOST_MARKS = 6  # marks inside of one sentence, such as the comma of "in row 1 column 2 , add a star"
 
 _PHRASE = rf"[a-z\d]+(?: [a-z\d,]+){{0,{LONGEST_PHRASE - 1}}}?"
 _SAID_SLOTS: dict[str, str] = defaultdict(lambda: _PHRASE) | {
@@ -76,8 +75,7 @@ def edits_of(act: SpeechAct, context: Context) -> list[Edit]:
 
 # What users say.
 
-Meaning = tuple[tuple[Statement, ...], Edit]
-"""What a turn says about rules, and what is to be done."""
+Meaning = tuple[tuple[Statement, ...], Edit]  # what a turn says about rules, and what is to be done
 
 
 def meanings(text: str, state: DialogueState) -> list[Meaning]:

@@ -21,11 +21,9 @@ from editenv.worlds.studio.scene import (
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """Numbers of objects in words; a number's index is its value."""
-MOST_COUNT = 6
-"""Objects of a kind that can be asked for."""
+MOST_COUNT = 6  # objects of a kind that can be asked for
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
-EXTREMES = ("leftmost", "rightmost", "topmost", "lowest")
-"""Words for the object that lies farthest out on a side."""
+EXTREMES = ("leftmost", "rightmost", "topmost", "lowest")  # words for the object that lies farthest out on a side
 REGIONS: dict[str, Callable[[int, int, int], bool]] = {
     "corners": lambda row, column, last: row in (0, last) and column in (0, last),
     "top row": lambda row, column, last: row == 0,

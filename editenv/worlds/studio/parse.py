@@ -37,16 +37,11 @@ from editenv.types import Image
 from editenv.worlds.studio.render import GROUND, cell_pictures
 from editenv.worlds.studio.scene import BACKGROUNDS, Scene, all_objects, scene_from_codes
 
-TOLERANCE = 7.0
-"""Largest root-mean-square distance, in levels, at which a cell or ring is still read."""
-SPOT = 2 * TOLERANCE
-"""The same for the worst ring, or the margin, of a background that is read."""
-PIXEL = 37
-"""Largest difference of a channel of one pixel, in levels."""
-WINDOW = 24
-"""Largest mean difference of a channel over 3 x 3 pixels, in levels."""
-SHARE = 0.25
-"""Largest share of another picture in what is read as one."""
+TOLERANCE = 7.0  # largest root-mean-square distance, in levels, at which a cell or ring is still read
+SPOT = 2 * TOLERANCE  # the same for the worst ring, or the margin, of a background that is read
+PIXEL = 37  # largest difference of a channel of one pixel, in levels
+WINDOW = 24  # largest mean difference of a channel over 3 x 3 pixels, in levels
+SHARE = 0.25  # largest share of another picture in what is read as one
 
 Bytes, Codes, Mask = NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]
 

@@ -11,14 +11,10 @@ from editenv.worlds.studio.noun_phrases import EXTREMES, NUMBERS, ORDINALS, REGI
 from editenv.worlds.studio.scene import BACKGROUNDS, COLORS, MATERIALS, SHAPES, SIGN, TEXTS
 
 LARGEST_GRID = 5
-LEAVE_ALONE = "leave the image as it is"
-"""The canonical intent of an instruction that a rule makes impossible."""
-THEN = " then "
-"""Stands between the canonical intents of several edits done in one turn."""
-MARKS = frozenset(".,:!?")
-"""What sets sentences off from each other."""
-FORM_WORDS = ("task", "target")
-"""Words of intents in other forms than sentences (`intents`) that no sentence has."""
+LEAVE_ALONE = "leave the image as it is"  # the canonical intent of an instruction that a rule makes impossible
+THEN = " then "  # stands between the canonical intents of several edits done in one turn
+MARKS = frozenset(".,:!?")  # what sets sentences off from each other
+FORM_WORDS = ("task", "target")  # words of intents in other forms than sentences (`intents`) that no sentence has
 
 
 @lru_cache(maxsize=1)

@@ -27,8 +27,7 @@ GROUND = {
     "mint": (186, 232, 212),
     "pink": (247, 202, 214),
 }
-SUPERSAMPLING = 8
-"""Sub-pixels a side of each pixel."""
+SUPERSAMPLING = 8  # sub-pixels a side of each pixel
 
 _FULL = SUPERSAMPLING**2
 _LETTERS = np.array((2500, 2500, 2500))  # of signs: all but white, in tenths of a level

@@ -24,8 +24,7 @@ from editenv.worlds.studio.scene import ATTRIBUTES, COLORS, MATERIALS, UNREADABL
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import Context, DialogueState
 
-_COLOR = 0.6
-"""Chance that a rule about looks is about a colour, else it is about a material."""
+_COLOR = 0.6  # chance that a rule about looks is about a colour, else it is about a material
 
 
 class Statement:
@@ -34,8 +33,7 @@ class Statement:
     __slots__ = ()
 
     family: ClassVar[str]
-    act: ClassVar[str]
-    """The speech act whose sentences state it."""
+    act: ClassVar[str]  # the speech act whose sentences state it
 
     def slots(self, grid: int) -> dict[str, str]:
         """Words for the slots of its sentences; "rule" is the rule's name: "the red rule"."""

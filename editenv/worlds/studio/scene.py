@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import product
 
+from editenv.worlds.studio.rng import Rng
+
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 MATERIALS = ("plain", "striped", "dotted")
 BACKGROUNDS = ("white", "gray", "black", "mint", "pink")
-SIGN = "sign"
-"""The shape of signs, which show a text; not in SHAPES, so that only suites with signs draw it."""
-TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")
-"""What signs can say; far apart in pixels."""
+SIGN = "sign"  # the shape of signs, which show a text; not in SHAPES, so that only suites with signs draw it
+TEXTS = ("open", "exit", "cafe", "sale", "bus", "tea", "go", "hi")  # what signs can say; far apart in pixels
 ATTRIBUTES = {"shape": SHAPES, "color": COLORS, "material": MATERIALS}
 """Values by attribute of objects that are no signs."""
 
@@ -126,3 +126,32 @@ def scene_from_codes(codes: Iterable[int]) -> Scene:
 def codes_hash(codes: Iterable[int]) -> int:
     """A 64-bit number of a scene's codes alone, the same on every machine and in every run."""
     return int.from_bytes(blake2b(bytes([code + 1 for code in codes]), digest_size=8).digest(), "big")
+
+
+def initial_codes(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> list[int]:
+    """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
+
+    Most initial scenes are thrown away, since they belong to another split: only numbers are made here. `objects` are
+    the smallest and largest number of objects, and `signs` of those among them that are signs, no two with one text.
+    """
+    below = rng.below
+    free = list(range(1, 1 + grid * grid))
+    codes = [0] * (1 + len(free))
+    count = objects[0] + below(min(objects[1], len(free) - 1) - objects[0] + 1)
+    texts = list(TEXTS)
+    # No number is drawn where there is no choice, so that suites without signs keep their sessions.
+    more = below(signs[1] - signs[0] + 1) if signs[1] > signs[0] else 0
+    for _ in range(min(count, signs[0] + more)):
+        sign = SceneObject(SIGN, rng.pick(COLORS), text=texts.pop(below(len(texts))))
+        codes[free.pop(below(len(free)))] = sign.code
+        count -= 1
+    seen = set()
+    shapes, colors, materials = len(SHAPES), len(COLORS), len(MATERIALS)
+    for _ in range(count):
+        shape, color, material = below(shapes), below(colors), below(materials)
+        while (shape, color) in seen:
+            shape, color = below(shapes), below(colors)
+        seen.add((shape, color))
+        codes[free.pop(below(len(free)))] = 1 + (shape * colors + color) * materials + material
+    codes[0] = below(len(BACKGROUNDS))
+    return codes

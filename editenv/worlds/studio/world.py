@@ -18,27 +18,14 @@ from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.rule import Except, Rule, Statement, right_result
 from editenv.worlds.studio.rules import CHANGES, RULES
-from editenv.worlds.studio.scene import (
-    BACKGROUNDS,
-    COLORS,
-    MATERIALS,
-    SHAPES,
-    SIGN,
-    TEXTS,
-    Scene,
-    SceneObject,
-    all_objects,
-    codes_hash,
-    scene_from_codes,
-)
+from editenv.worlds.studio.scene import Scene, all_objects, codes_hash, initial_codes, scene_from_codes
 from editenv.worlds.studio.session import StudioSpec, spec_from_json
 from editenv.worlds.studio.suites import Suite, load_suite
 from editenv.worlds.studio.tasks import SAMPLERS, Undo
 
 PAIRS = (("circle", "green"), ("square", "orange"), ("triangle", "blue"), ("star", "purple"), ("cross", "yellow"))
 """Shape and colour that no picture or instruction of training holds together."""
-RULED = (("color", "orange"), ("material", "dotted"))
-"""Attribute and value that no rule of training names."""
+RULED = (("color", "orange"), ("material", "dotted"))  # attribute and value that no rule of training names
 
 _SPLIT_OF_HASH = (0, 0, 1, 2)  # half of all initial scenes train, a quarter each validates and tests
 _TRIES = 60
@@ -178,35 +165,6 @@ class _Script:
     def may_state(self, rule: Rule) -> bool:
         """May the session state a rule?"""
         return self.anything or not rule_is_held_out(rule)
-
-
-def initial_codes(rng: Rng, grid: int, objects: tuple[int, int], signs: tuple[int, int] = (0, 0)) -> list[int]:
-    """Codes of a scene of some objects, no two alike in shape and colour; one cell at least stays empty.
-
-    Most initial scenes are thrown away, since they belong to another split: only numbers are made here. `objects` are
-    the smallest and largest number of objects, and `signs` of those among them that are signs, no two with one text.
-    """
-    below = rng.below
-    free = list(range(1, 1 + grid * grid))
-    codes = [0] * (1 + len(free))
-    count = objects[0] + below(min(objects[1], len(free) - 1) - objects[0] + 1)
-    texts = list(TEXTS)
-    # No number is drawn where there is no choice, so that suites without signs keep their sessions.
-    more = below(signs[1] - signs[0] + 1) if signs[1] > signs[0] else 0
-    for _ in range(min(count, signs[0] + more)):
-        sign = SceneObject(SIGN, rng.pick(COLORS), text=texts.pop(below(len(texts))))
-        codes[free.pop(below(len(free)))] = sign.code
-        count -= 1
-    seen = set()
-    shapes, colors, materials = len(SHAPES), len(COLORS), len(MATERIALS)
-    for _ in range(count):
-        shape, color, material = below(shapes), below(colors), below(materials)
-        while (shape, color) in seen:
-            shape, color = below(shapes), below(colors)
-        seen.add((shape, color))
-        codes[free.pop(below(len(free)))] = 1 + (shape * colors + color) * materials + material
-    codes[0] = below(len(BACKGROUNDS))
-    return codes
 
 
 def scene_is_held_out(scene: Scene) -> bool:

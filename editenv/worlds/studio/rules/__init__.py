@@ -18,8 +18,7 @@ from editenv.worlds.studio.rules.protect import Protect
 from editenv.worlds.studio.rules.scoped import ScopedRule
 
 KINDS: tuple[type[Rule], ...] = (AttributeRule, ScopedRule, Protect, AvoidLook, KeepEmpty, LimitCount, LimitAlike)
-RULES: dict[str, type[Rule]] = {kind.family: kind for kind in KINDS}
-"""Rule class by family."""
+RULES: dict[str, type[Rule]] = {kind.family: kind for kind in KINDS}  # rule class by family
 CHANGES: dict[str, type[Change]] = {kind.family: kind for kind in (Except, Revoke, Replace)}
 """What can be said about a rule in force, by family."""
 

@@ -28,8 +28,7 @@ KINDS: tuple[type[Edit], ...] = (
 )
 # fmt: on
 
-EDITS: dict[str, type[Edit]] = {kind.task: kind for kind in KINDS}
-"""Edit class by task."""
+EDITS: dict[str, type[Edit]] = {kind.task: kind for kind in KINDS}  # edit class by task
 SAMPLERS: dict[str, Sampler] = {name: sampler for kind in KINDS for name, sampler in kind.samplers().items()}
 SAMPLERS["multi_object"] = sample_multi_object
 """Sampler by the key that suites name it with: a task, or a way of asking for one."""

@@ -10,8 +10,7 @@ from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, Scene
 
-_OPEN = 0.4
-"""Chance that the value is left open where a rule forbids some."""
+_OPEN = 0.4  # chance that the value is left open where a rule forbids some
 
 
 @dataclass(frozen=True, slots=True)

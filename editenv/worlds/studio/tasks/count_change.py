@@ -10,10 +10,8 @@ from editenv.worlds.studio.noun_phrases import MOST_COUNT, Target, many_looks, m
 from editenv.worlds.studio.rng import Rng
 from editenv.worlds.studio.scene import COLORS, MATERIALS, SHAPES, Scene, SceneObject, object_with
 
-_NAMED = 0.5
-"""Chance that colour, and likewise material, is named."""
-_NEW_KIND = 0.3
-"""Chance that objects are asked for of which there may be none yet."""
+_NAMED = 0.5  # chance that colour, and likewise material, is named
+_NEW_KIND = 0.3  # chance that objects are asked for of which there may be none yet
 
 
 @dataclass(frozen=True, slots=True)
