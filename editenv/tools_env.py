@@ -309,7 +309,7 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         if draw_ahead:
             self.engine = replace(self.engine, world=SessionsAhead(self.engine.world))
         self._tools = Tools(self.engine.world, tokens)
-        self.parts, self.words = self._tools.parts, self._tools.words
+        self.grid, self.parts, self.words = self._tools.grid, self._tools.parts, self._tools.words
         self.single_observation_space = self._tools.observation_space
         self.single_action_space = self._tools.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's MaskablePPO learns to change backgrounds as told, from nothing, in about a minute.
+"""Stable-Baselines3's MaskablePPO learns to change backgrounds as told, from nothing, in about a minute of one core.
 
     python examples/maskable_ppo.py [STEPS]
 
@@ -36,7 +36,7 @@ class Followed(BaseCallback):
         return True
 
 
-def main(steps: int = 25_600, seed: int = 0) -> list[float]:
+def main(steps: int = 12_800, seed: int = 0) -> list[float]:
     """Trains from nothing; 1.0 or 0.0 for each turn played, in order."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,4 +63,4 @@ def main(steps: int = 25_600, seed: int = 0) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 25_600)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 12_800)

@@ -44,17 +44,9 @@ from editenv.settings import check_settings
 SHARED = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
 PPO_ALONE = ("batch_size", "n_epochs", "clip_range", "target_kl")
 BESIDE = (
-    "out",
-    "steps",
-    "max_seconds",
-    "draw_ahead",
-    "save_every",
-    "eval_every",
-    "eval_sessions",
-    "tensorboard",
-    "callbacks",
-    "threads",
-)
+    "out", "steps", "max_seconds", "draw_ahead", "save_every", "eval_every", "eval_sessions", "tensorboard",
+    "callbacks", "threads",
+)  # fmt: skip
 """Settings that decide nothing of what is learnt."""
 MODEL, STATE = "model.zip", "state.pt"
 KEPT = 2
@@ -79,7 +71,8 @@ def train(config: TrainSB3Config) -> None:
     check_settings(config)
     callbacks = checked(config)
     out = Path(config.out)
-    torch.set_num_threads(config.threads or min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(config.threads or min(torch.get_num_threads(), cores))
     with run_lock(out):
         checkpoint = _checkpoint_of(config)
         env = make_env(config, config.split, config.num_envs, config.draw_ahead)
@@ -158,7 +151,7 @@ class _Run:
         self.card = Card(
             agent=config.agent,
             max_turns=world.max_turns,
-            grid=config.grid,
+            grid=tools.grid,
             size=world.image_shape[0],
             parts=tuple(tools.parts.sizes),
             words=len(tools.words.words),
