@@ -15,6 +15,17 @@ from editenv.cli import main
 README = Path(__file__).resolve().parents[1] / "README.md"
 SHORT = ["iterations=1", "groups=2", "group_size=2", "eval_every=0", "image_every=0", "save_every=1"]
 CUTS = {
+    "train agent": [
+        "clone=16",
+        "steps=64",
+        "num_envs=4",
+        "n_steps=8",
+        "batch_size=32",
+        "eval_every=32",
+        "eval_sessions=4",
+        "clone_epochs=1",
+        "width=16",
+    ],
     "train": SHORT,
     "evaluate": ["sessions=4"],
     "export": ["sessions=4"],
@@ -44,6 +55,8 @@ def shortened(words):
         return [*words, "--cfg", "job"]
     if "--help" in words:
         return words
+    if words[:1] == ["train"] and words[1:2] and words[1].startswith("agent="):
+        return [*words, *CUTS["train agent"]]
     return [*words, *CUTS.get(words[0] if words else "", []), *CUTS.get(" ".join(words[:2]), [])]
 
 
