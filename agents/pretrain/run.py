@@ -1,24 +1,48 @@
-"""`editenv pretrain`: makes a checkpoint from a recipe, seeded, with a card that says what it was taught."""
+"""`editenv pretrain`: makes a checkpoint from a recipe, seeded, with a card that says what it was taught.
+
+From top to bottom: the command; supervised training of the unified model (cross entropy and flow matching) and
+of the small autoencoder.
+"""
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from rich.progress import track
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from editenv.agents.distributed import use_threads
 from editenv.agents.pretrain.card import mixed_scores, round_trip, suite_scores, write_card
-from editenv.agents.pretrain.data import LatentTable
-from editenv.agents.pretrain.training import train_autoencoder, train_phase
+from editenv.agents.pretrain.data import EditSample, LatentTable, TextSample, edit_samples, text_samples
+from editenv.agents.unified.autoencoder import CellAutoencoder, CellAutoencoderConfig, reconstruction_loss
 from editenv.agents.unified.config import UnifiedConfig
+from editenv.agents.unified.context import ImageBlock
 from editenv.agents.unified.model import UnifiedModel
-from editenv.agents.unified.policy import SHIPPED, UnifiedPolicy, load_autoencoder
+from editenv.agents.unified.policy import (
+    SHIPPED,
+    UnifiedPolicy,
+    answer_block,
+    intent_block,
+    load_autoencoder,
+    transcript_block,
+)
 from editenv.agents.unified.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig
+from editenv.configs.schema import AutoencoderRecipe, ModelRecipe, PretrainConfig, TrainingPhase
 from editenv.worlds.studio.phrases import vocabulary
+from editenv.worlds.studio.render import cell_pictures
+
+_SMALLEST_TIME = 0.25
+"""Times below count as this in the flow loss' weight 1 / t^2."""
+_EMPTY_COPIES = 9
+_LATENT_NOISE = 0.25
 
 
 def pretrain(config: PretrainConfig) -> dict[str, Any]:
@@ -112,3 +136,108 @@ def _new_checkpoint(recipe: ModelRecipe) -> UnifiedPolicy:
         adaptive_norm=True,
     )
     return UnifiedPolicy(UnifiedModel(config), autoencoder, tokenizer, recipe.name)
+
+
+# Training
+
+
+def train_phase(
+    model: UnifiedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    table: LatentTable,
+    phase: TrainingPhase,
+    seed: int,
+    grid: int,
+    ema: float = 0.998,
+    form: str = "free",
+) -> UnifiedModel:
+    """Train the model in place and return the moving average of its weights, with decay `ema`.
+
+    AdamW with a one-cycle schedule, gradients clipped to a norm of 1. Data, times and noise follow from the
+    seed; `form` of the intents is a name in `intents.FORMS`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    texts = text_samples(phase.data, seed, grid, form)
+    edits = edit_samples(phase.data, seed, grid, form)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=phase.rate, weight_decay=1e-4, betas=(0.9, 0.99))
+    total = phase.text_steps + phase.image_steps
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, phase.rate, total_steps=total, pct_start=0.05)
+    average = copy.deepcopy(model).requires_grad_(False)
+    for step in track(range(total), "unified model", transient=True):
+        loss = text_loss(model, tokenizer, list(islice(texts, phase.text_batch)))
+        if step >= phase.text_steps:
+            batch = list(islice(edits, phase.image_batch))
+            loss = loss + flow_loss(model, tokenizer, table, batch, generator, phase.changed_weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            decay = min(ema, (1 + step) / (10 + step))
+            for kept, now in zip(average.parameters(), model.parameters(), strict=True):
+                kept.lerp_(now, 1 - decay)
+    return average
+
+
+def text_loss(model: UnifiedModel, tokenizer: PreTrainedTokenizerFast, samples: list[TextSample]) -> Tensor:
+    """Mean cross entropy of the intents' tokens, the stop token included."""
+    answers = answer_block(tokenizer, [sample.intent for sample in samples])
+    context = [transcript_block(tokenizer, [sample.transcript for sample in samples])]
+    logits = model(text_context=context, intent_ids=answers.ids, intent_mask=answers.mask).logits
+    return torch.nn.functional.cross_entropy(logits[answers.full_mask].float(), answers.ids[answers.full_mask])
+
+
+def flow_loss(
+    model: UnifiedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    table: LatentTable,
+    samples: list[EditSample],
+    generator: torch.Generator,
+    changed_weight: float,
+) -> Tensor:
+    """Flow matching: squared error of the image predicted from the velocity, over max(t, 0.25)^2.
+
+    x_t = (1 - t) image + t noise;  predicted image = x_t - t velocity;  t is logit-normal, shifted by 2.
+    Latent tokens that the edit changes weigh `changed_weight`, the others 1.
+    """
+    before = table([sample.before for sample in samples])
+    after = table([sample.after for sample in samples])
+    t = shifted_logit_normal(len(samples), generator)
+    noise = torch.randn(after.shape, generator=generator)
+    x = (1 - t)[:, None, None] * after + t[:, None, None] * noise
+    context = [ImageBlock(before), intent_block(tokenizer, [sample.intent for sample in samples])]
+    source = before if model.config.source_channel else None
+    velocity = model(image_context=context, x=x[:, None], t=t[:, None], source=source).velocity[:, 0]
+    error = (x - t[:, None, None] * velocity - after).square().mean(-1)
+    weight = 1 + (changed_weight - 1) * (before != after).any(-1)
+    return (error * weight / t.clamp_min(_SMALLEST_TIME).square()[:, None]).mean()
+
+
+def shifted_logit_normal(count: int, generator: torch.Generator, shift: float = 2.0) -> Tensor:
+    """Times [count] in (0, 1): the logistic function of a normal number, then t <- s t / (1 + (s - 1) t)."""
+    t = torch.sigmoid(torch.randn(count, generator=generator))
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def train_autoencoder(cell: int, seed: int, steps: int, rate: float = 2e-3) -> CellAutoencoder:
+    """An autoencoder of cells of `cell` pixels, trained on all images that a cell can show at once.
+
+    AdamW with a one-cycle schedule; the decoder gets latents with noise of standard deviation up to 0.25.
+    Empty cells, the commonest of all in scenes, are several times in the batch.
+    """
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = CellAutoencoder(CellAutoencoderConfig(stride=cell, width=384)).train()
+    images = torch.from_numpy(np.array(cell_pictures(cell)))
+    empty = images[:, 0].repeat(_EMPTY_COPIES, 1, 1, 1)
+    batch = torch.cat([images.flatten(0, 1), empty])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.05)
+    for _ in track(range(steps), "autoencoder", transient=True):
+        loss = reconstruction_loss(model, batch, generator, _LATENT_NOISE)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()

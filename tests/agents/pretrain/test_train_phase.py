@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from editenv.agents.pretrain.data import LatentTable, edit_samples, text_samples
-from editenv.agents.pretrain.training import flow_loss, shifted_logit_normal, text_loss, train_phase
+from editenv.agents.pretrain.run import flow_loss, shifted_logit_normal, text_loss, train_phase
 from editenv.agents.unified.policy import SHIPPED, load_autoencoder
 from editenv.configs.schema import DataMixture, TrainingPhase
 from tests.tiny_editor import tiny_policy, weights
