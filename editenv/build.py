@@ -172,7 +172,7 @@ def _vector_env(
 ) -> V:
     modes = {mode.value: mode for mode in AutoresetMode}
     wanted = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
-    if wanted not in modes:
+    if not isinstance(wanted, str) or wanted not in modes:
         raise ValueError(unknown("autoreset_mode", wanted, modes))
     single = make_env(**settings)
     engine = single.engine

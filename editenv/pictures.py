@@ -31,7 +31,7 @@ MAX_FRAMES = 100
 MAX_CHUNKS = 20_000
 """Chunks of a PNG above which it is refused: Pillow takes a second for so many, encoders write 64 KiB into one."""
 
-MAX_SCANS = 32
+MAX_SCANS = 16
 """Scans of a progressive JPEG that are decoded: each takes time for all pixels, and encoders write ten."""
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")

@@ -406,6 +406,10 @@ class SessionRecord:
         return f"{name}  {self.session}"
 
 
+_ORDER = ("format", "versions", "split", "seed", "index", "session", "spec", "intents", "pictures", "scores", "ending")
+"""Of the keys that every session has that was played, so that the same session is the same bytes."""
+
+
 def played_line(
     folder: Path, session: Session, published: Mapping[str, Any] | None = None, training: Training | None = None
 ) -> bytes:
@@ -419,13 +423,8 @@ def played_line(
     """
     names, turns = [write_png(folder, picture) for picture in session.pictures], len(session.scores)
     ending = session.ending.reason if session.ending else None
-    played = {
-        "format": FORMAT,
-        "session": session.spec.id,
-        **session_json(session),
-        "pictures": names,
-        "ending": ending,
-    }
+    kept = session_json(session) | {"format": FORMAT, "session": session.spec.id, "pictures": names, "ending": ending}
+    played = {name: kept[name] for name in _ORDER}
     for one in played["scores"]:
         if not math.isfinite(one["reward"]):  # which JSON has no word for
             one["reward"] = None

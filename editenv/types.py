@@ -20,27 +20,16 @@ SCORE_NAMES = ("instruction_following", "content_consistency", "global_awareness
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One turn's scores, each in [0, 1]; None means not scored or not applicable, never zero.
+    """One turn's scores, each in [0, 1]; None means not scored or not applicable, never zero."""
 
-    Attributes:
-        instruction_following: IF, does the picture carry out this turn's instruction.
-        content_consistency: CC, is what no instruction so far spoke of as in the source picture.
-        global_awareness: GA, did every turn up to this one keep instruction, rules and referents.
-        turn_consistency: as CC, but against the picture before this turn.
-        rule_kept: were the rules kept that ask something of this turn; None where none does.
-        reward: the weighted sum that an agent is paid, 0.0 where the judge failed.
-        detail: JSON values a scorer wants kept, such as the parsed scene.
-        error: why a judge gave no answer, else None.
-    """
-
-    instruction_following: float | None = None
-    content_consistency: float | None = None
-    global_awareness: float | None = None
-    turn_consistency: float | None = None
-    rule_kept: float | None = None
-    reward: float = 0.0
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    error: str | None = None
+    instruction_following: float | None = None  # IF, does the picture carry out this turn's instruction
+    content_consistency: float | None = None  # CC, is what no instruction so far spoke of as in the source picture
+    global_awareness: float | None = None  # GA, did every turn up to this one keep instruction, rules and referents
+    turn_consistency: float | None = None  # as CC, but against the picture before this turn
+    rule_kept: float | None = None  # were the rules kept that ask something of this turn; None where none does
+    reward: float = 0.0  # the weighted sum that an agent is paid, 0.0 where the judge failed
+    detail: Mapping[str, Any] = field(default_factory=dict)  # JSON values a scorer wants kept, as the parsed scene
+    error: str | None = None  # why a judge gave no answer
 
     @property
     def scored(self) -> bool:
@@ -54,64 +43,39 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What an agent answers in one turn.
+    """What an agent answers in one turn."""
 
-    Attributes:
-        image: the edited picture, uint8 [H, W, 3].
-        intent: the session's operative intent in words; may be empty, is recorded and never scored.
-    """
-
-    image: Image
-    intent: str = ""
+    image: Image  # the edited picture, uint8 [H, W, 3]
+    intent: str = ""  # the session's operative intent in words; may be empty, is recorded and never scored
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What a user says in one turn.
+    """What a user says in one turn."""
 
-    Attributes:
-        text: the words an agent reads.
-        meaning: what was meant, as the world's own type; scorers read it, agents never see it.
-        detail: JSON values that a user wants kept in infos and records, such as who found the words.
-    """
-
-    text: str
-    meaning: Any = None
+    text: str  # the words an agent reads
+    meaning: Any = None  # what was meant, as the world's own type; scorers read it, agents never see it
+    # JSON values that a user wants kept in infos and records, such as who found the words
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A user ends the session.
+    """A user ends the session."""
 
-    Attributes:
-        reason: "done", "gave_up" or "max_turns".
-    """
-
-    reason: str = "done"
+    reason: str = "done"  # "done", "gave_up" or "max_turns"
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """One finished turn, as users and scorers see it; the agent's intent is left out on purpose.
+    """One finished turn, as users and scorers see it; the agent's intent is left out on purpose."""
 
-    Attributes:
-        spec: the session, as the world's own type.
-        turn: number of the turn, from 0.
-        speech: what the user said before the edit.
-        source: the session's first picture, uint8 [H, W, 3].
-        before, after: the pictures before and after this turn's edit, uint8 [H, W, 3].
-        history: scores of the earlier turns, in order, as far as they are known.
-        earlier: pictures after each earlier turn, in order.
-        transcript: what the user said so far, this turn's instruction included.
-    """
-
-    spec: Any
-    turn: int
-    message: UserMessage
-    source: Image
-    before: Image
-    after: Image
-    history: tuple[Scores, ...] = ()
-    earlier: tuple[Image, ...] = ()
-    transcript: tuple[str, ...] = ()
+    spec: Any  # the session, as the world's own type
+    turn: int  # number of the turn, from 0
+    message: UserMessage  # what the user said before the edit
+    source: Image  # the session's first picture, uint8 [H, W, 3]
+    before: Image  # the picture before this turn's edit
+    after: Image  # the picture after it
+    history: tuple[Scores, ...] = ()  # scores of the earlier turns, in order, as far as they are known
+    earlier: tuple[Image, ...] = ()  # pictures after each earlier turn, in order
+    transcript: tuple[str, ...] = ()  # what the user said so far, this turn's instruction included

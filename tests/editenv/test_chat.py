@@ -111,3 +111,9 @@ def test_a_large_picture_in_a_message_is_not_decoded() -> None:
     large = {"type": "image_url", "image_url": {"url": data_url(np.zeros((4097, 4096, 3), np.uint8))}}
     with pytest.raises(ValueError, match="it has 4096 x 4097 pixels, expected 16777216 at most"):
         read_chat([{"role": "user", "content": [large, SAID]}])
+
+
+@pytest.mark.parametrize("chat", [None, 3, "add a star", {"role": "user"}])
+def test_what_is_no_list_of_messages_is_refused(chat: Any) -> None:
+    with pytest.raises(ValueError, match="expected a list of messages"):
+        read_chat(chat)

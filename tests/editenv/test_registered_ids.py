@@ -112,6 +112,11 @@ def test_unknown_names_come_back_with_the_nearest(settings: dict[str, Any], mess
         gymnasium.make(ID, **settings)
 
 
+def test_words_shown_are_a_whole_number() -> None:
+    with pytest.raises(ValueError, match="tokens is 'x', expected a whole number"):
+        gymnasium.make("editenv:MICEEditTools-v0", tokens="x")
+
+
 def test_classes_of_other_packages_are_named_with_their_module() -> None:
     env: Any = gymnasium.make(ID, user="tests.fakes:ScriptUser").unwrapped
     assert env.engine.user.version == "script 1"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from editenv.pictures import MAX_FRAMES, MAX_SCANS
+from editenv.pictures import MAX_CHUNKS, MAX_FRAMES, MAX_SCANS
 from editenv.records import read_sessions_file
 from editenv.worlds.records.pictures import MARGIN, fit_picture, load_picture, picture_size
 from editenv.worlds.records.world import LARGEST_CANVAS, RecordsWorld, open_sessions
@@ -194,6 +194,7 @@ ODD_EXIF = {
     "garbage": b"not a TIFF header",
     "cut": UPRIGHT[:12],
     "an orientation that is a text": b"II*\0\x08\0\0\0\1\0\x12\1\2\0\1\0\0\0\6\0\0\0\0\0\0\0",
+    "an orientation that is 6.0": b"II*\0\x08\0\0\0\1\0\x12\1\x0b\0\1\0\0\0\0\0\xc0@\0\0\0\0",
     "orientation 9": UPRIGHT.replace(b"\6\0\0\0\0\0\0\0", b"\t\0\0\0\0\0\0\0"),
 }
 
@@ -237,19 +238,29 @@ def test_pngs_of_16_bits_a_channel_are_refused_whatever_their_colours(folder, ki
         load_picture(folder, "deep.png")
 
 
-def test_scans_beyond_the_limit_of_a_jpeg_are_not_decoded(folder):
+@pytest.mark.parametrize("between", [b"", b"\xff\x01"], ids=["plain", "a mark without length before each"])
+def test_scans_beyond_the_limit_of_a_jpeg_are_not_decoded(folder, between):
     data = BytesIO()
     Image.radial_gradient("L").resize((2048, 2048)).save(data, "JPEG", progressive=True, quality=50)
     raw = data.getvalue()
     whole = np.array(Image.open(data).convert("RGB"))
     scans = [place for place in range(len(raw) - 1) if raw[place : place + 2] == b"\xff\xda"]
-    last = raw[scans[-1] : -2]
+    last = between + raw[scans[-1] : -2]
     (folder / "many.jpg").write_bytes(raw[:-2] + last * (30 * MAX_SCANS) + b"\xff\xd9")
     began = time.process_time()
     shown = load_picture(folder, "many.jpg")
     assert time.process_time() - began < 2 and shown.shape == (2048, 2048, 3)
     (folder / "few.jpg").write_bytes(raw)
     assert np.array_equal(load_picture(folder, "few.jpg"), whole)
+
+
+def test_a_png_of_a_million_chunks_is_refused_at_once(folder):
+    whole = png(8, 8)
+    (folder / "many.png").write_bytes(whole[:33] + chunk(b"teXt") * 1_000_000 + whole[33:])
+    began = time.process_time()
+    with pytest.raises(ValueError, match=f"it has more than {MAX_CHUNKS} chunks"):
+        picture_size(folder, "many.png")
+    assert time.process_time() - began < 1
 
 
 def test_animations_show_their_first_frame_and_have_a_limit(folder):
