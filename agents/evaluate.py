@@ -42,6 +42,11 @@ MODEL_SETTINGS = [
 """Settings that say something where policy=model alone."""
 MODEL = {"model": "editenv.agents.editor:editor_policy"}
 """The policies that are trained, in the form of POLICIES; called with the environments and more."""
+RUNS = {
+    "policy.json": "editenv.agents.sb3.policy:SB3Policy",
+    "tool_agent.json": "editenv.agents.tool_agent.policy:ToolPolicy",
+}
+"""Policies by the file that runs of `train agent=...` leave; `policy=` takes the run's folder."""
 _BESIDE = ("threads", "max_unscored", "filmstrip")
 """Settings that decide no score; where a server is and how patiently it is asked does not either."""
 
@@ -208,9 +213,9 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
     """
     if config.policy not in MODEL:
         name, settings = config.policy, config.policy_settings
-        if Path(name, "policy.json").is_file():
-            # A run of `train agent=ppo`.
-            name, settings = "editenv.agents.sb3.policy:SB3Policy", {**settings, "run": name}
+        for card, played in RUNS.items():
+            if Path(name, card).is_file():
+                name, settings = played, {**settings, "run": name}
         policy: Policy[Any] = build("policy", name, MODEL | POLICIES, settings, envs)
         for method in ("start", "act"):
             if not callable(getattr(policy, method, None)):

@@ -172,6 +172,30 @@ def check_no_strangers(out: Path, after: int, last: int) -> None:
             )
 
 
+def go_on(out: Path, mine: dict[str, Any], last: int) -> Path | None:
+    """The checkpoint that a run goes on from; None at its beginning, whose settings are kept in `settings.json`.
+
+    Args:
+        out: the run's folder.
+        mine: the settings that decide what it learns.
+        last: the number of its last checkpoint.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, or one whose checkpoints are lost.
+    """
+    kept, newest = out / "settings.json", newest_checkpoint(out)
+    if newest and kept.is_file():
+        check_same_settings(kept, mine)
+    check_not_lost(out)
+    check_no_strangers(out, 0 if newest is None else int(newest.name.rpartition("-")[2]), last)
+    for folder in drop_half_written(out):
+        print(f"passing over {folder}, which was not finished or is damaged", flush=True)
+    if newest:
+        print(f"going on from {newest}", flush=True)
+    atomic_write_text(kept, json.dumps(mine, indent=2) + "\n")
+    return newest
+
+
 def whole_checkpoints(out: Path) -> list[Path]:
     """The checkpoints of a run's folder whose files are all there in full size, oldest first."""
     return [folder for folder in _checkpoints(out) if _is_whole(folder, checksums=False)]

@@ -264,7 +264,9 @@ class TrainConfig(SessionsConfig):
     algorithm: AlgorithmSettings = setting(help="the update and its rollouts", group="algorithm")
 
 
-SB3_AGENTS = ("ppo", "a2c", "maskable_ppo")
+SB3_AGENTS, TRL_AGENTS = ("ppo", "a2c", "maskable_ppo"), ("trl",)
+AGENTS = {"edit_r2": "train", **dict.fromkeys(SB3_AGENTS, "train_sb3"), **dict.fromkeys(TRL_AGENTS, "train_trl")}
+"""Who may be trained, and the name in COMMANDS of the settings."""
 
 
 @dataclass(kw_only=True)
@@ -320,6 +322,50 @@ class TrainSB3Config(SessionsConfig):
     callbacks: list[str] = setting(
         help="further callbacks: package.module:Name, called without arguments", default_factory=list
     )
+    threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
+
+
+@dataclass(kw_only=True)
+class TrainTRLConfig(SessionsConfig):
+    """Train a language model that edits by calling tools, with TRL's GRPO.
+
+    Learns the oracle's tool calls where asked to (a model that calls no tool earns nothing from which to learn), then
+    from the sessions that it plays. Writes checkpoints, the model (save_pretrained) and summary.json; the same command
+    goes on from the newest checkpoint in `out`, and `editenv evaluate policy=OUT` plays what was learnt.
+
+    Examples:
+      editenv train agent=trl model=Qwen/Qwen3-0.6B suite=mixed clone=512 steps=200 out=runs/tools
+          what the oracle calls, then what is paid
+      editenv train agent=trl model=Qwen/Qwen2.5-VL-3B-Instruct pictures=true 'grpo={use_vllm: true}'
+          a model that sees the pictures; every setting of GRPOConfig by its name
+      editenv train agent=trl model=models/small.gguf suite=tasks steps=0 clone=2000 out=runs/cloned
+          the oracle's calls alone
+    """
+
+    agent: str = setting(MISSING, "trl", choices=TRL_AGENTS)
+    model: str = setting(MISSING, "a folder or a name of the Hugging Face hub, or a GGUF file")
+    split: str = setting("train", "of which split", choices=SPLITS)
+    pictures: bool = setting(False, "show pictures, to a model that reads them; else they are told in words")
+    tools: list[str] | None = setting(None, "names of the tools that are offered; null for all")
+    tries: int = setting(3, "wrong calls that end a turn, the picture as it was", ge=1)
+    reward: str = setting("mean", "of the turns' rewards; unplayed turns count as 0", choices=("mean", "sum"))
+    dtype: str = setting("float32", "of the weights", choices=("float32", "bfloat16"))
+    # Learning the oracle's calls.
+    clone: int = setting(0, "sessions of the oracle that are learnt before anything else; 0 for none", ge=0)
+    clone_epochs: int = setting(2, "times that each of them is learnt", ge=1)
+    clone_batch: int = setting(8, "sessions a step of it", ge=1)
+    clone_rate: float = setting(1e-4, "its peak learning rate", gt=0)
+    # GRPO.
+    steps: int = setting(100, "steps of the optimiser, one a batch of rollouts", ge=0)
+    groups: int = setting(4, "sessions a step, on each process", ge=1)
+    group_size: int = setting(8, "rollouts of each of them", ge=2)
+    learning_rate: float = setting(1e-5, "of AdamW", gt=0)
+    temperature: float = setting(1.0, "of the tokens of rollouts", gt=0)
+    max_completion_length: int = setting(2048, "tokens of a session's calls and answers, after the first prompt", ge=1)
+    grpo: dict[str, Any] = setting(help="further settings of TRL's GRPOConfig, by name", default_factory=dict)
+    # Beside learning.
+    max_seconds: float | None = setting(None, "after which a run ends, cloning included; null for no bound", gt=0)
+    save_every: int = setting(20, "steps between checkpoints", ge=1)
     threads: int | None = setting(None, "of torch; null for no more than there are cores", ge=1)
 
 
@@ -483,6 +529,7 @@ class CompareConfig(CommandConfig):
 COMMANDS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "train_sb3": TrainSB3Config,
+    "train_trl": TrainTRLConfig,
     "evaluate": EvaluateConfig,
     "score": ScoreConfig,
     "pretrain": PretrainConfig,
@@ -504,14 +551,14 @@ def command_of(command: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     agent = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith("agent=")), None)
     if command != "train" or agent is None:
         return command, list(overrides)
-    known = ("edit_r2", *SB3_AGENTS)
     # A sweep names several.
-    for name in agent.split(","):
-        if name not in known:
-            raise ValueError(unknown("agent", name, known))
-    if agent != "edit_r2":
-        return "train_sb3", list(overrides)
-    return command, [word for word in overrides if not word.startswith("agent=")]
+    names = agent.split(",")
+    for name in names:
+        if name not in AGENTS:
+            raise ValueError(unknown("agent", name, AGENTS))
+    if agent == "edit_r2":
+        return command, [word for word in overrides if not word.startswith("agent=")]
+    return next((AGENTS[name] for name in names if name != "edit_r2"), command), list(overrides)
 
 
 GROUPS: dict[str, type | None] = {

@@ -44,6 +44,7 @@ class Command:
 COMMANDS = {
     "train": Command("editenv.agents.train:train"),
     "train_sb3": Command("editenv.agents.sb3.train:train", usage="agent=ppo|a2c|maskable_ppo [KEY=VALUE ...]"),
+    "train_trl": Command("editenv.agents.tool_agent.train:train", usage="agent=trl model=PATH [KEY=VALUE ...]"),
     "evaluate": Command("editenv.agents.evaluate:main"),
     "score": Command("editenv.agents.score:main", first="records", usage="RECORDS [KEY=VALUE ...]"),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),

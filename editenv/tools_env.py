@@ -176,29 +176,29 @@ class Tools:
         return np.asarray(action)
 
     def result(
-        self, action: NDArray[np.int64], session: Shown, scenes: Sequence[Scene]
+        self, action: NDArray[np.int64], pictures: Sequence[Image], scenes: Sequence[Scene]
     ) -> tuple[Scene, Image, str, bool]:
         """The scene and picture after an operation, its words, and whether it was carried out.
 
         Args:
             action: one number a part.
-            session: that is played.
-            scenes: what its pictures so far show.
+            pictures: of the session so far.
+            scenes: what they show.
         """
         operation = self.parts.decode(action.tolist())
         words = in_words(operation, self.grid)
         result = apply_operation(operation, scenes[-1], scenes[-2] if len(scenes) > 1 else None)
-        image = None if result is None else self._picture(result, session, scenes)
+        image = None if result is None else self._picture(result, pictures, scenes)
         if result is None or image is None:
-            return scenes[-1], session.pictures[-1], words, False
+            return scenes[-1], pictures[-1], words, False
         return result, image, words, True
 
-    def _picture(self, scene: Scene, session: Shown, scenes: Sequence[Scene]) -> Image | None:
+    def _picture(self, scene: Scene, pictures: Sequence[Image], scenes: Sequence[Scene]) -> Image | None:
         """A scene as it was shown last, or drawn; None where something in it cannot be read."""
-        for shown, picture in zip(reversed(scenes), reversed(session.pictures), strict=True):
+        for shown, picture in zip(reversed(scenes), reversed(pictures), strict=True):
             if shown == scene:
                 return picture
-        return None if min(scene.codes()) < 0 else render(scene, session.pictures[0].shape[0])
+        return None if min(scene.codes()) < 0 else render(scene, pictures[0].shape[0])
 
 
 class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
@@ -247,7 +247,7 @@ class MICEEditToolsEnv(gymnasium.Env[dict[str, Any], NDArray[np.int64]]):
             ResetNeeded: no session is open, or it is over.
         """
         numbers = self._tools.check(action, self.action_space)
-        scene, image, words, done = self._tools.result(numbers, self.session, self._scenes)
+        scene, image, words, done = self._tools.result(numbers, self.session.pictures, self._scenes)
         _, reward, terminated, truncated, info = self.inner.step({"image": image, "intent": words})
         self._scenes.append(scene)
         info |= {"operation": words, "carried_out": done}
@@ -339,7 +339,7 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         numbers = self._tools.check(actions, self.action_space)
         played = [row for row, session in enumerate(sessions) if session.ending is None]
         result, scenes = self._tools.result, self._scenes
-        results = {row: result(numbers[row], sessions[row], scenes[row][1]) for row in played}
+        results = {row: result(numbers[row], sessions[row].pictures, scenes[row][1]) for row in played}
         images = [results[row][1] if row in results else s.pictures[-1] for row, s in enumerate(sessions)]
         words = [results[row][2] if row in results else "" for row in range(self.num_envs)]
         found, *rest, infos = super().step({"image": np.stack(images), "intent": words})

@@ -14,6 +14,7 @@ from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.intents import intent_form
+from editenv.worlds.studio.operations import OperationParts, operation_between
 from editenv.worlds.studio.parse import parse
 from editenv.worlds.studio.render import render
 from editenv.worlds.studio.rule import right_result
@@ -111,6 +112,31 @@ def right_pictures(
             with suppress(ValueError):
                 right[-1] = render(right_result(edit, turn.rules, scene, past), size)
     return right
+
+
+def oracle_operation(session: Session, scenes: Sequence[Scene], parts: OperationParts) -> list[int]:
+    """The operation that makes this turn's right picture, "leave" where there is none.
+
+    Args:
+        session: that is going on.
+        scenes: what its pictures show.
+        parts: of the operations.
+
+    Raises:
+        ValueError: the session has no studio meaning.
+    """
+    turn, leave = studio_turn(session), parts.encode(task="leave")
+    edit = turn.edit.located(scenes[-1])  # an earlier mistake may have left the object in another cell
+    try:
+        right = None if edit is None else right_result(edit, turn.rules, scenes[-1], scenes[:-1])
+    except ValueError:
+        # What is asked for cannot be done any more.
+        right = None
+    if right is None:
+        return leave
+    if isinstance(turn.edit, Undo) and len(scenes) > 1 and right == scenes[-2] != scenes[-1]:
+        return parts.encode(task="undo")
+    return operation_between(parts, scenes[-1], right) or leave
 
 
 class NoisyOracle:

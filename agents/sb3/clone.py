@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,10 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from editenv.agents.baselines.oracle import studio_turn
+from editenv.agents.baselines.oracle import oracle_operation
 from editenv.agents.sb3.policy import as_sb3
-from editenv.session import Session
 from editenv.tools_env import MICEEditToolsVectorEnv
-from editenv.worlds.studio.operations import OperationParts, operation_between, parts_read
-from editenv.worlds.studio.rule import right_result
-from editenv.worlds.studio.scene import Scene
-from editenv.worlds.studio.tasks import Undo
+from editenv.worlds.studio.operations import OperationParts, parts_read
 
 
 @dataclass(frozen=True)
@@ -46,31 +42,6 @@ def look_values(parts: OperationParts) -> dict[str, tuple[str | None, ...]]:
     """The values that each attribute of an object may have; None, the first, where it has none."""
     fixed = ("task", "cell", "second", "both", "background", "count")
     return {name: values for name, values in zip(parts.names, parts.values, strict=True) if name not in fixed}
-
-
-def oracle_operation(session: Session, scenes: Sequence[Scene], parts: OperationParts) -> list[int]:
-    """The operation that makes this turn's right picture, "leave" where there is none.
-
-    Args:
-        session: that is going on.
-        scenes: what its pictures show.
-        parts: of the operations.
-
-    Raises:
-        ValueError: the session has no studio meaning.
-    """
-    turn, leave = studio_turn(session), parts.encode(task="leave")
-    edit = turn.edit.located(scenes[-1])  # an earlier mistake may have left the object in another cell
-    try:
-        right = None if edit is None else right_result(edit, turn.rules, scenes[-1], scenes[:-1])
-    except ValueError:
-        # What is asked for cannot be done any more.
-        right = None
-    if right is None:
-        return leave
-    if isinstance(turn.edit, Undo) and len(scenes) > 1 and right == scenes[-2] != scenes[-1]:
-        return parts.encode(task="undo")
-    return operation_between(parts, scenes[-1], right) or leave
 
 
 def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turns:

@@ -156,9 +156,10 @@ class SB3Policy:
         read = iter(parse([picture for one in shown for picture in one.pictures], self.tools.grid))
         scenes = [[next(read) for _ in one.pictures] for one in shown]
         actions = self._choose(self.tools.observations(shown), self.tools.masks(scenes))
-        results = [self.tools.result(*three) for three in zip(actions, shown, scenes, strict=True)]
+        pictures = [one.pictures for one in shown]
+        results = [self.tools.result(*three) for three in zip(actions, pictures, scenes, strict=True)]
         answer = {"image": np.stack([one[1] for one in results]), "intent": tuple(one[2] for one in results)}
-        return answer, [one.pictures for one in shown]
+        return answer, pictures
 
     def _choose(self, seen: dict[str, Any], masks: Any) -> Any:
         """Actions int [B, parts]."""

@@ -20,15 +20,11 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from editenv.agents.resume import (
     begin_checkpoint,
-    check_no_strangers,
-    check_not_lost,
-    check_same_settings,
     deciding_settings,
-    drop_half_written,
     flat_settings,
+    go_on,
     keep_newest,
     mark_complete,
-    newest_checkpoint,
     note_first,
     run_lock,
 )
@@ -74,7 +70,7 @@ def train(config: TrainSB3Config) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(config.threads or min(torch.get_num_threads(), cores))
     with run_lock(out):
-        checkpoint = _checkpoint_of(config)
+        checkpoint = go_on(out, deciding_settings(config, BESIDE), config.steps + config.n_steps * config.num_envs)
         env = make_env(config, config.split, config.num_envs, config.draw_ahead)
         held_out = make_env(config, "validation", min(config.num_envs, config.eval_sessions))
         # The same sessions every time.
@@ -269,27 +265,6 @@ class _Run:
         seconds = time.perf_counter() - started
         lines.say(f"cloned {len(turns.actions)} turns in {seconds:.0f} s, loss {loss:.3f}")
         return {"turns": len(turns.actions), "loss": loss, "seconds": seconds}
-
-
-def _checkpoint_of(config: TrainSB3Config) -> Path | None:
-    """Where the run goes on; None at its beginning, whose settings are then kept in `settings.json`.
-
-    Raises:
-        ValueError: `config.out` holds a run with other settings, or one whose checkpoints are lost.
-    """
-    out, mine = Path(config.out), deciding_settings(config, BESIDE)
-    kept, newest = out / "settings.json", newest_checkpoint(out)
-    if newest and kept.is_file():
-        check_same_settings(kept, mine)
-    check_not_lost(out)
-    after = 0 if newest is None else int(newest.name.rpartition("-")[2])
-    check_no_strangers(out, after, config.steps + config.n_steps * config.num_envs)
-    for folder in drop_half_written(out):
-        print(f"passing over {folder}, which was not finished or is damaged", flush=True)
-    if newest:
-        print(f"going on from {newest}", flush=True)
-    atomic_write_text(kept, json.dumps(mine, indent=2) + "\n")
-    return newest
 
 
 def _rng() -> dict[str, Any]:

@@ -29,7 +29,12 @@ from editenv.manual import overview, page, settings_table, text_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NEEDED = {"train_sb3": ["agent=ppo"], "pretrain": ["recipe=base"], "score": ["records=x"]}
+NEEDED = {
+    "train_sb3": ["agent=ppo"],
+    "train_trl": ["agent=trl", "model=m"],
+    "pretrain": ["recipe=base"],
+    "score": ["records=x"],
+}
 """Settings that have no default."""
 
 EXAMPLES = [
@@ -67,7 +72,7 @@ def test_help_comes_without_heavy_imports():
 def test_every_command_teaches_by_three_examples(name, capsys):
     assert main([name, "--help"]) == 0
     printed = capsys.readouterr().out
-    typed = name.removesuffix("_sb3")  # `train agent=ppo` has settings of its own
+    typed = name.removesuffix("_sb3").removesuffix("_trl")  # `train agent=ppo` has settings of its own
     assert printed.count(f"\n  editenv {typed} ") == 3 and text_of(name) in printed
 
 
@@ -81,7 +86,7 @@ def test_version_and_suites_are_named(capsys):
 def test_examples_of_the_help_are_right(name, line):
     """Fails where an example names a setting, a group or a value that Hydra refuses."""
     _, command, *words = shlex.split(line)
-    assert command == name.removesuffix("_sb3")
+    assert command == name.removesuffix("_sb3").removesuffix("_trl")
     settings = [word for word in words if "=" in word]
     if COMMANDS[name].first and "=" not in words[0]:
         settings.append(f"{COMMANDS[name].first}={words[0]}")

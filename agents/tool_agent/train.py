@@ -1,0 +1,244 @@
+"""`editenv train agent=trl`: a language model learns to edit by tool calls, from the oracle, then by TRL's GRPO."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset, disable_progress_bars
+from transformers.trainer_callback import PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl.chat_template_utils import get_training_chat_template
+
+from editenv.agents.distributed import process, use_threads
+from editenv.agents.failures import SAVE_ERRORS, mark_or_drop
+from editenv.agents.resume import (
+    COMPLETE,
+    begin_checkpoint,
+    deciding_settings,
+    flat_settings,
+    go_on,
+    keep_newest,
+    run_lock,
+)
+from editenv.agents.tool_agent.policy import CARD, MODEL, load_model, tool_schemas
+from editenv.agents.tool_agent.session import ToolSession, oracle_conversation, session_rows, tool_sessions
+from editenv.configs.schema import TrainTRLConfig
+from editenv.files import atomic_write_text
+from editenv.registry import unknown
+from editenv.settings import check_settings
+
+BESIDE = ("out", "max_seconds", "save_every", "threads")
+"""Settings that decide nothing of what is learnt."""
+CLONED = "cloned"
+"""In a run's folder: the model after learning the oracle's calls, there once it is whole."""
+CLONE_SEED = 2**31
+"""The oracle plays sessions of this seed plus the run's, which the agent never plays."""
+KEPT = 2
+"""Checkpoints that stay."""
+
+
+def train(config: TrainTRLConfig) -> None:
+    """Trains; writes checkpoints, the model, the card by which `evaluate policy=OUT` plays it, and summary.json.
+
+    The same call again goes on from the newest complete checkpoint in `config.out`.
+
+    Raises:
+        ValueError: a setting does not fit.
+    """
+    started = time.perf_counter()
+    check_settings(config)
+    if config.scorer.kind is None:
+        raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
+    if config.pictures and config.clone:
+        raise ValueError(f"clone is {config.clone}, expected 0 with pictures=true: the oracle is learnt from words")
+    arguments(config, 1)
+    use_threads(config.threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    disable_progress_bars()
+    # TRL says of environments that they are new.
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    kind = tool_sessions(
+        pictures=config.pictures, tries=config.tries, reward=config.reward, tools=config.tools, **config.env()
+    )
+    out, main = Path(config.out), process().is_main_process
+    # Where several processes train together, the first one holds the folder.
+    with run_lock(out) if main else nullcontext():
+        with process().main_process_first():
+            checkpoint = go_on(out, deciding_settings(config, BESIDE), config.steps)
+        before = json.loads((checkpoint / COMPLETE).read_text())["seconds"] if checkpoint else 0.0
+        started -= before
+        if config.clone and not (out / CLONED).is_dir():
+            _clone(config, kind, started)
+        path = str(out / CLONED) if config.clone else config.model
+        model, processor = load_model(path, config.pictures, config.dtype)
+        trainer = _Trainer(config, kind, model, processor, started)
+        if config.steps:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.save_model(str(out / MODEL))
+        if main:
+            card = {"pictures": config.pictures, "tries": config.tries, "dtype": config.dtype}
+            card |= {"tools": list(kind.toolbox.tools), "grid": kind.toolbox.grid}
+            atomic_write_text(out / CARD, json.dumps(card, indent=1) + "\n")
+            logs = [one for one in trainer.state.log_history if "reward" in one]
+            rollouts = config.groups * config.group_size * process().num_processes
+            summary = {
+                "config": flat_settings(config),
+                "seed": config.seed,
+                "steps": trainer.state.global_step,
+                "turns": round(sum(one["tools/call_frequency"] for one in logs) * rollouts),
+                "seconds": time.perf_counter() - started,
+                "rewards": [one["reward"] for one in logs],
+            }
+            atomic_write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+            print(f"{summary['steps']} steps, {summary['seconds']:.0f} s: editenv evaluate policy={out}", flush=True)
+        process().wait_for_everyone()
+
+
+def arguments(config: TrainTRLConfig, most_calls: int) -> GRPOConfig:
+    """TRL's arguments: ours, then those of `config.grpo`.
+
+    Args:
+        config: the run's settings.
+        most_calls: of tools in a session.
+
+    Raises:
+        ValueError: `config.grpo` names what GRPOConfig has not, or what is a setting of ours.
+    """
+    cuda = torch.cuda.is_available()
+    usual = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not cuda, "report_to": "none"}
+    own = {
+        "output_dir": config.out,
+        "seed": config.seed,
+        "max_steps": config.steps,
+        "per_device_train_batch_size": config.group_size,
+        "gradient_accumulation_steps": config.groups,
+        "num_generations": config.group_size,
+        "learning_rate": config.learning_rate,
+        "temperature": config.temperature,
+        "max_completion_length": config.max_completion_length,
+        "max_tool_calling_iterations": most_calls,
+        "save_steps": config.save_every,
+        # Sessions come in their order, whatever the seed.
+        "shuffle_dataset": False,
+        "logging_steps": 1,
+        "disable_tqdm": True,
+    }
+    known = sorted({one.name for one in fields(GRPOConfig) if one.init} - own.keys())
+    for name in config.grpo:
+        if name in own:
+            raise ValueError(f"grpo has {name!r}, which is a setting of its own: `editenv train agent=trl --help`")
+        if name not in known:
+            raise ValueError(unknown("setting of grpo", name, known))
+    return GRPOConfig(**{**usual, **config.grpo, **own})
+
+
+class _Trainer(GRPOTrainer):
+    """TRL's, whose checkpoints are whole or absent."""
+
+    def __init__(
+        self, config: TrainTRLConfig, kind: type[ToolSession], model: Any, processor: Any, started: float
+    ) -> None:
+        numbers = range(max(1, config.steps) * config.groups * process().num_processes)
+        super().__init__(
+            model,
+            args=arguments(config, kind.toolbox.max_turns * config.tries),
+            train_dataset=Dataset.from_list(session_rows(numbers, config.seed)),
+            processing_class=processor,
+            environment_factory=kind,
+            callbacks=[_Progress(config, started)],
+        )
+        self.remove_callback(PrinterCallback)
+        self.out, self.started = Path(config.out), started
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes a checkpoint, then the mark that it is complete, and only then removes older ones."""
+        folder, failed = self.out / f"checkpoint-{self.state.global_step}", None
+        try:
+            if self.accelerator.is_main_process:
+                begin_checkpoint(folder)
+            super()._save_checkpoint(model, trial)
+        except SAVE_ERRORS as error:
+            failed = error
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            mark_or_drop(folder, {"seconds": time.perf_counter() - self.started}, failed)
+            keep_newest(self.out, KEPT)
+
+
+class _Progress(TrainerCallback):
+    """Says how far the training is, and ends it when its time is up."""
+
+    def __init__(self, config: TrainTRLConfig, started: float) -> None:
+        self.config, self.started = config, started
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ends the training, with a checkpoint."""
+        most = self.config.max_seconds
+        if most is not None and time.perf_counter() - self.started >= most:
+            control.should_training_stop = control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """A line a step."""
+        if state.is_world_process_zero and logs and "reward" in logs:
+            told = {"reward": "reward", "tools/call_frequency": "calls a session", "tools/failure_frequency": "failed"}
+            shown = ", ".join(f"{words} {logs[name]:.3g}" for name, words in told.items() if name in logs)
+            print(f"step {state.global_step} of {self.config.steps}: {shown}", flush=True)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ends a training whose time was up when it was resumed."""
+        self.on_step_end(args, state, control)
+
+
+def _clone(config: TrainTRLConfig, kind: type[ToolSession], started: float) -> None:
+    """Supervised training on the tokens that the oracle would have written; leaves the model in OUT/cloned."""
+    model, processor = load_model(config.model, False, config.dtype)
+    player, schemas = kind(), tool_schemas(kind.toolbox)
+    template = get_training_chat_template(processor)
+    rows = []
+    for row in session_rows(range(config.clone), CLONE_SEED + config.seed):
+        told = processor.apply_chat_template(
+            oracle_conversation(player, row), tools=schemas, chat_template=template, tokenize=True, return_dict=True,
+            return_assistant_tokens_mask=True,
+        )  # fmt: skip
+        rows.append({"input_ids": told["input_ids"], "assistant_masks": told["assistant_masks"]})
+    cuda = torch.cuda.is_available()
+    trainer = SFTTrainer(
+        model,
+        SFTConfig(
+            output_dir=str(Path(config.out, f"{CLONED}.part")),
+            seed=config.seed,
+            num_train_epochs=config.clone_epochs,
+            per_device_train_batch_size=config.clone_batch,
+            learning_rate=config.clone_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.05,
+            max_length=None,
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+            report_to="none",
+            use_cpu=not cuda,
+            bf16=cuda,
+            gradient_checkpointing=cuda,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=processor,
+    )
+    trainer.remove_callback(PrinterCallback)
+    print(f"learning {len(rows)} sessions of the oracle", flush=True)
+    made = trainer.train()
+    trainer.save_model()
+    if process().is_main_process:
+        os.replace(trainer.args.output_dir, Path(config.out, CLONED))
+        said = f"loss {made.training_loss:.3f}, {time.perf_counter() - started:.0f} s"
+        print(f"learnt {len(rows)} sessions of the oracle: {said}", flush=True)
+    process().wait_for_everyone()
