@@ -20,7 +20,6 @@ from editenv.protocols import Observations
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
 from editenv.worlds.studio.parse import parse
-from editenv.worlds.studio.scene import Scene
 
 CARD, MODEL = "tool_agent.json", "model"
 """In a run's folder: how its model is spoken to, and the model's own folder."""
@@ -49,8 +48,10 @@ def load_model(path: str, pictures: bool, dtype: str = "float32") -> tuple[Any, 
         raise ValueError(f"model is {path!r}, which cannot be loaded: {error}") from error
     if file is not None:
         # transformers takes what was read from such a file for quantised and refuses to train it.
-        weights = model.state_dict()
-        model = kind.from_config(model.config, dtype=getattr(torch, dtype))
+        weights, config = model.state_dict(), model.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        model = kind.from_config(config, dtype=getattr(torch, dtype))
         model.load_state_dict(weights)
     tokenizer = processor.tokenizer if pictures else processor
     if not supports_tool_calling(processor):
@@ -73,27 +74,13 @@ def tool_schemas(toolbox: Toolbox) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """A chat so far, its pictures, and the call that the next message answers, beginning with what was wrong."""
+class _Chat:
+    """A session: its messages and pictures, and the call that the next message answers, first by what was wrong."""
 
     messages: tuple[dict[str, Any], ...] = ({"role": "system", "content": PROMPT},)
     pictures: tuple[Image, ...] = ()
     called: str | None = None
     note: str = ""
-
-
-@dataclass
-class _Turn:
-    """A turn on its way: the chat, all pictures and what they show; then what came out."""
-
-    messages: list[dict[str, Any]]
-    pictures: tuple[Image, ...]
-    scenes: Sequence[Scene]
-    image: Image
-    words: str = ""
-    called: str | None = None
-    note: str = ""
-    over: bool = False
 
 
 class ToolPolicy:
@@ -128,48 +115,42 @@ class ToolPolicy:
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         self.tokenizer = self.processor.tokenizer if self.pictures else self.processor
         self.max_new_tokens = max_new_tokens
-        self.turns = self.calls = self.wrong = 0
+        self.calls = self.wrong = 0
 
-    def start(self, observations: Observations, seeds: Sequence[int]) -> list[_Memory]:
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[_Chat]:
         """Chats in which nothing was said."""
-        return [_Memory()] * len(seeds)
+        return [_Chat()] * len(seeds)
 
-    def act(self, observations: Observations, memories: list[_Memory]) -> tuple[dict[str, Any], list[_Memory]]:
+    def act(self, observations: Observations, memories: list[_Chat]) -> tuple[dict[str, Any], list[_Chat]]:
         """Pictures after the calls, whose words are the intents."""
-        turns = []
-        for memory, image, text in zip(memories, observations["image"], observations["instruction"], strict=True):
-            content = shown(image, memory.note + said(text), self.toolbox.grid, self.pictures)
-            role = {"role": "user"} if memory.called is None else {"role": "tool", "name": memory.called}
-            pictures = (*memory.pictures, image)
-            scenes = parse(pictures, self.toolbox.grid)
-            turns.append(_Turn([*memory.messages, role | {"content": content}], pictures, scenes, image))
-        self.turns += len(turns)
+        chats, images = [], list(observations["image"])
+        words, left = [""] * len(images), list(range(len(images)))
+        for chat, image, text in zip(memories, images, observations["instruction"], strict=True):
+            content = shown(image, chat.note + said(text), self.toolbox.grid, self.pictures)
+            asked = {"role": "user"} if chat.called is None else {"role": "tool", "name": chat.called}
+            chats.append(_Chat((*chat.messages, asked | {"content": content}), (*chat.pictures, image)))
         for attempt in range(1, self.tries + 1):
-            going = [turn for turn in turns if not turn.over]
-            for turn, reply in zip(going, self._replies([turn.messages for turn in going]), strict=True):
-                self._answer(turn, reply, attempt == self.tries)
-        action = {"image": np.stack([turn.image for turn in turns]), "intent": tuple(turn.words for turn in turns)}
-        return action, [_Memory(tuple(turn.messages), turn.pictures, turn.called, turn.note) for turn in turns]
-
-    def _answer(self, turn: _Turn, reply: dict[str, Any], last: bool) -> None:
-        """Carries out a reply's first call; without one the turn is over, after a wrong one where it was the last."""
-        calls = reply.get("tool_calls") or []
-        turn.messages.append(reply | {"tool_calls": calls[:1]} if calls else reply)
-        turn.called, turn.note, turn.over = None, "", last or not calls
-        if not calls:
-            return
-        self.calls += 1
-        function = calls[0]["function"]
-        turn.called = function["name"]
-        try:
-            made = self.toolbox.carry_out(function["name"], function["arguments"], turn.pictures, turn.scenes)
-            _, turn.image, turn.words = made
-            turn.over = True
-        except ValueError as error:
-            self.wrong += 1
-            turn.note = WRONG.format(error) + STAYS * last
-            if not last:
-                turn.messages.append({"role": "tool", "name": turn.called, "content": turn.note})
+            going, left = left, []
+            for row, reply in zip(going, self._replies([chats[row].messages for row in going]), strict=True):
+                chat, calls = chats[row], (reply.get("tool_calls") or [])[:1]
+                said_now = (*chat.messages, reply | {"tool_calls": calls} if calls else reply)
+                self.calls += len(calls)
+                called, note = None, ""
+                if calls:
+                    called, given = calls[0]["function"]["name"], calls[0]["function"]["arguments"]
+                    scenes = parse(chat.pictures, self.toolbox.grid)
+                    try:
+                        _, images[row], words[row] = self.toolbox.carry_out(called, given, chat.pictures, scenes)
+                    except ValueError as error:
+                        self.wrong += 1
+                        note = WRONG.format(error)
+                        if attempt < self.tries:
+                            left.append(row)
+                            said_now = (*said_now, {"role": "tool", "name": called, "content": note})
+                        else:
+                            note += STAYS
+                chats[row] = _Chat(said_now, chat.pictures, called, note)
+        return {"image": np.stack(images), "intent": tuple(words)}, chats
 
     def _replies(self, chats: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The model's messages after each chat, by its likeliest words."""
@@ -195,5 +176,5 @@ class ToolPolicy:
         return replies
 
     def counts(self) -> dict[str, Any]:
-        """Turns, calls and the share of these that were wrong."""
-        return {"turns": self.turns, "calls": self.calls, "wrong_calls": (self.wrong, self.calls)}
+        """Calls, and the share of them that were wrong."""
+        return {"calls": self.calls, "wrong_calls": (self.wrong, self.calls)}

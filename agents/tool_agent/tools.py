@@ -48,35 +48,29 @@ def scene_in_words(picture: Image, grid: int) -> str:
 
 
 class Tool:
-    """One operation as a tool.
+    """An operation as a tool, so that a task of one's own is a tool as soon as it has an operation.
 
-    Its arguments are found by trying: those whose values change what the operation does somewhere, of them
-    required those without which it does nothing anywhere. So a task of one's own is a tool as soon as it has an
-    operation.
+    Its arguments are found by trying: those that change what the operation does somewhere; of them required are those
+    without which it does nothing anywhere.
 
     Attributes:
         name: of the operation, which is its task's.
-        help: what it does.
-        parts: of the operation that matter.
         arguments: type by name, an integer or a Literal of strings.
         required: names of arguments that cannot be left out.
     """
 
-    def __init__(self, name: str, parts: OperationParts) -> None:
-        self.name, self.grid = name, int(len(dict(zip(parts.names, parts.values, strict=True))["cell"]) ** 0.5)
-        self.help = LEAVE if name == "leave" else (inspect.getdoc(EDITS[name].operate) or name).partition("\n")[0]
-        self.parts, needed = _tried(name)
+    def __init__(self, name: str, parts: OperationParts, grid: int) -> None:
+        self.name, self.grid = name, grid
+        self._parts, needed = _tried(name)
         self.arguments: dict[str, Any] = {}
         self.required: set[str] = set()
         for part, values in zip(parts.names, parts.values, strict=True):
-            if part not in self.parts or part == "both":
-                continue
-            names = CELLS.get(part, (part,))
-            whole = part in CELLS or part == "count"
-            kind = int if whole else Literal[tuple(value for value in values if value is not None)]
-            self.arguments |= dict.fromkeys(names, kind)
-            if part in needed and not (part == "second" and "both" in self.parts):
-                self.required |= set(names)
+            if part in self._parts and part != "both":
+                whole, names = part in CELLS or part == "count", CELLS.get(part, (part,))
+                kind = int if whole else Literal[tuple(value for value in values if value is not None)]
+                self.arguments |= dict.fromkeys(names, kind)
+                if part in needed and not (part == "second" and "both" in self._parts):
+                    self.required |= set(names)
 
     def function(self, answer: Callable[[Any, str, dict[str, Any]], Any]) -> Callable[..., Any]:
         """A method with the types and the docstring in Google's form from which TRL and transformers read a schema.
@@ -94,9 +88,10 @@ class Tool:
         for name in names:
             default = empty if name in self.required else None
             own.append(inspect.Parameter(name, shape, default=default, annotation=self.arguments[name]))
+        doc = LEAVE if self.name == "leave" else (inspect.getdoc(EDITS[self.name].operate) or self.name)
         lines = [f"    {name}: {HELP.get(name, f'{name} of the object')}" for name in self.arguments]
         method.__name__, method.__qualname__ = self.name, f"ToolSession.{self.name}"
-        method.__doc__ = "\n".join([self.help, "", "Args:", *lines] if lines else [self.help])
+        method.__doc__ = "\n".join([doc.partition("\n")[0], "", *(["Args:", *lines] if lines else [])])
         method.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         method.__annotations__ = dict(self.arguments)
         return method
@@ -105,39 +100,36 @@ class Tool:
         """Values by part of the operation.
 
         Raises:
-            ValueError: an argument is missing, unknown, or has a value that it cannot have.
+            ValueError: an argument is missing or unknown, or a place is outside of the grid.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        wrong = [name for name in given if name not in self.arguments]
-        missing = [name for name in self.arguments if name in self.required and name not in given]
-        if wrong or missing:
-            said = f"{self.name} has no argument {wrong[0]!r}" if wrong else f"{self.name} needs {', '.join(missing)}"
-            raise ValueError(f"{said}; its arguments are {', '.join(self.arguments) or 'none'}")
+        wrong = [f"has no {name}" for name in given if name not in self.arguments]
+        wrong += [f"needs {name}" for name in self.arguments if name in self.required and name not in given]
+        wrong += [f"needs {' and '.join(pair)}" for pair in CELLS.values() if len(given.keys() & set(pair)) == 1]
+        if wrong:
+            raise ValueError(f"{self.name} {wrong[0]}; its arguments are {', '.join(self.arguments) or 'none'}")
         chosen: dict[str, Any] = {"task": self.name}
-        for part, (row, column) in CELLS.items():
-            if (row in given) != (column in given):
-                raise ValueError(f"{self.name} needs {row} and {column} together")
-            if row in given:
-                for name in (row, column):
+        for part, names in CELLS.items():
+            for name in names:
+                if name in given:
                     value = given.pop(name)
-                    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= self.grid:
+                    if type(value) is not int or not 1 <= value <= self.grid:
                         raise ValueError(f"{name} is {value!r}, expected a whole number from 1 to {self.grid}")
                     chosen[part] = chosen.get(part, 0) * self.grid + value - 1
-        if "both" in self.parts:
-            chosen["both"] = "second" in chosen
-        return chosen | given
+        return chosen | given | ({"both": "second" in chosen} if "both" in self._parts else {})
 
     def call(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments that choose these parts; the inverse of `chosen`."""
+        single = "both" in self._parts and not chosen["both"]
         arguments: dict[str, Any] = {}
         for part, value in chosen.items():
-            if part not in self.parts or part == "both" or value is None:
+            if part not in self._parts or part == "both" or value is None or (part == "second" and single):
                 continue
-            if part == "second" and not chosen.get("both", True) and "both" in self.parts:
-                continue
-            found = divmod(value, self.grid) if part in CELLS else (value,)
-            names = CELLS.get(part, (part,))
-            arguments |= {n: v + (part in CELLS) if part in CELLS else v for n, v in zip(names, found, strict=True)}
+            if part in CELLS:
+                row, column = divmod(value, self.grid)
+                arguments |= dict(zip(CELLS[part], (row + 1, column + 1), strict=True))
+            else:
+                arguments[part] = value
         return arguments
 
 
@@ -159,7 +151,7 @@ class Toolbox:
         for name in names or ():
             if name not in known:
                 raise ValueError(unknown("tool", name, known))
-        self.tools = {name: Tool(name, self.parts) for name in (known if names is None else names)}
+        self.tools = {name: Tool(name, self.parts, self.grid) for name in (known if names is None else names)}
 
     def carry_out(
         self, name: str, arguments: Any, pictures: Sequence[Image], scenes: Sequence[Scene]
