@@ -91,10 +91,10 @@ class ToolSession:
         return self._shown()
 
     def get_reward(self) -> float | None:
-        """Of the session so far; None where a turn has no score."""
+        """Of the session so far; None where nobody judges, or a judge failed."""
         session = self.session
         session.resolve()
-        if any(not one.scored for one in session.scores):
+        if self._env.engine.scorer is None or any(not one.scored for one in session.scores):
             return None
         total = float(sum(one.reward for one in session.scores))
         played = session.turn if session.ending else max(session.turn, session.spec.turn_count)

@@ -94,7 +94,7 @@ def test_a_wrong_call_is_an_answer() -> None:
     assert session.session.turn == 0
     answer = session.color_alter(row=1)
     assert "\nWrong call: color_alter needs column" in answer and "The picture stays as it is.\nUser: " in answer
-    assert session.session.turn == 1 and session.session.pictures[-1] is before
+    assert session.session.turn == 1 and np.array_equal(session.session.pictures[-1], before)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ from tests.sims.smol_server import FILE, model_folder
 SUITE = "measures: x\ncannot_show: y\nturns: 2\nobjects: [1, 1]\nphrasings: all\ntasks: {background_change: 1}\n"
 TOOLS = ["leave", "background_change"]
 SMALL = ["groups=1", "group_size=2", "max_completion_length=240", "threads=1", f"tools=[{','.join(TOOLS)}]"]
+WARM = [
+    "clone=400", "clone_epochs=1", "clone_batch=4", "clone_rate=5e-3",
+    "steps=2", "groups=2", "group_size=4", "save_every=1",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +50,7 @@ def settings(place: Path, out: Path, *words: str) -> TrainTRLConfig:
 @pytest.fixture(scope="module")
 def run(place: Path) -> Path:
     """A run that learnt from the oracle and then by two steps of GRPO."""
-    warm = ["clone=200", "clone_epochs=1", "clone_batch=2", "clone_rate=5e-3"]
-    train(settings(place, place / "run", *warm, "steps=2", "groups=2", "group_size=4", "save_every=1"))
+    train(settings(place, place / "run", *WARM))
     return place / "run"
 
 
@@ -76,14 +79,12 @@ def test_it_is_evaluated_like_any_other_policy(place: Path, run: Path, tmp_path:
 
 
 def test_the_same_command_goes_on(place: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    warm = ["clone=200", "clone_epochs=1", "clone_batch=2", "clone_rate=5e-3"]
-    words = [*warm, "steps=2", "groups=2", "group_size=4", "save_every=1"]
     before = json.loads((run / "summary.json").read_text())
     out = place / "killed"
     shutil.copytree(run, out)
     shutil.rmtree(out / "checkpoint-2")
     shutil.rmtree(out / "model")
-    train(settings(place, out, *words))
+    train(settings(place, out, *WARM))
     said = capsys.readouterr().out
     assert f"going on from {out / 'checkpoint-1'}" in said and "the oracle" not in said
     after = json.loads((out / "summary.json").read_text())
@@ -91,7 +92,7 @@ def test_the_same_command_goes_on(place: Path, run: Path, capsys: pytest.Capture
     ended, gone_on = (AutoModelForCausalLM.from_pretrained(folder / "model") for folder in (run, out))
     assert all((a == b).all() for a, b in zip(ended.parameters(), gone_on.parameters(), strict=True))
     with pytest.raises(ValueError, match="holds a run with another temperature"):
-        train(settings(place, out, *words, "temperature=0.9"))
+        train(settings(place, out, *WARM, "temperature=0.9"))
 
 
 @pytest.mark.parametrize(

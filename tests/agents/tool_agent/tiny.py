@@ -23,8 +23,9 @@ def save_tiny_model(folder: Path, kind: type[ToolSession], width: int = 64) -> P
         told = blank.apply_chat_template(oracle_conversation(player, row), tools=schemas, tokenize=False)
         texts += re.split("|".join(map(re.escape, marks)), told)
     words = Tokenizer(models.BPE())
-    # Phrases are single tokens, so that chats are short.
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    # Phrases are single tokens, so that chats are short; a model's answer begins behind a line's end.
+    phrases = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("\n", "isolated"), phrases])
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
