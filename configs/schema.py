@@ -225,7 +225,8 @@ class TrainConfig(SessionsConfig):
     Plays sessions with the model, scores every turn, and updates intents and images together (Edit-R2).
     Writes checkpoints, learning curves, image grids, records of rollouts and summary.json; `best` holds the
     weights that held-out sessions liked best. The same command goes on from the last checkpoint in `out`.
-    agent=ppo, a2c or maskable_ppo trains an agent of Stable-Baselines3 (`editenv train agent=ppo --help`).
+    agent=ppo, a2c or maskable_ppo trains an agent of Stable-Baselines3 (`editenv train agent=ppo --help`), agent=trl
+    a language model that calls tools.
 
     Examples:
       editenv train experiment=demo seed=1 out=runs/try

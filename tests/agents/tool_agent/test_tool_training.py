@@ -138,7 +138,7 @@ def test_a_real_model_calls_tools_after_its_warm_start(place: Path, tmp_path: Pa
     # Reading the file's head takes seconds, and transformers does it again for each part.
     monkeypatch.setattr(gguf, "GGUFReader", lru_cache(gguf.GGUFReader))
     monkeypatch.setattr(gguf, "get_tensor_name_map", lru_cache(gguf.get_tensor_name_map))
-    warm = ["clone=6", "clone_epochs=1", "clone_batch=1", "clone_rate=5e-4", "max_completion_length=32"]
+    warm = ["clone=4", "clone_epochs=1", "clone_batch=1", "clone_rate=5e-4", "max_completion_length=32"]
     train(settings(place, tmp_path, f"model={model_folder() / FILE}", *warm, "steps=1"))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["steps"] == 1 and summary["turns"] >= 1
