@@ -18,6 +18,9 @@ from editenv.agents.sb3.policy import as_sb3
 from editenv.tools_env import MICEEditToolsVectorEnv
 from editenv.worlds.studio.operations import OperationParts, parts_read
 
+UNREAD = 0.1
+"""Weight of parts that a task does not look at: left to chance, they would drown the ratios of those it does."""
+
 
 @dataclass(frozen=True)
 class Turns:
@@ -26,7 +29,7 @@ class Turns:
     Attributes:
         observations: as the tools environment gives them, [T, ...] each.
         actions: what the oracle chose, int64 [T, parts].
-        read: which parts its task looks at, the others would do as well, bool [T, parts].
+        read: which parts its task looks at, bool [T, parts]; of the others it takes the first value not masked.
         masks: values worth trying, bool [T, sum of sizes].
         looks: what each cell shows, int64 [T, cells, attributes]: places among `look_values`.
     """
@@ -56,18 +59,20 @@ def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turn
     observations, _ = envs.reset(seed=seed)
     seen: dict[str, list[NDArray[Any]]] = {name: [] for name in observations}
     chosen, read, masks, looks = [], [], [], []
-    values = look_values(envs.parts)
+    known_looks = look_values(envs.parts).items()
     for _ in range(steps):
         played = list(zip(envs.sessions, envs.scenes, strict=True))
         actions = [oracle_operation(session, scenes, envs.parts) for session, scenes in played]
         for action, (_, scenes) in zip(actions, played, strict=True):
             objects = [{} if obj is None else obj.attributes() for obj in scenes[-1].cells]
-            looks.append([[known.index(obj.get(name)) for name, known in values.items()] for obj in objects])
+            looks.append([[known.index(obj.get(name)) for name, known in known_looks] for obj in objects])
             read.append(parts_read(envs.parts, action, scenes[-1], scenes[-2] if len(scenes) > 1 else None))
         for name, shown in observations.items():
             seen[name].append(shown)
-        chosen.append(np.array(actions))
         masks.append(envs.action_masks())
+        allowed = np.split(masks[-1], np.cumsum(envs.parts.sizes)[:-1], axis=1)
+        first = np.stack([values.argmax(1) for values in allowed], 1)
+        chosen.append(np.where(read[-len(actions) :], actions, first))
         observations, *_ = envs.step(chosen[-1])
     joined = {name: np.concatenate(shown) for name, shown in seen.items()}
     return Turns(joined, np.concatenate(chosen), np.stack(read), np.concatenate(masks), np.array(looks))
@@ -85,7 +90,7 @@ def clone(
     seed: int,
     told: Callable[[int, int, float], None],
 ) -> float:
-    """Learns the oracle's operations by -sum over the parts read of log pi(part | observation, masks).
+    """Learns the oracle's operations by -sum of log pi(part | observation, masks), parts not read by UNREAD.
 
     Beside them the features learn to name what each cell shows, without which they find few objects by their
     description; the layer that names it is not kept.
@@ -120,7 +125,8 @@ def clone(
             step = len(losses)
             share = (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, total - warm)
             optimiser.param_groups[0]["lr"] = rate * share
-            loss = -(part_log_probs(policy, turns, rows) * _tensor(policy, turns.read[rows])).sum(1).mean()
+            weights = _tensor(policy, np.where(turns.read[rows], 1.0, UNREAD).astype(np.float32))
+            loss = -(part_log_probs(policy, turns, rows) * weights).sum(1).mean()
             shown = names(seen_cells.pop()).flatten(0, 1).split(sizes, 1)
             looks = _tensor(policy, turns.looks[rows]).flatten(0, 1).unbind(1)
             named = sum(cross_entropy(*pair) for pair in zip(shown, looks, strict=True))
