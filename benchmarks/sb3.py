@@ -29,7 +29,7 @@ SESSIONS = 512
 """Test sessions of each evaluation."""
 LONG = ["steps=10000000", "eval_every=100000", "save_every=20000"]
 WARM = [
-    *LONG, "suite=mixed", "clone=24000", "clone_epochs=5", "clone_rate=1.5e-3", "learning_rate=1e-4", "n_steps=128",
+    *LONG, "suite=mixed", "clone=24000", "clone_epochs=5", "clone_rate=1.5e-3", "learning_rate=2e-4", "n_steps=128",
     "batch_size=512", "target_kl=0.05",
 ]  # fmt: skip
 SCRATCH = [*LONG, "learning_rate=1e-3", "ent_coef=0.005", "gamma=0"]
