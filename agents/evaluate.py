@@ -176,6 +176,12 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
         console.print(share, highlight=False)
         for reason, count in list(unscored["reasons"].items())[:_REASONS_SHOWN]:
             console.print(f"  {count} x {reason}", markup=False, highlight=False)
+    if evaluation.facts.get("failed_turns"):
+        print(
+            "edits that failed, where the picture stayed as it was: {failed_turns} of {turns}".format(
+                **evaluation.facts
+            )
+        )
     if "user_counts" in evaluation.facts:
         counted = ", ".join(f"{name} {value:g}" for name, value in evaluation.facts["user_counts"].items())
         console.print(f"user: {counted}", highlight=False)

@@ -29,7 +29,7 @@ from editenv.session import Session
 SCORES, PROGRESS, SETTINGS, RECORDS = "scores.jsonl", "progress.jsonl", "evaluation.json", "records"
 _OWN_CLASS = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*(?::(.+))?")
 _FILES = ("sessions_file", "records", "suite", "kind", "persona")
-_FOLDERS = ("model", "records", "prompts", "features", "detector")
+_FOLDERS = ("model", "path", "records", "prompts", "features", "detector")
 """Settings that may name a file or a folder, by the last part of their names."""
 _SHIPPED = Path(__file__).parent / "checkpoints"
 

@@ -1,4 +1,4 @@
-"""Policies that need no training: what the best and the worst agents reach, to measure others against."""
+"""Policies by name, without training: what the best and worst agents reach, and models of others, in `external`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ POLICIES = {
     "clumsy": "editenv.agents.baselines.oracle:NoisyOracle",
     "reader": "editenv.agents.baselines.reader:ReaderPolicy",
     "noop": "editenv.agents.baselines.trivial:NoopPolicy",
+    "folder": "editenv.agents.external.folder:FolderPolicy",
     "random": "editenv.agents.baselines.trivial:RandomPolicy",
 }
 """Policy by name, as "module:class"; the class is called with the environments that it plays."""

@@ -1,0 +1,1 @@
+"""Policies whose pictures are made by others: files, a server, a pipeline of diffusers."""

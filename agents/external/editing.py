@@ -1,0 +1,118 @@
+"""What policies have in common whose pictures come from outside: the turn's intent, sizes, and answers that fail."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+from editenv.agents.baselines.oracle import studio_turn
+from editenv.agents.episodes import Count
+from editenv.protocols import Observations
+from editenv.records import RecordTurn
+from editenv.registry import lookup
+from editenv.session import Session
+from editenv.types import Image
+from editenv.vector import MICEEditVectorEnv
+from editenv.worlds.records.pictures import MARGIN
+
+LANCZOS = PILImage.Resampling.LANCZOS
+_STRETCH = 0.05  # a picture is stretched where its sides' ratio is off by no more: models round sides to 16 or 32
+_TOLD = 5  # failures that are warned of, each with its reason
+
+
+def right_intent(session: Session) -> str:
+    """What the turn asks for, references resolved and rules worked in; of records the published sentence.
+
+    Raises:
+        ValueError: the session has neither studio scenes nor a record's turns.
+    """
+    meaning = session.message.meaning
+    if isinstance(meaning, RecordTurn):
+        return re.sub(r"\[([^\]]*)\]", r"\1", meaning.formatted_instruction)
+    return studio_turn(session).intent
+
+
+INTENTS: dict[str, Callable[[Session], str]] = {
+    "instructions": lambda session: session.instruction,
+    "concatenated": lambda session: "\n".join(session.transcript),
+    "oracle": right_intent,
+}
+"""What a turn's picture is made from, by name: the user's last words, all their words, or what was meant."""
+
+Memory = tuple[int, int]
+"""The session's row in the environments, and its seed."""
+
+
+class ExternalPolicy(ABC):
+    """Has pictures edited by an intent; the rows of `envs` are played in order.
+
+    A picture of another size is fitted to the action space: stretched where its sides' ratio is nearly right, else
+    scaled to fit with grey beside it. An edit that fails leaves the picture as it is; both are counted.
+
+    Args:
+        envs: whose sessions are played.
+        intents: a name in INTENTS.
+    """
+
+    def __init__(self, envs: MICEEditVectorEnv, intents: str = "instructions") -> None:
+        self.envs = envs
+        self.height, self.width, _ = envs.engine.world.image_shape
+        self.intent = lookup("intents", intents, INTENTS)
+        self.turns = self.fitted = self.failed = 0
+
+    @abstractmethod
+    def edit(self, sessions: Sequence[Session], intents: Sequence[str], seeds: Sequence[int]) -> list[Image | str]:
+        """A picture uint8 [h, w, 3] of any size for each session's turn, or why there is none.
+
+        Args:
+            sessions: as they stand before the turn.
+            intents: what to do to the last of their pictures.
+            seeds: 64 bits that follow from session and turn alone.
+        """
+
+    def write_intents(self, sessions: Sequence[Session]) -> list[str]:
+        """What each turn asks for."""
+        return [self.intent(session) for session in sessions]
+
+    def start(self, observations: Observations, seeds: Sequence[int]) -> list[Memory]:
+        """Rows and seeds."""
+        return list(enumerate(seeds))
+
+    def act(self, observations: Observations, memories: list[Memory]) -> tuple[dict[str, object], list[Memory]]:
+        """The edited pictures, and the intents they were made from, as far as a text in the space may be long."""
+        sessions = [self.envs.sessions[row] for row, _ in memories]
+        intents = self.write_intents(sessions)
+        numbers = zip(sessions, memories, strict=True)
+        seeds = [int(np.random.SeedSequence((m[1], one.turn)).generate_state(1, np.uint64)[0]) for one, m in numbers]
+        images = []
+        for session, found in zip(sessions, self.edit(sessions, intents, seeds), strict=True):
+            self.turns += 1
+            if isinstance(found, str):
+                self.failed += 1
+                if self.failed <= _TOLD:
+                    where = f"{session.title}, turn {session.turn + 1}"
+                    warnings.warn(f"{where}: no edit, the picture stays as it is: {found}", stacklevel=2)
+                found = session.pictures[-1]
+            elif found.shape[:2] != (self.height, self.width):
+                self.fitted += 1
+                found = self.fit(found)
+            images.append(found)
+        recorded = tuple(intent[: self.envs.engine.max_length] for intent in intents)
+        return {"image": np.stack(images), "intent": recorded}, memories
+
+    def fit(self, picture: Image) -> Image:
+        """The whole picture at the action space's size."""
+        image, size = PILImage.fromarray(picture), (self.width, self.height)
+        if abs(image.width * self.height / (image.height * self.width) - 1) <= _STRETCH:
+            return np.array(image.resize(size, LANCZOS))
+        return np.array(ImageOps.pad(image, size, LANCZOS, MARGIN))
+
+    def counts(self) -> dict[str, Count]:
+        """Turns played, pictures that had another size, and edits that failed."""
+        return {"turns": self.turns, "fitted_turns": self.fitted, "failed_turns": self.failed}
