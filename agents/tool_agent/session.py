@@ -6,7 +6,7 @@ then methods by their name, and `get_reward` in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from PIL.Image import fromarray
@@ -64,15 +64,13 @@ class ToolSession:
 
     def __init__(self) -> None:
         self._envs: dict[tuple[str, str], MICEEditEnv] = {}
-        self._env: MICEEditEnv | None = None
+        self._env = self._env_of(self.settings["suite"], self.settings["split"])
         self._scenes: list[Scene] = []
         self._wrong = 0
 
     @property
     def session(self) -> Session:
-        """The session being played; ValueError where none was opened yet."""
-        if self._env is None:
-            raise ValueError("no session is open, call reset first")
+        """The session being played; ResetNeeded where none was opened yet."""
         return self._env.session
 
     def reset(self, **row: Any) -> Shown:
@@ -82,10 +80,7 @@ class ToolSession:
             row: of a dataset; `session` (its number), `seed`, `suite` and `split` say which one, all else is left
                 alone. Rows with the same four open the same session.
         """
-        suite, split = (row.get(name) or self.settings.get(name, usual) for name, usual in _USUAL.items())
-        if (suite, split) not in self._envs:
-            self._envs[suite, split] = make_env(**self.settings | {"suite": suite, "split": split})
-        self._env = self._envs[suite, split]
+        self._env = self._env_of(*(row.get(name) or self.settings[name] for name in ("suite", "split")))
         self._env.reset(seed=row.get("seed", 0), options={"session": row.get("session", 0)})
         self._scenes, self._wrong = parse(self.session.pictures, self.toolbox.grid), 0
         return self._shown()
@@ -103,7 +98,7 @@ class ToolSession:
     def _play(self, tool: str, arguments: dict[str, Any]) -> Shown:
         """The answer to a call."""
         session, note = self.session, ""
-        if self._env is None or session.ending:
+        if session.ending:
             return OVER
         try:
             scene, image, words = self.toolbox.carry_out(tool, arguments, session.pictures, self._scenes)
@@ -119,19 +114,14 @@ class ToolSession:
         self._wrong = 0
         return self._shown(note)
 
+    def _env_of(self, suite: str, split: str) -> MICEEditEnv:
+        if (suite, split) not in self._envs:
+            self._envs[suite, split] = make_env(**self.settings | {"suite": suite, "split": split})
+        return self._envs[suite, split]
+
     def _shown(self, note: str = "") -> Shown:
         text = note + said(self.session.instruction)
         return shown(self.session.pictures[-1], text, self.toolbox.grid, self.pictures)
-
-    def _oracle_calls(self) -> Iterator[tuple[str, dict[str, Any], Shown]]:
-        """Plays the session that was opened as the oracle does: its calls, and what they were answered."""
-        while not self.session.ending:
-            operation = oracle_operation(self.session, self._scenes, self.toolbox.parts)
-            name, arguments = self.toolbox.call(operation)
-            yield name, arguments, self._play(name, arguments)
-
-
-_USUAL = {"suite": "mixed", "split": "train"}
 
 
 def tool_sessions(
@@ -156,7 +146,7 @@ def tool_sessions(
         raise ValueError(f"reward is {reward!r}, expected 'mean' or 'sum'")
     if tries < 1:
         raise ValueError(f"tries is {tries}, expected 1 or more")
-    settings = {"scorer": "exact", **_USUAL, **settings}
+    settings = {"suite": "mixed", "split": "train", "scorer": "exact", **settings}
     toolbox = Toolbox(make_env(**settings).engine.world, tools)
     fixed = {"settings": settings, "pictures": pictures, "tries": tries, "reward": reward, "toolbox": toolbox}
     methods = {name: tool.function(ToolSession._play) for name, tool in toolbox.tools.items()}
@@ -184,8 +174,10 @@ def oracle_conversation(session: ToolSession, row: dict[str, Any]) -> list[dict[
     """
     system, user = row["prompt"]
     messages = [system, {**user, "content": session.reset(**row)}]
-    for name, arguments, answer in session._oracle_calls():
+    while not session.session.ending:
+        scenes = parse(session.session.pictures, session.toolbox.grid)
+        name, arguments = session.toolbox.call(oracle_operation(session.session, scenes, session.toolbox.parts))
         call = {"type": "function", "function": {"name": name, "arguments": arguments}}
         messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
-        messages.append({"role": "tool", "name": name, "content": answer})
+        messages.append({"role": "tool", "name": name, "content": getattr(session, name)(**arguments)})
     return [*messages, {"role": "assistant", "content": GOODBYE}]

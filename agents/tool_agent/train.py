@@ -74,8 +74,8 @@ def train(config: TrainTRLConfig) -> None:
     with run_lock(out) if main else nullcontext():
         with process().main_process_first():
             checkpoint = go_on(out, deciding_settings(config, BESIDE), config.steps)
-        before = json.loads((checkpoint / COMPLETE).read_text())["seconds"] if checkpoint else 0.0
-        started -= before
+        if checkpoint:
+            started -= json.loads((checkpoint / COMPLETE).read_text())["seconds"]
         if config.clone and not (out / CLONED).is_dir():
             _clone(config, kind, started)
         path = str(out / CLONED) if config.clone else config.model
@@ -115,16 +115,13 @@ def arguments(config: TrainTRLConfig, most_calls: int) -> GRPOConfig:
     """
     cuda = torch.cuda.is_available()
     usual = {"bf16": cuda, "gradient_checkpointing": cuda, "use_cpu": not cuda, "report_to": "none"}
-    own = {
+    own = {name: getattr(config, name) for name in ("seed", "learning_rate", "temperature", "max_completion_length")}
+    own |= {
         "output_dir": config.out,
-        "seed": config.seed,
         "max_steps": config.steps,
         "per_device_train_batch_size": config.group_size,
         "gradient_accumulation_steps": config.groups,
         "num_generations": config.group_size,
-        "learning_rate": config.learning_rate,
-        "temperature": config.temperature,
-        "max_completion_length": config.max_completion_length,
         "max_tool_calling_iterations": most_calls,
         "save_steps": config.save_every,
         # Sessions come in their order, whatever the seed.
@@ -189,13 +186,8 @@ class _Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A line a step."""
         if state.is_world_process_zero and logs and "reward" in logs:
-            told = {"reward": "reward", "tools/call_frequency": "calls a session", "tools/failure_frequency": "failed"}
-            shown = ", ".join(f"{words} {logs[name]:.3g}" for name, words in told.items() if name in logs)
+            shown = f"reward {logs['reward']:.3g}, calls a session {logs['tools/call_frequency']:.3g}"
             print(f"step {state.global_step} of {self.config.steps}: {shown}", flush=True)
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ends a training whose time was up when it was resumed."""
-        self.on_step_end(args, state, control)
 
 
 def _clone(config: TrainTRLConfig, kind: type[ToolSession], started: float) -> None:
