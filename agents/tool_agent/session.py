@@ -116,7 +116,8 @@ class ToolSession:
 
     def _env_of(self, suite: str, split: str) -> MICEEditEnv:
         if (suite, split) not in self._envs:
-            self._envs[suite, split] = make_env(**self.settings | {"suite": suite, "split": split})
+            settings: dict[str, Any] = {**self.settings, "suite": suite, "split": split}
+            self._envs[suite, split] = make_env(**settings)
         return self._envs[suite, split]
 
     def _shown(self, note: str = "") -> Shown:
