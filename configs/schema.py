@@ -99,7 +99,7 @@ class PlayConfig(GenerationSettings, SessionsConfig):
     policy: str = setting(
         "model",
         "who plays; a name or package.module:Class, called with the vector environment",
-        names=lambda: ("model", "folder", "oracle", "reader", "clumsy", "noop", "random"),
+        names=lambda: ("model", "endpoint", "folder", "oracle", "reader", "clumsy", "noop", "random"),
     )
     policy_settings: dict[str, Any] = setting(
         help="keyword arguments of the policy's class, by name", default_factory=dict

@@ -101,17 +101,20 @@ class ChatEndpoint:
         calls: questions that were sent, without retries.
         cached: answers that were known from an earlier call.
         failed: questions without an answer.
+        most_bytes: that an answer may have, compressed or not.
 
     Raises:
         ModuleNotFoundError: a package of the extra "judge" is missing.
     """
+
+    most_bytes = MOST_BYTES
 
     def __init__(self, settings: EndpointSettings) -> None:
         if find_spec("openai") is None:
             raise ModuleNotFoundError("asking a model needs openai: pip install 'editenv[judge]'", name="openai")
         self.settings = settings
         self.calls = self.cached = self.failed = 0
-        self._cache = AnswerCache(settings.cache) if settings.cache else None
+        self._cache = AnswerCache(settings.cache, self.most_bytes) if settings.cache else None
         self._lock = Lock()
         self._thread: _LoopThread | None = None
 
@@ -185,7 +188,7 @@ class ChatEndpoint:
         with self._lock:
             # After a fork the thread lives in the parent alone.
             if self._thread is None or self._thread.process != os.getpid():
-                self._thread = _LoopThread(self.settings)
+                self._thread = _LoopThread(self.settings, self.most_bytes)
                 weakref.finalize(self, self._thread.stop).atexit = False
             thread = self._thread
         future = asyncio.run_coroutine_threadsafe(work(thread), thread.loop)
@@ -226,7 +229,7 @@ class ChatEndpoint:
         self.failed += answer.error is not None
         if self.settings.transcript:
             line = {"time": time(), "key": key, "version": version, "request": _without_pictures(request)}
-            line |= {"text": answer.text, "error": answer.error, "cached": answer.cached}
+            line |= {"text": _without_pictures(answer.text), "error": answer.error, "cached": answer.cached}
             line["seconds"] = perf_counter() - started
             with _warned("the transcript lacks a line"):
                 data = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace")
@@ -246,13 +249,7 @@ class ChatEndpoint:
         """The server's answer, or what went wrong in the last of 1 + retries tries."""
         for attempt in range(retries + 1):
             try:
-                completion = await thread.client().chat.completions.create(**request)
-                choices = getattr(completion, "choices", None)
-                message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-                text = getattr(message, "content", None)
-                if not isinstance(text, str) or not text.strip():
-                    raise ValueError(f"the server's answer holds no text: {str(completion)[:200]!r}")
-                return Answer(_hide(text, self.settings), None)
+                return Answer(await self._text(thread.client(), request), None)
             except Exception as error:  # Whatever a server sends must stay this one call's error.
                 status = getattr(error, "status_code", None)
                 lasts = isinstance(error.__cause__, PermissionError)
@@ -265,22 +262,32 @@ class ChatEndpoint:
                 await asyncio.sleep(_delay(error, attempt))
         raise AssertionError("unreachable")
 
+    async def _text(self, client: Any, request: dict[str, Any]) -> str:
+        """The text of the server's answer, without keys; anything may be raised where there is none."""
+        completion = await client.chat.completions.create(**request)
+        choices = getattr(completion, "choices", None)
+        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+        text = getattr(message, "content", None)
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"the server's answer holds no text: {str(completion)[:200]!r}")
+        return _hide(text, self.settings)
+
 
 class _LoopThread:
     """A thread with an event loop, one client and what its calls share; holds no endpoint, to end with it."""
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointSettings, most_bytes: int) -> None:
         self.process = os.getpid()
         self.loop = asyncio.new_event_loop()
         self.room = asyncio.Semaphore(settings.concurrency)
         self.underway: dict[str, asyncio.Task[Answer]] = {}
-        self._settings, self._client = settings, None
+        self._settings, self._most_bytes, self._client = settings, most_bytes, None
         self.thread = Thread(target=self._live, name="editenv-endpoint", daemon=True)
         self.thread.start()
 
     def client(self) -> Any:
         """The client, opened when first needed."""
-        self._client = self._client or _open_client(self._settings)
+        self._client = self._client or _open_client(self._settings, self._most_bytes)
         return self._client
 
     def stop(self) -> None:
@@ -306,7 +313,7 @@ class _LoopThread:
 # One request over HTTP.
 
 
-def _open_client(settings: EndpointSettings) -> Any:
+def _open_client(settings: EndpointSettings, most_bytes: int) -> Any:
     """OpenAI's client over connections that are bounded in time and bytes and stay with one host.
 
     By itself it starts its timeout anew with every byte, reads answers of any length and follows redirects.
@@ -315,7 +322,7 @@ def _open_client(settings: EndpointSettings) -> Any:
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     class BoundedClient(DefaultAsyncHttpxClient):
-        """Requests are over after `timeout` seconds or MOST_BYTES, and never leave the host of `base_url`."""
+        """Requests are over after `timeout` seconds or `most_bytes`, and never leave the host of `base_url`."""
 
         async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
             """Sends a request and reads its answer."""
@@ -333,7 +340,7 @@ def _open_client(settings: EndpointSettings) -> Any:
                     if response.next_request is None:
                         packing = ("content-encoding", "content-length", "transfer-encoding")
                         kept = {name: value for name, value in response.headers.items() if name not in packing}
-                        data = await _body(response)
+                        data = await _body(response, most_bytes)
                         return httpx.Response(response.status_code, headers=kept, content=data, request=request)
                     request = response.next_request
                 finally:
@@ -353,22 +360,22 @@ def _open_client(settings: EndpointSettings) -> Any:
     )
 
 
-async def _body(response: Any) -> bytes:
-    """The body, unpacked; never more than MOST_BYTES of it are read or unpacked."""
+async def _body(response: Any, most_bytes: int) -> bytes:
+    """The body, unpacked; never more than most_bytes of it are read or unpacked."""
     data = bytearray()
     async for part in response.aiter_raw():
         data += part
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
+        if len(data) > most_bytes:
+            raise ValueError(f"the answer is longer than {most_bytes} bytes")
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return bytes(data)
     if encoding not in ("gzip", "deflate"):
         raise ValueError(f"the answer is packed as {encoding[:40]!r}, expected gzip, deflate or nothing")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the heads of gzip and of zlib
-    found = unpacker.decompress(data, MOST_BYTES + 1)
-    if len(found) > MOST_BYTES:
-        raise ValueError(f"the answer unpacks to more than {MOST_BYTES} bytes")
+    found = unpacker.decompress(data, most_bytes + 1)
+    if len(found) > most_bytes:
+        raise ValueError(f"the answer unpacks to more than {most_bytes} bytes")
     if not unpacker.eof:
         raise ValueError("the answer's packed data ends too early")
     return found
@@ -403,9 +410,9 @@ class AnswerCache:
     _FORM = 1  # how values are written: 1 is a JSON string
     _TABLE = "CREATE TABLE Cache (key TEXT PRIMARY KEY, mode INTEGER, value TEXT)"
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, most_bytes: int = MOST_BYTES) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self._path, self.resting = Path(folder) / "cache.db", False
+        self._path, self._most_bytes, self.resting = Path(folder) / "cache.db", most_bytes, False
 
     def get(self, key: str) -> str | None:
         """The answer kept under a key, None where there is none.
@@ -415,7 +422,7 @@ class AnswerCache:
         """
         # However long a damaged value is, no more of it is read than an answer may have.
         query = "SELECT substr(value, 1, ?) FROM Cache WHERE key = ? AND mode = ?"
-        found = self._execute(query, (8 * MOST_BYTES, key, self._FORM))
+        found = self._execute(query, (8 * self._most_bytes, key, self._FORM))
         if not found:
             return None
         try:

@@ -133,7 +133,7 @@ def opened(
             warnings.simplefilter("ignore")  # of odd EXIF and the like
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             png_exif(source)  # refuses too many chunks
-            if isinstance(source, Path) and "JPEG" in formats and not head_only:
+            if "JPEG" in formats and not head_only:
                 image = PILImage.open(_few_scans(source), formats=formats)
             else:
                 image = PILImage.open(source, formats=formats)
@@ -164,7 +164,7 @@ def _head(source: Path | BytesIO, length: int) -> bytes:
 _MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def _few_scans(path: Path) -> Path | BytesIO:
+def _few_scans(path: Path | BytesIO) -> Path | BytesIO:
     """A JPEG's bytes without the scans after MAX_SCANS, where it has more; anything else as it is."""
     if _head(path, 2) != b"\xff\xd8":
         return path

@@ -8,6 +8,7 @@ POLICIES = {
     "reader": "editenv.agents.baselines.reader:ReaderPolicy",
     "noop": "editenv.agents.baselines.trivial:NoopPolicy",
     "folder": "editenv.agents.external.folder:FolderPolicy",
+    "endpoint": "editenv.agents.external.endpoint:EndpointPolicy",
     "random": "editenv.agents.baselines.trivial:RandomPolicy",
 }
 """Policy by name, as "module:class"; the class is called with the environments that it plays."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from editenv.agents.baselines.oracle import studio_turn
 from editenv.agents.episodes import Count
+from editenv.agents.external.intents import IntentWriter
 from editenv.protocols import Observations
-from editenv.records import RecordTurn
-from editenv.registry import lookup
+from editenv.registry import unknown
 from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
@@ -25,25 +24,6 @@ LANCZOS = PILImage.Resampling.LANCZOS
 _STRETCH = 0.05  # a picture is stretched where its sides' ratio is off by no more: models round sides to 16 or 32
 _TOLD = 5  # failures that are warned of, each with its reason
 
-
-def right_intent(session: Session) -> str:
-    """What the turn asks for, references resolved and rules worked in; of records the published sentence.
-
-    Raises:
-        ValueError: the session has neither studio scenes nor a record's turns.
-    """
-    meaning = session.message.meaning
-    if isinstance(meaning, RecordTurn):
-        return re.sub(r"\[([^\]]*)\]", r"\1", meaning.formatted_instruction)
-    return studio_turn(session).intent
-
-
-INTENTS: dict[str, Callable[[Session], str]] = {
-    "instructions": lambda session: session.instruction,
-    "concatenated": lambda session: "\n".join(session.transcript),
-    "oracle": right_intent,
-}
-"""What a turn's picture is made from, by name: the user's last words, all their words, or what was meant."""
 
 Memory = tuple[int, int]
 """The session's row in the environments, and its seed."""
@@ -57,13 +37,19 @@ class ExternalPolicy(ABC):
 
     Args:
         envs: whose sessions are played.
-        intents: a name in INTENTS.
+        intents, intent_endpoint, intent_pictures: as for `IntentWriter`.
     """
 
-    def __init__(self, envs: MICEEditVectorEnv, intents: str = "instructions") -> None:
+    def __init__(
+        self,
+        envs: MICEEditVectorEnv,
+        intents: str = "instructions",
+        intent_endpoint: Mapping[str, Any] | None = None,
+        intent_pictures: bool = True,
+    ) -> None:
         self.envs = envs
         self.height, self.width, _ = envs.engine.world.image_shape
-        self.intent = lookup("intents", intents, INTENTS)
+        self.writer = IntentWriter(intents, intent_endpoint, intent_pictures, envs.engine.max_length)
         self.turns = self.fitted = self.failed = 0
 
     @abstractmethod
@@ -76,9 +62,9 @@ class ExternalPolicy(ABC):
             seeds: 64 bits that follow from session and turn alone.
         """
 
-    def write_intents(self, sessions: Sequence[Session]) -> list[str]:
+    def write_intents(self, sessions: Sequence[Session], seeds: Sequence[int]) -> list[str]:
         """What each turn asks for."""
-        return [self.intent(session) for session in sessions]
+        return self.writer.write(sessions, seeds)
 
     def start(self, observations: Observations, seeds: Sequence[int]) -> list[Memory]:
         """Rows and seeds."""
@@ -87,9 +73,9 @@ class ExternalPolicy(ABC):
     def act(self, observations: Observations, memories: list[Memory]) -> tuple[dict[str, object], list[Memory]]:
         """The edited pictures, and the intents they were made from, as far as a text in the space may be long."""
         sessions = [self.envs.sessions[row] for row, _ in memories]
-        intents = self.write_intents(sessions)
         numbers = zip(sessions, memories, strict=True)
         seeds = [int(np.random.SeedSequence((m[1], one.turn)).generate_state(1, np.uint64)[0]) for one, m in numbers]
+        intents = self.write_intents(sessions, seeds)
         images = []
         for session, found in zip(sessions, self.edit(sessions, intents, seeds), strict=True):
             self.turns += 1
@@ -114,5 +100,13 @@ class ExternalPolicy(ABC):
         return np.array(ImageOps.pad(image, size, LANCZOS, MARGIN))
 
     def counts(self) -> dict[str, Count]:
-        """Turns played, pictures that had another size, and edits that failed."""
-        return {"turns": self.turns, "fitted_turns": self.fitted, "failed_turns": self.failed}
+        """Turns played, pictures that had another size, edits that failed, and intents that a chat model failed at."""
+        counts: dict[str, Count] = {"turns": self.turns, "fitted_turns": self.fitted, "failed_turns": self.failed}
+        return counts if self.writer.endpoint is None else counts | {"failed_intents": self.writer.failed}
+
+
+def check_history(history: str) -> bool:
+    """Whether a setting `history` asks for all pictures; ValueError where it is neither "last" nor "all"."""
+    if history not in ("last", "all"):
+        raise ValueError(unknown("history", history, ("last", "all")))
+    return history == "all"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from editenv.agents.external.editing import ExternalPolicy, Memory
 from editenv.protocols import Observations
@@ -23,7 +24,7 @@ class FolderPolicy(ExternalPolicy):
     Args:
         path: the folder.
         intents: "files" takes turn_{k}.txt beside the picture, empty where there is none; or the name of what the
-            pictures were made from, as for other policies.
+            pictures were made from, as for other policies (`intent_endpoint`, `intent_pictures` too).
         fit: take pictures of another size too, fitted.
         missing: "error", or "keep": the picture before stays, and the turn counts as failed.
 
@@ -33,9 +34,16 @@ class FolderPolicy(ExternalPolicy):
     """
 
     def __init__(
-        self, envs: MICEEditVectorEnv, path: str, intents: str = "files", fit: bool = False, missing: str = "error"
+        self,
+        envs: MICEEditVectorEnv,
+        path: str,
+        fit: bool = False,
+        missing: str = "error",
+        intents: str = "files",
+        intent_endpoint: Mapping[str, Any] | None = None,
+        intent_pictures: bool = True,
     ) -> None:
-        super().__init__(envs, "instructions" if intents == "files" else intents)
+        super().__init__(envs, "instructions" if intents == "files" else intents, intent_endpoint, intent_pictures)
         if not Path(path).is_dir():
             raise ValueError(f"path is {path!r}, which is no folder, expected one of pictures")
         if missing not in ("error", "keep"):
@@ -51,10 +59,10 @@ class FolderPolicy(ExternalPolicy):
                     self.picture(self.envs.sessions[row], turn)
         return memories
 
-    def write_intents(self, sessions: Sequence[Session]) -> list[str]:
+    def write_intents(self, sessions: Sequence[Session], seeds: Sequence[int]) -> list[str]:
         """The texts beside the pictures, where these are asked for."""
         if not self.files:
-            return super().write_intents(sessions)
+            return super().write_intents(sessions, seeds)
         paths = [self.path / self.name(session, session.turn, "txt") for session in sessions]
         return [path.read_text(encoding="utf-8").strip() if path.is_file() else "" for path in paths]
 
