@@ -155,6 +155,7 @@ def described(config: PlayConfig) -> dict[str, Any]:
     """What a summary says of the settings; the model's only where a model plays."""
     names = ["policy", "suite", "split", "seed", "sessions_file", "reward_weights"]
     names += MODEL_SETTINGS if config.policy == "model" else ["policy_settings"]
+    names += ["model"] if config.policy == "diffusers" else []
     known = {name: getattr(config, name) for name in names}
     if config.sessions_file is not None:
         known["suite"] = None  # the file says which sessions these are
@@ -189,6 +190,8 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
 
 def agent_name(config: PlayConfig) -> str:
     """The agent in words: "oracle", "model=practice, intent=oracle"."""
+    if config.policy == "diffusers":
+        return f"diffusers, model={config.model}"
     if config.policy != "model":
         return config.policy
     usual = {"intent": "model", "image": "model", "intent_form": "free"}
@@ -222,6 +225,11 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
         for card, played in RUNS.items():
             if Path(name, card).is_file():
                 name, settings = played, {**settings, "run": name}
+        if name == "diffusers":
+            from editenv.agents.distributed import use_threads
+
+            use_threads(config.threads)
+            settings = {"model": config.model, **settings}
         policy: Policy[Any] = build("policy", name, MODEL | POLICIES, settings, envs)
         for method in ("start", "act"):
             if not callable(getattr(policy, method, None)):

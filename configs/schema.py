@@ -99,12 +99,15 @@ class PlayConfig(GenerationSettings, SessionsConfig):
     policy: str = setting(
         "model",
         "who plays; a name or package.module:Class, called with the vector environment",
-        names=lambda: ("model", "endpoint", "folder", "oracle", "reader", "clumsy", "noop", "random"),
+        names=lambda: ("model", "diffusers", "endpoint", "folder", "oracle", "reader", "clumsy", "noop", "random"),
     )
     policy_settings: dict[str, Any] = setting(
         help="keyword arguments of the policy's class, by name", default_factory=dict
     )
-    model: str = setting("practice", "with policy=model: practice, base, a training's or a checkpoint's folder")
+    model: str = setting(
+        "practice",
+        "with policy=model: practice, base, a training's or checkpoint's folder; policy=diffusers: a pipeline's",
+    )
     intent: str = setting("model", "who writes the intents; oracle gives the right ones", choices=("model", "oracle"))
     image: str = setting("model", "who carries them out; exact does so by rules", choices=("model", "exact"))
     intent_form: str = setting(

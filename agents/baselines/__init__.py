@@ -9,6 +9,7 @@ POLICIES = {
     "noop": "editenv.agents.baselines.trivial:NoopPolicy",
     "folder": "editenv.agents.external.folder:FolderPolicy",
     "endpoint": "editenv.agents.external.endpoint:EndpointPolicy",
+    "diffusers": "editenv.agents.external.pipeline:DiffusersPolicy",
     "random": "editenv.agents.baselines.trivial:RandomPolicy",
 }
 """Policy by name, as "module:class"; the class is called with the environments that it plays."""
