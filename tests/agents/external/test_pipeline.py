@@ -15,7 +15,7 @@ from editenv.agents.episodes import policy_seed
 from editenv.agents.evaluate import run_evaluation
 from editenv.agents.external.pipeline import pipeline_class
 from editenv.configs.compose import compose
-from tests.agents.external.tiny_pipeline import KLEIN, flux2_klein
+from tests.agents.external.tiny_pipeline import KLEIN, KONTEXT, flux2_klein, flux_kontext
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,16 @@ def test_which_pipelines_can_edit(tmp_path, name, expected):
             pipeline_class(tmp_path)
     else:
         assert pipeline_class(tmp_path).__name__ == expected
+
+
+def test_kontext_edits_one_picture_by_itself(tmp_path):
+    model = flux_kontext(tmp_path / "kontext")
+    found = played(model, tmp_path / "a", policy=KONTEXT)
+    alone = list(played(model, tmp_path / "b", num_envs=1, policy=KONTEXT).records())
+    for one, other in zip(found.records(), alone, strict=True):
+        assert all(map(np.array_equal, one.pictures, other.pictures))
+        assert one.pictures[1].shape == (64, 64, 3) and not np.array_equal(one.pictures[1], one.pictures[2])
+    assert found.facts["fitted_turns"] == 6 and found.facts["failed_turns"] == 0
 
 
 def test_a_pipeline_of_one_picture_has_no_history(tmp_path):
