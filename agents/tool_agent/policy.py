@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
-from transformers.utils import get_json_schema
+from transformers.utils.chat_template_utils import get_json_schema
 from trl.chat_template_utils import add_response_schema, parse_response, qwen2_5_chat_template, supports_tool_calling
 
 from editenv.agents.tool_agent.session import PROMPT, STAYS, WRONG, said, shown
@@ -172,7 +172,7 @@ class ToolPolicy:
         replies = []
         for prompt, ids in zip(before.tolist(), made[:, before.shape[1] :].tolist(), strict=True):
             ids = ids[: ids.index(end) + 1] if end in ids else ids
-            replies.append(parse_response(self.tokenizer, ids, prefix=prompt, tools=self.schemas))
+            replies.append(parse_response(self.tokenizer, ids, prefix=prompt, tools=list(self.schemas)))
         return replies
 
     def counts(self) -> dict[str, Any]:

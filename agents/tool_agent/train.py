@@ -8,14 +8,17 @@ import time
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
 from datasets import Dataset, disable_progress_bars
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.chat_template_utils import get_training_chat_template
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from editenv.agents.distributed import process, use_threads
 from editenv.agents.failures import SAVE_ERRORS, mark_or_drop
@@ -150,7 +153,8 @@ class _Trainer(GRPOTrainer):
             args=arguments(config, kind.toolbox.max_turns * config.tries),
             train_dataset=Dataset.from_list(session_rows(numbers, config.seed)),
             processing_class=processor,
-            environment_factory=kind,
+            # TRL's type knows text alone; it also takes the content blocks of a picture.
+            environment_factory=cast(Any, kind),
             callbacks=[_Progress(config, started)],
         )
         self.remove_callback(PrinterCallback)
@@ -230,7 +234,7 @@ def _clone(config: TrainTRLConfig, kind: type[ToolSession], started: float) -> N
     made = trainer.train()
     trainer.save_model()
     if process().is_main_process:
-        os.replace(trainer.args.output_dir, Path(config.out, CLONED))
+        os.replace(str(trainer.args.output_dir), Path(config.out, CLONED))
         said = f"loss {made.training_loss:.3f}, {time.perf_counter() - started:.0f} s"
         print(f"learnt {len(rows)} sessions of the oracle: {said}", flush=True)
     process().wait_for_everyone()
