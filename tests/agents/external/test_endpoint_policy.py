@@ -216,7 +216,18 @@ def test_a_chat_model_writes_the_intents_that_pictures_are_made_from(tmp_path):
         assert "image_url" not in str(writer.requests[3:])
 
 
-def test_says_is_no_picture(tmp_path):
+def test_an_evaluation_goes_on_with_a_server_elsewhere_and_with_another_model_does_not(tmp_path):
+    with ChatServer(brighter) as first, ChatServer(brighter) as second:
+        login = first.url.replace("//", "//me:pass-word@")
+        kept = played(first, tmp_path, sessions=2, base_url=login)
+        again = played(second, tmp_path, sessions=2)
+        assert again.lines == kept.lines and len(first.requests) == 6 and not second.requests
+        with pytest.raises(ValueError, match=r"policy_settings.model"):
+            played(second, tmp_path, sessions=2, model="another")
+    assert b"pass-word" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.json*"))
+
+
+def test_a_chat_model_that_only_talks_fails(tmp_path):
     with ChatServer(says("I cannot draw.")) as server, pytest.warns(UserWarning, match="holds no picture"):
         found = played(server, tmp_path, api="chat", sessions=1, retries=0)
     assert found.facts["failed_turns"] == 3
