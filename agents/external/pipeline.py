@@ -25,8 +25,13 @@ SEVERAL = (
 )  # fmt: skip
 """Pipelines to which a list of pictures is one edit's references; to others it is a batch."""
 DTYPES = ("float32", "bfloat16", "float16")
-_OURS = ("image", "prompt", "generator", "output_type", "return_dict", "num_images_per_prompt")
+_OURS = ("image", "images", "prompt", "generator", "output_type", "return_dict", "num_images_per_prompt")
 """Arguments that the policy gives."""
+_NOT_EDITS = {
+    "mask_image", "control_image", "controlnet_conditioning_scale", "adapter_conditioning_scale", "num_frames",
+    "frames", "pose_video",
+}  # fmt: skip
+"""Arguments of pipelines that fill a mask, follow a control picture or make a film."""
 
 
 class DiffusersPolicy(ExternalPolicy):
@@ -63,7 +68,8 @@ class DiffusersPolicy(ExternalPolicy):
         super().__init__(envs, intents, intent_endpoint, intent_pictures)
         folder, self.arguments, self.all_pictures = Path(model), arguments, check_history(history)
         kind = pipeline_class(folder)
-        known = [name for name in inspect.signature(kind.__call__).parameters if name not in ("self", *_OURS)]
+        taken = inspect.signature(kind.__call__).parameters
+        self.by_list, known = "images" in taken, [name for name in taken if name not in ("self", *_OURS)]
         for name in arguments:
             if name not in known:
                 raise ValueError(
@@ -97,8 +103,9 @@ class DiffusersPolicy(ExternalPolicy):
             pictures = [PILImage.fromarray(picture) for picture in session.pictures]
             # On the CPU, so that every device starts from the same noise.
             generator = torch.Generator("cpu").manual_seed(seed % 2**63)
-            shown = pictures if self.all_pictures else pictures[-1]
-            made = self.pipeline(image=shown, prompt=intent, generator=generator, **self.arguments)
+            shown: Any = pictures if self.all_pictures else pictures[-1:]
+            given = {"images": shown} if self.by_list else {"image": shown if self.all_pictures else shown[0]}
+            made = self.pipeline(**given, prompt=intent, generator=generator, **self.arguments)
             found.append(np.array(made.images[0].convert("RGB")))
         return found
 
@@ -140,11 +147,9 @@ def pipeline_class(folder: Path) -> Any:
 
 
 def _edits(kind: Any) -> bool:
-    """Whether a pipeline's call makes pictures from picture and prompt, without mask, control picture or frames."""
-    parameters = inspect.signature(kind.__call__).parameters
-    return {"image", "prompt", "generator"} <= parameters.keys() and not (
-        {"mask_image", "control_image", "num_frames"} & parameters.keys()
-    )
+    """Whether a pipeline's call makes a picture from picture and prompt, without anything else."""
+    taken = inspect.signature(kind.__call__).parameters.keys()
+    return {"prompt", "generator"} <= taken and bool({"image", "images"} & taken) and not _NOT_EDITS & taken
 
 
 def check_files(folder: Path) -> None:
