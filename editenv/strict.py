@@ -55,8 +55,10 @@ def check(model: type[Model], data: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         order = {"missing": 0, "extra_forbidden": 1}
         first: Any = min(error.errors(include_url=False), key=lambda one: order.get(one["type"], 2))
-    kind, context = first["type"], first.get("ctx", {})
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    kind, context, place = first["type"], first.get("ctx", {}), first["loc"]
+    if is_key := place[-1:] == ("[key]",):  # a key of a dict, not its value
+        place = place[:-1]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     known = f", expected {', '.join(model.model_fields)}" if len(first["loc"]) == 1 else ""
     value = shortened(first["input"])
     if not first["loc"]:  # half a surrogate pair
@@ -64,7 +66,7 @@ def check(model: type[Model], data: Mapping[str, Any]) -> Model:
     if kind == "literal_error":
         words = context["expected"]
         several = f"one of {words.replace(' or ', ', ').replace(chr(39), '')}" if " or " in words else words
-        told = f"is {value}, expected {several}"
+        told = f"is not known, expected {several}" if is_key else f"is {value}, expected {several}"
     elif kind == "missing":
         told = f"is missing{known}"
     elif kind == "extra_forbidden":
