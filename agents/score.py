@@ -70,11 +70,11 @@ def score(config: ScoreConfig) -> Evaluation:
         return finished(Path(config.out), waves, facts)
 
 
-def _records_folder(records: str) -> Path:
+def _records_folder(records: str | None) -> Path:
     """Where the records lie: an evaluation's folder, the folder itself, or that of the file."""
-    place = Path(records)
+    place = Path(records or "")
     for folder in (place / RECORDS, place, place.parent if place.name == FILE else place):
-        if (folder / FILE).is_file():
+        if records and (folder / FILE).is_file():
             return folder
     raise ValueError(
         f"records is {records!r}, expected a folder with {FILE}, as record_to= and evaluate save_images=true write it"

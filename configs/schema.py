@@ -163,7 +163,7 @@ class ScoreConfig(JudgedConfig):
           sessions of a user who reacts
     """
 
-    records: str = setting(MISSING, "folder with sessions.jsonl, or of an evaluation; may be the first word")
+    records: str | None = setting(None, "folder with sessions.jsonl, or of an evaluation; may be the first word")
     world: str | None = setting(None, "where the sessions are from; null for what the records say")
     suite: str | None = setting(
         None, "a suite's YAML file with tasks and rules of one's own, where sessions have these"

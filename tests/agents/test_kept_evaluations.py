@@ -196,7 +196,7 @@ def test_scored_again_it_is_what_an_evaluation_with_that_scorer_would_have_writt
 
 
 def test_records_of_an_environment_and_of_a_user_who_reacts_can_be_scored(tmp_path, capsys):
-    settings = {"user": "terse", "suite": "persona", "split": "test", "record_to": str(tmp_path / "r")}
+    settings: dict[str, Any] = {"user": "terse", "suite": "persona", "split": "test", "record_to": str(tmp_path / "r")}
     envs = make_vector_env(num_envs=3, autoreset_mode="Disabled", **settings)
     sessions = run_episodes(envs, NoisyOracle(envs), range(3), 1)
     lines = scored(tmp_path / "r" / "sessions.jsonl", tmp_path / "again", "user=terse")
