@@ -6,12 +6,13 @@ They are transformers' callbacks. The run learns what it would learn without the
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -190,6 +191,35 @@ class Journal(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Once more, where the disk was full in the last iteration."""
         self.on_log(args, state, control)
+
+
+def seconds_spent(logs: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of training that logs tell of."""
+    return sum(v for log in logs for k, v in log.items() if k.startswith("seconds/"))
+
+
+class StopAfter(TrainerCallback):
+    """Ends a run after the iteration in which its seconds are over, those of earlier processes included.
+
+    Args:
+        seconds: that may be spent.
+        updates: optimiser steps an iteration.
+    """
+
+    def __init__(self, seconds: float, updates: int) -> None:
+        self.seconds, self.updates, self.since = seconds, updates, time.perf_counter()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Takes what the logs say was spent before."""
+        self.since = time.perf_counter() - seconds_spent(state.log_history)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decides in the first process, for all of them."""
+        if state.global_step % self.updates == 0:
+            (over,) = broadcast_object_list([time.perf_counter() - self.since > self.seconds])
+            if over:
+                # With a checkpoint, so that the same command has nothing left to do.
+                control.should_training_stop = control.should_save = True
 
 
 class ProgressReport(TrainerCallback):

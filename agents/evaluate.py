@@ -123,7 +123,7 @@ def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evalu
         published = partial(published_keys, envs.engine.world) if config.save_images else None
         tell_kept(waves, count, progress)
         left, start = range(len(waves.lines), count), perf_counter()
-        for sessions in play_waves(envs, policy, left, config.seed, progress) if left else ():
+        for sessions in play_waves(envs, policy, left, config.seed, progress, config.attempt) if left else ():
             if config.filmstrip and not waves.lines:
                 shown = sessions[: config.filmstrip]
                 atomic_write(out / "filmstrip.png", partial(write_filmstrip, shown))

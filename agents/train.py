@@ -18,8 +18,10 @@ from editenv.agents.callbacks import (
     Journal,
     ProgressReport,
     RolloutFiles,
+    StopAfter,
     check_trackers,
     held_out_envs,
+    seconds_spent,
 )
 from editenv.agents.distributed import check_precision, local_rows, process, use_threads
 from editenv.agents.editor import EditorPolicy
@@ -49,7 +51,7 @@ from editenv.settings import check_settings
 from editenv.vector import MICEEditVectorEnv
 
 _BESIDE = (
-    "out", "iterations", "save_every", "eval_every", "eval_sessions", "eval_scorer", "image_every",
+    "out", "iterations", "save_every", "eval_every", "eval_sessions", "eval_scorer", "image_every", "max_seconds",
     "record_every", "record_mib", "report_to",
 )  # fmt: skip
 """Settings that decide nothing of what is learnt; of `iterations` see `_checkpoint_of`. What moves the last digits, as
@@ -110,6 +112,10 @@ def train(config: TrainConfig) -> TrainResult:
         args: Any = trainer.args
         args.run_settings, args.run_name = flat_settings(config), "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
+        if resumed and config.max_seconds is not None:
+            before = json.loads((resumed / "trainer_state.json").read_text(encoding="utf-8"))
+            if seconds_spent(before["log_history"]) > config.max_seconds:
+                args.max_steps = before["global_step"]  # nothing left to do
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         trained = trainer.merged_model()
         logs = group_by_turn(trainer.state.log_history, algorithm.updates_per_iteration)
@@ -141,6 +147,8 @@ def _add_callbacks(
             trainer, config, held_out, lambda policy: (EditorPolicy(policy, likeliest), policy.save)
         )
         trainer.add_callback(evaluation)
+    if config.max_seconds is not None:
+        trainer.add_callback(StopAfter(config.max_seconds, updates))
     if main:
         trainer.add_callback(ProgressReport(config.iterations, updates))
         trainer.add_callback(Journal(Path(config.out, JOURNAL), updates))

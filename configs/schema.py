@@ -139,6 +139,7 @@ class EvaluateConfig(PlayConfig):
         None, "how many, from session 0 of the seed on; null for 256, or for all of a sessions file", ge=1
     )
     num_envs: int = setting(256, "sessions side by side", ge=1)
+    attempt: int = setting(0, "another number has other noise in the same sessions", ge=0)
     save_images: bool = setting(False, "keep what was played in records/: show, score and sessions_file= read it")
     filmstrip: int = setting(4, "sessions of the first wave that filmstrip.png shows", ge=0)
     max_unscored: float = setting(
@@ -246,6 +247,7 @@ class TrainConfig(SessionsConfig):
         "free", "of the intents; what the model was taught", choices=("free", "rules", "structured")
     )
     iterations: int = setting(60, "rollouts and updates", ge=1)
+    max_seconds: float | None = setting(None, "of training, after which no iteration begins; null for no end", gt=0)
     groups: int = setting(16, "session scripts an iteration", ge=1)
     group_size: int = setting(6, "sessions of each, G", ge=2)
     sessions: int | None = setting(

@@ -1,8 +1,7 @@
 """The report of an experiment: one long table, statistics over seeds, and pages made of them.
 
-`table.csv` has the columns arm, seed, suite, session, turn, task, family, score, value; everything on the
-pages follows from it. `report.html` needs no network: its figures are SVG inside the page. `report.md` says
-the same in text.
+`table.csv` has the columns arm, seed, suite, session, turn, task, family, score, value. `report.html` needs no
+network: its figures are SVG, its filmstrip a PNG inside the page. `report.md` says the same in text.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import csv
 import json
 import re
 import shlex
+from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,23 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from editenv import __version__
-from editenv.agents.compare.experiment import Experiment
-from editenv.agents.compare.queue import Outcome
-from editenv.agents.compare.statistics import (
-    Estimate,
+from editenv.agents.compare.command import Outcome
+from editenv.agents.compare.experiment import BEST, Experiment
+from editenv.agents.episodes import most_different, side_by_side, write_filmstrip
+from editenv.agents.resume import atomic_write, atomic_write_text
+from editenv.agents.stats import (
     Floats,
     cautions,
     estimate,
     gap_closed,
     iqm,
     paired_difference,
+    pass_at_k,
     performance_profile,
     probability_of_improvement,
+    row_means,
 )
+from editenv.agents.waves import RECORDS
 from editenv.files import atomic_write_text
 
 COLUMNS = ("arm", "seed", "suite", "session", "turn", "task", "family", "score", "value")
@@ -46,105 +49,75 @@ SHOWN = {
     "global_awareness": "GA",
     "rule_kept": "rules kept",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One turn's score, fields as in COLUMNS; the value is None where it was not scored."""
-
-    arm: str
-    seed: int
-    suite: str
-    session: int
-    turn: int
-    task: str
-    family: str
-    score: str
-    value: float | None
-
-
-def read_rows(folder: Path, outcome: Outcome) -> Iterator[Row]:
-    """The rows of one finished job, from the `scores.jsonl` of its evaluations."""
-    job = outcome.job
-    for suite in job.evaluate:
-        with (folder / "runs" / job.name / suite / "scores.jsonl").open(encoding="utf-8") as lines:
-            for line in lines:
-                session = json.loads(line)
-                turns = len(session["instruction_following"])
-                tasks = session.get("task") or [None] * turns
-                families = session.get("family") or [None] * turns
-                for score in SHOWN:
-                    for turn, value in enumerate(session[score]):
-                        yield Row(
-                            job.arm,
-                            job.seed,
-                            suite,
-                            session["index"],
-                            turn + 1,
-                            tasks[turn] or "",
-                            families[turn] or "",
-                            score,
-                            value,
-                        )
+_READ = ("session", "index", "versions", "turn", "task", "family", "errors", *SHOWN)
 
 
 class Results:
-    """The finished runs of an experiment as arrays.
+    """The scores of an experiment's finished runs: `lines[arm, evaluation][seed]` are those of scores.jsonl.
 
-    Args:
-        experiment: what was asked.
-        rows: of all finished jobs.
+    Raises:
+        ValueError: a run's sessions or versions are not those of the other runs of its suite; names both.
     """
 
-    def __init__(self, experiment: Experiment, rows: Sequence[Row]) -> None:
-        self.experiment, self.rows = experiment, rows
-        self.arms = [arm for arm in experiment.schema.arms if any(row.arm == arm for row in rows)]
-        self.suites = [suite for suite in experiment.schema.suites if any(row.suite == suite for row in rows)]
+    def __init__(self, experiment: Experiment, outcomes: Iterable[Outcome], out: Path) -> None:
+        self.experiment, self.runs = experiment, out / "runs"
+        self.lines: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = defaultdict(dict)
+        first: dict[str, tuple[Path, Any]] = {}
+        for job in [one.job for one in outcomes if one.state == "done"]:
+            for name in job.evaluate:
+                path = self.runs / job.name / name / "scores.jsonl"
+                read = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+                lines = [{key: line[key] for key in _READ} for line in read]
+                self.lines[job.arm, name][job.seed] = lines
+                played = [(line["session"], line["versions"]) for line in lines]
+                other, expected = first.setdefault(name.partition(".")[0], (path, played))
+                if played != expected:
+                    raise ValueError(f"{path} holds other sessions or versions than {other}, expected the same ones")
+        self.arms = [arm for arm in experiment.schema.arms if any(arm == one for one, _ in self.lines)]
+        self.suites = list(experiment.suites)
 
-    def seeds(self, arm: str) -> list[int]:
-        """Seeds of an arm that have finished."""
-        return sorted({row.seed for row in self.rows if row.arm == arm})
-
-    def last_turn(self, arm: str, suite: str, score: str = HEADLINE) -> Floats:
+    def last_turn(self, arm: str, name: str, score: str = HEADLINE) -> Floats:
         """A score of each session's last turn, [seeds, sessions]; NaN where it was not scored."""
-        found: dict[int, dict[int, tuple[int, float]]] = defaultdict(dict)
-        for row in self.rows:
-            if (row.arm, row.suite, row.score) == (arm, suite, score):
-                value = np.nan if row.value is None else row.value
-                if row.turn >= found[row.seed].get(row.session, (0, 0.0))[0]:
-                    found[row.seed][row.session] = (row.turn, value)
-        sessions = sorted({session for one in found.values() for session in one})
-        missing = (0, np.nan)
-        return np.array([[found[seed].get(session, missing)[1] for session in sessions] for seed in sorted(found)])
+        runs = self.lines[arm, name]
+        return np.array([[line[score][-1] for line in runs[seed]] for seed in sorted(runs)], float)
 
     def run_means(self, arm: str, score: str = HEADLINE) -> Floats:
         """Means over sessions of the last turn, [seeds, suites], as the statistics over runs take them."""
-        return np.stack([_row_means(self.last_turn(arm, suite, score)) for suite in self.suites], 1)
+        return np.stack([row_means(self.last_turn(arm, suite, score)) for suite in self.suites], 1)
 
-    def mean_by(self, arm: str, suite: str, score: str, key: str) -> dict[str, Estimate]:
+    def mean_by(self, arm: str, suite: str, score: str, key: str) -> dict[str, float]:
         """A score's mean by turn, task or family: over seeds of the means over what was scored."""
-        values: dict[tuple[str, int], list[float]] = defaultdict(list)
-        for row in self.rows:
-            if (row.arm, row.suite, row.score) == (arm, suite, score) and row.value is not None:
-                values[str(getattr(row, key)), row.seed].append(row.value)
-        names = sorted({name for name, _ in values if name}, key=lambda name: (len(name), name))
-        seeds = self.seeds(arm)
-        found = {}
-        for name in names:
-            means = [[float(np.mean(values[name, seed]))] for seed in seeds if values[name, seed]]
-            found[name] = estimate(lambda matrix: float(np.mean(matrix)), means)
-        return found
+        values: dict[Any, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for seed, lines in self.lines[arm, suite].items():
+            for line in lines:
+                for name, value in zip(line[key], line[score], strict=True):
+                    if name is not None and value is not None:
+                        values[name][seed].append(value)
+        return {str(name): _mean([[_mean([one])] for one in values[name].values()]) for name in sorted(values)}
 
     def rules_kept_when_followed(self, arm: str, suite: str) -> float | None:
         """Mean of rule_kept over the turns with IF = 1: memory, told apart from editing skill."""
-        turns: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
-        for row in self.rows:
-            if row.arm == arm and row.suite == suite and row.value is not None:
-                turns[row.seed, row.session, row.turn][row.score] = row.value
-        kept = [
-            one["rule_kept"] for one in turns.values() if one.get("instruction_following") == 1 and "rule_kept" in one
+        lines = [line for run in self.lines[arm, suite].values() for line in run]
+        pairs = [pair for line in lines for pair in zip(line["instruction_following"], line["rule_kept"], strict=True)]
+        kept = [kept for followed, kept in pairs if followed == 1 and kept is not None]
+        return _mean([kept]) if kept else None
+
+    def pass_at(self, arm: str, suite: str, k: int) -> float:
+        """pass@k of each run's tries, mean over seeds; sessions with a try that was not scored are left out."""
+        names = [suite, *(f"{suite}.try_{n}" for n in range(1, self.experiment.schema.evaluation.tries))]
+        tries = np.stack([self.last_turn(arm, name) for name in names])
+        return _mean([[pass_at_k(run[:, ~np.isnan(run).any(0)] == 1, k) for run in tries.swapaxes(0, 1)]])
+
+    def unscored(self, arm: str) -> float:
+        """Share of an arm's turns that no judge scored."""
+        errors = [
+            e
+            for suite in self.suites
+            for run in self.lines[arm, suite].values()
+            for line in run
+            for e in line["errors"]
         ]
-        return float(np.mean(kept)) if kept else None
+        return sum(error is not None for error in errors) / max(len(errors), 1)
 
 
 def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, command: Sequence[str]) -> Path:
@@ -157,14 +130,24 @@ def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path,
         command: words that make this report again.
 
     Raises:
-        ValueError: no job has finished.
+        ValueError: no job has finished, or runs cannot stand in one table.
     """
-    done = [one for one in outcomes if one.state == "done"]
-    rows = [row for one in done for row in read_rows(out, one)]
-    if not rows:
+    results = Results(experiment, outcomes, out)
+    if not results.arms:
         raise ValueError("no run has finished, so there is nothing to report")
-    _write_table(rows, out / "table.csv")
-    facts = _facts(experiment, Results(experiment, rows), outcomes, out, command)
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for (arm, suite), runs in results.lines.items():
+        for seed, lines in runs.items() if suite in results.suites else ():
+            for line in lines:
+                for score in SHOWN:
+                    turns = zip(line["turn"], line["task"], line["family"], line[score], strict=True)
+                    writer.writerows(
+                        (arm, seed, suite, line["index"], t, task, kind, score, v) for t, task, kind, v in turns
+                    )
+    atomic_write_text(out / "table.csv", text.getvalue())
+    facts = _facts(experiment, results, outcomes, out) | {"command": shlex.join(["editenv", *command])}
     pages = Environment(
         loader=PackageLoader("editenv.agents.compare"), autoescape=select_autoescape(), trim_blocks=True
     )
@@ -173,54 +156,59 @@ def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path,
     return out / "report.html"
 
 
-def _write_table(rows: Sequence[Row], path: Path) -> None:
-    text = StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
-    atomic_write_text(path, text.getvalue())
-
-
-def _facts(
-    experiment: Experiment, results: Results, outcomes: Sequence[Outcome], out: Path, command: Sequence[str]
-) -> dict[str, Any]:
+def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome], out: Path) -> dict[str, Any]:
     """Everything that the pages show."""
-    base = experiment.baseline if experiment.baseline in results.arms else results.arms[0]
-    arms = [_arm_facts(experiment, results, arm, base, outcomes) for arm in results.arms]
-    failed = [one for one in outcomes if one.state == "failed"]
-    waiting = [one for one in outcomes if one.state == "waiting"]
-    trained = [len(results.seeds(arm)) for arm in results.arms if experiment.schema.arms[arm].agent != "policy"]
+    plan, arms = experiment.schema.evaluation, results.arms
+    base = experiment.baseline if experiment.baseline in arms else arms[0]
+    ceiling = experiment.schema.ceiling
+    most = _mean(results.run_means(ceiling)) if ceiling in arms else 1.0
+    trained = [len(results.run_means(arm)) for arm in arms if experiment.schema.arms[arm].agent != "policy"]
+    said = cautions(min(trained, default=1), plan.sessions)
+    said += [
+        f"{experiment.label(arm)}: {share:.1%} of turns are unscored."
+        for arm in arms
+        if (share := results.unscored(arm))
+    ]
+    tables = {
+        key: [_breakdown(experiment, results, suite, key) for suite in results.suites]
+        for key in ("turn", "task", "family")
+    }
     return {
-        "experiment": experiment,
         "schema": experiment.schema,
         "version": __version__,
-        "arms": arms,
+        "best": any(name.endswith(BEST) for _, name in results.lines),
+        "arms": [_arm_facts(experiment, results, arm, base, most) for arm in arms],
         "base": experiment.label(base),
+        "ceiling": f"{experiment.label(ceiling)}, {most:.3f}" if ceiling in arms and ceiling else "1",
         "suites": results.suites,
-        "scores": SHOWN,
-        "tables": {
-            key: [_breakdown(experiment, results, suite, key) for suite in results.suites]
-            for key in ("turn", "task", "family")
-        },
-        "cautions": cautions(min(trained, default=1), experiment.schema.evaluation.sessions),
-        "failed": failed,
-        "waiting": waiting,
-        "figures": [_curves_figure(experiment, results, out), _profile_figure(experiment, results)],
-        "command": shlex.join(["editenv", *command]),
+        "tries": [] if plan.tries == 1 else sorted({1, plan.tries}),
+        "tables": tables,
+        "cautions": said,
+        "failed": [one for one in outcomes if one.state == "failed"],
+        "waiting": [one for one in outcomes if one.state == "waiting"],
+        "figures": [_curves(experiment, results), _profiles(experiment, results)],
+        "strip": _strip(experiment, results, base, out / "filmstrips.png"),
     }
 
 
-def _arm_facts(
-    experiment: Experiment, results: Results, arm: str, base: str, outcomes: Sequence[Outcome]
-) -> dict[str, Any]:
-    means = results.run_means(arm)
-    known = experiment.schema.arms[arm]
-    differences = {}
+def _arm_facts(experiment: Experiment, results: Results, arm: str, base: str, most: float) -> dict[str, Any]:
+    known, means = experiment.schema.arms[arm], results.run_means(arm)
+    costs = [_cost(results.runs / arm / f"seed_{seed}") for seed in results.lines[arm, results.suites[0]]]
+    suites = {}
     for suite in results.suites:
-        pair = results.last_turn(arm, suite), results.last_turn(base, suite)
-        differences[suite] = None if arm == base else paired_difference(*pair)
-    start = float(results.run_means(base).mean())
-    seconds = [one.seconds for one in outcomes if one.job.arm == arm and one.state == "done"]
+        final, best = results.last_turn(arm, suite), None
+        if (arm, suite + BEST) in results.lines:
+            best = results.last_turn(arm, suite + BEST)
+        suites[suite] = {
+            "scores": {
+                score: estimate(_mean, row_means(results.last_turn(arm, suite, score))[:, None]) for score in SHOWN
+            },
+            "difference": None if arm == base else paired_difference(final, results.last_turn(base, suite)),
+            "kept": results.rules_kept_when_followed(arm, suite),
+            "best": None if best is None else estimate(_mean, row_means(best)[:, None]),
+            "best_difference": None if best is None else paired_difference(best, final),
+            "pass": {k: results.pass_at(arm, suite, k) for k in (1, experiment.schema.evaluation.tries)},
+        }
     return {
         "name": arm,
         "label": experiment.label(arm),
@@ -228,80 +216,124 @@ def _arm_facts(
         "overrides": known.overrides,
         "oracle": known.oracle,
         "seeds": len(means),
-        "last": {
-            score: [estimate(_mean, results.run_means(arm, score)[:, [k]]) for k in range(len(results.suites))]
-            for score in SHOWN
-        },
+        "suites": suites,
         "iqm": estimate(iqm, means),
         "better": None if arm == base else estimate(probability_of_improvement, means, results.run_means(base)),
-        "differences": differences,
-        "gap": None if arm == base else gap_closed(start, float(means.mean()), 1.0),
-        "kept": {suite: results.rules_kept_when_followed(arm, suite) for suite in results.suites},
-        "seconds": float(np.mean(seconds)) if seconds else 0.0,
+        "gap": None if arm == base else gap_closed(_mean(results.run_means(base)), _mean(means), most),
+        "cost": {name: _mean([[one[name] for one in costs]]) for name in costs[0]},
     }
 
 
 def _breakdown(experiment: Experiment, results: Results, suite: str, key: str) -> dict[str, Any]:
     """The table of one suite by turn, task or family: a row an arm and score, a column each."""
-    scores = ("instruction_following", HEADLINE) if key == "turn" else ("instruction_following",)
-    found = {
+    rows = {
         (experiment.label(arm), SHOWN[score]): results.mean_by(arm, suite, score, key)
         for arm in results.arms
-        for score in scores
+        for score in ("instruction_following", HEADLINE, "rule_kept")
     }
-    names = list(dict.fromkeys(name for one in found.values() for name in one))
-    return {"suite": suite, "names": names, "rows": found}
+    rows = {name: row for name, row in rows.items() if row}
+    names = sorted({name for row in rows.values() for name in row}, key=lambda name: (len(name), name))
+    return {"suite": suite, "names": names, "rows": rows}
 
 
-def _curves_figure(experiment: Experiment, results: Results, out: Path) -> str:
-    """Training rewards over turns played and over seconds, a line a seed, as SVG; "" for none."""
-    curves: dict[str, list[tuple[Floats, Floats, Floats]]] = defaultdict(list)
-    for arm in results.arms:
-        for seed in results.seeds(arm):
-            path = out / "runs" / arm / f"seed_{seed}" / "run" / "logs.jsonl"
-            if path.is_file():
-                curves[arm].append(_curve(path))
-    if not curves:
-        return ""
-    figure, axes = _plot(2)
-    for arm, runs in curves.items():
-        for number, axis in enumerate(axes):
-            line = None
-            for turns, seconds, reward in runs:
-                x = (turns, seconds)[number]
-                color = None if line is None else line.get_color()
-                (line,) = axis.plot(x, reward, alpha=0.8, color=color, label=None if line else experiment.label(arm))
-    axes[0].set(xlabel="turns played in training", ylabel="mean reward of the last turn")
-    axes[1].set(xlabel="seconds of training")
-    axes[0].legend(frameon=False)
-    return _svg(figure)
+def _cost(folder: Path) -> dict[str, float]:
+    """What one run took: turns and updates of its training, seconds of training and of evaluation."""
+    cost = {"turns": 0.0, "updates": 0.0, "training": 0.0}
+    logs = _logs(folder / "run")
+    if logs is not None:
+        cost = {name: float(values[-1]) for name, values in logs.items() if name != "reward"}
+    elif (folder / "run" / "summary.json").is_file():
+        summary = json.loads((folder / "run" / "summary.json").read_text(encoding="utf-8"))
+        cost |= {
+            "turns": summary.get("turns", 0),
+            "training": summary.get("seconds", 0.0),
+            "updates": summary.get("updates", 0),
+        }
+    evaluated = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in folder.glob("*/summary.json")
+        if path.parent.name != "run"
+    ]
+    return cost | {"evaluation": sum(one["seconds"] for one in evaluated)}
 
 
-def _curve(path: Path) -> tuple[Floats, Floats, Floats]:
-    """Turns played, seconds and the last turn's mean reward after each iteration of a run's log."""
-    logs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _logs(run: Path) -> dict[str, Floats] | None:
+    """Turns, updates and seconds of a training and the last turn's mean reward after each iteration."""
+    if not (run / "logs.jsonl").is_file():
+        return None
+    logs = [json.loads(line) for line in (run / "logs.jsonl").read_text(encoding="utf-8").splitlines()]
     logs = [log for log in logs if log.get("reward")]
-    settings = json.loads((path.parent / "settings.json").read_text(encoding="utf-8"))
+    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    if not logs or "groups" not in settings:
+        return None
     sessions = settings["groups"] * settings["group_size"]
-    turns = np.cumsum([float(sessions * len(log["reward"])) for log in logs])
-    seconds = np.cumsum([sum(v for k, v in log.items() if k.startswith("seconds/")) for log in logs])
-    reward = np.array([np.nan if log["reward"][-1] is None else log["reward"][-1] for log in logs], float)
-    return turns, seconds, reward
+    return {
+        "turns": np.cumsum([float(sessions * len(log["reward"])) for log in logs]),
+        "updates": np.arange(1.0, len(logs) + 1) * settings["algorithm.updates_per_iteration"],
+        "training": np.cumsum([sum(v for k, v in log.items() if k.startswith("seconds/")) for log in logs]),
+        "reward": np.array([log["reward"][-1] for log in logs], float),
+    }
 
 
-def _profile_figure(experiment: Experiment, results: Results) -> str:
+def _strip(experiment: Experiment, results: Results, base: str, path: Path) -> dict[str, Any] | None:
+    """The sessions that differ most between the baseline and the arm furthest from it; None without pictures."""
+    suite, count = results.suites[0], experiment.schema.evaluation.filmstrips
+    folders = {
+        arm: results.runs / arm / f"seed_{min(results.lines[arm, suite])}" / suite / RECORDS for arm in results.arms
+    }
+    start = _mean(results.run_means(base))
+    others = sorted(
+        (arm for arm in results.arms if arm != base and folders[arm].is_dir()),
+        key=lambda arm: abs(_mean(results.run_means(arm)) - start),
+    )
+    if not count or not others or not folders[base].is_dir():
+        return None
+    pair = (base, others[-1])
+    lines = [results.lines[arm, suite][min(results.lines[arm, suite])] for arm in pair]
+    places = most_different(lines[0], lines[1], count)
+    rows = side_by_side({experiment.label(arm): folders[arm] for arm in pair}, places)
+    atomic_write(path, lambda file: write_filmstrip(rows, file))
+    data = b64encode(path.read_bytes()).decode()
+    return {"labels": [experiment.label(arm) for arm in pair], "suite": suite, "file": path.name, "data": data}
+
+
+def _curves(experiment: Experiment, results: Results) -> str:
+    """Training rewards over turns played and over seconds, a line a seed, as SVG; "" for none."""
+    runs = {
+        arm: [results.runs / arm / f"seed_{s}" / "run" for s in results.lines[arm, results.suites[0]]]
+        for arm in results.arms
+    }
+    found = {arm: [logs for run in places if (logs := _logs(run)) is not None] for arm, places in runs.items()}
+    if not any(found.values()):
+        return ""
+
+    def draw(axes: Sequence[Any]) -> None:
+        for (arm, logs), name in ((pair, name) for pair in found.items() for name in ("turns", "training")):
+            axis, line = axes[name == "training"], None
+            for run in logs:
+                color, label = (None, experiment.label(arm)) if line is None else (line.get_color(), None)
+                (line,) = axis.plot(run[name], run["reward"], alpha=0.8, color=color, label=label)
+        axes[0].set(xlabel="turns played in training", ylabel="mean reward of the last turn")
+        axes[1].set(xlabel="seconds of training")
+
+    return _figure(2, draw)
+
+
+def _profiles(experiment: Experiment, results: Results) -> str:
     """Performance profiles of the last turn's GA over runs and suites, as SVG."""
     thresholds = np.linspace(0, 1, 101)
-    figure, (axis,) = _plot(1)
-    for arm in results.arms:
-        profile = performance_profile(results.run_means(arm), thresholds)
-        axis.step(thresholds, profile, where="post", label=experiment.label(arm))
-    axis.set(xlabel="GA of the last turn, tau", ylabel="share of runs and suites above tau", ylim=(-0.02, 1.02))
-    axis.legend(frameon=False)
-    return _svg(figure)
+
+    def draw(axes: Sequence[Any]) -> None:
+        for arm in results.arms:
+            profile = performance_profile(results.run_means(arm), thresholds)
+            axes[0].step(thresholds, profile, where="post", label=experiment.label(arm))
+        axes[0].set(xlabel="GA of the last turn, tau", ylabel="share of runs and suites above tau", ylim=(-0.02, 1.02))
+
+    return _figure(1, draw)
 
 
-def _plot(columns: int) -> tuple[Any, Any]:
+def _figure(columns: int, draw: Callable[[Sequence[Any]], None]) -> str:
+    """What is drawn on so many axes, as SVG that stands inside a page and is the same for the same numbers."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -311,12 +343,8 @@ def _plot(columns: int) -> tuple[Any, Any]:
     figure, axes = pyplot.subplots(1, columns, figsize=(4.2 * columns, 3), squeeze=False, layout="constrained")
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes[0])
-
-
-def _svg(figure: Any) -> str:
-    from matplotlib import pyplot
-
+    draw(axes[0])
+    axes[0][0].legend(frameon=False)
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
@@ -324,11 +352,5 @@ def _svg(figure: Any) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.DOTALL)
 
 
-def _row_means(values: Floats) -> Floats:
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0.0).sum(1) / known.sum(1)
-
-
-def _mean(matrix: Floats) -> float:
-    return float(np.mean(matrix))
+def _mean(matrix: Any) -> float:
+    return float(np.mean(np.asarray(matrix, float)))

@@ -1,6 +1,8 @@
 """A comparison survives interruption, runs nothing twice, refuses what does not fit and reports."""
 
+import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from editenv.agents.compare.command import outcome
 from editenv.agents.compare.experiment import load_experiment
-from editenv.agents.compare.queue import outcome
 from editenv.cli import main
 
 TWO = """
@@ -20,7 +22,7 @@ arms:
   oracle: {agent: policy, overrides: [policy=oracle]}
 seeds: [0]
 suites: [mixed, mice-cu]
-evaluation: {sessions: 4}
+evaluation: {sessions: 4, tries: 2}
 """
 
 
@@ -52,7 +54,10 @@ def test_an_experiment_becomes_a_report(finished):
     outside = [word for word in re.findall(r"https?://[^\s\"']+", page) if "www.w3.org" not in word]
     assert not outside, "the page needs no network"
     row = next(line for line in text.splitlines() if line.startswith("| oracle") and "mixed" in line)
-    assert "+100.0" in row
+    assert "+100.0" in row and "pass@2" in text and "4 evaluation sessions:" in text
+    assert "data:image/png;base64," in page and (out / "filmstrips.png").is_file() and "filmstrips.png" in text
+    kinds = [line for line in text.splitlines() if line.startswith("## By")]
+    assert kinds[:3] == ["## By turn, mixed", "## By turn, mice-cu", "## By task, mixed"] and "## By family" in text
     table = (out / "table.csv").read_text().splitlines()
     assert table[0] == "arm,seed,suite,session,turn,task,family,score,value"
     assert any(line.startswith("oracle,0,mice-cu,3,") for line in table)
@@ -63,9 +68,11 @@ def test_finished_runs_never_run_again(finished):
     marks = {path: path.stat().st_mtime_ns for path in out.rglob("done.json")}
     first = (out / "report.md").read_text()
     assert len(marks) == 2
+    logs = {path: path.read_bytes() for path in out.rglob("log.txt")}
     assert main(["compare", str(file), f"out={out}"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("done.json")} == marks
     assert (out / "report.md").read_text() == first
+    assert {path: path.read_bytes() for path in out.rglob("log.txt")} == logs
 
 
 def test_results_of_other_settings_do_not_count(finished, two):
@@ -90,21 +97,114 @@ def test_a_failed_run_is_shown_and_runs_again_on_request(two, tmp_path, capsys):
 
 def test_killed_and_started_again_it_ends_with_the_same_scores(finished, tmp_path):
     file, whole = finished
-    out = tmp_path / "killed"
+    out, moments = tmp_path / "killed", random.Random(3)
     command = [sys.executable, "-m", "editenv.cli", "compare", str(file), f"out={out}"]
-    for seconds in (3.0, 6.0):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        time.sleep(seconds)
+
+    def started() -> int:
+        return sum(path.read_text().count("== editenv evaluate") for path in out.rglob("log.txt"))
+
+    for seen in (1, 3):
+        process, deadline = subprocess.Popen(command, stdout=subprocess.DEVNULL), time.monotonic() + 120
+        while started() < seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert main(["compare", str(file), f"out={out}"]) == 0
+    # At once: the killed queue's job may still be there.
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     assert (out / "table.csv").read_text() == (whole / "table.csv").read_text()
+    assert without_seconds(out) == without_seconds(whole)
+    assert started() <= 8 + 2, "all of them once, and once more what was interrupted"
+
+
+def without_seconds(out):
+    """The report's lines but those of seconds and of the command."""
+    before, _, rest = (out / "report.md").read_text().partition("## Cost of a run")
+    return before, rest.partition("## By")[2].partition("Made by")[0]
+
+
+def test_a_comparison_that_moved_is_still_done(finished, tmp_path):
+    """Fails where the key holds the place of the folder."""
+    file, whole = finished
+    shutil.copytree(whole, tmp_path / "moved")
+    assert set(states(file, tmp_path / "moved").values()) == {"done"}
+
+
+def test_a_finished_run_that_lost_its_scores_is_refused_by_name(finished, tmp_path, capsys):
+    file, whole = finished
+    shutil.copytree(whole, tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost" / "runs" / "oracle" / "seed_0" / "mixed")
+    assert main(["compare", str(file), f"out={tmp_path / 'lost'}"]) == 2
+    assert "oracle/seed_0 is a finished run without mixed/scores.jsonl" in capsys.readouterr().err
+
+
+def test_runs_of_other_sessions_or_versions_do_not_stand_in_one_table(finished, tmp_path, capsys):
+    file, whole = finished
+    shutil.copytree(whole, tmp_path / "mixed")
+    path = tmp_path / "mixed" / "runs" / "oracle" / "seed_0" / "mixed" / "scores.jsonl"
+    path.write_text(path.read_text().replace('"scorer": "exact', '"scorer": "exact 0'))
+    assert main(["compare", str(file), f"out={tmp_path / 'mixed'}"]) == 2
+    assert "holds other sessions or versions than" in capsys.readouterr().err
+
+
+TRAINED = """
+question: Which budget?
+arms:
+  demo: {agent: edit_r2, overrides: [experiment=demo, groups=4, group_size=4]}
+  model: {agent: policy, overrides: [model=MODEL]}
+seeds: [0]
+budget: BUDGET
+evaluation: {sessions: 4}
+"""
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("{turns: 480}", "iterations=10"),  # 4 x 4 sessions of 3 turns an iteration
+        ("{turns: 500}", "iterations=10"),
+        ("{updates: 9, settings: [algorithm.updates_per_iteration=2]}", "iterations=4"),
+        ("{seconds: 90}", "max_seconds=90"),
+        ("[iterations=7]", "iterations=7"),
+    ],
+)
+def test_a_budget_is_the_same_for_every_training(two, tmp_path, budget, words):
+    two.write_text(TRAINED.replace("BUDGET", budget).replace("MODEL", "practice"))
+    job = load_experiment(str(two)).jobs(tmp_path)[0]
+    assert words in job.train and list(job.evaluate) == ["mixed", "mixed.best"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("{turns: 480, seconds: 9}", "one of them"),
+        ("{turns: 40}", "expected 48 or more, which one iteration takes"),
+        ("{tuns: 40}", "key 'budget.tuns' is not known"),
+    ],
+)
+def test_a_budget_that_fits_nothing_is_refused(two, tmp_path, capsys, budget, message):
+    two.write_text(TRAINED.replace("BUDGET", budget).replace("MODEL", "practice"))
+    assert main(["compare", str(two), f"out={tmp_path / 'out'}"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_key_knows_the_models_content_and_not_its_place(two, tmp_path):
+    def key(name):
+        two.write_text(TRAINED.replace("BUDGET", "{turns: 480}").replace("MODEL", str(tmp_path / name)))
+        return load_experiment(str(two)).jobs(tmp_path / name)[1].key
+
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("weights")
+    assert key("here") == key("there")
+    (tmp_path / "there" / "model.safetensors").write_text("others")
+    assert key("here") != key("there")
 
 
 def test_a_job_ends_with_the_queue_that_started_it(tmp_path):
     """Fails where jobs go on without their queue, so that a restarted one runs them twice."""
     program = (
-        "import os, time; from editenv.agents.compare.queue import _end_with;"
+        "import os, time; from editenv.agents.compare.command import _end_with;"
         "child = os.fork();"
         "parent = os.getppid() if child == 0 else None;"
         "(_end_with(parent), time.sleep(60)) if child == 0 else print(child, flush=True);"
