@@ -24,7 +24,6 @@ from editenv import __version__
 from editenv.agents.compare.command import Outcome
 from editenv.agents.compare.experiment import BEST, Experiment
 from editenv.agents.episodes import most_different, side_by_side, write_filmstrip
-from editenv.agents.resume import atomic_write, atomic_write_text
 from editenv.agents.stats import (
     Floats,
     cautions,
@@ -38,7 +37,7 @@ from editenv.agents.stats import (
     row_means,
 )
 from editenv.agents.waves import RECORDS
-from editenv.files import atomic_write_text
+from editenv.files import atomic_write, atomic_write_text
 
 COLUMNS = ("arm", "seed", "suite", "session", "turn", "task", "family", "score", "value")
 HEADLINE = "global_awareness"

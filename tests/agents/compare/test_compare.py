@@ -150,7 +150,7 @@ def test_runs_of_other_sessions_or_versions_do_not_stand_in_one_table(finished, 
 TRAINED = """
 question: Which budget?
 arms:
-  demo: {agent: edit_r2, overrides: [experiment=demo, groups=4, group_size=4]}
+  demo: {agent: edit_r2, overrides: [experiment=demo, groups=4, group_size=4, eval_every=5]}
   model: {agent: policy, overrides: [model=MODEL]}
 seeds: [0]
 budget: BUDGET
