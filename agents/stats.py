@@ -24,6 +24,8 @@ from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 Floats = NDArray[np.float64]
 MaybeScore = float | None
 """A score, or None (also NaN) where nothing was scored."""
+Rows = ArrayLike | Sequence[Sequence[MaybeScore]]
+"""One row a seed, one column a session."""
 TurnScores = dict[str, list[list[MaybeScore]]]
 """scores[name][session][turn]; None where a turn was not scored, sessions may end early."""
 Summary = dict[str, Any]
@@ -92,7 +94,7 @@ def bootstrap_interval(
     return Interval(float(present.mean()), float(low), float(high), len(present))
 
 
-def paired_difference(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Interval:
+def paired_difference(x: Rows, y: Rows, seed: int = 0) -> Interval:
     """Mean of x - y over the same sessions, in the same order, which takes their difficulty out of the comparison.
 
     With one seed each it is the `bootstrap_interval` of the sessions' differences; a pair with a value missing on

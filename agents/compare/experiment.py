@@ -29,9 +29,9 @@ BEST = ".best"
 
 
 class ArmSchema(Strict):
-    """One arm: `edit_r2` and `sb3` train with each seed and are evaluated then, `policy` is evaluated once."""
+    """One arm: `policy` is evaluated once, the others train with each seed and are evaluated then."""
 
-    agent: Literal["edit_r2", "sb3", "policy"]
+    agent: Literal["edit_r2", "sb3", "trl", "policy"]
     overrides: list[str] = Field(default_factory=list)
     label: str | None = None
     oracle: str | None = None
@@ -148,7 +148,17 @@ class Experiment:
         train, keeps_best, players = (), False, {"": list(schema.overrides)}
         if schema.agent != "policy":
             run = folder / "run"
-            words = ("train", *self.schema.budget.settings, *schema.overrides, f"seed={seed}", f"out={_quoted(run)}")
+            kind = ("agent=trl",) if schema.agent == "trl" else ()
+            if schema.agent == "sb3" and not any(line.startswith("agent=") for line in schema.overrides):
+                raise ValueError(f"arm {arm!r}: overrides name no agent, expected agent=ppo, a2c or maskable_ppo")
+            words = (
+                "train",
+                *kind,
+                *self.schema.budget.settings,
+                *schema.overrides,
+                f"seed={seed}",
+                f"out={_quoted(run)}",
+            )
             settings = _composed(arm, words)
             train = (*words, *_budget_words(arm, schema.agent, settings, self.schema.budget))
             plays = "model" if schema.agent == "edit_r2" else "policy"
@@ -227,19 +237,20 @@ def _budget_words(arm: str, agent: str, settings: Any, budget: BudgetSchema) -> 
     ((name, amount),) = budget.spent.items()
     if name == "seconds":
         return [f"max_seconds={amount:g}"]
-    if agent == "sb3":
+    if agent == "sb3":  # whose steps are turns
         if name == "updates":
             raise ValueError(f"arm {arm!r}: budget is in updates, expected turns or seconds, which sb3 counts too")
         return [f"steps={amount}"]
-    each = settings.algorithm.updates_per_iteration
+    word, each = ("steps", 1) if agent == "trl" else ("iterations", settings.algorithm.updates_per_iteration)
     if name == "turns":
-        file = settings.sessions_file
-        suite = load_suite(settings.suite).max_turns if file is None else 0
-        turns = suite or max(line.record.turn_count for line in read_sessions_file(file).lines)
+        if settings.sessions_file is None:
+            turns = load_suite(settings.suite).max_turns
+        else:
+            turns = max(line.record.turn_count for line in read_sessions_file(settings.sessions_file).lines)
         each = settings.groups * settings.group_size * turns
     if amount < each:
         raise ValueError(f"arm {arm!r}: budget is {amount} {name}, expected {each} or more, which one iteration takes")
-    return [f"iterations={int(amount // each)}"]
+    return [f"{word}={int(amount // each)}"]
 
 
 def _composed(arm: str, words: Sequence[str]) -> Any:

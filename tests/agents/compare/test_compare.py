@@ -244,3 +244,27 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(two, tmp_path, capsys):
     assert main(["compare", str(two), f"out={tmp_path / 'out'}", "dry_run=true"]) == 0
     assert "oracle/seed_0" in capsys.readouterr().out
     assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("agent", "overrides", "words"),
+    [
+        ("sb3", "agent=a2c", ("agent=a2c", "steps=480")),
+        ("trl", "model=SmolLM, groups=2, group_size=4", ("agent=trl", "steps=20")),
+    ],
+)
+def test_agents_of_other_trainers_count_turns_too(two, tmp_path, agent, overrides, words):
+    text = TRAINED.replace("BUDGET", "{turns: 480}").replace("MODEL", "practice")
+    text = text.replace("agent: edit_r2", f"agent: {agent}").replace(
+        "experiment=demo, groups=4, group_size=4, eval_every=5", overrides
+    )
+    two.write_text(text)
+    job = load_experiment(str(two)).jobs(tmp_path)[0]
+    assert set(words) <= set(job.train) and list(job.evaluate) == ["mixed"]
+    assert any(word.startswith("policy='") and word.endswith("/run'") for word in job.evaluate["mixed"])
+
+
+def test_an_arm_of_stable_baselines_names_its_algorithm(two, tmp_path, capsys):
+    two.write_text(TRAINED.replace("BUDGET", "{turns: 480}").replace("MODEL", "practice").replace("edit_r2", "sb3"))
+    assert main(["compare", str(two), f"out={tmp_path / 'out'}"]) == 2
+    assert "arm 'demo': overrides name no agent, expected agent=ppo" in capsys.readouterr().err
