@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 from editenv.protocols import World
@@ -25,9 +25,11 @@ class SessionsAhead:
         self.world = world
         self._asked: set[tuple[str, int, int]] = set()
         self._drawn: dict[tuple[str, int, int], Any] = {}
-        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__]
         paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=paths)
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(theirs.fileno())]
+        self._worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=paths)
+        theirs.close()
         self._send(world)
 
     @property
@@ -52,8 +54,7 @@ class SessionsAhead:
         self._asked.discard(place)
         while place not in self._drawn:
             try:
-                # Of our own worker.
-                self._drawn |= pickle.load(self._worker.stdout)  # type: ignore[arg-type]
+                self._drawn |= self._pipe.recv()
             except (EOFError, OSError):
                 # It ended, on the same error perhaps.
                 return self.world.session(*place)
@@ -61,18 +62,12 @@ class SessionsAhead:
 
     def close(self) -> None:
         """Ends the process."""
-        for pipe in (self._worker.stdin, self._worker.stdout):
-            # What is still in a pipe goes with a process that has ended.
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+        self._pipe.close()
         self._worker.wait()
 
     def _send(self, value: Any) -> None:
-        assert self._worker.stdin is not None
         try:
-            pickle.dump(value, self._worker.stdin, pickle.HIGHEST_PROTOCOL)
-            self._worker.stdin.flush()
+            self._pipe.send(value)
         except OSError:
             # It ended: `session` draws here from now on.
             return
@@ -81,13 +76,12 @@ class SessionsAhead:
 def _draw() -> None:
     """What the process does: a world comes first, then lists of sessions' places."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked, out = sys.stdin.buffer, sys.stdout.buffer
+    pipe = Connection(int(sys.argv[1]))
     try:
-        world = pickle.load(asked)
+        world = pipe.recv()
         while True:
-            pickle.dump({place: world.session(*place) for place in pickle.load(asked)}, out, pickle.HIGHEST_PROTOCOL)
-            out.flush()
-    except (EOFError, BrokenPipeError):
+            pipe.send({place: world.session(*place) for place in pipe.recv()})
+    except (EOFError, OSError):
         os._exit(0)
 
 

@@ -161,9 +161,9 @@ class _Run:
                 self.cloned = self._clone()
                 save_agent(self.out / "clone", self.card, self.model.policy)
         else:
-            # Files that this run wrote itself.
+            # SB3's own format, which pickles: a file that this run wrote itself.
             self.model = ALGORITHMS[config.agent].load(checkpoint / MODEL, env=env, force_reset=False)
-            state = self.state = torch.load(checkpoint / STATE, weights_only=False)
+            state = self.state = torch.load(checkpoint / STATE, weights_only=True)
             self.cloned = state["cloned"]
             self.started -= state["seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
@@ -197,7 +197,7 @@ class _Run:
         )
         self.evaluation.n_calls = model.num_timesteps // config.num_envs
         if self.state is not None:
-            for name, value in self.state["evaluation"].items():
+            for name, value in json.loads(self.state["evaluation"]).items():
                 setattr(self.evaluation, name, value)
             self.env.set_states(self.state["sessions"])
             _set_rng(self.state["rng"])
@@ -213,7 +213,7 @@ class _Run:
         state = {
             "sessions": self.env.get_states(),
             "rng": _rng(),
-            "evaluation": {name: getattr(self.evaluation, name) for name in EVALUATED},
+            "evaluation": json.dumps({name: getattr(self.evaluation, name) for name in EVALUATED}, default=_plain),
             "cloned": self.cloned,
             "seconds": self.seconds,
         }
@@ -270,14 +270,22 @@ class _Run:
 def _rng() -> dict[str, Any]:
     """The state of all generators that SB3 draws from."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": np.random.get_state(), "python": random.getstate()}
+    name, keys, *rest = np.random.get_state()
+    numpy = (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest)
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy, "python": random.getstate()}
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays as JSON knows them."""
+    return value.tolist()
 
 
 def _set_rng(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
-    np.random.set_state(state["numpy"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
 
 
