@@ -207,16 +207,12 @@ class StopAfter(TrainerCallback):
     """
 
     def __init__(self, seconds: float, updates: int) -> None:
-        self.seconds, self.updates, self.since = seconds, updates, time.perf_counter()
+        self.seconds, self.updates = seconds, updates
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Takes what the logs say was spent before."""
-        self.since = time.perf_counter() - seconds_spent(state.log_history)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Decides in the first process, for all of them."""
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decides in the first process, for all of them, by what a resumed run reads in its logs too."""
         if state.global_step % self.updates == 0:
-            (over,) = broadcast_object_list([time.perf_counter() - self.since > self.seconds])
+            (over,) = broadcast_object_list([seconds_spent(state.log_history) > self.seconds])
             if over:
                 # With a checkpoint, so that the same command has nothing left to do.
                 control.should_training_stop = control.should_save = True

@@ -108,14 +108,14 @@ def train(config: TrainConfig) -> TrainResult:
     with run_lock(out) if main else nullcontext():
         with process().main_process_first():
             resumed = _checkpoint_of(config)
+        if resumed and config.max_seconds is not None:
+            before = json.loads((resumed / "trainer_state.json").read_text(encoding="utf-8"))
+            if seconds_spent(before["log_history"]) > config.max_seconds:  # a run that has ended
+                settings = replace(settings, iterations=before["global_step"] // algorithm.updates_per_iteration)
         trainer = EditR2Trainer(policy, envs, settings)
         args: Any = trainer.args
         args.run_settings, args.run_name = flat_settings(config), "/".join(out.parts[-2:])
         evaluation = _add_callbacks(trainer, config, held_out)
-        if resumed and config.max_seconds is not None:
-            before = json.loads((resumed / "trainer_state.json").read_text(encoding="utf-8"))
-            if seconds_spent(before["log_history"]) > config.max_seconds:
-                args.max_steps = before["global_step"]  # nothing left to do
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         trained = trainer.merged_model()
         logs = group_by_turn(trainer.state.log_history, algorithm.updates_per_iteration)

@@ -308,7 +308,7 @@ def _curves(experiment: Experiment, results: Results) -> str:
 
     def draw(axes: Sequence[Any]) -> None:
         for (arm, logs), name in ((pair, name) for pair in found.items() for name in ("turns", "training")):
-            axis, line = axes[name == "training"], None
+            axis, line = axes[0 if name == "turns" else 1], None
             for run in logs:
                 color, label = (None, experiment.label(arm)) if line is None else (line.get_color(), None)
                 (line,) = axis.plot(run[name], run["reward"], alpha=0.8, color=color, label=label)

@@ -115,6 +115,17 @@ def test_a_finished_run_only_returns(unbroken, start, tmp_path):
     assert what_was_learnt(tmp_path) == what_was_learnt(unbroken[0])
 
 
+def test_a_run_ends_when_its_seconds_are_over_and_then_only_returns(start, tmp_path):
+    """Fails where the same command, as after a kill at the very end, trains on."""
+    config = tiny_config(tmp_path, start, max_seconds=1e-6, save_every=3)
+    first = train_for_brightness(config)
+    weights = (first.model_folder / "model.safetensors").read_bytes()
+    assert first.iterations == 1 and newest_checkpoint(tmp_path)
+    again = train_for_brightness(config)
+    assert again.iterations == 1 and (again.model_folder / "model.safetensors").read_bytes() == weights
+    assert train_for_brightness(replace(config, max_seconds=None)).iterations == 4
+
+
 def test_a_run_goes_on_for_longer_than_was_asked_at_first(unbroken, start, tmp_path):
     finish(train_for_brightness, replace(config_of(tmp_path, start, 0), iterations=2))
     finish(train_for_brightness, config_of(tmp_path, start, 0))

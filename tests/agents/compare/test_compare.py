@@ -1,5 +1,6 @@
 """A comparison survives interruption, runs nothing twice, refuses what does not fit and reports."""
 
+import json
 import random
 import re
 import shutil
@@ -268,3 +269,26 @@ def test_an_arm_of_stable_baselines_names_its_algorithm(two, tmp_path, capsys):
     two.write_text(TRAINED.replace("BUDGET", "{turns: 480}").replace("MODEL", "practice").replace("edit_r2", "sb3"))
     assert main(["compare", str(two), f"out={tmp_path / 'out'}"]) == 2
     assert "arm 'demo': overrides name no agent, expected agent=ppo" in capsys.readouterr().err
+
+
+def test_trainings_are_shown_with_curves_cost_and_their_best_checkpoint(finished, tmp_path, two):
+    """A finished training of two iterations, made by hand: 4 x 4 sessions of 3 turns, 4 updates each."""
+    _, whole = finished
+    budget = "[iterations=2, algorithm.updates_per_iteration=4]"
+    two.write_text(TRAINED.replace("BUDGET", budget).replace("MODEL", "practice"))
+    played = {"demo": "oracle", "model": "noop"}
+    for job in load_experiment(str(two)).jobs(tmp_path / "out"):
+        folder = tmp_path / "out" / "runs" / job.name
+        for name in job.evaluate:
+            shutil.copytree(whole / "runs" / played[job.arm] / "seed_0" / "mixed", folder / name)
+        (folder / "done.json").write_text(json.dumps({"key": job.key, "seconds": 1.0}))
+        if job.train:
+            (folder / "run").mkdir()
+            log = {"reward": [0.5, 0.25, None], "seconds/image": 2.0, "seconds/update": 1.5}
+            (folder / "run" / "logs.jsonl").write_text(2 * (json.dumps(log) + "\n"))
+            settings = {"groups": 4, "group_size": 4, "algorithm.updates_per_iteration": 4}
+            (folder / "run" / "settings.json").write_text(json.dumps(settings))
+    assert main(["compare", str(two), f"out={tmp_path / 'out'}"]) == 0
+    text, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
+    assert "| demo | 96 | 8 | 7 |" in text and "turns played in training" in page
+    assert "| demo | mixed | 1.000 | 1.000 | +0.0 [+0.0, +0.0] |" in text
