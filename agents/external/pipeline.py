@@ -119,6 +119,7 @@ def pipeline_class(folder: Path) -> Any:
     """
     import diffusers
     from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, _get_task_class
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     path = folder / "model_index.json"
     try:
@@ -129,7 +130,7 @@ def pipeline_class(folder: Path) -> Any:
             f"{path} is no pipeline's index, expected the folder of a pipeline of diffusers: {error!r}"
         ) from error
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
+    if not (isinstance(kind, type) and issubclass(kind, DiffusionPipeline)):
         raise ValueError(f"{path}: _class_name is {name!r}, expected a pipeline of diffusers {diffusers.__version__}")
     for part, value in index.items():
         if isinstance(value, list) and value != [None, None]:

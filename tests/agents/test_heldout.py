@@ -38,9 +38,9 @@ def test_a_writer_that_fails_leaves_the_old_ones(tmp_path):
     assert weights(tmp_path) == "old" and read_best(tmp_path) == {"iteration": 1}
 
 
-@pytest.mark.parametrize("renames", [0, 1, 2])
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
 def test_whenever_it_is_killed_weights_and_facts_belong_together(tmp_path, monkeypatch, renames):
-    """Killed before the first, between, and after both of the two renames."""
+    """Killed before, between and after the three renames: of the facts, of the old folder, of the new one."""
     write_best(saver("1"), {"iteration": 1}, tmp_path)
     true, left = Path.replace, [renames]
 
@@ -52,14 +52,14 @@ def test_whenever_it_is_killed_weights_and_facts_belong_together(tmp_path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
-        if renames < 2:
+        if renames < 3:
             with pytest.raises(KeyboardInterrupt):
                 write_best(saver("2"), {"iteration": 2}, tmp_path)
         else:
             patch.setattr(shutil, "rmtree", lambda *_, **__: None)
             write_best(saver("2"), {"iteration": 2}, tmp_path)
     recover_best(tmp_path)
-    expected = 2 if renames == 2 else 1
+    expected = 2 if renames == 3 else 1
     assert weights(tmp_path) == str(expected) and read_best(tmp_path) == {"iteration": expected}
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
     json.loads((tmp_path / "best" / "best.json").read_text())
