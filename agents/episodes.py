@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from editenv.worlds.studio.session import StudioSpec
 NAMES = (*SCORE_NAMES, "reward")
 """Names of the scores that are reported."""
 _REASONS = 20
+_IDS = re.compile(r"\b(?=\w*\d)\w{4,}\b")  # status codes are shorter
 _SECONDS_A_LINE = 10.0
 
 Count = float | tuple[int, int]
@@ -240,11 +242,14 @@ def unscored_turns(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         JSON values: `turns`, how many; `of`, how many were played; `share`; `reasons`, the count of each
-        of the most frequent reasons.
+        of the most frequent reasons. Those that differ in a request's id or another long number are one, told as
+        the first of them was.
     """
     errors = [error for line in lines for error in line["errors"]]
-    reasons = Counter(error for error in errors if error is not None)
-    missing = sum(reasons.values())
+    first: dict[str, str] = {}
+    failed = [error for error in errors if error is not None]
+    reasons = Counter(first.setdefault(_IDS.sub("#", error), error) for error in failed)
+    missing = len(failed)
     share = missing / len(errors) if errors else 0.0
     return {"turns": missing, "of": len(errors), "share": share, "reasons": dict(reasons.most_common(_REASONS))}
 

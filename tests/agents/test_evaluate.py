@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from editenv.agents.episodes import unscored_turns
 from editenv.agents.evaluate import NO_JUDGE, evaluate, main, run_evaluation
 from editenv.agents.export import export
 from editenv.agents.show import show
@@ -248,6 +249,18 @@ class SilentJudge:
         return [
             Scores(error="judge: 403 QUOTA") if turn.turn == 1 else Scores(1.0, 1.0, 1.0, reward=1.0) for turn in turns
         ]
+
+
+def test_reasons_that_differ_in_a_requests_id_are_one_and_status_codes_are_not():
+    errors = [
+        "429 slow down (request 7f3a91)",
+        "429 slow down (request 8b0021)",
+        None,
+        "503 slow down (request 8b0022)",
+    ]
+    assert unscored_turns([{"errors": errors}]) == {
+        "turns": 3, "of": 4, "share": 0.75, "reasons": {errors[0]: 2, errors[3]: 1},
+    }  # fmt: skip
 
 
 def test_turns_that_no_judge_scored_are_counted_with_the_reason_and_can_fail_the_command(tmp_path, capsys):

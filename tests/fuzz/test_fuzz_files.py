@@ -6,7 +6,6 @@ Seeded and short; `EDITENV_FUZZ_SECONDS=3600 pytest tests/fuzz` goes on with fur
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import os
 import random
@@ -32,10 +31,10 @@ from editenv.worlds.records.export import export_sessions
 from editenv.worlds.records.pictures import load_picture, picture_size
 from editenv.worlds.records.world import open_sessions
 from editenv.worlds.studio.world import StudioWorld
+from tests.fuzz.rounds import rounds
 from tests.worlds.records.handmade import draw_pictures, records, write_lines
 
 CASES = 150
-SECONDS = float(os.environ.get("EDITENV_FUZZ_SECONDS", 0))
 LONGEST = 5.0
 """Seconds of processor time that one case may take."""
 
@@ -49,11 +48,7 @@ ODD: tuple[Any, ...] = (
 
 def seeds() -> Iterator[random.Random]:
     """Random numbers of each case: CASES of them, and more while there is time."""
-    began = time.monotonic()
-    for seed in itertools.count():
-        if seed >= CASES and time.monotonic() - began > SECONDS:
-            return
-        yield random.Random(seed)
+    return map(random.Random, rounds(CASES))
 
 
 def holds(what: bytes, case: Callable[..., object], *given: Any) -> None:
