@@ -206,7 +206,7 @@ def newest_checkpoint(out: Path) -> Path | None:
     return next((folder for folder in reversed(_checkpoints(out)) if _is_whole(folder, checksums=True)), None)
 
 
-def keep_newest(out: Path, count: int) -> None:
+def keep_newest(out: Path, count: int = 2) -> None:
     """Removes all whole checkpoints of ours but the newest ones."""
     for folder in whole_checkpoints(out)[:-count]:
         if not folder.is_symlink():

@@ -88,8 +88,7 @@ def train(config: TrainConfig) -> TrainResult:
     out = Path(config.out)
     check_settings(config)
     settings = training_settings(config)
-    if config.scorer.kind is None:
-        raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
+    config.check_judged()
     rows = local_rows(config.groups * config.group_size)
     envs = make_vector_env(num_envs=rows.stop - rows.start, autoreset_mode="Disabled", **config.env())
     if envs.engine.scorer is None:

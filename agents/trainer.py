@@ -49,8 +49,6 @@ from editenv.agents.settings import TrainingSettings
 from editenv.agents.variants import score_parts
 from editenv.vector import MICEEditVectorEnv
 
-_KEPT = 2  # whole checkpoints
-
 
 class RolloutCallback(TrainerCallback):
     """A transformers callback that also sees every iteration's rollout."""
@@ -331,7 +329,7 @@ class EditR2Trainer(GRPOTrainer):
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             mark_or_drop(folder, {"iteration": self.iteration}, failed)
-            keep_newest(self.settings.out, _KEPT)
+            keep_newest(self.settings.out)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None is written: a run's folder tells how it was made."""

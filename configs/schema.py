@@ -71,6 +71,11 @@ class JudgedConfig(CommandConfig):
         help="weight by score name, such as {rule_kept: 1}; none for 0.3 IF + 0.3 CC + 0.4 GA", default_factory=dict
     )
 
+    def check_judged(self) -> None:
+        """Raises ValueError where no scorer is chosen, which a training cannot do without."""
+        if self.scorer.kind is None:
+            raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
+
 
 @dataclass(kw_only=True)
 class SessionsConfig(JudgedConfig):

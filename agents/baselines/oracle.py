@@ -22,6 +22,9 @@ from editenv.worlds.studio.scene import COLORS, Scene
 from editenv.worlds.studio.session import StudioTurn
 from editenv.worlds.studio.tasks import Undo
 
+CLONE_SEED = 2**31
+"""Where the oracle is cloned it plays sessions of this seed plus the run's, which the agent never plays."""
+
 
 class OraclePolicy:
     """Reads the meaning from the open sessions; a memory is the row of the session in `envs`.

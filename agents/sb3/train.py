@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 import warnings
@@ -18,6 +17,8 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalC
 from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecTransposeImage
 
+from editenv.agents.baselines.oracle import CLONE_SEED
+from editenv.agents.distributed import use_threads
 from editenv.agents.resume import (
     begin_checkpoint,
     deciding_settings,
@@ -45,10 +46,6 @@ BESIDE = (
 )  # fmt: skip
 """Settings that decide nothing of what is learnt."""
 MODEL, STATE = "model.zip", "state.pt"
-KEPT = 2
-"""Checkpoints that stay."""
-CLONE_SEED = 2**31
-"""The oracle plays sessions of this seed plus the run's, which the agent never plays."""
 EVALUATED = (
     "best_mean_reward", "last_mean_reward", "evaluations_timesteps", "evaluations_results", "evaluations_length",
     "evaluations_successes",
@@ -67,8 +64,7 @@ def train(config: TrainSB3Config) -> None:
     check_settings(config)
     callbacks = checked(config)
     out = Path(config.out)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(config.threads or min(torch.get_num_threads(), cores))
+    use_threads(config.threads)
     with run_lock(out):
         checkpoint = go_on(out, deciding_settings(config, BESIDE), config.steps + config.n_steps * config.num_envs)
         env = make_env(config, config.split, config.num_envs, config.draw_ahead)
@@ -90,8 +86,7 @@ def checked(config: TrainSB3Config) -> list[BaseCallback]:
     Raises:
         ValueError: names the setting, what came and what is expected.
     """
-    if config.scorer.kind is None:
-        raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
+    config.check_judged()
     if config.width % 4:
         raise ValueError(f"width is {config.width}, expected a multiple of 4")
     rollout = config.n_steps * config.num_envs
@@ -221,7 +216,7 @@ class _Run:
         save_agent(folder, self.card, self.model.policy)
         mark_complete(folder, {"turns": self.model.num_timesteps})
         note_first(folder)
-        keep_newest(self.out, KEPT)
+        keep_newest(self.out)
 
     def write(self) -> None:
         """What is left in the end."""

@@ -20,6 +20,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from editenv.agents.baselines.oracle import CLONE_SEED
 from editenv.agents.distributed import process, use_threads
 from editenv.agents.failures import SAVE_ERRORS, mark_or_drop
 from editenv.agents.resume import (
@@ -42,10 +43,6 @@ BESIDE = ("out", "max_seconds", "save_every", "threads")
 """Settings that decide nothing of what is learnt."""
 CLONED = "cloned"
 """In a run's folder: the model after learning the oracle's calls, there once it is whole."""
-CLONE_SEED = 2**31
-"""The oracle plays sessions of this seed plus the run's, which the agent never plays."""
-KEPT = 2
-"""Checkpoints that stay."""
 
 
 def train(config: TrainTRLConfig) -> None:
@@ -58,8 +55,7 @@ def train(config: TrainTRLConfig) -> None:
     """
     started = time.perf_counter()
     check_settings(config)
-    if config.scorer.kind is None:
-        raise ValueError("scorer is none, expected one that judges, such as scorer=exact: nobody would pay")
+    config.check_judged()
     if config.pictures and config.clone:
         raise ValueError(f"clone is {config.clone}, expected 0 with pictures=true: the oracle is learnt from words")
     arguments(config, 1)
@@ -172,7 +168,7 @@ class _Trainer(GRPOTrainer):
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             mark_or_drop(folder, {"seconds": time.perf_counter() - self.started}, failed)
-            keep_newest(self.out, KEPT)
+            keep_newest(self.out)
 
 
 class _Progress(TrainerCallback):
