@@ -23,7 +23,17 @@ import torch
 from torch import Tensor
 
 from editenv.agents.flow import SamplingPlan, in_full_precision, latent_mean, shifted_times, window_log_prob
-from editenv.agents.policy import JointPolicy, PolicyOutput, Turn, gather_history, normals, stack_turns, uniforms
+from editenv.agents.policy import (
+    JointPolicy,
+    Policies,
+    PolicyOutput,
+    Turn,
+    gather_history,
+    normals,
+    stack_turns,
+    take_trained,
+    uniforms,
+)  # fmt: skip
 from editenv.agents.rollout import BranchFromSibling, RolloutBatch, Teacher, WholeSessions, script_numbers
 from editenv.agents.settings import ADVANTAGES, FILTERS, FLOW_KLS, RATIOS, SAMPLERS, WINDOWS, EditR2Settings
 from editenv.registry import load_class
@@ -180,11 +190,8 @@ class TurnPlayer:
         draws = uniforms([(*key, column, _WINDOW) for key in self.keys], 1)[:, 0]
         place = load_class("window_placement", settings.window_placement, WINDOWS)
         where = settings.window_low, settings.window_high, self.keys[0][1], settings.window_every
-        sampler, level = (
-            load_class("sampler", settings.sampler, SAMPLERS),
-            (settings.noise_level, settings.sigma_t_max),
-        )
-        first = place(draws, *where).to(device)
+        sampler, first = load_class("sampler", settings.sampler, SAMPLERS), place(draws, *where).to(device)
+        level = settings.noise_level, settings.sigma_t_max
         plan = SamplingPlan(plan.times, settings.window, first, steps * real, sampler, *level, mask)
         image, latents, times, log_prob, mean = self.policy.editor.sample_images(context, noise, plan)
         window = {"latents": latents, "times": times, "flow_log_prob_mean": log_prob, "flow_mean": mean}
@@ -288,14 +295,6 @@ def compute_advantages(rollout: RolloutBatch, group_size: int, settings: EditR2S
 
 
 # 3. Update
-
-
-class Policies(NamedTuple):
-    """Whose forwards a loss may ask."""
-
-    model: Callable[..., PolicyOutput]  # the policy as it is trained, wrapped by what spreads it over processes
-    plain: Callable[..., PolicyOutput]  # the same weights, for what is only measured
-    reference: Callable[[], AbstractContextManager[Callable[..., PolicyOutput]]]  # opens what training started from
 
 
 @dataclass(frozen=True)
@@ -433,18 +432,6 @@ def select_trained(turns: Turn, settings: EditR2Settings) -> Tensor:
     if settings.text_kl or settings.flow_kl:
         return trains
     return trains & (turns["advantage"].abs() > NO_ADVANTAGE)
-
-
-def take_trained(sessions: Turn, trained: Tensor) -> tuple[Turn, float]:
-    """The turns of sessions [S, K, ...] that train, [M, ...], and their share, as losses are means over all.
-
-    Where none trains the first one stands for all: a distributed backward needs a loss in every process.
-    """
-    turns = {n: v.flatten(0, 1) for n, v in sessions.items() if n not in ("group_id", "rng_keys")}
-    trained = trained.flatten()
-    if not trained.any():
-        return {name: value[:1] for name, value in turns.items()}, 1 / len(trained)
-    return {name: value[trained] for name, value in turns.items()}, float(trained.double().mean())
 
 
 def policy_gradient(

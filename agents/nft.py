@@ -12,18 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from editenv.agents.edit_r2 import (
-    ActionLogProbs,
-    Numbers,
-    Policies,
-    policy_loss,
-    ratio_errors,
-    select_trained,
-    take_trained,
-)
+from editenv.agents.edit_r2 import ActionLogProbs, Numbers, policy_loss, ratio_errors, select_trained
 from editenv.agents.flow import latent_mean
 from editenv.agents.objective import Objective, check_rounding, measured_kl
-from editenv.agents.policy import PolicyOutput, Turn
+from editenv.agents.policy import Policies, PolicyOutput, Turn, take_trained
 from editenv.agents.settings import X0_LOSSES, AlgorithmSettings
 from editenv.agents.sft import add_noise, asked_at_noise
 from editenv.registry import load_class

@@ -9,16 +9,14 @@ from torch import Tensor, nn
 
 from editenv.agents.edit_r2 import (
     Numbers,
-    Policies,
     evaluate_actions,
     policy_gradient,
     policy_loss,
     ratio_errors,
     select_trained,
-    take_trained,
     time_grid,
 )
-from editenv.agents.policy import JointPolicy, PolicyOutput, Turn
+from editenv.agents.policy import JointPolicy, Policies, PolicyOutput, Turn, take_trained
 from editenv.agents.resume import TrainingAborted
 from editenv.agents.settings import (
     ADVANTAGES,

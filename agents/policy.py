@@ -9,6 +9,7 @@ is one file: examples/own_model.py, docs/models.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -58,6 +59,14 @@ class PolicyOutput(NamedTuple):
     )
     velocity: Tensor | None = None  # d x / d t at W noisy latents, guided, float32 [M, W, N, C]
     unguided: Tensor | None = None  # the same without guidance
+
+
+class Policies(NamedTuple):
+    """Whose forwards a loss may ask."""
+
+    model: Callable[..., PolicyOutput]  # the policy as it is trained, wrapped by what spreads it over processes
+    plain: Callable[..., PolicyOutput]  # the same weights, for what is only measured
+    reference: Callable[[], AbstractContextManager[Callable[..., PolicyOutput]]]  # opens what training started from
 
 
 class IntentWriter(Protocol):
@@ -331,6 +340,18 @@ def _padded(values: Sequence[Tensor]) -> list[Tensor]:
     # torch's pad counts dimensions from the last one, a left and a right side each.
     sides = [[side for more in reversed(one) for side in (0, more)] for one in missing]
     return [pad(value, side) if any(side) else value for value, side in zip(values, sides, strict=True)]
+
+
+def take_trained(sessions: Turn, trained: Tensor) -> tuple[Turn, float]:
+    """The turns of sessions [S, K, ...] that train, [M, ...], and their share, as losses are means over all.
+
+    Where none trains the first one stands for all: a distributed backward needs a loss in every process.
+    """
+    turns = {n: v.flatten(0, 1) for n, v in sessions.items() if n not in ("group_id", "rng_keys")}
+    trained = trained.flatten()
+    if not trained.any():
+        return {name: value[:1] for name, value in turns.items()}, 1 / len(trained)
+    return {name: value[trained] for name, value in turns.items()}, float(trained.double().mean())
 
 
 # Random numbers as a function of a key such as (seed, iteration, session, rollout, turn), never of the batch

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editenv.agents.edit_r2 import NO_ADVANTAGE, Numbers, Policies, take_trained
+from editenv.agents.edit_r2 import NO_ADVANTAGE, Numbers
 from editenv.agents.flow import latent_mean
 from editenv.agents.objective import Objective
-from editenv.agents.policy import Turn, normals, uniforms
+from editenv.agents.policy import Policies, Turn, normals, take_trained, uniforms
 from editenv.agents.settings import AlgorithmSettings
 
 _TIMES, _NOISE = range(10, 12)  # what a random number is for: the last part of its key

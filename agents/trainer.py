@@ -36,13 +36,13 @@ from editenv.agents.distributed import (
     masters_in_float32,
     process,
 )
-from editenv.agents.edit_r2 import Numbers, Policies, collect_rollout, compute_advantages
+from editenv.agents.edit_r2 import Numbers, collect_rollout, compute_advantages
 from editenv.agents.editor import teacher_of, with_form
 from editenv.agents.failures import SAVE_ERRORS, NonFiniteGradientGuard, mark_or_drop, warn_of_unscored
 from editenv.agents.metrics import Timer, rollout_metrics
 from editenv.agents.nft import EMA
 from editenv.agents.objective import check_algorithm, clip_gradients, freeze, parameter_groups, recompute_old_log_probs
-from editenv.agents.policy import JointPolicy, Turn
+from editenv.agents.policy import JointPolicy, Policies, Turn
 from editenv.agents.resume import TrainingAborted, begin_checkpoint, keep_newest, newest_checkpoint, whole_checkpoints
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import TrainingSettings

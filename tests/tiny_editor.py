@@ -14,8 +14,8 @@ from gymnasium.vector import AutoresetMode
 
 from editenv.agents import callbacks
 from editenv.agents import train as training
-from editenv.agents.edit_r2 import collect_rollout, take_trained
-from editenv.agents.policy import JointPolicy
+from editenv.agents.edit_r2 import collect_rollout
+from editenv.agents.policy import JointPolicy, take_trained
 from editenv.agents.rollout import RolloutBatch
 from editenv.agents.settings import AlgorithmSettings, TrainingSettings
 from editenv.agents.train import TrainResult

@@ -16,8 +16,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from editenv.agents.distributed import check_sharding, full_copy, full_tensor, full_weights, is_sharded
-from editenv.agents.edit_r2 import Policies, policy_gradient
+from editenv.agents.edit_r2 import policy_gradient
 from editenv.agents.objective import clip_gradients, parameter_groups
+from editenv.agents.policy import Policies
 from tests.tiny_editor import TINY, brightness_envs, tensors_of, tiny_policy
 from tests.tiny_editor import played as play
 from tests.two_processes import in_processes, join_others

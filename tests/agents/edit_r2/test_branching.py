@@ -12,10 +12,11 @@ from gymnasium.vector import AutoresetMode
 from editenv.agents import distributed
 from editenv.agents.audit.known import CHANNELS, BrightnessJudge, FlatWorld, KnownPolicy
 from editenv.agents.distributed import gather_rollout
-from editenv.agents.edit_r2 import Policies, compute_advantages, policy_gradient, select_trained
+from editenv.agents.edit_r2 import compute_advantages, policy_gradient, select_trained
 from editenv.agents.editor import teacher_of
 from editenv.agents.metrics import rollout_metrics
 from editenv.agents.objective import check_algorithm
+from editenv.agents.policy import Policies
 from editenv.agents.settings import AlgorithmSettings
 from editenv.agents.trainer import EditR2Trainer, check_groups
 from editenv.agents.unified.context import ImageBlock

@@ -5,15 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editenv.agents.edit_r2 import (
-    ActionLogProbs,
-    evaluate_actions,
-    policy_loss,
-    ratio_errors,
-    select_trained,
-    take_trained,
-)
+from editenv.agents.edit_r2 import ActionLogProbs, evaluate_actions, policy_loss, ratio_errors, select_trained
 from editenv.agents.objective import check_algorithm, check_ratio
+from editenv.agents.policy import take_trained
 from tests.tiny_editor import TINY, played, single_turns, tensors_of, tiny_policy
 
 
