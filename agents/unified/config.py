@@ -30,6 +30,7 @@ class UnifiedConfig(Qwen2Config):
         residual_prediction: the network predicts r with image = source + r, so that
             velocity = (x - source - r) / t. Needs `source_channel`.
         adaptive_norm: the generation norms are scaled and shifted by functions of the time.
+        vision: sizes of the vision encoder, as `vision.SIZES` names them; None for a model without.
 
     Raises:
         ValueError: for sizes that do not fit together, a special token outside of the vocabulary or
@@ -59,6 +60,7 @@ class UnifiedConfig(Qwen2Config):
     source_channel: bool = False
     residual_prediction: bool = False
     adaptive_norm: bool = False
+    vision: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

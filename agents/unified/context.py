@@ -41,9 +41,10 @@ class ImageBlock:
 
 @dataclass(frozen=True)
 class VitBlock:
-    """An image as vision tokens, already embedded in the model's width: [B, N, H]."""
+    """An image as vision tokens, already embedded in the model's width."""
 
-    tokens: Tensor
+    tokens: Tensor  # [B, N, H]
+    present: Tensor | None = None  # as in ImageBlock
 
 
 Block = TextBlock | ImageBlock | VitBlock

@@ -6,10 +6,11 @@ under the context without images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from editenv.agents.unified.context import Block, Context, TextBlock
@@ -26,10 +27,13 @@ class Guidance:
     image: float = 1.0  # how far from the velocity without images
     renorm: Literal["text_channel", "global", "channel"] = "text_channel"  # whose norms are limited
     renorm_min: float = 0.0  # smallest factor that a norm is scaled by
+    interval: tuple[float, float] = (0.0, 1.0)  # active at times t with low < t <= high
 
     def __post_init__(self) -> None:
         if self.renorm not in ("text_channel", "global", "channel"):
             raise ValueError(f"renorm is {self.renorm!r}, expected one of text_channel, global, channel")
+        if not 0 <= self.interval[0] < self.interval[1] <= 1:
+            raise ValueError(f"interval is {self.interval}, expected 0 <= low < high <= 1")
 
 
 class GuidanceContexts(NamedTuple):
@@ -67,20 +71,23 @@ def predict_velocity(
     grid: tuple[int, int] | None,
     source: Tensor | None,
     guidance: Guidance,
+    combine: Callable[[Tensor, Tensor, Tensor, Guidance], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The guided and the unguided velocity, [B, N, C] each; rollout and training both call this.
 
     With `source_channel` the current image also enters through its channel, which no context drops. Arguments
-    as `UnifiedModel.velocity`.
+    as `UnifiedModel.velocity`; `combine` is `guided_velocity` unless another rule is given.
     """
     full = model.velocity(contexts.full, x, t, grid, source)
-    if guidance.text == guidance.image == 1:
+    active = (t > guidance.interval[0]) & (t <= guidance.interval[1])
+    if guidance.text == guidance.image == 1 or not bool(active.any()):
         return full, full
     text, image = (
         full if context is None else model.velocity(context, x, t, grid, source)
         for context in (contexts.text_dropped, contexts.image_dropped)
     )
-    return guided_velocity(full, text, image, guidance), full
+    guided = (combine or guided_velocity)(full, text, image, guidance)
+    return torch.where(active[:, None, None], guided, full), full
 
 
 def guided_velocity(full: Tensor, text_dropped: Tensor, image_dropped: Tensor, guidance: Guidance) -> Tensor:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,11 @@ from editenv.agents.unified.layers import (
     ZeroLinear,
     position_table,
 )
+from editenv.agents.unified.vision import vision_modules
 
 Grid = tuple[int, int]
 SKIPPED_WEIGHTS = [r"^vit_model\.", r"^connector\.", r"^vit_pos_embed\."]
-"""Patterns of BAGEL's weights that the model has no use for."""
+"""Patterns of BAGEL's weights that a model without vision has no use for."""
 SMALLEST_TIME = 1e-3
 """Times below this are treated as this where a residual is divided by the time."""
 
@@ -50,7 +51,7 @@ class UnifiedOutput(ModelOutput):
 class UnifiedModel(PreTrainedModel, GenerationMixin):
     """Text and image model: `append` grows a `Context` block by block, `velocity` reads it and leaves it alone.
 
-    Weights of BAGEL's vision encoder in a checkpoint are skipped.
+    Without `config.vision` weights of BAGEL's vision encoder in a checkpoint are skipped.
     """
 
     config_class = UnifiedConfig
@@ -61,6 +62,9 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _no_split_modules = ["ExpertLayer"]  # noqa: RUF012  (transformers declares a list)
     _keys_to_ignore_on_load_unexpected = SKIPPED_WEIGHTS
+    vit_model: Any
+    connector: Any
+    vit_pos_embed: Any
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__(config)
@@ -72,6 +76,8 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         self.latent_pos_embed = PositionTable(width, config.max_latent_size)
         if config.source_channel:
             self.source2llm = nn.Linear(config.latent_dim, width, bias=False)
+        for name, module in vision_modules(config.vision, width).items() if config.vision else ():
+            self.add_module(name, module)
         self.post_init()
 
     @torch.no_grad()
@@ -95,6 +101,14 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
 
     # Contexts
 
+    def vision_block(self, pixels: Tensor, present: Tensor | None = None) -> VitBlock:
+        """Images [B, 3, H, W] in [-1, 1], with sides that are multiples of the patch, as the tokens that are read.
+
+        `present` as in `VitBlock`. The model has to have vision.
+        """
+        features, grid = self.vit_model(pixels)
+        return VitBlock(self.connector(features) + self.vit_pos_embed(grid), present)
+
     def new_context(self, batch_size: int) -> Context:
         """An empty context of `batch_size` rows on the model's device."""
         return Context.empty(batch_size, self.device)
@@ -114,7 +128,8 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         if isinstance(block, TextBlock):
             self._append_text(context, block.ids, block.mask, need_hidden=False)
             return
-        time = present = None
+        time: Tensor | None = None
+        present: Tensor | None = None
         if isinstance(block, ImageBlock):
             embedding, present = self.time_embedder(block.latents.new_zeros(1)), block.present
             time = self._norm_time(embedding)
@@ -123,6 +138,7 @@ class UnifiedModel(PreTrainedModel, GenerationMixin):
         elif isinstance(block, VitBlock):
             start, end = self._markers(context).chunk(2, dim=1)
             hidden, inner = Hidden(torch.cat([start, block.tokens, end], dim=1), None), block.tokens.shape[1]
+            present = block.present
         else:
             raise TypeError(f"block is a {type(block).__name__}, expected TextBlock, ImageBlock or VitBlock")
         stack = self.language_model.model

@@ -28,14 +28,27 @@ def changed_copy(fixture_path, tmp_path):
     return write
 
 
-def test_every_output_that_is_covered_holds(fixture_path):
+def test_every_output_is_covered_and_holds(fixture_path):
     rows, uncovered = check_fixture(fixture_path)
-    assert [row.name for row in rows if not row.holds] == []
-    assert len(rows) == 73
+    assert [row.name for row in rows if not row.holds] == [] == uncovered
     outputs = json.loads(fixture_path.with_suffix(".json").read_text())["outputs"]
-    assert {row.name for row in rows} | set(uncovered) == set(outputs)
-    others = {".".join(name.split(".")[:2]) for name in uncovered}
-    assert others == {"out.img0", "out.img1", "out.learn", "out.pos", "out.train", "out.traj"}
+    assert {row.name for row in rows} == set(outputs) and len(rows) == 141
+
+
+def test_gradients_do_not_depend_on_what_was_checked_before(fixture_path):
+    rows, _ = check_fixture(fixture_path, ["learn.neg.grad"])
+    assert rows and all(row.holds for row in rows)
+
+
+def test_an_output_that_nothing_recomputes_is_listed_and_fails(changed_copy, capsys):
+    path = changed_copy("in.traj.init_noise", lambda noise: noise)
+    described = json.loads(path.with_suffix(".json").read_text())
+    described["outputs"] = {name: described["outputs"][name] for name in ("out.time.sincos",)}
+    described["outputs"]["out.sound.wave"] = described["outputs"]["out.time.sincos"]
+    path.with_suffix(".json").write_text(json.dumps(described))
+    assert main([str(path)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 of 1 outputs hold" in printed and "not covered (1): out.sound.*" in printed
 
 
 def test_the_command_exits_with_0_and_prints_error_and_tolerance(fixture_path, monkeypatch, capsys):
@@ -47,18 +60,21 @@ def test_the_command_exits_with_0_and_prints_error_and_tolerance(fixture_path, m
 
 
 @pytest.mark.parametrize(
-    "weight",
+    ("weight", "output"),
     [
-        "language_model.model.layers.1.mlp_moe_gen.down_proj.weight",
-        "language_model.model.layers.0.self_attn.q_norm.weight",
-        "language_model.model.norm_moe_gen.weight",
-        "latent_pos_embed.pos_embed",
-        "llm2vae.bias",
+        ("weights.language_model.model.layers.1.mlp_moe_gen.down_proj.weight", "flow"),
+        ("weights.language_model.model.layers.0.self_attn.q_norm.weight", "flow"),
+        ("weights.language_model.model.norm_moe_gen.weight", "flow"),
+        ("weights.latent_pos_embed.pos_embed", "flow"),
+        ("weights.llm2vae.bias", "flow"),
+        ("weights.vit_model.vision_model.encoder.layers.0.mlp.fc1.weight", "img0"),
+        ("vae_weights.decoder.up.0.block.1.conv2.weight", "img0"),
+        ("ref_weights.model.layers.0.mlp_moe_gen.down_proj.weight", "learn.pos.losses"),
     ],
 )
-def test_a_changed_weight_fails_with_exit_code_1(changed_copy, capsys, weight):
-    path = changed_copy(f"weights.{weight}", lambda tensor: tensor + 0.01)
-    assert main([str(path), "--only", "flow"]) == 1
+def test_a_changed_weight_fails_with_exit_code_1(changed_copy, capsys, weight, output):
+    path = changed_copy(weight, lambda tensor: tensor + 0.01)
+    assert main([str(path), "--only", output]) == 1
     assert "FAILS" in capsys.readouterr().out
 
 
@@ -79,8 +95,8 @@ def test_an_unknown_prefix_is_an_error_that_names_the_known_ones(fixture_path, c
 
 
 def test_only_keeps_exactly_the_prefix(fixture_path):
-    rows, _ = check_fixture(fixture_path, ["out.text.cache_k", "pos"])
-    assert [row.name for row in rows] == ["out.text.cache_k.0", "out.text.cache_k.1", "out.pos.latent_ids"]
+    rows, _ = check_fixture(fixture_path, ["out.text.cache_k", "pos.latent_ids_i"])
+    assert [row.name for row in rows] == ["out.text.cache_k.0", "out.text.cache_k.1", "out.pos.latent_ids_interp"]
 
 
 def test_a_missing_fixture_is_named(tmp_path, capsys):
