@@ -128,10 +128,21 @@ def test_llm_judge(tmp_path):
     assert len(following) == 3
 
 
-def test_train_edit_r2(tmp_path):
+def test_train_edit_r2(tmp_path, monkeypatch):
+    """The script's commands run one after the other in this process; `editenv` only writes down what was asked."""
+    asked = tmp_path / "asked.jsonl"
+    program = (
+        f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]), file=open({str(asked)!r}, 'a'))\n"
+    )
+    (tmp_path / "editenv").write_text(program)
+    (tmp_path / "editenv").chmod(0o755)
     command = ["bash", str(EXAMPLES / "train_edit_r2.sh"), str(tmp_path), *SHORT]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PATH": path, "SESSIONS": "4"})
+    monkeypatch.chdir(tmp_path)
+    commands = [json.loads(line) for line in asked.read_text().splitlines()]
+    assert [words[0] for words in commands] == ["evaluate", "train", "evaluate"]
+    assert [main(words) for words in commands] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*")), ids=lambda path: path.name)
