@@ -92,6 +92,9 @@ def _session(head: _Head, raw: bytes, engine: SessionEngine) -> Session:
     spec = engine.world.spec_from_json(head.spec)
     if json.loads(json.dumps(spec.to_json())) != head.spec:
         raise ValueError("key 'spec' is not what the world writes of this session")
+    for turn in range(spec.turn_count if engine.user.version.startswith("replay") else 0):
+        if problem := text_problem(spec.message(turn).text, engine.max_length):
+            raise ValueError(f"the instruction of turn {turn} is {problem}")
     if not np.array_equal(engine.world.picture(spec), pictures[0]):
         raise ValueError("its first picture is not that of its session")
     return Session(

@@ -51,6 +51,18 @@ def harmed(value: Any, rng: random.Random) -> Any:
     return value
 
 
+def opened(state: bytes) -> tuple[Any, bytes]:
+    """A state's JSON and its pictures."""
+    line, _, raw = state[len(MAGIC) + 16 :].partition(b"\n")
+    return json.loads(line), raw
+
+
+def sealed(head: Any, raw: bytes) -> bytes:
+    """A state with an honest checksum."""
+    body = json.dumps(head).encode() + b"\n" + raw
+    return MAGIC + blake2b(body, digest_size=16).digest() + body
+
+
 @pytest.mark.parametrize("settings", [{"suite": "undo"}, {"suite": "limit"}, {"suite": "persona", "user": "terse"}])
 def test_states_with_honest_checksums_and_odd_content(settings: dict[str, Any]) -> None:
     """Fails where such a state is taken and cannot be played, or where refusing it changes the session."""
@@ -62,16 +74,43 @@ def test_states_with_honest_checksums_and_odd_content(settings: dict[str, Any]) 
             if not env.session.ending:
                 env.step({"image": env.session.pictures[-1].copy(), "intent": ""})
         before = env.get_state()
-        line, _, raw = before[len(MAGIC) + 16 :].partition(b"\n")
-        body = json.dumps(harmed(json.loads(line), rng)).encode() + b"\n" + raw
+        head, raw = opened(before)
         try:
-            env.set_state(MAGIC + blake2b(body, digest_size=16).digest() + body)
+            env.set_state(sealed(harmed(head, rng), raw))
         except ValueError:
             assert env.get_state() == before
             continue
         while not env.session.ending:
             env.step({"image": env.session.pictures[-1].copy(), "intent": ""})
         env.get_state()
+
+
+RULE = {"family": "attribute", "attribute": "color", "value": "red"}
+
+
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        ({"text": "\ud800"}, "instruction of turn 2 is no text that UTF-8"),
+        ({"text": "a" * 5000}, "instruction of turn 2 is 5000 characters"),
+        ({"rules": [RULE | {"attribute": 0}]}, "attribute is 0, expected str"),
+        ({"rules": [RULE | {"attribute": "size"}]}, "attribute is 'size', expected one of shape, color, material"),
+        ({"rules": [RULE | {"value": "a" * 5000}]}, "value is 'aaa"),
+        ({"rules": [{"family": "protect", "target": "x"}]}, "target is 'x', expected Target"),
+        ({"rules": [{"family": "limit", "most": True}]}, "most is True, expected int"),
+        ({"edit": {"task": "subject_add", "cell": "1", "shape": "star"}}, "cell is '1', expected int"),
+    ],
+)
+def test_a_state_that_could_not_be_played_on_is_refused(turn: dict[str, Any], told: str) -> None:
+    """Fails where the fault, which lies in the script's last turn, would be noticed turns later."""
+    env: Any = gymnasium.make("MICEEdit-v0", suite="mixed").unwrapped
+    env.reset(seed=1)
+    before = env.get_state()
+    head, raw = opened(before)
+    head["spec"]["turns"][2] |= turn
+    with pytest.raises(ValueError, match=told):
+        env.set_state(sealed(head, raw))
+    assert env.get_state() == before
 
 
 def odd_action(good: dict[str, Any], rng: random.Random) -> Any:

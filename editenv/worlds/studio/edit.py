@@ -8,20 +8,43 @@ which names one object and leaves nothing open.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from editenv.worlds.studio.noun_phrases import Target
-from editenv.worlds.studio.scene import ATTRIBUTES, UNREADABLE, Scene, SceneObject, object_with
+from editenv.worlds.studio.scene import (
+    ATTRIBUTES,
+    BACKGROUNDS,
+    COLORS,
+    MATERIALS,
+    SHAPES,
+    SIGN,
+    TEXTS,
+    UNREADABLE,
+    Scene,
+    SceneObject,
+    object_with,
+)
 
 if TYPE_CHECKING:
     from editenv.worlds.studio.dialogue import Context, DialogueState, Request
     from editenv.worlds.studio.rng import Rng
 
+T = TypeVar("T")
 Looks = dict[str, str | None]  # colour and material that an edited object shall get; None where nothing is asked
 Added = tuple[tuple[str, int | None], ...]
 """Shape and cell of every object that was added, in order; the cell is None where it is gone."""
+_WORDS = ATTRIBUTES | {
+    "shape": (*SHAPES, SIGN),
+    "text": TEXTS,
+    "background": BACKGROUNDS,
+    "attribute": tuple(ATTRIBUTES),
+    "value": (*SHAPES, *COLORS, *MATERIALS),
+}
+"""What the fields of edits and rules may say, by name."""
 BACKGROUND = -1  # stands for the background where elements of a picture are named by cell numbers
 Sampler = Callable[["DialogueState", "Rng", bool], "Request | None"]
 """(state, rng, whether to point back) -> something to ask for; None where the task cannot be asked for."""
@@ -338,6 +361,33 @@ def to_json(value: Any, sparse: bool = True) -> Any:
         if default is MISSING or not sparse or part != default:
             data[name] = to_json(part, sparse)
     return data
+
+
+def from_fields(kind: type[T], given: Mapping[str, Any]) -> T:
+    """An edit, a rule or a part of one from its fields; TypeError where there is no such field or a value is wrong.
+
+    A class of another package may have words of its own.
+    """
+    words = _WORDS if kind.__module__.startswith("editenv.") else {}
+    for name, kinds in _kinds(kind).items():
+        value = given.get(name)
+        if name in given and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise TypeError(f"{name} is {value!r:.60}, expected {' or '.join(one.__name__ for one in kinds)}")
+        if isinstance(value, str) and name in words and value not in words[name]:
+            raise TypeError(f"{name} is {value!r:.60}, expected one of {', '.join(words[name])}")
+    return kind(**given)
+
+
+@lru_cache(maxsize=64)
+def _kinds(kind: type) -> dict[str, tuple[type, ...]]:
+    """What fields may be, of those that hold one value; none of a class whose hints name what it does not import."""
+    found = {}
+    with suppress(NameError):
+        for name, hint in get_type_hints(kind).items():
+            kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+            if all(isinstance(one, type) for one in kinds):
+                found[name] = (*kinds, int) if float in kinds else kinds
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -67,7 +67,7 @@ BAD_VALUES = [
     (
         (*SPEC, "turns", 1, "edit"),
         {"task": "background_change", "background": "mauve"},
-        "key 'editenv': turn 1 has no right result",
+        "key 'editenv': background_change has the fields ['background']: background is 'mauve', expected one of white",
     ),
     (
         (*SPEC, "turns", 1, "edit"),
@@ -82,7 +82,7 @@ BAD_VALUES = [
     (
         (*SPEC, "turns", 1, "edit"),
         {"task": "subject_add", "cell": 1, "shape": "cube", "color": None, "material": None},
-        "key 'editenv': turn 1 cannot be carried out",
+        "key 'editenv': subject_add has the fields",
     ),
     ((*SPEC, "turns", 1, "rules"), [{"family": "magic"}], "key 'editenv': family is 'magic'"),
     (("instruction", 1), "dance", "key 'instruction' is ["),

@@ -8,6 +8,7 @@ phrases_rules.yaml. A rule of another package holds its sentences itself and is 
 from collections.abc import Mapping
 from typing import Any
 
+from editenv.worlds.studio.edit import from_fields
 from editenv.worlds.studio.noun_phrases import Target
 from editenv.worlds.studio.rule import Change, Except, Replace, Revoke, Rule, Statement
 from editenv.worlds.studio.rules.attribute import AttributeRule
@@ -45,8 +46,8 @@ def statement_from_json(data: Mapping[str, Any], kinds: Mapping[str, type[Statem
         raise ValueError(f"family is {family!r}, expected one of {sorted(kinds)}")
     try:
         if isinstance(given.get("target"), Mapping):
-            given["target"] = Target(**given["target"])
+            given["target"] = from_fields(Target, given["target"])
         given |= {name: statement_from_json(given[name]) for name in ("rule", "by") if name in given}
-        return kinds[family](**given)
+        return from_fields(kinds[family], given)
     except TypeError as error:
         raise ValueError(f"{family} has the fields {sorted(given)}: {error}") from error

@@ -8,7 +8,7 @@ table `tasks` (examples/own_task.py).
 from collections.abc import Mapping
 from typing import Any
 
-from editenv.worlds.studio.edit import Edit, MultiEdit, Sampler
+from editenv.worlds.studio.edit import Edit, MultiEdit, Sampler, from_fields
 from editenv.worlds.studio.noun_phrases import Beside, Target
 from editenv.worlds.studio.tasks.attribute_alter import ColorAlter, MaterialAlter
 from editenv.worlds.studio.tasks.background_change import BackgroundChange
@@ -61,14 +61,14 @@ def edit_from_json(data: Mapping[str, Any], refused: tuple[str, ...] = ()) -> Ed
         raise ValueError(f"task is {task!r}, expected one of {sorted(EDITS)}")
     try:
         if isinstance(given.get("target"), Mapping):
-            given["target"] = Target(**given["target"])
+            given["target"] = from_fields(Target, given["target"])
         if isinstance(given.get("beside"), Mapping):
-            anchor = given["beside"]["anchor"]
-            given["beside"] = Beside(**{**given["beside"], "anchor": Target(**anchor)})
+            anchor = from_fields(Target, given["beside"]["anchor"])
+            given["beside"] = from_fields(Beside, {**given["beside"], "anchor": anchor})
         if "parts" in given:
             return MultiEdit(tuple(edit_from_json(part, ("undo", "parts")) for part in given["parts"]))
         if isinstance(given.get("instead"), Mapping):
             given["instead"] = edit_from_json(given["instead"], ("undo",))
-        return EDITS[task](**given)
+        return from_fields(EDITS[task], given)
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{task} has the fields {sorted(given)}: {error}") from error
