@@ -119,7 +119,7 @@ def run_evaluation(config: EvaluateConfig, progress: str | None = None) -> Evalu
     policy, out = build_policy(config, envs), Path(config.out)
     deciding = {"sessions": count, "versions": envs.engine.versions()}
     with kept_waves(out, config, _BESIDE, deciding, config.save_images) as waves:
-        counting = CountsSince(policy=policy, user=envs.engine.user)
+        counting = CountsSince(policy=policy, user=envs.engine.user, scorer=envs.engine.scorer)
         published = partial(published_keys, envs.engine.world) if config.save_images else None
         tell_kept(waves, count, progress)
         left, start = range(len(waves.lines), count), perf_counter()
@@ -144,8 +144,7 @@ def finished(out: Path, waves: Waves, facts: dict[str, Any]) -> Evaluation:
     """Writes summary.json of all waves."""
     facts |= {"seconds": waves.seconds, "unscored": unscored_turns(waves.lines)}
     facts |= shares(waves.counts.get("policy", {}))
-    if "user" in waves.counts:
-        facts["user_counts"] = shares(waves.counts["user"])
+    facts |= {f"{who}_counts": shares(waves.counts[who]) for who in ("user", "scorer") if who in waves.counts}
     evaluation = Evaluation(out, waves.lines, facts)
     atomic_write_text(out / "summary.json", json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
@@ -183,9 +182,10 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
                 **evaluation.facts
             )
         )
-    if "user_counts" in evaluation.facts:
-        counted = ", ".join(f"{name} {value:g}" for name, value in evaluation.facts["user_counts"].items())
-        console.print(f"user: {counted}", highlight=False)
+    for who in ("user", "scorer"):
+        if f"{who}_counts" in evaluation.facts:
+            counted = ", ".join(f"{name} {value:g}" for name, value in evaluation.facts[f"{who}_counts"].items())
+            console.print(f"{who}: {counted}", highlight=False)
 
 
 def agent_name(config: PlayConfig) -> str:

@@ -50,7 +50,7 @@ def score(config: ScoreConfig) -> Evaluation:
     deciding = {"sessions": count, "versions": engine.versions()}
     config = replace(config, records=str(folder))
     with kept_waves(Path(config.out), config, ("max_unscored", "batch"), deciding, records=False) as waves:
-        counting, start = CountsSince(user=engine.user), perf_counter()
+        counting, start = CountsSince(user=engine.user, scorer=engine.scorer), perf_counter()
         tell_kept(waves, count, "scoring")
         for first in range(len(waves.lines), count, config.batch):
             batch = range(first, min(first + config.batch, count))

@@ -86,11 +86,16 @@ class SessionsConfig(JudgedConfig):
     split: str = setting("test", "of which split", choices=SPLITS)
     sessions_file: str | None = setting(None, "JSON Lines in MICE-Bench's format, in place of a suite")
     size: int | None = setting(None, "side of a picture in pixels; null for 64, or for the sessions file's own", ge=1)
+    fit: str = setting(
+        "letterbox",
+        "how a sessions file's photographs fit the size; squash as MICE-Bench",
+        choices=("letterbox", "squash"),
+    )
     grid: int = setting(4, "cells a side", ge=1)
 
     def env(self) -> dict[str, Any]:
         """The settings of `editenv.build.make_env` that these are."""
-        names = ("world", "suite", "split", "sessions_file", "size", "grid")
+        names = ("world", "suite", "split", "sessions_file", "size", "fit", "grid")
         named = {name: getattr(self, name) for name in names} | {"reward_weights": self.reward_weights or None}
         scorer = self.scorer
         judged = {"scorer": scorer.kind, "scorer_settings": scorer.settings, "scoring": scorer.scoring}

@@ -42,6 +42,7 @@ def make_env(
     scorer_settings: Mapping[str, Any] | None = None,
     scoring: str = "immediate",
     size: int | None = None,
+    fit: str = "letterbox",
     grid: int = 4,
     sessions_file: str | None = None,
     reward_weights: Mapping[str, float] | None = None,
@@ -64,6 +65,7 @@ def make_env(
         scorer_settings: keyword arguments of the scorer's class, as docs/scorers.md lists them.
         scoring: "immediate", or "deferred" to let sessions go on while the scorer works; see `MICEEditEnv`.
         size: height and width of pictures, in pixels; None for 64, or for a sessions file's own.
+        fit: how a sessions file's photographs fit that size: "letterbox", grey beside them, or "squash", stretched.
         grid: cells a side.
         sessions_file: JSON Lines in the format of Edit-R2's MICE-Bench, pictures below its folder. Its
             sessions, in the order of the file and whatever the split and the seed, take the place of those
@@ -105,7 +107,7 @@ def make_env(
     else:
         from editenv.worlds.records.world import RecordsWorld, open_sessions
 
-        place = open_sessions(sessions_file, size)
+        place = open_sessions(sessions_file, size, fit)
         max_length = max(max_length, place.longest_instruction)
         if scorer == "exact" and isinstance(place, RecordsWorld):
             warn(

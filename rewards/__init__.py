@@ -9,6 +9,7 @@ SCORERS = {
     "exact": "editenv.rewards.exact:ExactScorer",
     "imperfect": "editenv.rewards.noisy:NoisyScorer",
     "judge": "editenv.rewards.judge:JudgeScorer",
+    "mice": "editenv.rewards.mice:MiceScorer",
     "ocr": "editenv.rewards.ocr:OcrScorer",
     "residual": "editenv.rewards.residual:ResidualScorer",
     "similarity": "editenv.rewards.similarity:SimilarityScorer",

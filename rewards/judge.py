@@ -108,12 +108,12 @@ class JudgeScorer:
             f"judge 1 {model} {self.prompts.version} {votes} votes {combine} temperature {temperature} "
             f"awareness {awareness} side {side}"
         )
-        self._votes, self._reasks, self._side, self._awareness = votes, reasks, side, awareness
+        self._votes, self._reasks, self.side, self._awareness = votes, reasks, side, awareness
         self._combine = VOTES[combine]
         if check:
             # A small picture and a seed, as turns have them: servers may refuse either.
             picture = np.full((8, 8, 3), 128, np.uint8)
-            self.endpoint.health(_messages("Answer with the word yes.", [picture], side))
+            self.endpoint.health(question_messages("Answer with the word yes.", [picture], side))
 
     def close(self) -> None:
         """Gives the endpoint's thread and connections back; the scorer can still be asked."""
@@ -121,9 +121,14 @@ class JudgeScorer:
 
     def score(self, turns: Sequence[TurnResult]) -> list[Scores]:
         """Scores of turns, in order; all questions of all turns are asked at once."""
-        questions = [
-            judge_questions(turn, judge_context(turn), self.prompts, self._awareness, self._side) for turn in turns
-        ]
+        return self.poll([self.questions(turn, judge_context(turn)) for turn in turns])
+
+    def questions(self, turn: TurnResult, meant: JudgeContext) -> list[Question]:
+        """What is asked about a turn."""
+        return judge_questions(turn, meant, self.prompts, self._awareness, self.side)
+
+    def poll(self, questions: Sequence[Sequence[Question]]) -> list[Scores]:
+        """What the votes on each turn's questions say; scores that no question is about are None."""
         votes = [[[_Vote(question, seed) for seed in range(self._votes)] for question in group] for group in questions]
         every = [vote for group in votes for poll in group for vote in poll]
         for attempt in range(1 + self._reasks):
@@ -209,7 +214,7 @@ def judge_questions(
         instruction=_quoted(meant.instructions[-1]), resolved=_quoted(meant.resolved[-1]), criteria=criteria.template
     )
     goal = [turn.source, *turn.earlier][-2:-1] if meant.task == "undo" else []
-    messages = _messages(text, [turn.before, turn.after, *goal], side)
+    messages = question_messages(text, [turn.before, turn.after, *goal], side)
     questions = [Question("instruction_following", messages, partial(_read_share, ["answer"]))]
     # CC: one answer for each thing that had to stay.
     if meant.unchanged is None:
@@ -219,14 +224,14 @@ def judge_questions(
     if items:
         tags = [f"answer_{number}" for number in range(1, len(items) + 1)]
         text = texts["cc"].substitute(instructions=said, items=_numbered(items), form=_form(tags))
-        messages = _messages(text, [turn.source, turn.after], side)
+        messages = question_messages(text, [turn.source, turn.after], side)
         questions.append(Question("content_consistency", messages, partial(_read_share, tags)))
     # GA: one answer for each turn so far, and a last one that follows from them.
     kind = awareness if awareness != "auto" else "cm" if meant.ruled else "cu"
     tags = [f"answer_turn_{number}" for number in range(1, turn.turn + 2)]
     form = _form([*tags, "answer_final"])
     text = texts[f"ga_{kind}"].substitute(instructions=said, resolved=resolved, form=form)
-    messages = _messages(text, [turn.source, *turn.earlier, turn.after], side)
+    messages = question_messages(text, [turn.source, *turn.earlier, turn.after], side)
     return [*questions, Question("global_awareness", messages, partial(_read_session, tags))]
 
 
@@ -243,7 +248,7 @@ def _form(tags: Sequence[str]) -> str:
     return "\n".join(f"<{tag}>yes or no</{tag}>" for tag in tags)
 
 
-def _messages(text: str, pictures: Sequence[Image], side: int) -> list[dict[str, Any]]:
+def question_messages(text: str, pictures: Sequence[Image], side: int) -> list[dict[str, Any]]:
     """One message of the user: the pictures in order, then the text."""
     parts: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": data_url(picture, side)}} for picture in pictures

@@ -5,8 +5,8 @@ From top to bottom: the scorer; what is compared with what; a DINOv3 encoder and
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,8 +75,7 @@ class SimilarityScorer:
     ) -> None:
         require_share("threshold", threshold)
         self.weights = weights or RewardWeights()
-        names = [Path(part).name if isinstance(part, str) else type(part).__name__ for part in (features, detector)]
-        self.version = f"similarity 1 {' '.join(names)} threshold {threshold}"
+        self.version = f"similarity 2 {model_name(features)} {model_name(detector)} threshold {threshold}"
         self.features: Encoder = DinoEncoder(features, device) if isinstance(features, str) else features
         if isinstance(detector, str):
             detector = GroundingDinoDetector(detector, threshold, device)
@@ -146,86 +145,133 @@ def _crop(picture: Image, box: Box) -> Image:
 
 # The models, from local folders as transformers saves them.
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One box that a detector found: left, top, right, bottom as shares of width and height, and its confidence."""
+
+    box: tuple[float, float, float, float]
+    score: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """From the left and from the top, as shares of the picture."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    def pixels(self, picture: Image) -> Box:
+        """The box in pixels; one pixel at least, inside of the picture."""
+        height, width = picture.shape[:2]
+        left, top = (min(max(0, round(at * n)), n - 1) for at, n in zip(self.box, (width, height), strict=False))
+        right = min(max(left + 1, round(self.box[2] * width)), width)
+        return left, top, right, min(max(top + 1, round(self.box[3] * height)), height)
 
 
 class DinoEncoder:
-    """Features of a model such as DINOv3: its pooled output as a unit vector; `batch` pictures at one time."""
+    """Features of a model such as DINOv3; `batch` pictures at one time, resized by the model's own processor."""
 
     def __init__(self, folder: str, device: str = "cpu", batch: int = 16) -> None:
-        from transformers import AutoModel
+        from transformers import AutoImageProcessor, AutoModel, ViTImageProcessorPil
+        from transformers.utils import is_torchvision_available
 
         self._model = _load(AutoModel, folder, device)
+        # DINOv3's own processor is one of torchvision alone; ViT's reads the same settings and does the same.
+        self._images = _load(AutoImageProcessor if is_torchvision_available() else ViTImageProcessorPil, folder, None)
         self._device, self._batch = device, batch
-        self._settings = _preprocessing(folder)
-        size = self._settings.get("size", {})
-        self._shape = (size.get("height", 224), size.get("width", 224))
 
     def embed(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
-        """Unit vectors [N, D] of pictures uint8 [H, W, 3] of any size, each resized to the model's."""
-        import torch
-
-        rows = []
-        for first in range(0, len(pictures), self._batch):
-            part = _pixels(pictures[first : first + self._batch], self._shape, self._settings)
-            with torch.inference_mode():
-                pixels = torch.from_numpy(part).to(self._device)
-                rows.append(self._model(pixel_values=pixels).pooler_output.float().cpu().numpy())
-        found = np.concatenate(rows)
+        """The pooled output of pictures uint8 [H, W, 3] of any size, as unit vectors [N, D]."""
+        parts = [output.pooler_output for output, _ in self._outputs(pictures)]
+        found = np.concatenate([part.float().cpu().numpy() for part in parts])
         directions: NDArray[np.float32] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         return directions
 
+    def tokens(self, pictures: Sequence[Image]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The last layer's class tokens [N, D] and patch tokens [N, h, w, D], register tokens left out."""
+        classes, patches = [], []
+        for output, (height, width) in self._outputs(pictures):
+            state = output.last_hidden_state.float().cpu().numpy()
+            side = self._model.config.patch_size
+            grid = height // side, width // side
+            classes.append(state[:, 0])
+            patches.append(state[:, -grid[0] * grid[1] :].reshape(len(state), *grid, -1))
+        return np.concatenate(classes), np.concatenate(patches)
+
+    def _outputs(self, pictures: Sequence[Image]) -> Iterator[tuple[Any, tuple[int, int]]]:
+        """What the model says of each batch, and the height and width in pixels at which it was shown."""
+        import torch
+
+        for first in range(0, len(pictures), self._batch):
+            part = list(pictures[first : first + self._batch])
+            # Said, since it would else be guessed from the sizes, wrongly for crops 3 pixels high.
+            given = self._images(images=part, input_data_format="channels_last", return_tensors="pt")
+            pixels = given["pixel_values"]
+            with torch.inference_mode():
+                yield self._model(pixel_values=pixels.to(self._device)), tuple(pixels.shape[-2:])
+
 
 class GroundingDinoDetector:
-    """Where an object is that a phrase describes: the box with the highest score of any token of the phrase.
+    """Where objects are that phrases describe.
 
     Args:
-        folder: a GroundingDINO model, its tokenizer beside it.
-        threshold: least confidence, 0 to 1, of a box that counts as found.
+        folder: a GroundingDINO model, its tokenizer and its image processor's settings beside it.
+        threshold: confidence, 0 to 1, above which `find` counts a box as found.
         device: of torch.
         batch: pictures at one time.
     """
 
     def __init__(self, folder: str, threshold: float = 0.3, device: str = "cpu", batch: int = 4) -> None:
-        from transformers import AutoModelForZeroShotObjectDetection, AutoTokenizer
+        from transformers import AutoModelForZeroShotObjectDetection, AutoTokenizer, GroundingDinoImageProcessorPil
 
         self._model = _load(AutoModelForZeroShotObjectDetection, folder, device)
         self._tokenizer = _load(AutoTokenizer, folder, None)
+        self._images = _load(GroundingDinoImageProcessorPil, folder, None)
         self._threshold, self._device, self._batch = threshold, device, batch
-        self._settings = _preprocessing(folder)
 
     def find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
         """The likeliest box of a phrase in each picture, all of one size; None where none is likely enough."""
-        parts = (slice(first, first + self._batch) for first in range(0, len(pictures), self._batch))
-        return [box for part in parts for box in self._find(pictures[part], phrases[part])]
+        found = self.detect(pictures, phrases, self._threshold)
+        best = [max(boxes, key=lambda one: one.score, default=None) for boxes in found]
+        return [one and one.pixels(picture) for one, picture in zip(best, pictures, strict=True)]
 
-    def _find(self, pictures: Sequence[Image], phrases: Sequence[str]) -> list[Box | None]:
+    def detect(
+        self, pictures: Sequence[Image], phrases: Sequence[str | Sequence[str]], threshold: float
+    ) -> list[list[Found]]:
+        """All boxes in each picture, all of one size, of more than a confidence, in the model's order.
+
+        A box's confidence is the highest of any token of its caption, sigmoid(logit). Several phrases are looked for
+        by one caption, "a . b .", whose boxes do not tell which of them they show.
+        """
+        parts = (slice(first, first + self._batch) for first in range(0, len(pictures), self._batch))
+        return [boxes for part in parts for boxes in self._detect(pictures[part], phrases[part], threshold)]
+
+    def _detect(
+        self, pictures: Sequence[Image], phrases: Sequence[str | Sequence[str]], threshold: float
+    ) -> list[list[Found]]:
         import torch
 
-        height, width = pictures[0].shape[:2]
-        shape = _detector_shape(height, width, self._settings.get("size", {}))
-        pixels = torch.from_numpy(_pixels(pictures, shape, self._settings))
-        captions = [f"{phrase.lower().strip().rstrip('.')}." for phrase in phrases]
-        tokens = self._tokenizer(captions, padding=True, truncation=True, return_tensors="pt")
-        # Special tokens and the final point are no part of a phrase.
-        others = [*self._tokenizer.all_special_ids, self._tokenizer.convert_tokens_to_ids(".")]
-        own = tokens["attention_mask"].bool() & ~torch.isin(tokens["input_ids"], torch.tensor(others))
+        listed = [[one] if isinstance(one, str) else one for one in phrases]
+        captions = [" . ".join(phrase.strip().lower().replace(".", "") for phrase in one) + " ." for one in listed]
+        given = self._tokenizer(captions, padding=True, truncation=True, return_tensors="pt")
+        given |= self._images(images=list(pictures), input_data_format="channels_last", return_tensors="pt")
         with torch.inference_mode():
-            output = self._model(
-                pixel_values=pixels.to(self._device),
-                **{name: value.to(self._device) for name, value in tokens.items()},
-            )
-        likely = output.logits.float().sigmoid().cpu()[..., : own.shape[1]]
-        scores, best = likely.masked_fill(~own[:, None], 0.0).amax(-1).max(1)  # of [B, boxes]
-        boxes = output.pred_boxes.float().cpu()[torch.arange(len(best)), best].numpy()
+            output = self._model(**{name: value.to(self._device) for name, value in given.items()})
+        scores = output.logits.float().sigmoid().amax(-1).cpu().tolist()  # of [B, boxes, tokens]
+        x, y, w, h = output.pred_boxes.float().cpu().unbind(-1)
+        corners = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1).tolist()
         return [
-            _in_pixels(box, height, width) if score >= self._threshold else None
-            for box, score in zip(boxes, scores, strict=True)
+            [Found(tuple(box), score) for box, score in zip(boxes, sure, strict=True) if score > threshold]
+            for boxes, sure in zip(corners, scores, strict=True)
         ]
 
 
+def model_name(model: Any) -> str:
+    """What a version calls a model that is a folder or an object."""
+    return Path(model).name if isinstance(model, str) else type(model).__name__
+
+
 def _load(kind: Any, folder: str, device: str | None) -> Any:
-    """A model, or a tokenizer where `device` is None, from a local folder; weights in safetensors alone."""
+    """A model, or a processor where `device` is None, from a local folder; weights in safetensors alone."""
     if not Path(folder).is_dir():
         raise ValueError(f"model folder {folder!r} does not exist, expected one as transformers saves it")
     try:
@@ -234,39 +280,3 @@ def _load(kind: Any, folder: str, device: str | None) -> Any:
         return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).to(device).eval()
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model folder {folder!r} cannot be used: {error}") from error
-
-
-def _preprocessing(folder: str) -> Mapping[str, Any]:
-    """What preprocessor_config.json says, {} without one; transformers' own processors need torchvision."""
-    path = Path(folder) / "preprocessor_config.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
-
-
-def _pixels(pictures: Sequence[Image], shape: tuple[int, int], settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Pictures at a height and width, less the model's mean, over its deviation; float32 [N, 3, H, W]."""
-    from PIL import Image as PILImage
-
-    size = (shape[1], shape[0])  # resizing to its own size leaves a picture as it is
-    resized = [np.array(PILImage.fromarray(picture).resize(size, PILImage.Resampling.BICUBIC)) for picture in pictures]
-    mean = np.float32(settings.get("image_mean", _MEAN))
-    deviation = np.float32(settings.get("image_std", _DEVIATION))
-    values = (np.stack(resized).astype(np.float32) / 255 - mean) / deviation
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-def _detector_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
-    """Height and width whose shorter side is as wished, unless the longer one would grow too long."""
-    shorter, longer = size.get("shortest_edge", 800), size.get("longest_edge", 1333)
-    scale = min(shorter / min(height, width), longer / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _in_pixels(box: NDArray[np.float32], height: int, width: int) -> Box:
-    """A box of centre and size, as shares of the picture, in pixels; one pixel at least, inside of it."""
-    x, y, w, h = (float(value) for value in box)
-    left = min(max(0, round((x - w / 2) * width)), width - 1)
-    top = min(max(0, round((y - h / 2) * height)), height - 1)
-    right = min(max(left + 1, round((x + w / 2) * width)), width)
-    bottom = min(max(top + 1, round((y + h / 2) * height)), height)
-    return left, top, right, bottom

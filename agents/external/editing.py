@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageOps
 
 from editenv.agents.episodes import Count
 from editenv.agents.external.intents import IntentWriter
@@ -18,10 +16,9 @@ from editenv.registry import unknown
 from editenv.session import Session
 from editenv.types import Image
 from editenv.vector import MICEEditVectorEnv
-from editenv.worlds.records.pictures import MARGIN
+from editenv.worlds.records.pictures import fit_picture
 
-LANCZOS = PILImage.Resampling.LANCZOS
-_STRETCH = 0.05  # a picture is stretched where its sides' ratio is off by no more: models round sides to 16 or 32
+_STRETCH = 0.05
 _TOLD = 5  # failures that are warned of, each with its reason
 
 
@@ -32,8 +29,8 @@ Memory = tuple[int, int]
 class ExternalPolicy(ABC):
     """Has pictures edited by an intent; the rows of `envs` are played in order.
 
-    A picture of another size is fitted to the action space: stretched where its sides' ratio is nearly right, else
-    scaled to fit with grey beside it. An edit that fails leaves the picture as it is; both are counted.
+    A picture of another size is fitted to the action space: stretched where its sides' ratio is nearly right, else as
+    the world fits its own pictures. An edit that fails leaves the picture as it is; both are counted.
 
     Args:
         envs: whose sessions are played.
@@ -87,17 +84,14 @@ class ExternalPolicy(ABC):
                 found = session.pictures[-1]
             elif found.shape[:2] != (self.height, self.width):
                 self.fitted += 1
-                found = self.fit(found)
+                # Stretched where its sides' ratio is nearly right: models round sides to 16 or 32.
+                tall, wide = found.shape[:2]
+                near = abs(wide * self.height / (tall * self.width) - 1) <= _STRETCH
+                fit = "squash" if near else getattr(self.envs.engine.world, "fit", "letterbox")
+                found = fit_picture(found, (self.height, self.width), fit)
             images.append(found)
         recorded = tuple(intent[: self.envs.engine.max_length] for intent in intents)
         return {"image": np.stack(images), "intent": recorded}, memories
-
-    def fit(self, picture: Image) -> Image:
-        """The whole picture at the action space's size."""
-        image, size = PILImage.fromarray(picture), (self.width, self.height)
-        if abs(image.width * self.height / (image.height * self.width) - 1) <= _STRETCH:
-            return np.array(image.resize(size, LANCZOS))
-        return np.array(ImageOps.pad(image, size, LANCZOS, MARGIN))
 
     def counts(self) -> dict[str, Count]:
         """Turns played, pictures that had another size, edits that failed, and intents that a chat model failed at."""

@@ -17,6 +17,7 @@ from editenv.rewards import SCORERS
 GROUP = [*SCORERS, "none"]
 NEEDED = {
     "judge": ["scorer.settings.endpoint.model=m"],
+    "mice": ["scorer.settings.endpoint.model=m", "scorer.settings.features=f", "scorer.settings.detector=d"],
     "similarity": ["scorer.settings.features=f", "scorer.settings.detector=d"],
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -126,49 +124,6 @@ def test_many_turns_are_scored_as_each_alone_and_nothing_is_looked_for_twice(sco
     assert together == [only(scorer, one) for one in turns]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Folders of a DINOv3 and a GroundingDINO model, tiny and with random weights."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    features, detector = tmp_path_factory.mktemp("dinov3"), tmp_path_factory.mktemp("detector")
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = transformers.DINOv3ViTConfig(**sizes, patch_size=8, image_size=32)
-    transformers.DINOv3ViTModel(config).save_pretrained(features)
-    (features / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 32, "width": 32}}))
-    words = (
-        ["[PAD]"]
-        + [f"[u{n}]" for n in range(99)]
-        + ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        + [f"[x{n}]" for n in range(908)]
-    )
-    words += [".", "red", "cup", "wooden", "table"] + [f"[y{n}]" for n in range(20)]
-    (detector / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    transformers.BertTokenizer(str(detector / "vocab.txt")).save_pretrained(detector)
-    config = transformers.GroundingDinoConfig(
-        backbone_config=transformers.SwinConfig(
-            embed_dim=8, depths=[1, 1, 1], num_heads=[1, 1, 1], window_size=2, out_features=["stage2", "stage3"]
-        ),
-        text_config=transformers.BertConfig(**sizes, vocab_size=len(words)),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        num_queries=5,
-        num_feature_levels=2,
-        encoder_n_points=1,
-        decoder_n_points=1,
-    )
-    transformers.GroundingDinoForObjectDetection(config).save_pretrained(detector)
-    size = {"shortest_edge": 32, "longest_edge": 64}
-    (detector / "preprocessor_config.json").write_text(json.dumps({"size": size}))
-    return str(features), str(detector)
-
-
 def pictures(count, shape=(24, 40, 3)):
     return list(np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8))
 
@@ -191,18 +146,35 @@ def test_boxes_lie_in_the_picture_and_do_not_depend_on_the_batch(models):
     detector = GroundingDinoDetector(models[1], threshold=0.0, batch=2)
     together = detector.find(shown, phrases)
     assert together == [detector.find([one], [phrase])[0] for one, phrase in zip(shown, phrases, strict=True)]
-    for left, top, right, bottom in together:
+    for found in together:
+        assert found is not None
+        left, top, right, bottom = found
         assert 0 <= left < right <= 40 and 0 <= top < bottom <= 24
     assert GroundingDinoDetector(models[1], threshold=1.0).find(shown, phrases) == [None] * 3
 
 
-def test_pictures_reach_the_model_resized_and_normalized():
-    from editenv.rewards.similarity import _detector_shape, _pixels
+def test_the_models_own_processors_prepare_pictures(models):
+    """A red picture by hand: rescaled, less the mean, over the deviation that the folder says."""
+    from editenv.rewards.similarity import DinoEncoder, GroundingDinoDetector
 
-    flat = np.full((2, 2, 3), 255, np.uint8)
-    values = _pixels([flat], (2, 2), {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.1]})
-    assert values.shape == (1, 3, 2, 2) and values[0, :, 0, 0].tolist() == [1.0, 2.0, 5.0]
-    assert _detector_shape(480, 640, {}) == (800, 1067) and _detector_shape(100, 400, {}) == (333, 1333)
+    red = np.full((50, 70, 3), (255, 0, 0), np.uint8)
+    encoder, detector = DinoEncoder(models[0]), GroundingDinoDetector(models[1])
+    pixels = encoder._images(images=[red], return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 3, 32, 32)
+    assert pixels[0, :, 5, 5].tolist() == pytest.approx([(1 - 0.5) / 0.5, -0.5 / 0.25, -0.5 / 0.1])
+    assert detector._images(images=[red], return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 44)
+
+
+def test_patch_tokens_are_those_of_the_grid_without_registers(models):
+    from editenv.rewards.similarity import DinoEncoder
+
+    encoder = DinoEncoder(models[0])
+    classes, patches = encoder.tokens(pictures(2))
+    (output, shape), *_ = encoder._outputs(pictures(2))
+    assert classes.shape == (2, 16) and patches.shape == (2, 4, 4, 16) and shape == (32, 32)
+    assert (
+        np.allclose(patches[1, 0, 0], output.last_hidden_state[1, 1 + 4]) and output.last_hidden_state.shape[1] == 21
+    )
 
 
 def test_an_environment_plays_with_both_models(models, tmp_path):
@@ -212,7 +184,7 @@ def test_an_environment_plays_with_both_models(models, tmp_path):
     settings = {"features": models[0], "detector": models[1], "threshold": 0.0}
     env = make_env(sessions_file=str(write_lines(tmp_path, [SINGLE])), scorer="similarity", scorer_settings=settings)
     seen, info = env.reset(seed=0)
-    assert info["versions"]["scorer"].startswith("similarity 1 dinov3")
+    assert info["versions"]["scorer"].startswith("similarity 2 dinov3")
     scores = env.step({"image": seen["image"], "intent": ""})[4]["scores"]
     assert scores.content_consistency == pytest.approx(1.0, abs=1e-5)
 

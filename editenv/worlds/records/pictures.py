@@ -55,18 +55,33 @@ def load_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Image
         return np.array(shown if how is None else shown.transpose(how))
 
 
-def fit_picture(picture: Image, size: int) -> Image:
-    """The whole picture on a canvas uint8 [size, size, 3], scaled until it touches two sides, MARGIN beside it."""
-    height, width = picture.shape[:2]
-    if height == width == size:
+FITS = ("letterbox", "squash")
+"""How a picture fits another shape: whole with MARGIN beside it, or stretched."""
+
+
+def fit_picture(picture: Image, shape: tuple[int, int], fit: str = "letterbox") -> Image:
+    """The whole picture as uint8 [*shape, 3], by Pillow's LANCZOS.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        shape: height and width.
+        fit: one of FITS: scaled until it touches two sides, or both sides scaled, each by itself.
+    """
+    height, width = shape
+    tall, wide = picture.shape[:2]
+    if (tall, wide) == shape:
         return picture
-    longer = max(height, width)
-    height, width = (max(1, round(side * size / longer)) for side in (height, width))
-    scaled = np.array(PILImage.fromarray(picture).resize((width, height), PILImage.Resampling.LANCZOS))
-    canvas = np.empty((size, size, 3), np.uint8)
+    inner = shape
+    if fit == "letterbox":
+        by_width = tall * width <= wide * height
+        inner = (
+            (max(1, round(tall * width / wide)), width) if by_width else (height, max(1, round(wide * height / tall)))
+        )
+    scaled = np.array(PILImage.fromarray(picture).resize(inner[::-1], PILImage.Resampling.LANCZOS))
+    canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = MARGIN
-    top, left = (size - height) // 2, (size - width) // 2
-    canvas[top : top + height, left : left + width] = scaled
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    canvas[top : top + inner[0], left : left + inner[1]] = scaled
     return canvas
 
 

@@ -130,14 +130,14 @@ def photograph(folder):
 def test_fitting_keeps_the_whole_picture_and_pads_with_grey():
     wide = np.zeros((10, 40, 3), np.uint8)
     wide[:, 20:] = 255
-    shown = fit_picture(wide, 20)
+    shown = fit_picture(wide, (20, 20))
     assert shown.shape == (20, 20, 3)
     # 40 x 10 becomes 20 x 5, which leaves 7 rows above and 8 below.
     assert (shown[:7] == MARGIN).all() and (shown[12:] == MARGIN).all()
     assert (shown[7:12, :7] == 0).all() and (shown[7:12, 13:] == 255).all()
-    assert fit_picture(wide, 80)[30:50, :30].max() == 0
-    assert np.array_equal(fit_picture(wide[:, :10], 10), wide[:, :10])
-    assert fit_picture(np.zeros((1, 300, 3), np.uint8), 8).shape == (8, 8, 3)
+    assert fit_picture(wide, (80, 80))[30:50, :30].max() == 0
+    assert np.array_equal(fit_picture(wide[:, :10], (10, 10)), wide[:, :10])
+    assert fit_picture(np.zeros((1, 300, 3), np.uint8), (8, 8)).shape == (8, 8, 3)
 
 
 def test_pictures_alike_are_shown_as_they_are(tmp_path):
