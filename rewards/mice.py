@@ -89,9 +89,9 @@ class MiceScorer:
         **judge: Any,
     ) -> None:
         self.weights = weights or RewardWeights()
+        self.judge: JudgeScorer = build("scorer", "judge", SCORERS, {"endpoint": endpoint, **judge}, world, weights)
         self.features = DinoEncoder(features, device) if isinstance(features, str) else features
         self.detector = GroundingDinoDetector(detector, device=device) if isinstance(detector, str) else detector
-        self.judge: JudgeScorer = build("scorer", "judge", SCORERS, {"endpoint": endpoint, **judge}, world, weights)
         self.version = f"mice 1 {model_name(features)} {model_name(detector)}, {self.judge.version}"
         self.decided: Counter[str] = Counter({"if_by_detector": 0, "if_by_both": 0, "if_by_model": 0})
 

@@ -172,7 +172,7 @@ class DinoEncoder:
 
     def __init__(self, folder: str, device: str = "cpu", batch: int = 16) -> None:
         from transformers import AutoImageProcessor, AutoModel, ViTImageProcessorPil
-        from transformers.utils import is_torchvision_available
+        from transformers.utils.import_utils import is_torchvision_available
 
         self._model = _load(AutoModel, folder, device)
         # DINOv3's own processor is one of torchvision alone; ViT's reads the same settings and does the same.

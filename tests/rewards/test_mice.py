@@ -74,7 +74,7 @@ CLOSE = box(0.1, 0.1, 0.34, 0.3)  # centre 0.22 from the left, 0.02 beside HERE'
         ("Change the count of [cup] to [3]", {"cup": ([HERE], [HERE, HERE, THERE])}, False),
         ("Change the count of [cup] to [2]", {"cup": ([], [HERE, THERE])}, False),
         # Another background: what stays is found, and not everywhere.
-        ("Change the background to X, remain the cup, pen unchanged", {"cup": ([], [HERE]), "pen": ([], [HERE])}, True),
+        ("Change the background to X, keep the cup, pen unchanged", {"cup": ([], [HERE]), "pen": ([], [HERE])}, True),
         ("Change the background to X, remain the cup, pen unchanged", {"cup": ([], [HERE]), "pen": ([], [])}, False),
         ("Change the background to a beach, remain the cup unchanged", {"cup": ([], [box(0, 0, 0.95, 0.95)])}, False),
         ("Replace the text 'A' on [sign] with 'B'", {"sign": ([HERE], [])}, True),
@@ -273,15 +273,14 @@ def test_evaluations_of_files_and_suites_and_scores_of_records(models, tmp_path)
     assert known == pytest.approx([1.0] * len(known), abs=1e-5)
 
 
-def test_wrong_settings_of_the_judge_are_named(models):
+def test_wrong_settings_of_the_judge_are_named():
     from editenv.build import make_env
 
-    parts = {
-        "features": models[0],
-        "detector": models[1],
-        "endpoint": {"base_url": "http://127.0.0.1:9/v1", "model": "m"},
-    }
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    parts = {"features": "f", "detector": "d", "endpoint": endpoint, "check": False}
     with pytest.raises(ValueError, match="scorer 'judge' has no setting 'vote', did you mean 'votes'"):
-        make_env(scorer="mice", scorer_settings=parts | {"vote": 1, "check": False})
+        make_env(scorer="mice", scorer_settings=parts | {"vote": 1})
     with pytest.raises(ValueError, match="scorer 'mice' lacks the setting 'detector'"):
-        make_env(scorer="mice", scorer_settings={"features": models[0]})
+        make_env(scorer="mice", scorer_settings={"features": "f", "endpoint": endpoint})
+    with pytest.raises(ValueError, match="model folder 'f' does not exist"):
+        make_env(scorer="mice", scorer_settings=parts)
