@@ -290,7 +290,7 @@ def consistency(
         covered = [one for picture in (turn.source, turn.after) for one in look(picture, words.objects, CONSISTENT)]
     if covered:
         _, patches = features.tokens([turn.source, turn.after])
-        weights = background_weights(turn.source.shape[:2], covered, patches.shape[1:3])
+        weights = background_weights(turn.source.shape[:2], covered, (patches.shape[1], patches.shape[2]))
         if weights.any():
             unit = patches / np.maximum(np.linalg.norm(patches, axis=-1, keepdims=True), 1e-8)
             background = max(0.0, _cosine(*np.einsum("nhwd,hw->nd", unit, weights)))
