@@ -172,21 +172,21 @@ def _end_with(parent: int) -> None:
 
 
 def _plan(experiment: Experiment, known: Sequence[Outcome], workers: int) -> Table:
-    """What would run, and the hours of it, by the seconds that finished runs of the same arm took."""
+    """What would run, and the hours of it: by finished runs of the same arm, else by what its file says of it."""
     table = Table(title=experiment.schema.question, title_justify="left", caption_justify="left")
     for head in ("run", "state", "seconds", "command"):
         table.add_column(head, overflow="fold")
     total, guessed = 0.0, True
     for one in known:
         took = [other.seconds for other in known if other.job.arm == one.job.arm and other.state == "done"]
-        seconds = sum(took) / len(took) if took else None
+        seconds = sum(took) / len(took) if took else experiment.schema.arms[one.job.arm].seconds
         if one.state != "done":
             total, guessed = total + (seconds or 0.0), guessed and seconds is not None
         words = one.job.train or next(iter(one.job.evaluate.values()))
         shown = "?" if seconds is None else f"{seconds:.0f}"
         table.add_row(one.job.name, one.state, shown, "editenv " + " ".join(words))
     hours = f"{total / workers / 3600:.2f} hours to come with jobs={workers}"
-    table.caption = hours if guessed else f"{hours}, and those of arms of which no run has finished yet"
+    table.caption = hours if guessed else f"{hours}, and those of arms marked ?"
     return table
 
 

@@ -33,8 +33,10 @@ class ArmSchema(Strict):
 
     agent: Literal["edit_r2", "sb3", "trl", "policy"]
     overrides: list[str] = Field(default_factory=list)
+    evaluate: list[str] = Field(default_factory=list)
     label: str | None = None
     oracle: str | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class BudgetSchema(Strict):
@@ -72,6 +74,7 @@ class ExperimentSchema(Strict):
     """An experiment file."""
 
     question: str
+    notes: list[str] = Field(default_factory=list)
     arms: dict[str, ArmSchema]
     seeds: list[Annotated[int, Field(ge=0)]]
     suites: list[str] = Field(default_factory=lambda: ["mixed"])
@@ -179,7 +182,7 @@ class Experiment:
                         f"suite={_quoted(Path(suite))}",
                         f"out={_quoted(folder / name)}",
                     ]
-                    evaluate[name] = ("evaluate", *played, *shared, *more)
+                    evaluate[name] = ("evaluate", *played, *schema.evaluate, *shared, *more)
         resolved = [_deciding(arm, words, trained=bool(train)) for words in (train, *evaluate.values()) if words]
         return Job(arm, seed, train, evaluate, _hash([__version__, keeps_best, resolved]))
 

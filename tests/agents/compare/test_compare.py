@@ -222,6 +222,7 @@ def test_a_job_ends_with_the_queue_that_started_it(tmp_path):
     ("old", "new", "message"),
     [
         ("agent: policy, overrides: [policy=noop]", "agent: polcy", "key 'arms.noop.agent'"),
+        ("[policy=noop]", "[policy=noop], evaluate: [stps=3]", "arm 'noop': evaluate has no setting 'stps'"),
         ("[policy=noop]", "[polcy=noop]", "arm 'noop': evaluate has no setting 'polcy', did you mean 'policy'"),
         ("seeds: [0]", "seeds: []", "one seed"),
         ("seeds: [0]", "seeds: [0, 0]", "each seed once"),
@@ -243,8 +244,13 @@ def test_shipped_experiments_can_be_read(tmp_path):
 
 def test_a_dry_run_shows_the_plan_and_runs_nothing(two, tmp_path, capsys):
     assert main(["compare", str(two), f"out={tmp_path / 'out'}", "dry_run=true"]) == 0
-    assert "oracle/seed_0" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "oracle/seed_0" in shown and "marked ?" in shown
     assert not (tmp_path / "out" / "runs").exists()
+    two.write_text(re.sub(r"(policy=\w+\])", r"\1, seconds: 1800", TWO))
+    assert main(["compare", str(two), f"out={tmp_path / 'out'}", "dry_run=true", "jobs=2"]) == 0
+    shown = capsys.readouterr().out
+    assert "0.50 hours to come with jobs=2" in shown and "marked ?" not in shown
 
 
 @pytest.mark.parametrize(
