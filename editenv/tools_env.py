@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from editenv.ahead import SessionsAhead
 from editenv.env import MICEEditEnv
 from editenv.protocols import World
-from editenv.session import Session
+from editenv.session import Session, readonly
 from editenv.types import Image
 from editenv.vector import Batch, Bools, Floats, MICEEditVectorEnv
 from editenv.worlds.studio.operations import apply_operation, in_words, operation_parts, value_masks
@@ -302,16 +302,19 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         args, settings: as in `MICEEditVectorEnv`.
         tokens: as in `MICEEditToolsEnv`.
         draw_ahead: whether a process of its own draws the sessions that come next; they are the same.
+
+    Attributes:
+        tools: what encodes observations.
     """
 
     def __init__(self, *args: Any, tokens: int = TOKENS, draw_ahead: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
         if draw_ahead:
             self.engine = replace(self.engine, world=SessionsAhead(self.engine.world))
-        self._tools = Tools(self.engine.world, tokens)
-        self.grid, self.parts, self.words = self._tools.grid, self._tools.parts, self._tools.words
-        self.single_observation_space = self._tools.observation_space
-        self.single_action_space = self._tools.action_space
+        self.tools = Tools(self.engine.world, tokens)
+        self.grid, self.parts, self.words = self.tools.grid, self.tools.parts, self.tools.words
+        self.single_observation_space = self.tools.observation_space
+        self.single_action_space = self.tools.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         # What each row's pictures show, beside the session that they are of.
@@ -336,22 +339,33 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
             ValueError, ResetNeeded: as in `MICEEditVectorEnv.step`.
         """
         sessions = self.sessions
-        numbers = self._tools.check(actions, self.action_space)
-        played = [row for row, session in enumerate(sessions) if session.ending is None]
-        result, scenes = self._tools.result, self._scenes
-        results = {row: result(numbers[row], sessions[row].pictures, scenes[row][1]) for row in played}
-        images = [results[row][1] if row in results else s.pictures[-1] for row, s in enumerate(sessions)]
-        words = [results[row][2] if row in results else "" for row in range(self.num_envs)]
-        found, *rest, infos = super().step({"image": np.stack(images), "intent": words})
-        for row, (scene, *_) in results.items():
+        results = self.play(actions)
+        *found, infos = self._told(sessions, list(results))
+        mask = np.isin(np.arange(self.num_envs), list(results))
+        words = np.array([results[row][0] if row in results else "" for row in range(self.num_envs)], object)
+        done = np.array([row in results and results[row][1] for row in range(self.num_envs)])
+        infos |= {"operation": words, "_operation": mask, "carried_out": done, "_carried_out": mask.copy()}
+        return *found, infos  # type: ignore[return-value]
+
+    def play(self, actions: Any) -> dict[int, tuple[str, bool]]:
+        """Does what `step` does and builds nothing of what it returns.
+
+        Returns:
+            By row that played: the operation's words, and whether it was carried out. All else stands in the
+            sessions that `sessions` gave before, and in those that it gives now.
+        """
+        sessions, scenes = self.sessions, self._scenes
+        numbers = self.tools.check(actions, self.action_space)
+        images, words = [session.pictures[-1] for session in sessions], [""] * self.num_envs
+        results = {}
+        for row in [row for row, session in enumerate(sessions) if session.ending is None]:
+            scene, image, words[row], done = self.tools.result(numbers[row], sessions[row].pictures, scenes[row][1])
+            images[row], results[row] = readonly(image), (scene, done)
+        self._advance(images, words)
+        for row, (scene, _) in results.items():
             scenes[row][1].append(scene)
         self._read_scenes()
-        for ended in np.flatnonzero(infos.get("_final_obs", ())).tolist():
-            infos["final_obs"][ended] = self._tools.observation(sessions[ended])
-        mask = np.isin(np.arange(self.num_envs), played)
-        done = np.array([row in results and results[row][3] for row in range(self.num_envs)])
-        infos |= {"operation": np.array(words, object), "_operation": mask, "carried_out": done}
-        return found, *rest, infos | {"_carried_out": mask.copy()}  # type: ignore[return-value]
+        return {row: (words[row], done) for row, (_, done) in results.items()}
 
     @property
     def scenes(self) -> list[list[Scene]]:
@@ -372,10 +386,13 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
         """
         if not self._sessions:
             raise ResetNeeded("no session is open, call reset first")
-        return self._tools.masks(self.scenes)
+        return self.tools.masks(self.scenes)
 
     def _obs(self) -> dict[str, Any]:
-        return self._tools.observations(self._sessions)
+        return self.tools.observations(self._sessions)
+
+    def _final_obs(self, session: Session) -> dict[str, Any]:
+        return self.tools.observation(session)
 
     def _read_scenes(self) -> None:
         """Reads the pictures of sessions that were opened since, all in one batch."""
@@ -384,7 +401,7 @@ class MICEEditToolsVectorEnv(MICEEditVectorEnv):
             places = [self._next(row, None, None, self._strides) for row in new]
             self.engine.world.expect(self.engine.split, places)
         pictures = [picture for row in new for picture in self._sessions[row].pictures]
-        scenes = iter(parse(pictures, self._tools.grid))
+        scenes = iter(parse(pictures, self.tools.grid))
         for row in new:
             session = self._sessions[row]
             self._scenes[row] = (session, [next(scenes) for _ in session.pictures])

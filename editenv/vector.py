@@ -162,10 +162,14 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = self.sessions
         world, max_length = self.engine.world, self.engine.max_length
         images, intents = read_actions(actions, self.num_envs, world.image_shape, max_length)
+        return self._told(sessions, self._advance(readonly(images), intents))
+
+    def _advance(self, images: Sequence[Image], intents: Sequence[str]) -> list[int]:
+        """Plays a turn in every row whose session is not over and opens what comes next; the rows that played."""
+        sessions = self.sessions
         rows = [row for row, session in enumerate(sessions) if session.ending is None]
         if not rows and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded("all sessions are over, call reset first")
-        images = readonly(images)
         before = [sessions[row] for row in rows]
         played = self.engine.play(before, [images[row] for row in rows], [intents[row] for row in rows])
         # Everything that may raise comes before anything changes.
@@ -175,17 +179,24 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         reopened = self._reopened(sessions, now)
         self.engine.commit(before, played)
         self._sessions = [reopened.get(row, session) for row, session in enumerate(sessions)]
+        return rows
+
+    def _told(
+        self, sessions: Sequence[Session], rows: Sequence[int]
+    ) -> tuple[dict[str, Any], Floats, Bools, Bools, dict[str, Any]]:
+        """What `step` returns once some rows of the sessions that it found have played."""
         rewards = np.zeros(self.num_envs)
-        rewards[rows] = [session.reward for session in before]
+        rewards[rows] = [sessions[row].reward for row in rows]
         infos = batch_infos(self.num_envs, {r: turn_info(sessions[r]) for r in rows}) if rows else {}
-        if reopened and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos |= self._finals(sessions, list(reopened))
+        over = [row for row, session in enumerate(sessions) if session.ending]
+        if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos |= self._finals(sessions, over)
         # A row that NEXT_STEP has just reopened has neither flag.
-        resting = [] if self.autoreset_mode == AutoresetMode.NEXT_STEP else range(self.num_envs)
-        ends = {row: end for row in {*rows, *resting} if (end := sessions[row].ending)}
+        told = rows if self.autoreset_mode == AutoresetMode.NEXT_STEP else range(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
-        for row, end in ends.items():
-            terminated[row], truncated[row] = end.terminated, end.truncated
+        for row in told:
+            if end := sessions[row].ending:
+                terminated[row], truncated[row] = end.terminated, end.truncated
         return self._obs(), rewards, terminated, truncated, infos | self._info(range(self.num_envs))
 
     def render(self) -> tuple[NDArray[np.uint8] | str | None, ...] | None:
@@ -244,7 +255,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         """`final_obs` and `final_info` of the rows whose session has just ended."""
         seen = np.full(self.num_envs, None, dtype=object)
         for row in over:
-            seen[row] = observation(sessions[row], self._images)
+            seen[row] = self._final_obs(sessions[row])
         known = {row: session_info(sessions[row]) | turn_info(sessions[row]) for row in over}
         final = batch_infos(self.num_envs, {row: {"final_info": info} for row, info in known.items()})
         return final | {"final_obs": seen, "_final_obs": final["_final_info"].copy()}
@@ -301,6 +312,9 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
 
     def _obs(self) -> dict[str, Any]:
         return observations(self._sessions, self._images)
+
+    def _final_obs(self, session: Session) -> dict[str, Any]:
+        return observation(session, self._images)
 
     def _info(self, rows: Sequence[int]) -> dict[str, Any]:
         return batch_infos(self.num_envs, {row: session_info(self._sessions[row]) for row in rows})

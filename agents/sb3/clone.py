@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from editenv.agents.baselines.oracle import oracle_operation
 from editenv.agents.sb3.policy import as_sb3
@@ -32,6 +32,8 @@ class Turns:
         read: which parts its task looks at, bool [T, parts]; of the others it takes the first value not masked.
         masks: values worth trying, bool [T, sum of sizes].
         looks: what each cell shows, int64 [T, cells, attributes]: places among `look_values`.
+        returns: discounted sums of the rewards from each turn on, float32 [T]; those of sessions that the last step
+            leaves unfinished end there.
     """
 
     observations: dict[str, NDArray[Any]]
@@ -39,6 +41,7 @@ class Turns:
     read: NDArray[np.bool_]
     masks: NDArray[np.bool_]
     looks: NDArray[np.int64]
+    returns: NDArray[np.float32]
 
 
 def look_values(parts: OperationParts) -> dict[str, tuple[str | None, ...]]:
@@ -47,18 +50,19 @@ def look_values(parts: OperationParts) -> dict[str, tuple[str | None, ...]]:
     return {name: values for name, values in zip(parts.names, parts.values, strict=True) if name not in fixed}
 
 
-def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turns:
+def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int, gamma: float) -> Turns:
     """The first turns of `sessions` sessions of a seed, played by the oracle.
 
     Args:
         envs: that open the next session in the same step.
         sessions: as many turns are played as these have if all are of full length.
         seed: of the sessions.
+        gamma: discount of later turns' rewards.
     """
     steps = -(-sessions * envs.engine.world.max_turns // envs.num_envs)
     observations, _ = envs.reset(seed=seed)
     seen: dict[str, list[NDArray[Any]]] = {name: [] for name in observations}
-    chosen, read, masks, looks = [], [], [], []
+    chosen, read, masks, looks, rewards, going_on = [], [], [], [], [], []
     known_looks = look_values(envs.parts).items()
     for _ in range(steps):
         played = list(zip(envs.sessions, envs.scenes, strict=True))
@@ -73,9 +77,15 @@ def oracle_turns(envs: MICEEditToolsVectorEnv, sessions: int, seed: int) -> Turn
         allowed = np.split(masks[-1], np.cumsum(envs.parts.sizes)[:-1], axis=1)
         first = np.stack([values.argmax(1) for values in allowed], 1)
         chosen.append(np.where(read[-len(actions) :], actions, first))
-        observations, *_ = envs.step(chosen[-1])
+        observations, reward, terminated, truncated, _ = envs.step(chosen[-1])
+        rewards.append(reward)
+        going_on.append(~(terminated | truncated))
     joined = {name: np.concatenate(shown) for name, shown in seen.items()}
-    return Turns(joined, np.concatenate(chosen), np.stack(read), np.concatenate(masks), np.array(looks))
+    returns = np.array(rewards, np.float32)
+    for step in reversed(range(steps - 1)):
+        returns[step] += gamma * going_on[step] * returns[step + 1]
+    done = np.concatenate(chosen), np.stack(read), np.concatenate(masks), np.array(looks), returns.reshape(-1)
+    return Turns(joined, *done)
 
 
 def clone(
@@ -93,7 +103,8 @@ def clone(
     """Learns the oracle's operations by -sum of log pi(part | observation, masks), parts not read by UNREAD.
 
     Beside them the features learn to name what each cell shows, without which they find few objects by their
-    description; the layer that names it is not kept.
+    description; the layer that names it is not kept. The value learns the returns, so that what PPO learns first is
+    not the value alone.
 
     Args:
         policy: of PPO, A2C or MaskablePPO; where it takes no masks, what they forbid is learnt like the rest.
@@ -126,12 +137,14 @@ def clone(
             share = (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, total - warm)
             optimiser.param_groups[0]["lr"] = rate * share
             weights = _tensor(policy, np.where(turns.read[rows], 1.0, UNREAD).astype(np.float32))
-            loss = -(part_log_probs(policy, turns, rows) * weights).sum(1).mean()
+            log_probs, values = evaluate(policy, turns, rows)
+            loss = -(log_probs * weights).sum(1).mean()
+            value_loss = mse_loss(values, _tensor(policy, turns.returns[rows]))
             shown = names(seen_cells.pop()).flatten(0, 1).split(sizes, 1)
             looks = _tensor(policy, turns.looks[rows]).flatten(0, 1).unbind(1)
             named = sum(cross_entropy(*pair) for pair in zip(shown, looks, strict=True))
             optimiser.zero_grad()
-            (loss + named).backward()
+            (loss + named + value_loss).backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             optimiser.step()
             losses.append(loss.item())
@@ -141,18 +154,20 @@ def clone(
     return float(np.mean(losses[-max(1, total // 10) :]))
 
 
-def part_log_probs(policy: Any, turns: Turns, rows: NDArray[np.int64]) -> Tensor:
-    """Log pi of each part's choice in some turns, [B, parts]."""
-    made: Any
+def evaluate(policy: Any, turns: Turns, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Log pi of each part's choice in some turns, [B, parts], and the turns' values, [B]."""
     seen = {name: values[rows] for name, values in turns.observations.items()}
     seen, _ = policy.obs_to_tensor(seen | {"image": as_sb3(seen["image"])})
+    latent, latent_value = policy.mlp_extractor(policy.extract_features(seen))
+    made: Any = policy._get_action_dist_from_latent(latent)
     if isinstance(policy, MaskableActorCriticPolicy):
-        made = policy.get_distribution(seen, turns.masks[rows])
+        made.apply_masking(turns.masks[rows])
         parts = made.distributions
     else:
-        parts = policy.get_distribution(seen).distribution
+        parts = made.distribution
     chosen = _tensor(policy, turns.actions[rows])
-    return torch.stack([part.log_prob(chosen[:, number]) for number, part in enumerate(parts)], 1)
+    log_probs = torch.stack([part.log_prob(chosen[:, number]) for number, part in enumerate(parts)], 1)
+    return log_probs, policy.value_net(latent_value).flatten()
 
 
 def batches(lengths: NDArray[np.int64], batch: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:

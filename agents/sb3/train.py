@@ -136,7 +136,7 @@ class _Run:
 
     def __init__(self, config: TrainSB3Config, env: ToolsVecEnv, checkpoint: Path | None) -> None:
         self.config, self.out, self.env = config, Path(config.out), env
-        self.started = time.perf_counter()
+        self.started, self.processor_before = time.perf_counter(), 0.0
         world, tools = env.envs.engine.world, env.envs
         sizes: dict[str, int] = {name: getattr(config, name) for name in ("tokens", "width", "text_layers", "layers")}
         self.card = Card(
@@ -161,6 +161,7 @@ class _Run:
             state = self.state = torch.load(checkpoint / STATE, weights_only=True)
             self.cloned = state["cloned"]
             self.started -= state["seconds"]
+            self.processor_before = state["processor_seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
         # A file a start: SB3 begins its files anew.
         suffix = f"-{self.model.num_timesteps}" if self.model.num_timesteps else ""
@@ -171,6 +172,11 @@ class _Run:
     def seconds(self) -> float:
         """That the run has taken, those of processes that were killed up to their checkpoints."""
         return time.perf_counter() - self.started
+
+    @property
+    def processor_seconds(self) -> float:
+        """The same of this process's processor time, over all its threads; drawing ahead is another process."""
+        return self.processor_before + time.process_time()
 
     @property
     def is_over(self) -> bool:
@@ -211,6 +217,7 @@ class _Run:
             "evaluation": json.dumps({name: getattr(self.evaluation, name) for name in EVALUATED}, default=_plain),
             "cloned": self.cloned,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
         }
         torch.save(state, folder / STATE)
         save_agent(folder, self.card, self.model.policy)
@@ -230,6 +237,7 @@ class _Run:
             "seed": self.config.seed,
             "turns": self.model.num_timesteps,
             "seconds": seconds,
+            "processor_seconds": self.processor_seconds,
             "clone": self.cloned,
             "evaluations": means,
         }
@@ -243,7 +251,7 @@ class _Run:
         lines.say(f"the oracle plays {config.clone} sessions")
         envs = make_env(config, config.split, 64, config.draw_ahead)
         try:
-            turns = oracle_turns(envs.envs, config.clone, seed=CLONE_SEED + config.seed)
+            turns = oracle_turns(envs.envs, config.clone, seed=CLONE_SEED + config.seed, gamma=config.gamma)
         finally:
             envs.close()
         loss = clone(

@@ -74,24 +74,25 @@ class ToolsVecEnv(VecEnv):
 
     def step_wait(self) -> Step:
         """Carries them out: observations, rewards [N], whether sessions ended [N], infos."""
-        played = self.envs.sessions
-        observations, rewards, terminated, truncated, batch = self.envs.step(self._actions)
-        dones = terminated | truncated
+        played, done = self.envs.sessions, self.envs.play(self._actions)
+        rewards = np.array([session.reward for session in played])
+        dones = np.array([session.ending is not None for session in played])
         self._returns += rewards
         self._lengths += 1
         infos = []
         for row, session in enumerate(played):
+            operation, carried_out = done[row]
             info = session_info(session) | turn_info(session)
-            info |= {name: batch[name].item(row) for name in ("operation", "carried_out")}
-            info["TimeLimit.truncated"] = bool(truncated[row] and not terminated[row])
-            if dones[row]:
-                info["terminal_observation"] = batch["final_obs"][row]
+            info |= {"operation": operation, "carried_out": carried_out}
+            info["TimeLimit.truncated"] = session.ending is not None and session.ending.truncated
+            if session.ending is not None:
+                info["terminal_observation"] = self.envs.tools.observation(session)
                 total, turns = round(float(self._returns[row]), 6), int(self._lengths[row])
                 info["episode"] = {"r": total, "l": turns, "t": round(time.time() - self._started, 6)}
                 self.reset_infos[row] = session_info(self.envs.sessions[row])
             infos.append(info)
         self._returns[dones], self._lengths[dones] = 0.0, 0
-        return observations, rewards.astype(np.float32), dones, infos
+        return self.envs.tools.observations(self.envs.sessions), rewards.astype(np.float32), dones, infos
 
     def get_states(self) -> list[bytes]:
         """Every row's session, to go on from later."""

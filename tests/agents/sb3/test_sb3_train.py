@@ -18,7 +18,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from editenv.agents.episodes import run_episodes
-from editenv.agents.sb3.clone import Turns, batches, clone, oracle_turns, part_log_probs
+from editenv.agents.sb3.clone import Turns, batches, clone, evaluate, oracle_turns
 from editenv.agents.sb3.policy import ALGORITHMS, SB3Policy
 from editenv.agents.sb3.train import train
 from editenv.build import make_tools_vector_env, make_vector_env
@@ -194,8 +194,10 @@ def test_an_agent_of_other_pictures_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suite", suite_names())
 def test_the_oracles_operations_are_paid_in_full(suite: str) -> None:
     envs = make_tools_vector_env(num_envs=8, suite=suite, tokens=8)
-    turns = oracle_turns(envs, 8, seed=3)
+    turns = oracle_turns(envs, 8, seed=3, gamma=0.5)
     assert turns.actions.shape == (8 * envs.engine.world.max_turns, 10)
+    returns, turn = turns.returns.reshape(-1, 8), turns.observations["turn"].reshape(-1, 8)
+    assert np.allclose(returns[:-1], 1 + 0.5 * (turn[1:] > turn[:-1]) * returns[1:]) and (returns[-1] == 1).all()
     # Whatever a task does not look at may be anything.
     rng, sizes = np.random.default_rng(0), envs.single_action_space.nvec
     other = np.where(turns.read, turns.actions, rng.integers(0, sizes, turns.actions.shape))
@@ -214,15 +216,17 @@ def test_cloning_raises_the_oracles_log_probabilities(agent: str, tmp_path: Path
 
     config = settings(tmp_path, agent=agent)
     policy = _Run(config, make_env(config, "train", 4), None).model.policy
-    turns = oracle_turns(make_tools_vector_env(num_envs=8, tokens=32), 16, seed=0)
+    turns = oracle_turns(make_tools_vector_env(num_envs=8, tokens=32), 16, seed=0, gamma=0.9)
     rows = np.arange(48)
-    before = part_log_probs(policy, turns, rows).detach()
+    before, values = (tensor.detach() for tensor in evaluate(policy, turns, rows))
+    missed = (values.numpy() - turns.returns) ** 2
     assert before.shape == (48, 10) and (before <= 0).all()
     told: list[int] = []
     how: Any = {"epochs": 20, "batch": 16, "rate": 5e-3, "max_grad_norm": 0.5, "seed": 0}
     loss = clone(policy, turns, operation_parts(4), **how, told=lambda step, total, loss: told.append(step))
     assert told == list(range(1, 61))
-    after = part_log_probs(policy, turns, rows).detach()
+    after, values = (tensor.detach() for tensor in evaluate(policy, turns, rows))
+    assert ((values.numpy() - turns.returns) ** 2).mean() < missed.mean() / 4
     read = torch.as_tensor(turns.read)
     assert after[read].sum() > before[read].sum() / 2 and 0 < loss < -before[read].sum() / 48
 
@@ -236,5 +240,5 @@ def test_batches_hold_every_row_once_and_rows_of_like_length() -> None:
 
 def test_a_part_that_is_not_read_teaches_nothing() -> None:
     envs = make_tools_vector_env(num_envs=4, tokens=16)
-    turns = oracle_turns(envs, 4, seed=0)
+    turns = oracle_turns(envs, 4, seed=0, gamma=0.0)
     assert isinstance(turns, Turns) and turns.read[:, 0].all() and not turns.read.all()
