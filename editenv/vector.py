@@ -19,6 +19,7 @@ from editenv.protocols import Scorer, User, World
 from editenv.session import Session, SessionEngine, check_options, check_seed, check_session, readonly
 from editenv.spaces import MAX_LENGTH, action_space, batched, observation_space, read_actions
 from editenv.state import dump_session, load_session
+from editenv.types import Image
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

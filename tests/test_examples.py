@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import yaml
 
 from editenv.cli import main
 from editenv.configs.compose import compose
@@ -111,9 +114,22 @@ assert tools.action_space.contains(tools.action_space.sample())
         ]
 
 
-def test_own_algorithm_learns():
-    followed = example("own_algorithm.py")["main"](updates=80)
-    assert np.mean(followed[-10:]) > np.mean(followed[:10]) + 0.2
+def test_own_algorithm_learns_and_is_compared(tmp_path, monkeypatch):
+    """The loop of under 40 lines and the class give the same sessions the same scores."""
+    assert len((EXAMPLES / "own_algorithm.py").read_text().splitlines()) < 40
+    monkeypatch.chdir(shutil.copytree(EXAMPLES, tmp_path / "examples"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    share = example("own_algorithm.py")["main"](updates=40, tests=2)
+    assert share > 0.3
+    experiment = yaml.safe_load(Path("own_arm.yaml").read_text())
+    # Two of the four arms are enough here.
+    experiment["arms"] = {name: experiment["arms"][name] for name in ("own", "oracle")}
+    experiment |= {"baseline": "oracle", "evaluation": {"sessions": 64, "filmstrips": 0}}
+    Path("own_arm.yaml").write_text(yaml.safe_dump(experiment))
+    assert main(["compare", "own_arm.yaml", f"out={tmp_path / 'out'}"]) == 0
+    rows = [row for row in csv.DictReader((tmp_path / "out" / "table.csv").open()) if "following" in row["score"]]
+    followed = {arm: [float(row["value"]) for row in rows if row["arm"] == arm] for arm in ("own", "oracle")}
+    assert followed["oracle"] == [1.0] * 64 and np.mean(followed["own"]) == pytest.approx(share)
 
 
 def test_maskable_ppo_runs():
