@@ -163,7 +163,7 @@ class MICEEditVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], NDArray[Any]])
         sessions = self.sessions
         world, max_length = self.engine.world, self.engine.max_length
         images, intents = read_actions(actions, self.num_envs, world.image_shape, max_length)
-        return self._told(sessions, self._advance(readonly(images), intents))
+        return self._told(sessions, self._advance(list(readonly(images)), intents))
 
     def _advance(self, images: Sequence[Image], intents: Sequence[str]) -> list[int]:
         """Plays a turn in every row whose session is not over and opens what comes next; the rows that played."""
