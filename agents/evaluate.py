@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -170,21 +170,22 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     console.print(turn_table(evaluation.summary, title))
     if all(line["versions"]["scorer"] is None for line in evaluation.lines):
         console.print(NO_JUDGE)
-    unscored = evaluation.facts["unscored"]
+    print_failures(evaluation.facts)
+
+
+def print_failures(facts: Mapping[str, Any]) -> None:
+    """Prints what judge, policy and user could not do: `unscored`, and `failed_turns`, `WHO_counts` where there are any."""
+    unscored, console = facts["unscored"], Console()
     if unscored["turns"]:
         share = f"{unscored['turns']} of {unscored['of']} turns are unscored ({unscored['share']:.1%}):"
         console.print(share, highlight=False)
         for reason, count in list(unscored["reasons"].items())[:_REASONS_SHOWN]:
             console.print(f"  {count} x {reason}", markup=False, highlight=False)
-    if evaluation.facts.get("failed_turns"):
-        print(
-            "edits that failed, where the picture stayed as it was: {failed_turns} of {turns}".format(
-                **evaluation.facts
-            )
-        )
+    if facts.get("failed_turns"):
+        print("edits that failed, where the picture stayed as it was: {failed_turns} of {turns}".format(**facts))
     for who in ("user", "scorer"):
-        if f"{who}_counts" in evaluation.facts:
-            counted = ", ".join(f"{name} {value:g}" for name, value in evaluation.facts[f"{who}_counts"].items())
+        if f"{who}_counts" in facts:
+            counted = ", ".join(f"{name} {value:g}" for name, value in facts[f"{who}_counts"].items())
             console.print(f"{who}: {counted}", highlight=False)
 
 
@@ -231,9 +232,6 @@ def build_policy(config: PlayConfig, envs: MICEEditVectorEnv) -> Policy[Any]:
             use_threads(config.threads)
             settings = {"model": config.model, **settings}
         policy: Policy[Any] = build("policy", name, MODEL | POLICIES, settings, envs)
-        for method in ("start", "act"):
-            if not callable(getattr(policy, method, None)):
-                raise ValueError(f"policy {config.policy!r} has no method {method!r}, expected start and act")
         return policy
     if config.policy_settings:
         raise ValueError(

@@ -30,7 +30,7 @@ from editenv.agents.settings import (
     AlgorithmSettings,
     EditR2Settings,
 )
-from editenv.registry import load_class
+from editenv.registry import load_class, load_function
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,11 @@ def clip_gradients(groups: Iterable[dict[str, Any]], max_norm: float) -> Numbers
 def check_algorithm(settings: AlgorithmSettings) -> Objective:
     """The objective; ValueError where a name is not known or settings do not fit together."""
     objective: Any = load_class("objective", settings.objective, OBJECTIVES)
+    if not isinstance(objective, Objective):
+        raise ValueError(f"objective is {settings.objective!r}, a {type(objective).__name__}, expected an Objective")
     registries = {"advantage": ADVANTAGES, "filter": FILTERS, "sampler": SAMPLERS, "window_placement": WINDOWS}
     for kind, registry in (registries | {"kl": FLOW_KLS, "ratio": RATIOS, "x0_loss": X0_LOSSES}).items():
-        load_class(kind, getattr(settings, kind), registry)
+        load_function(kind, getattr(settings, kind), registry)
     _check_window(settings, objective)
     _check_weights(settings)
     if settings.behaviour not in objective.behaviours:

@@ -286,6 +286,8 @@ def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointP
         return import_object("model", "editenv.agents.unified.policy:UnifiedPolicy").load(Path(model)).to(device)
     module, name, *given = str(model).split(":", 2)
     kind = import_object("model", f"{module}:{name}")
+    if not (isinstance(kind, type) and issubclass(kind, JointPolicy)):
+        raise ValueError(f"model is {str(model)!r}, which is a {type(kind).__name__}, expected a class of JointPolicy")
     if not given or not given[0]:
         return kind.load(None).to(device)
     folder = next((path for path in (Path(given[0], "model"), Path(given[0])) if path.is_dir()), None)

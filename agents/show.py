@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from editenv.agents.episodes import run_episodes, write_filmstrip
-from editenv.agents.evaluate import NO_JUDGE, agent_name, build_envs, build_policy
-from editenv.agents.waves import RECORDS
+from editenv.agents.episodes import run_episodes, session_line, shares, unscored_turns, write_filmstrip
+from editenv.agents.evaluate import NO_JUDGE, agent_name, build_envs, build_policy, print_failures
+from editenv.agents.waves import RECORDS, CountsSince
 from editenv.configs.schema import ShowConfig
 from editenv.records import FILE, SessionRecord, read_record
 from editenv.viewer import Shown, as_text
@@ -29,10 +30,19 @@ def show(config: ShowConfig) -> Shown:
         raise ValueError(f"iteration is {config.iteration}, but no run is named: editenv show RUN iteration=20")
     else:
         envs = build_envs(config, 1)
-        (shown,) = run_episodes(envs, build_policy(config, envs), [config.session], config.seed)
+        policy = build_policy(config, envs)
+        (played,) = run_episodes(envs, policy, [config.session], config.seed)
+        shown = played
         print(f"{agent_name(config)} plays {as_text(shown)}")
         if shown.versions["scorer"] is None:
             print(NO_JUDGE)
+        for turn, detail in enumerate(played.details, start=1):
+            if detail.get("refused"):
+                print(f"turn {turn}, the template's words in place of the model's: {detail['refused']}")
+        facts: dict[str, Any] = {"unscored": unscored_turns([session_line(played)])}
+        counted = CountsSince(policy=policy, user=envs.engine.user, scorer=envs.engine.scorer).take()
+        facts |= shares(counted.get("policy", {}))
+        print_failures(facts | {f"{who}_counts": shares(counts) for who, counts in counted.items()})
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
     write_filmstrip([shown], folder / "filmstrip.png")

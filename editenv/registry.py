@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+NEEDS = {
+    "world": ("name", "version", "max_turns", "image_shape", "session", "picture"),
+    "user": ("version", "begin", "reply"),
+    "scorer": ("version", "score"),
+    "policy": ("start", "act"),
+}
+"""What is asked of everything of a kind (editenv.protocols), and missed as soon as one is made."""
 
 
 def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
@@ -35,6 +43,30 @@ def load_class(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..
     found: Any = lookup(kind, name, registry)
     if name in registry:
         found = import_object(kind, found)
+    return found
+
+
+def load_function(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    """As `load_class`; ValueError, too, for what cannot be called as the registry's first function is."""
+    found, first = _called(kind, name, registry), next(iter(registry))
+    if ":" in name:
+        model, wanted = signature(load_class(kind, first, registry)), [list[None](), dict[str, None]()]
+        for one in model.parameters.values():
+            if one.kind is Parameter.KEYWORD_ONLY:
+                wanted[1][one.name] = None
+            else:
+                wanted[0].append(None)
+        try:
+            signature(found).bind(*wanted[0], **wanted[1])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{kind} is {name!r}, expected a function {first}{model}: {error}") from error
+    return found
+
+
+def _called(kind: str, name: str, registry: Mapping[str, str]) -> Callable[..., Any]:
+    found = load_class(kind, name, registry)
+    if not callable(found):
+        raise ValueError(f"{kind} is {name!r}, which is a {type(found).__name__}, expected a class or function")
     return found
 
 
@@ -68,9 +100,29 @@ def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[s
         ValueError: the registry has no such name; or what it names has no such setting, needs another one,
             cannot be called with what is given, or refuses a value.
     """
-    make, chosen = load_class(kind, name, registry), dict(settings or {})
-    if not callable(make):
-        raise ValueError(f"{kind} is {name!r}, which is a {type(make).__name__}, expected a class or function")
+    make, chosen = _called(kind, name, registry), dict(settings or {})
+    _check_call(kind, name, make, given, chosen)
+    try:
+        made = make(*given, **chosen)
+    except ValueError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        if ":" not in name:
+            raise
+        raise ValueError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    needs = NEEDS.get(kind, ())
+    if missing := [attribute for attribute in needs if not hasattr(made, attribute)]:
+        came = f"{kind} {name!r} made a {type(made).__name__}, which has no {missing[0]!r}"
+        raise ValueError(f"{came}, expected {', '.join(needs)}")
+    return made
+
+
+def _check_call(
+    kind: str, name: str, make: Callable[..., Any], given: Sequence[Any], chosen: Mapping[str, Any]
+) -> None:
+    """ValueError where a callable does not take what is given and these settings."""
     parameters = list(signature(make).parameters.values())
     by_name = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     left = {one.name: one for one in parameters[len(given) :] if one.kind in by_name}
@@ -87,7 +139,3 @@ def build(kind: str, name: str, registry: Mapping[str, str], settings: Mapping[s
     except TypeError as error:
         came = ", ".join([*(type(one).__name__ for one in given), *chosen]) or "nothing"
         raise ValueError(f"{kind} {name!r} cannot be called with {came}: {error}") from error
-    try:
-        return make(*given, **chosen)
-    except ValueError as error:
-        raise ValueError(f"{kind} {name!r}: {error}") from error

@@ -311,6 +311,9 @@ class SessionEngine:
     def _check_messages(self, messages: Sequence[UserMessage]) -> None:
         """Refuses messages whose text does not fit the observation space."""
         for message in messages:
+            if not isinstance(message, UserMessage):
+                kind = type(message).__name__
+                raise ValueError(f"user {self.user.version!r} answered a {kind}, expected a UserMessage or Stop")
             if problem := text_problem(message.text, self.max_length):
                 raise ValueError(f"the user's instruction is {problem}")
 

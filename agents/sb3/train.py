@@ -35,7 +35,7 @@ from editenv.agents.sb3.vec_env import ToolsVecEnv
 from editenv.build import make_tools_vector_env
 from editenv.configs.schema import TrainSB3Config
 from editenv.files import atomic_write_text
-from editenv.registry import import_object
+from editenv.registry import build
 from editenv.settings import check_settings
 
 SHARED = ("learning_rate", "n_steps", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
@@ -100,7 +100,7 @@ def checked(config: TrainSB3Config) -> list[BaseCallback]:
         raise ValueError(f"batch_size is {config.batch_size}, expected a divisor of n_steps * num_envs = {rollout}")
     if config.tensorboard and find_spec("tensorboard") is None:
         raise ValueError("tensorboard is true, but tensorboard is not installed: pip install tensorboard")
-    callbacks = [import_object("callback", place)() for place in config.callbacks]
+    callbacks = [build("callback", place, {}, None) for place in config.callbacks]
     for place, callback in zip(config.callbacks, callbacks, strict=True):
         if not isinstance(callback, BaseCallback):
             raise ValueError(f"callback {place!r} made a {type(callback).__name__}, expected a BaseCallback of SB3")

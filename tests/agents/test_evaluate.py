@@ -16,8 +16,9 @@ from editenv.agents.evaluate import NO_JUDGE, evaluate, main, run_evaluation
 from editenv.agents.export import export
 from editenv.agents.show import show
 from editenv.configs.compose import compose
-from editenv.configs.schema import ScorerConfig
+from editenv.configs.schema import ScorerConfig, UserConfig
 from editenv.types import Scores
+from tests.chat_server import ChatServer, says
 from tests.tiny_editor import tiny_policy
 
 SCORES = {
@@ -145,6 +146,17 @@ def test_show_prints_the_turns_and_draws_them(tmp_path, capsys):
         show(compose("show", out=str(tmp_path), policy="oracle", session=-1))
 
 
+def test_show_says_what_a_worded_users_model_failed_at(tmp_path, capsys):
+    """Fails where refused wordings, fall-backs or unscored turns are seen in `evaluate` alone."""
+    with ChatServer(says("paint the whole picture black")) as server:
+        endpoint = {"base_url": server.url, "model": "m", "retries": 0}
+        user = UserConfig(kind="llm", settings={"endpoint": endpoint})
+        show(replace(compose("show", out=str(tmp_path), policy="oracle", suite="persona"), user=user))
+    printed = capsys.readouterr().out
+    assert "turn 1, the template's words in place of the model's: " in printed
+    assert "wording_fallbacks" in printed and "wording_failures 0" in printed
+
+
 class Agent:
     """Returns the picture as it is; subclasses answer otherwise."""
 
@@ -208,6 +220,20 @@ def of_class(kind: type) -> str:
 
 
 @pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"policy": "json:dumps"}, "policy 'json:dumps' cannot be made: TypeError"),
+        ({"policy": f"{__name__}:SCORES"}, "which is a set, expected a class or function"),
+        ({"model": "json:dumps"}, "which is a function, expected a class of JointPolicy"),
+        ({"model": f"{__name__}:Agent"}, "expected a class of JointPolicy"),
+    ],
+)
+def test_what_is_no_policy_and_no_model_is_said_to_be_none(tmp_path, changes, told):
+    with pytest.raises(ValueError, match=told):
+        run_evaluation(settings(tmp_path, sessions=2, **changes))
+
+
+@pytest.mark.parametrize(
     ("kind", "message"),
     [
         (Floats, r"policy Floats: action\['image'\] has dtype float64, expected .* uint8 and shape \(2, 64"),
@@ -216,7 +242,7 @@ def of_class(kind: type) -> str:
         (SmallPictures, r"has shape \(2, 32, 32, 3\), expected .* shape \(2, 64, 64, 3\)"),
         (NoMemories, r"act returned a dict, expected \(actions, memories\)"),
         (LostMemories, "memories are 1 of them, expected a list of 2"),
-        (NotAPolicy, "has no method 'start', expected start and act"),
+        (NotAPolicy, "has no 'start', expected start, act"),
         (NoArguments, "cannot be called with MICEEditVectorEnv: too many positional"),
     ],
 )

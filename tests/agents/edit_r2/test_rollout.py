@@ -180,6 +180,9 @@ def test_a_judge_that_always_fails_ends_the_rollout_after_one_turn(checkpoint):
         ({"sampler": "flow_sd"}, "sampler 'flow_sd' is not known, did you mean 'flow_sde'"),
         ({"window_high": 7}, "window is 2 with starts 0 to 7, expected all its steps inside"),
         ({"window_placement": "slide"}, "window_placement 'slide' is not known, did you mean 'sliding'"),
+        ({"advantage": "json:dumps"}, "advantage is 'json:dumps', expected a function pooled.*: too many positional"),
+        ({"filter": f"{__name__}:TINY"}, "expected a class or function"),
+        ({"objective": "json:dumps"}, "objective is 'json:dumps', a function, expected an Objective"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):
