@@ -174,7 +174,7 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
 
 
 def print_failures(facts: Mapping[str, Any]) -> None:
-    """Prints what judge, policy and user could not do: `unscored`, and `failed_turns`, `WHO_counts` where there are any."""
+    """Prints what judge, policy and user could not do; `failed_turns` and `WHO_counts` need not be there."""
     unscored, console = facts["unscored"], Console()
     if unscored["turns"]:
         share = f"{unscored['turns']} of {unscored['of']} turns are unscored ({unscored['share']:.1%}):"
