@@ -80,7 +80,10 @@ def _draw() -> None:
     try:
         world = pipe.recv()
         while True:
-            pipe.send({place: world.session(*place) for place in pipe.recv()})
+            drawn = {place: world.session(*place) for place in pipe.recv()}
+            for session in drawn.values():
+                _ = session.id  # studio sessions keep it, and so it is made here
+            pipe.send(drawn)
     except (EOFError, OSError):
         os._exit(0)
 
