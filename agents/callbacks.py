@@ -203,16 +203,17 @@ class StopAfter(TrainerCallback):
 
     Args:
         seconds: that may be spent.
+        spent: seconds spent so far, by the trainer's state.
         updates: optimiser steps an iteration.
     """
 
-    def __init__(self, seconds: float, updates: int) -> None:
-        self.seconds, self.updates = seconds, updates
+    def __init__(self, seconds: float, spent: Callable[[Any], float], updates: int = 1) -> None:
+        self.seconds, self.spent, self.updates = seconds, spent, updates
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decides in the first process, for all of them, by what a resumed run reads in its logs too."""
         if state.global_step % self.updates == 0:
-            (over,) = broadcast_object_list([seconds_spent(state.log_history) > self.seconds])
+            (over,) = broadcast_object_list([self.spent(state) > self.seconds])
             if over:
                 # With a checkpoint, so that the same command has nothing left to do.
                 control.should_training_stop = control.should_save = True

@@ -147,7 +147,7 @@ def _add_callbacks(
         )
         trainer.add_callback(evaluation)
     if config.max_seconds is not None:
-        trainer.add_callback(StopAfter(config.max_seconds, updates))
+        trainer.add_callback(StopAfter(config.max_seconds, lambda state: seconds_spent(state.log_history), updates))
     if main:
         trainer.add_callback(ProgressReport(config.iterations, updates))
         trainer.add_callback(Journal(Path(config.out, JOURNAL), updates))

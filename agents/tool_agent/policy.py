@@ -90,7 +90,7 @@ class ToolPolicy:
 
     Args:
         envs: whose sessions are played, of studio scenes.
-        run: folder of `editenv train agent=trl`.
+        run: folder of `editenv train agent=trl`, its `cloned`, or a checkpoint.
         max_new_tokens: of an answer.
 
     Raises:
@@ -111,7 +111,9 @@ class ToolPolicy:
             )
         self.toolbox = Toolbox(envs.engine.world, tools)
         self.schemas = tool_schemas(self.toolbox)
-        self.model, self.processor = load_model(str(Path(run, MODEL)), self.pictures, card["dtype"])
+        # Only a run's own folder holds its model in a folder of its own.
+        where = Path(run, MODEL) if Path(run, MODEL).is_dir() else Path(run)
+        self.model, self.processor = load_model(str(where), self.pictures, card["dtype"])
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         self.tokenizer = self.processor.tokenizer if self.pictures else self.processor
         self.max_new_tokens = max_new_tokens

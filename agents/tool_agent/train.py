@@ -21,6 +21,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from editenv.agents.baselines.oracle import CLONE_SEED
+from editenv.agents.callbacks import StopAfter
 from editenv.agents.distributed import process, use_threads
 from editenv.agents.failures import SAVE_ERRORS, mark_or_drop
 from editenv.agents.resume import (
@@ -84,9 +85,7 @@ def train(config: TrainTRLConfig) -> None:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_model(str(out / MODEL))
         if main:
-            card = {"pictures": config.pictures, "tries": config.tries, "dtype": config.dtype}
-            card |= {"tools": list(kind.toolbox.tools), "grid": kind.toolbox.grid}
-            atomic_write_text(out / CARD, json.dumps(card, indent=1) + "\n")
+            _write_card(out, config, kind)
             logs = [one for one in trainer.state.log_history if "reward" in one]
             rollouts = config.groups * config.group_size * process().num_processes
             summary = {
@@ -151,43 +150,51 @@ class _Trainer(GRPOTrainer):
             processing_class=processor,
             # TRL's type knows text alone; it also takes the content blocks of a picture.
             environment_factory=cast(Any, kind),
-            callbacks=[_Progress(config, started)],
+            callbacks=[_Progress(config.steps)],
         )
         self.remove_callback(PrinterCallback)
-        self.out, self.started = Path(config.out), started
+        if config.max_seconds is not None:
+            self.add_callback(StopAfter(config.max_seconds, lambda _: time.perf_counter() - started))
+        self.config, self.kind, self.started = config, kind, started
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes a checkpoint, then the mark that it is complete, and only then removes older ones."""
-        folder, failed = self.out / f"checkpoint-{self.state.global_step}", None
+        out = Path(self.config.out)
+        folder, failed = out / f"checkpoint-{self.state.global_step}", None
         try:
             if self.accelerator.is_main_process:
                 begin_checkpoint(folder)
+                _write_card(folder, self.config, self.kind)
             super()._save_checkpoint(model, trial)
         except SAVE_ERRORS as error:
             failed = error
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             mark_or_drop(folder, {"seconds": time.perf_counter() - self.started}, failed)
-            keep_newest(self.out)
+            keep_newest(out)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None is written: a run's folder tells how it was made."""
 
 
 class _Progress(TrainerCallback):
-    """Says how far the training is, and ends it when its time is up."""
+    """Says how far the training is."""
 
-    def __init__(self, config: TrainTRLConfig, started: float) -> None:
-        self.config, self.started = config, started
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ends the training, with a checkpoint."""
-        most = self.config.max_seconds
-        if most is not None and time.perf_counter() - self.started >= most:
-            control.should_training_stop = control.should_save = True
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A line a step."""
         if state.is_world_process_zero and logs and "reward" in logs:
             shown = f"reward {logs['reward']:.3g}, calls a session {logs['tools/call_frequency']:.3g}"
-            print(f"step {state.global_step} of {self.config.steps}: {shown}", flush=True)
+            print(f"step {state.global_step} of {self.steps}: {shown}", flush=True)
+
+
+def _write_card(folder: Path, config: TrainTRLConfig, kind: type[ToolSession]) -> None:
+    """By it `evaluate policy=FOLDER` knows how the model in a folder is spoken to."""
+    card = {"pictures": config.pictures, "tries": config.tries, "dtype": config.dtype}
+    card |= {"tools": list(kind.toolbox.tools), "grid": kind.toolbox.grid}
+    atomic_write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
 
 
 def _clone(config: TrainTRLConfig, kind: type[ToolSession], started: float) -> None:
@@ -230,6 +237,7 @@ def _clone(config: TrainTRLConfig, kind: type[ToolSession], started: float) -> N
     made = trainer.train()
     trainer.save_model()
     if process().is_main_process:
+        _write_card(Path(str(trainer.args.output_dir)), config, kind)
         os.replace(str(trainer.args.output_dir), Path(config.out, CLONED))
         said = f"loss {made.training_loss:.3f}, {time.perf_counter() - started:.0f} s"
         print(f"learnt {len(rows)} sessions of the oracle: {said}", flush=True)

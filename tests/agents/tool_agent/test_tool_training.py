@@ -60,9 +60,8 @@ def test_a_run_leaves_a_model_that_calls_tools(place: Path, run: Path) -> None:
     cold, warm = (json.loads((folder / "summary.json").read_text()) for folder in (place / "cold", run))
     assert cold["turns"] == 0 and cold["rewards"] == [0.0]
     assert warm["turns"] > 0 and warm["steps"] == 2 and max(warm["rewards"]) > 0
-    assert {"cloned", "model", "tool_agent.json", "checkpoint-1", "checkpoint-2"} <= {
-        one.name for one in run.iterdir()
-    }
+    left = {one.name for one in run.iterdir()}
+    assert {"cloned", "model", "tool_agent.json", "checkpoint-1", "checkpoint-2"} <= left and "README.md" not in left
     trained, cloned = (AutoModelForCausalLM.from_pretrained(run / name) for name in ("model", "cloned"))
     assert any((a != b).any() for a, b in zip(trained.parameters(), cloned.parameters(), strict=True))
 
@@ -76,6 +75,19 @@ def test_it_is_evaluated_like_any_other_policy(place: Path, run: Path, tmp_path:
     alone = run_episodes(envs, ToolPolicy(envs, str(run)), [1, 0], seed=0)
     lines = [json.loads(line) for line in (tmp_path / "played" / "scores.jsonl").read_text().splitlines()]
     assert [one.scores[0].reward for one in alone] == [lines[1]["reward"][0], lines[0]["reward"][0]]
+
+
+def test_checkpoints_and_what_the_oracle_taught_can_be_played(place: Path, run: Path) -> None:
+    envs = make_vector_env(num_envs=2, suite=str(place / "backgrounds.yaml"))
+    for played, weights in ((run, run / "model"), (run / "checkpoint-2", run / "model"), (run / "cloned",) * 2):
+        policy, kept = ToolPolicy(envs, str(played)), AutoModelForCausalLM.from_pretrained(weights)
+        assert all((a == b).all() for a, b in zip(policy.model.parameters(), kept.parameters(), strict=True))
+
+
+def test_a_run_ends_when_its_seconds_are_over(place: Path, tmp_path: Path) -> None:
+    train(settings(place, tmp_path, "steps=50", "max_seconds=0.001"))
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 1
+    assert (tmp_path / "checkpoint-1").is_dir()
 
 
 def test_the_same_command_goes_on(place: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
