@@ -126,6 +126,8 @@ class EditorPolicy:
     ) -> None:
         self.policy, self.settings, self.writer, self.exact = policy, settings, writer, exact
         self._written = self._fallbacks = 0
+        if policy is not None:
+            policy.configure(settings)
 
     def start(self, observations: Observations, seeds: Sequence[int]) -> list[EditorMemory]:
         """Fresh memories; sessions are the environments' first rows, in order."""

@@ -37,7 +37,8 @@ NO_JUDGE = (
 )
 MODEL_SETTINGS = [
     "model", "intent", "image", "intent_form", "intent_from_turn", "max_intent_tokens", "temperature",
-    "steps", "shift", "context", "text_guidance", "image_guidance",
+    "steps", "shift", "context", "text_guidance", "image_guidance", "guidance_renorm", "guidance_renorm_min",
+    "guidance_low", "guidance_high", "prompts", "question",
 ]  # fmt: skip
 """Settings that say something where policy=model alone."""
 MODEL = {"model": "editenv.agents.editor:editor_policy"}

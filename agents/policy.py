@@ -127,6 +127,11 @@ class JointPolicy(nn.Module):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    def configure(self, settings: GenerationSettings) -> None:
+        """Take what `observe` needs of the settings, before anything is observed; ValueError for what fits not."""
+        if settings.prompts is not None:
+            raise ValueError(f"prompts is {settings.prompts!r}, expected null: {type(self).__name__} has no prompts")
+
     # Turns
 
     def observe(self, observations: Observations) -> Turn:
@@ -275,15 +280,18 @@ class JointPolicy(nn.Module):
 
 
 def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointPolicy:
-    """A policy in float32; ValueError where there is none.
+    """A policy in float32, in BAGEL's layout in the files' precision; ValueError where there is none.
 
     Args:
-        model: a shipped checkpoint, a run's or a model's folder; or "package.module:Class" for new weights,
+        model: a shipped checkpoint, a run's or a model's folder, one in BAGEL's published layout; or
+            "package.module:Class" for new weights,
             "package.module:Class:FOLDER" for those that its `save` wrote.
         device: where to put it.
     """
     if ":" not in str(model) or Path(model).exists():  # names and folders that name no class
-        return import_object("model", "editenv.agents.unified.policy:UnifiedPolicy").load(Path(model)).to(device)
+        bagel = any((Path(model) / place / "llm_config.json").is_file() for place in ("model", "."))
+        kind = "bagel:BagelPolicy" if bagel else "policy:UnifiedPolicy"
+        return import_object("model", f"editenv.agents.unified.{kind}").load(Path(model)).to(device)
     module, name, *given = str(model).split(":", 2)
     kind = import_object("model", f"{module}:{name}")
     if not (isinstance(kind, type) and issubclass(kind, JointPolicy)):

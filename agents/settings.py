@@ -50,6 +50,20 @@ class GenerationSettings:
     shift: float = setting(2.0, "of the time grid; above 1 spends more steps near the noise", gt=0)
     text_guidance: float = setting(1.0, "scale of guidance by the text; 1 is off", ge=0)
     image_guidance: float = setting(1.0, "scale of guidance by the images; 1 is off", ge=0)
+    guidance_renorm: str = setting(
+        "text_channel",
+        "whose norms guidance may not enlarge: each token's before or after the images' term, or all together",
+        choices=("text_channel", "channel", "global"),
+    )
+    guidance_renorm_min: float = setting(0.0, "smallest factor that a norm is scaled by", ge=0, le=1)
+    guidance_low: float = setting(0.0, "guidance acts at times above it", ge=0, lt=1)
+    guidance_high: float = setting(1.0, "and up to it", gt=0, le=1)
+    prompts: str | None = setting(None, "YAML file of prompts and questions, for BAGEL; null for the model's own")
+    question: str = setting(
+        "none",
+        "which question BAGEL is asked for an intent: for memory of constraints (cm), references (cu), or both (none)",
+        choices=("none", "cm", "cu"),
+    )
 
 
 @dataclass(kw_only=True)

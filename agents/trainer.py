@@ -85,6 +85,7 @@ class EditR2Trainer(GRPOTrainer):
         self.policy, self.envs, self.settings = policy, envs, settings
         algorithm = with_form(settings.algorithm, settings.intent_form)
         self.algorithm, self.objective = algorithm, check_algorithm(algorithm)
+        policy.configure(algorithm)
         self.timer, self.guard = Timer(), NonFiniteGradientGuard()
         self.ema: EMA | None = None
         check_groups(settings, process().num_processes, envs.engine.queue is not None)

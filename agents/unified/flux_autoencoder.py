@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from editenv.agents.unified.autoencoder import patchify, unpatchify
@@ -69,6 +70,13 @@ class FluxAutoencoder(nn.Module):
             use_quant_conv=False,
             use_post_quant_conv=False,
         )
+        if self.sizes["ch_mult"][0] != 1:  # FLUX enters its first level with `ch` channels, diffusers with the level's
+            first, width = self.coder.encoder, self.sizes["ch"]
+            first.conv_in = nn.Conv2d(self.sizes["in_channels"], width, 3, padding=1)
+            block: Any = ResnetBlock2D  # which declares that `temb_channels` is a number
+            first.down_blocks[0].resnets[0] = block(
+                in_channels=width, out_channels=width * self.sizes["ch_mult"][0], temb_channels=None, eps=1e-6
+            )
 
     @property
     def device(self) -> torch.device:
@@ -118,7 +126,7 @@ class FluxAutoencoder(nn.Module):
         rows, columns = grid or (math.isqrt(tokens.shape[1]),) * 2
         if rows * columns != tokens.shape[1]:
             raise ValueError(f"grid is {(rows, columns)}, expected rows * columns = {tokens.shape[1]}, the tokens")
-        return unpatchify(tokens, self.patch, (rows, columns)).movedim(-1, 1)
+        return unpatchify(tokens, self.patch, (rows, columns)).movedim(-1, 1).contiguous()
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Tokens [B, N, C] float32 of uint8 images [B, H, W, 3] whose sides are multiples of `token_side`."""
@@ -135,5 +143,8 @@ class FluxAutoencoder(nn.Module):
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] as float32 [B, 3, H, W] in [-1, 1], with mean and std of 0.5."""
-    return ((pixels.float() / 255 - 0.5) / 0.5).movedim(-1, 1)
+    """uint8 [B, H, W, 3] as float32 [B, 3, H, W] in [-1, 1], with mean and std of 0.5.
+
+    Contiguous: on tensors whose last dimension is the channel, torch's group norm loses three digits on a CPU.
+    """
+    return ((pixels.float() / 255 - 0.5) / 0.5).movedim(-1, 1).contiguous()

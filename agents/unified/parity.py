@@ -1,8 +1,8 @@
 """Parity with the reference code: recompute what it computed and compare.
 
-`python -m editenv.agents.unified.parity FIXTURE.safetensors [--only PREFIX ...]` checks a small fixture
-(`parity_fixture.py`). It prints each output's error and tolerance, lists what it does not cover and exits 0 only
-when every output holds.
+`python -m editenv.agents.unified.parity FIXTURE.safetensors` checks a small fixture (`parity_fixture.py`),
+`... FOLDER EXPECTED.npz` a folder in BAGEL's layout (`parity_folder.py`); both take `--only PREFIX ...`. It prints
+each output's error and tolerance, lists what it does not cover and exits 0 only when every output holds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 
 from editenv.agents.unified.parity_fixture import OUTPUTS, Fixture
+from editenv.agents.unified.parity_folder import INPUTS, Expected
+
+_FLIPPED = 0.005  # share of a generated image's bytes that may differ, by one
 
 
 class Row(NamedTuple):
@@ -69,6 +72,32 @@ def check_fixture(path: Path, only: Sequence[str] = ()) -> tuple[list[Row], list
     return rows, [] if prefixes else [name for name in fixture.outputs if name not in found]
 
 
+def check_folder(folder: Path, path: Path, only: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
+    """Plays the stored sessions with a folder's model in float32 and compares every array of EXPECTED.npz.
+
+    Arguments and results as `check_fixture`; what the JSON says beside the arrays has names with `json.`. The bytes
+    of generated images may differ by one in few places, whose share is their error.
+    """
+    expected = Expected(folder, path)
+    expected.recompute()
+    rows = [Row(name, wrong, 0.0) for name, wrong in expected.mismatches().items()]
+    for name, entry in expected.arrays.items():
+        if name in expected.found:
+            value, stored = expected.found[name], expected.stored[name]
+            if re.fullmatch(r"turn\d+\.image_u8", name):
+                flips = deviation(value, stored) <= 1
+                rows.append(Row(name, float((value != stored).float().mean()) if flips else math.inf, _FLIPPED))
+            else:
+                rows.append(Row(name, deviation(value, stored), entry.get("tolerance", 0.0)))
+    uncovered = [n for n in expected.arrays if n not in expected.found and not re.fullmatch(INPUTS, n)]
+    if not only:
+        return rows, uncovered
+    rows = [row for row in rows if row.name.startswith(tuple(only))]
+    if not rows:
+        raise ValueError(f"--only {' '.join(only)} matches no array of {path}")
+    return rows, []
+
+
 def deviation(value: Tensor, expected: Tensor) -> float:
     """Largest absolute difference in float64; infinite for another shape, not a number if one is none."""
     return float((value.double() - expected.double()).abs().max()) if value.shape == expected.shape else math.inf
@@ -95,13 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m editenv.agents.unified.parity",
         description="Recompute the outputs of a parity fixture and compare them with what it stores.",
     )
-    parser.add_argument("fixture", type=Path, help="NAME.safetensors, with NAME.json beside it")
+    parser.add_argument("fixture", type=Path, help="NAME.safetensors, with NAME.json beside it, or a model's folder")
+    parser.add_argument("expected", type=Path, nargs="?", help="of a folder: NAME.npz, with NAME.json beside it")
     parser.add_argument(
         "--only", nargs="+", action="extend", default=[], metavar="PREFIX", help="check these outputs only"
     )
     options = parser.parse_args(arguments)
     try:
-        rows, uncovered = check_fixture(options.fixture, options.only)
+        if options.fixture.is_dir() != (options.expected is not None):
+            raise ValueError("expected FIXTURE.safetensors alone, or FOLDER EXPECTED.npz")
+        if options.expected is None:
+            rows, uncovered = check_fixture(options.fixture, options.only)
+        else:
+            rows, uncovered = check_folder(options.fixture, options.expected, options.only)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

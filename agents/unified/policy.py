@@ -48,6 +48,7 @@ class ImageContext(NamedTuple):
     contexts: GuidanceContexts
     source: Tensor | None
     guidance: Guidance
+    grid: tuple[int, int] | None = None  # rows and columns of the new image's tokens; None for a square
 
 
 class UnifiedPolicy(JointPolicy):
@@ -57,7 +58,8 @@ class UnifiedPolicy(JointPolicy):
     `condition_ids`, `condition_mask` [B, L3], the intent that the image follows.
     """
 
-    history = ("source", "condition_ids", "condition_mask")
+    history: tuple[str, ...] = ("source", "condition_ids", "condition_mask")
+    image_positions = 1  # rope positions that an image takes
     _no_split_modules = UnifiedModel._no_split_modules
 
     def __init__(
@@ -83,7 +85,7 @@ class UnifiedPolicy(JointPolicy):
         return {f"{name}_ids": block.ids.to(self.device), f"{name}_mask": block.full_mask.to(self.device)}
 
     def observe(self, observations: Observations) -> Turn:
-        prompt = transcript_block(self.tokenizer, observations["transcript"])
+        prompt = self.transcript_block(observations["transcript"])
         return self._tensors("transcript", prompt) | {"source": self.encode_images(observations["image"])}
 
     def encode_intents(self, intents: Sequence[str]) -> Turn:
@@ -104,7 +106,37 @@ class UnifiedPolicy(JointPolicy):
         with torch.autocast(latents.device.type, enabled=False):
             return list(self.autoencoder.decode(latents).cpu().numpy())
 
+    # What models of this kind may do in another way
+
+    def transcript_block(self, transcripts: Sequence[Sequence[str]]) -> TextBlock:
+        """Everything the user said so far as a prompt for the intent, padded on the left."""
+        return transcript_block(self.tokenizer, transcripts)
+
+    def usable(self, text: str, ended: bool) -> str | None:
+        """The intent in what was written; None where it is empty or never ended."""
+        return text if text and ended else None
+
+    def image_blocks(self, images: Turn, present: Tensor | None = None) -> list[Block]:
+        """What is read of images, whose tensors have the names in `history`; `present` as in ImageBlock."""
+        return [ImageBlock(images["source"], self.grid(images), present)]
+
+    def grid(self, images: Turn) -> tuple[int, int] | None:
+        """Rows and columns of an image's latent tokens; None for a square."""
+        return None
+
     # Contexts
+
+    def past_blocks(self, turn: Turn) -> list[Block]:
+        """Earlier images and intents, oldest first; rows with fewer turns begin later."""
+        blocks: list[Block] = []
+        places = turn["past_there"].shape[1] if "past_there" in turn else 0
+        for place in range(places):
+            there = turn["past_there"][:, place]
+            if there.any():
+                past = {name: turn[f"past_{name}"][:, place] for name in self.history}
+                intent = _trimmed(past["condition_ids"], past["condition_mask"])
+                blocks += [*self.image_blocks(past, None if there.all() else there), intent]
+        return blocks
 
     def new_cache(self, rows: int, settings: GenerationSettings) -> GrowingCache | None:
         """With context=interleaved no image and no intent is read twice."""
@@ -117,24 +149,24 @@ class UnifiedPolicy(JointPolicy):
         """Nothing before the transcript, or everything up to the current image."""
         transcript = TextBlock.masked(turn["transcript_ids"], turn["transcript_mask"])
         if isinstance(cache, GrowingCache):
-            return IntentContext(cache.read_image(turn["source"]), transcript)
+            return IntentContext(cache.read_image(self.image_blocks(turn)), transcript)
         interleaved = settings.context == "interleaved"
-        blocks = [*_past_blocks(turn), ImageBlock(turn["source"])] if interleaved else []
+        blocks = [*self.past_blocks(turn), *self.image_blocks(turn)] if interleaved else []
         return IntentContext(self.model.build_context(blocks, len(turn["source"])), transcript)
 
     @torch.no_grad()
     def image_context(self, turn: Turn, settings: GenerationSettings, cache: ContextCache | None) -> ImageContext:
         """The current image and the intent, after all earlier ones with context=interleaved."""
-        guidance = Guidance(settings.text_guidance, settings.image_guidance)
+        guidance = guidance_of(settings)
         intent = TextBlock.masked(turn["condition_ids"], turn["condition_mask"])
         if isinstance(cache, GrowingCache):
             contexts = cache.read_intent(intent, text_dropped=guidance.text != 1)
         else:
-            past = _past_blocks(turn) if settings.context == "interleaved" else []
-            blocks = [*past, ImageBlock(turn["source"]), intent]
+            past = self.past_blocks(turn) if settings.context == "interleaved" else []
+            blocks = [*past, *self.image_blocks(turn), intent]
             contexts = build_guidance_contexts(self.model, blocks, len(turn["source"]), guidance)
         source = turn["source"] if self.model.config.source_channel else None
-        return ImageContext(contexts, source, guidance)
+        return ImageContext(contexts, source, guidance, self.grid(turn))
 
     # Generation
 
@@ -155,7 +187,7 @@ class UnifiedPolicy(JointPolicy):
         for ids, mask in zip(written.ids, written.mask, strict=True):
             tokens = ids[mask].tolist()
             text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            texts.append(text if text and tokens[-1] == self.tokenizer.eos_token_id else None)
+            texts.append(self.usable(text, tokens[-1] == self.tokenizer.eos_token_id))
         return GeneratedIntents(written.ids, written.mask, written.log_prob, texts)
 
     def _read_once(self, transcript: TextBlock) -> tuple[Context, Tensor]:
@@ -173,8 +205,8 @@ class UnifiedPolicy(JointPolicy):
         return context.select(index), logits[index]
 
     def velocity(self, context: ImageContext) -> Velocity:
-        contexts, source, guidance = context
-        return lambda x, t: predict_velocity(self.model, contexts, x, t, None, source, guidance)[0]
+        contexts, source, guidance, grid = context
+        return lambda x, t: predict_velocity(self.model, contexts, x, t, grid, source, guidance)[0]
 
     # Training
 
@@ -191,24 +223,25 @@ class UnifiedPolicy(JointPolicy):
     ) -> PolicyOutput:
         if not text and x is None:
             return PolicyOutput()
-        current, interleaved = ImageBlock(turn["source"]), settings.context == "interleaved"
-        past = _past_blocks(turn) if interleaved else []
+        current, interleaved = self.image_blocks(turn), settings.context == "interleaved"
+        past = self.past_blocks(turn) if interleaved else []
         wanted: dict[str, Any] = {"context_gradient": context_gradient}
         if text:
             transcript = _trimmed(*right_aligned(turn["transcript_ids"], turn["transcript_mask"]), left=True)
             wanted |= {
-                "text_context": [*past, current, transcript] if interleaved else [transcript],
+                "text_context": [*past, *current, transcript] if interleaved else [transcript],
                 "intent_ids": turn["intent_ids"],
                 "intent_mask": turn["intent_mask"],
             }
         if x is not None:
             condition = _trimmed(turn["condition_ids"], turn["condition_mask"])
             wanted |= {
-                "image_context": [*past, current, condition],
+                "image_context": [*past, *current, condition],
                 "x": x,
                 "t": t,
-                "source": turn["source"],
-                "guidance": Guidance(settings.text_guidance, settings.image_guidance) if guided else Guidance(),
+                "source": turn["source"] if self.model.config.source_channel else None,
+                "grid": self.grid(turn),
+                "guidance": guidance_of(settings) if guided else Guidance(),
             }
         output = self.model(**wanted)
         log_prob = None
@@ -240,7 +273,7 @@ class UnifiedPolicy(JointPolicy):
         attention, mlp = r"(q|k|v|o)_proj", r"(gate|up|down)_proj"
         of_text = [rf"self_attn\.{attention}", rf"mlp\.{mlp}"] if text else []
         of_flow = [rf"self_attn\.{attention}_moe_gen", rf"mlp_moe_gen\.{mlp}"] if flow else []
-        return rf".*\.({'|'.join(of_text + of_flow)})"
+        return rf".*language_model\.model\.layers\.\d+\.({'|'.join(of_text + of_flow)})"
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         self.model.language_model.model.gradient_checkpointing = on
@@ -270,9 +303,7 @@ class UnifiedPolicy(JointPolicy):
 
     def check_context_length(self, envs: MICEEditVectorEnv, settings: GenerationSettings) -> None:
         """See JointPolicy; also refuses images that the autoencoder cannot code."""
-        size, side = envs.engine.world.image_shape[0], self.autoencoder.config.token_side
-        if size % side:
-            raise ValueError(f"size is {size}, expected a multiple of {side}, the pixels that a token codes")
+        self.check_image_size(envs.engine.world.image_shape)
         limit, taken = self.model.config.max_position_embeddings, context_length(self, envs, settings)
         if taken.needed > limit:
             raise ValueError(
@@ -282,6 +313,12 @@ class UnifiedPolicy(JointPolicy):
                 f"{limit}; expected a suite with fewer turns, a smaller max_intent_tokens, context "
                 "'current', or a model with more positions"
             )
+
+    def check_image_size(self, shape: tuple[int, ...]) -> None:
+        """Refuses images [H, W, 3] of a shape that the autoencoder cannot code."""
+        size, side = shape[0], self.autoencoder.config.token_side
+        if size % side:
+            raise ValueError(f"size is {size}, expected a multiple of {side}, the pixels that a token codes")
 
 
 class GrowingCache:
@@ -308,9 +345,10 @@ class GrowingCache:
         if self._texts is not None:
             self._texts.begin(rows)
 
-    def read_image(self, latents: Tensor) -> Context:
+    def read_image(self, blocks: Sequence[Block]) -> Context:
         """Appends the current images; returns what intents follow, which the caller may grow."""
-        self.model.append(self._all.now, ImageBlock(latents))
+        for block in blocks:
+            self.model.append(self._all.now, block)
         return self._all.now.copy()
 
     def read_intent(self, intent: TextBlock, text_dropped: bool) -> GuidanceContexts:
@@ -368,10 +406,21 @@ def _text_block(
 ) -> TextBlock:
     """The tokens of texts between others, padded on one side."""
     ids: Any = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    rows = [torch.tensor([*start, *own, *end]) for own in ids]
-    pad: Any = tokenizer.pad_token_id or 0
+    return padded_block([[*start, *own, *end] for own in ids], tokenizer.pad_token_id, side)
+
+
+def padded_block(ids: Sequence[Sequence[int]], pad: Any, side: str) -> TextBlock:
+    """Rows of token ids as one block, padded on one side."""
+    rows = [torch.tensor(row) for row in ids]
     real = [torch.ones(len(row), dtype=torch.bool) for row in rows]
-    return TextBlock.masked(pad_sequence(rows, True, pad, side), pad_sequence(real, True, False, side))
+    return TextBlock.masked(pad_sequence(rows, True, pad or 0, side), pad_sequence(real, True, False, side))
+
+
+def guidance_of(settings: GenerationSettings) -> Guidance:
+    """The guidance that settings ask for."""
+    renorm: Any = settings.guidance_renorm
+    interval = settings.guidance_low, settings.guidance_high
+    return Guidance(settings.text_guidance, settings.image_guidance, renorm, settings.guidance_renorm_min, interval)
 
 
 def _trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
@@ -381,19 +430,6 @@ def _trimmed(ids: Tensor, mask: Tensor, left: bool = False) -> TextBlock:
         return TextBlock(ids[:, :1], mask[:, :1])
     columns = slice(int(used.min()), None) if left else slice(0, int(used.max()) + 1)
     return TextBlock.masked(ids[:, columns], mask[:, columns])
-
-
-def _past_blocks(turn: Turn) -> list[Block]:
-    """Earlier images and intents, oldest first; rows with fewer turns begin later."""
-    blocks: list[Block] = []
-    places = turn["past_there"].shape[1] if "past_there" in turn else 0
-    for place in range(places):
-        there = turn["past_there"][:, place]
-        if there.any():
-            intent = _trimmed(turn["past_condition_ids"][:, place], turn["past_condition_mask"][:, place])
-            source = turn["past_source"][:, place]
-            blocks += [ImageBlock(source, present=None if there.all() else there), intent]
-    return blocks
 
 
 # Checkpoints
@@ -431,11 +467,14 @@ class ContextLength(NamedTuple):
     past: int  # of earlier images and intents, and of the current image, where the intent is written from them
     transcript: int  # of everything the user said, as long as the longest of some sessions of the world
     intent: int  # of the turn itself
+    image: int = 1  # of one image
 
     @property
     def needed(self) -> int:
         """In all, of writing the intent or of generating the image after it, whichever takes more."""
-        generating = max(self.past, 1) + self.intent + 2 + 1  # <bos> and <eos> around the intent, the new image
+        generating = (
+            max(self.past, self.image) + self.intent + 2 + 1
+        )  # <bos> and <eos> around the intent, the new image
         return max(self.past + self.transcript + self.intent, generating)
 
 
@@ -446,9 +485,10 @@ def context_length(policy: UnifiedPolicy, envs: MICEEditVectorEnv, settings: Gen
     for index in range(_SESSIONS):
         spec = world.session(envs.engine.split, 0, index)
         said = [spec.message(turn).text for turn in range(spec.turn_count)]
-        length = transcript_block(policy.tokenizer, [said]).ids.shape[1]
+        length = policy.transcript_block([said]).ids.shape[1]
         # A user who does not follow the script may speak more often.
         longest = max(longest, -(-length * turns // len(said)))
     intent = settings.max_intent_tokens
-    past = (turns - 1) * (1 + intent + 2) + 1 if settings.context == "interleaved" else 0
-    return ContextLength(turns, past, longest, intent)
+    image = policy.image_positions
+    past = (turns - 1) * (image + intent + 2) + image if settings.context == "interleaved" else 0
+    return ContextLength(turns, past, longest, intent, image)

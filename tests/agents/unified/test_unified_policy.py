@@ -20,7 +20,6 @@ from editenv.agents.unified.model import GeneratedText, UnifiedModel
 from editenv.agents.unified.policy import (
     SHIPPED,
     ContextLength,
-    _past_blocks,
     _trimmed,
     answer_block,
     checkpoint_folder,
@@ -114,7 +113,7 @@ def test_blocks_of_the_past_skip_places_where_no_turn_has_one():
     }
 
     def rows(*wanted):
-        return _past_blocks({name: value[list(wanted)] for name, value in turn.items()})
+        return tiny_policy().past_blocks({name: value[list(wanted)] for name, value in turn.items()})
 
     assert [len(rows(*wanted)) for wanted in ([0], [1], [0, 1], [0, 1, 2])] == [0, 2, 2, 4]
     first, _, second, _ = rows(1, 2)
@@ -385,7 +384,7 @@ def test_a_turns_positions_are_those_that_the_model_counts() -> None:
         turn = checkpoint.encode_intents([INTENT]) | {"source": checkpoint.encode_images([picture])}
         past.append({name: turn[name][0] for name in checkpoint.history})
     source = checkpoint.encode_images([picture])
-    blocks = [*_past_blocks(stack_history([past])), ImageBlock(source)]
+    blocks = [*checkpoint.past_blocks(stack_history([past])), ImageBlock(source)]
 
     def positions(read) -> int:
         return int(checkpoint.model.build_context(read, 1).position)
