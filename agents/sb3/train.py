@@ -136,7 +136,7 @@ class _Run:
 
     def __init__(self, config: TrainSB3Config, env: ToolsVecEnv, checkpoint: Path | None) -> None:
         self.config, self.out, self.env = config, Path(config.out), env
-        self.started, self.processor_before = time.perf_counter(), 0.0
+        self.started, self.processor_started = time.perf_counter(), time.process_time()
         world, tools = env.envs.engine.world, env.envs
         sizes: dict[str, int] = {name: getattr(config, name) for name in ("tokens", "width", "text_layers", "layers")}
         self.card = Card(
@@ -161,7 +161,7 @@ class _Run:
             state = self.state = torch.load(checkpoint / STATE, weights_only=True)
             self.cloned = state["cloned"]
             self.started -= state["seconds"]
-            self.processor_before = state["processor_seconds"]
+            self.processor_started -= state["processor_seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
         # A file a start: SB3 begins its files anew.
         suffix = f"-{self.model.num_timesteps}" if self.model.num_timesteps else ""
@@ -176,7 +176,7 @@ class _Run:
     @property
     def processor_seconds(self) -> float:
         """The same of this process's processor time, over all its threads; drawing ahead is another process."""
-        return self.processor_before + time.process_time()
+        return time.process_time() - self.processor_started
 
     @property
     def is_over(self) -> bool:
