@@ -534,12 +534,24 @@ class CompareConfig(CommandConfig):
           what would run
       editenv compare my.yaml jobs=2 retry_failed=true
           two runs at a time; failed ones once more
+      editenv compare my.yaml launcher=slurm jobs=40 'slurm={slurm_partition: gpu, gpus_per_node: 1}'
+          on a cluster
     """
 
     comparison: str = setting("smoke", "a name, or the path of a YAML file", names=experiments)
     jobs: int = setting(1, "runs side by side", ge=1)
     dry_run: bool = setting(False, "prints the plan, runs nothing")
     retry_failed: bool = setting(False, "runs again what failed before")
+    report_only: bool = setting(False, "makes the report of finished runs again, runs nothing")
+    launcher: str = setting(
+        "local",
+        "where runs go: processes here, jobs of Slurm by submitit, or submitit's processes here to rehearse that",
+        choices=("local", "slurm", "slurm_rehearsal"),
+    )
+    slurm: dict[str, Any] = setting(
+        help="settings of submitit's executor, by name, such as {slurm_partition: gpu, timeout_min: 240}",
+        default_factory=dict,
+    )
 
 
 COMMANDS: dict[str, type[CommandConfig]] = {

@@ -18,12 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from editenv import __version__
 from editenv.agents.compare.experiment import Experiment, Job, load_experiment
 from editenv.agents.resume import run_lock
 from editenv.configs.schema import CompareConfig
@@ -44,17 +46,25 @@ class Outcome:
 
 
 def compare(config: CompareConfig) -> int:
-    """Runs what is not done yet and writes the report of what is; returns 1 where a run failed.
+    """Runs what is not done yet, tuning first, and writes the report of what is; returns 1 where a run failed.
 
     Raises:
-        ValueError: the experiment cannot be used, a finished run has lost its scores, or nothing has finished.
+        ValueError: the experiment cannot be used, a finished run has lost its scores, or nothing has finished; with
+            report_only, a run has not finished.
     """
     experiment, out, console = load_experiment(config.comparison), Path(config.out), Console()
-    jobs = experiment.jobs(out)
-    known = [outcome(out / "runs" / job.name, job) for job in jobs]
+    launch = launcher(config, out)
+    trials = [outcome(out / "runs" / job.name, job) for job in experiment.trials(out)]
+    known = _runs(experiment, trials, out)
     if config.dry_run:
-        console.print(_plan(experiment, known, config.jobs))
+        console.print(_plan(experiment, [*trials, *known], config.jobs))
         return 0
+    if config.report_only:
+        missing = [one.job.name for one in (*trials, *known) if one.state == "waiting"]
+        if missing:
+            raise ValueError(
+                f"{out / 'runs'} has no finished {', '.join(missing)}, expected all runs of the experiment"
+            )
 
     def told(one: Outcome, left: int) -> None:
         print(f"{one.job.name}: {one.state} after {one.seconds:.0f} s, {left} to come", flush=True)
@@ -64,12 +74,25 @@ def compare(config: CompareConfig) -> int:
     from editenv.agents.compare.report import write_report
 
     with run_lock(out, "comparing"):
-        outcomes = run_jobs(known, out, config.jobs, config.retry_failed, told)
+        if not config.report_only:
+            trials = run_jobs(trials, out, config.jobs, config.retry_failed, told, launch)
+            known = run_jobs(_runs(experiment, trials, out), out, config.jobs, config.retry_failed, told, launch)
         command = ["compare", f"comparison={config.comparison}", f"out={config.out}"]
-        page = write_report(experiment, outcomes, out, command)
-    failed = [one.job.name for one in outcomes if one.state == "failed"]
+        page = write_report(experiment, trials, known, out, command)
+    failed = [one.job.name for one in (*trials, *known) if one.state == "failed"]
     print(f"report: {page}" + (f"; failed: {', '.join(failed)}, run again with retry_failed=true" if failed else ""))
     return int(bool(failed))
+
+
+def _runs(experiment: Experiment, trials: Sequence[Outcome], out: Path) -> list[Outcome]:
+    """The runs, with the settings that tuning chose once all its trials have ended."""
+    from editenv.agents.compare.results import chosen, tried
+
+    best, plan = None, experiment.schema.tuning
+    if plan is not None and all(one.state != "waiting" for one in trials):
+        found = {arm: chosen(ended) for arm, ended in tried(trials, plan.metric, out).items()}
+        best = {arm: one.job.tuned for arm, one in found.items() if one is not None}
+    return [outcome(out / "runs" / job.name, job) for job in experiment.jobs(out, best)]
 
 
 def outcome(folder: Path, job: Job) -> Outcome:
@@ -92,7 +115,12 @@ def outcome(folder: Path, job: Job) -> Outcome:
 
 
 def run_jobs(
-    known: Sequence[Outcome], out: Path, workers: int, retry_failed: bool, told: Callable[[Outcome, int], None]
+    known: Sequence[Outcome],
+    out: Path,
+    workers: int,
+    retry_failed: bool,
+    told: Callable[[Outcome, int], None],
+    launch: Callable[[Path, Job], None],
 ) -> list[Outcome]:
     """Runs what is not done yet, `workers` at a time; returns what became of each job, in their order.
 
@@ -102,6 +130,7 @@ def run_jobs(
         workers: jobs side by side.
         retry_failed: whether jobs that failed before run again.
         told: called with each job that has ended and how many are still to come.
+        launch: runs a job in its folder and returns when it has ended.
     """
     again = ("waiting", "failed") if retry_failed else ("waiting",)
     found = {one.job.name: one for one in known}
@@ -117,7 +146,7 @@ def run_jobs(
                 folder.rename(folder.with_name(f"{folder.name}.{before}"))
                 folder.mkdir()
             atomic_write_text(folder / "job.json", json.dumps(job.to_json(), indent=1) + "\n")
-            running[pool.submit(_run_process, folder, job)] = job
+            running[pool.submit(launch, folder, job)] = job
         try:
             for left, future in zip(range(len(running))[::-1], as_completed(running), strict=True):
                 future.result()
@@ -130,7 +159,7 @@ def run_jobs(
     return [found[one.job.name] for one in known]
 
 
-def _run_process(folder: Path, job: Job) -> None:
+def run_process(folder: Path, job: Job) -> None:
     """Runs a job in a process of its own, its output in the log.
 
     The words reach it by its standard input: job.json is for people, and hides logins.
@@ -138,7 +167,52 @@ def _run_process(folder: Path, job: Job) -> None:
     with (folder / LOG).open("ab") as log:
         command = [sys.executable, "-m", "editenv.agents.compare.command", str(folder), str(os.getpid())]
         words = json.dumps(job.to_json()).encode()
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, input=words, check=False)
+        ended = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, input=words, check=False)
+    if ended.returncode < 0:  # by a signal, such as that of a machine without memory
+        _fail(folder, job, f"ended by {signal.Signals(-ended.returncode).name}", ended.returncode)
+
+
+def launcher(config: CompareConfig, out: Path) -> Callable[[Path, Job], None]:
+    """What runs a job: a process here, or a job of a cluster's queue.
+
+    Raises:
+        ValueError: submitit is not installed, or knows no such setting.
+    """
+    if config.launcher == "local":
+        if config.slurm:
+            raise ValueError(f"slurm is {config.slurm}, expected none with launcher=local")
+        return run_process
+    if find_spec("submitit") is None:
+        raise ValueError(
+            f"launcher is {config.launcher!r}, but submitit is not installed: pip install 'editenv[slurm]'"
+        )
+    import submitit
+
+    cluster = {"slurm": "slurm", "slurm_rehearsal": "local"}[config.launcher]
+    try:
+        executor = submitit.AutoExecutor(folder=out / "submitit", cluster=cluster)
+        executor.update_parameters(**{"timeout_min": 24 * 60, **config.slurm})
+    except (NameError, RuntimeError, TypeError) as error:
+        raise ValueError(f"slurm: {error}") from error
+    lock = threading.Lock()
+
+    def submit(folder: Path, job: Job) -> None:
+        with lock:
+            sent = executor.submit(run_process, folder.absolute(), job)
+        try:
+            sent.result()
+        except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+            _fail(folder, job, str(error), 1)
+
+    return submit
+
+
+def _fail(folder: Path, job: Job, why: str, status: int) -> None:
+    """Marks a job as failed that could not do so itself."""
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(f"{why}\n")
+    mark = {"key": job.key, "seconds": 0.0, "status": status, "version": __version__}
+    atomic_write_text(folder / FAILED, json.dumps(mark) + "\n")
 
 
 def run_job(folder: Path, job: dict[str, Any]) -> int:
@@ -178,8 +252,9 @@ def _plan(experiment: Experiment, known: Sequence[Outcome], workers: int) -> Tab
         table.add_column(head, overflow="fold")
     total, guessed = 0.0, True
     for one in known:
-        took = [other.seconds for other in known if other.job.arm == one.job.arm and other.state == "done"]
-        seconds = sum(took) / len(took) if took else experiment.schema.arms[one.job.arm].seconds
+        alike = [other for other in known if other.job.arm == one.job.arm and _is_trial(other) == _is_trial(one)]
+        took = [other.seconds for other in alike if other.state == "done"]
+        seconds = sum(took) / len(took) if took else experiment.seconds(one.job)
         if one.state != "done":
             total, guessed = total + (seconds or 0.0), guessed and seconds is not None
         words = one.job.train or next(iter(one.job.evaluate.values()))
@@ -188,6 +263,10 @@ def _plan(experiment: Experiment, known: Sequence[Outcome], workers: int) -> Tab
     hours = f"{total / workers / 3600:.2f} hours to come with jobs={workers}"
     table.caption = hours if guessed else f"{hours}, and those of arms marked ?"
     return table
+
+
+def _is_trial(one: Outcome) -> bool:
+    return one.job.trial is not None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +36,7 @@ class ArmSchema(Strict):
 
     agent: Literal["edit_r2", "sb3", "trl", "policy"]
     overrides: list[str] = Field(default_factory=list)
+    search: dict[str, Annotated[list[bool | int | float | str], Field(min_length=1)]] = Field(default_factory=dict)
     evaluate: list[str] = Field(default_factory=list)
     label: str | None = None
     oracle: str | None = None
@@ -70,6 +74,18 @@ class EvaluationSchema(Strict):
     filmstrips: Annotated[int, Field(ge=0)] = 3
 
 
+class TuningSchema(Strict):
+    """A search before the runs, alike for every trained arm: its trials, what each may spend and who is best."""
+
+    trials: Annotated[int, Field(ge=2)]
+    budget: BudgetSchema = BudgetSchema()
+    sessions: Count = 128
+    metric: Literal["instruction_following", "content_consistency", "global_awareness", "rule_kept"] = (
+        "global_awareness"
+    )
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class ExperimentSchema(Strict):
     """An experiment file."""
 
@@ -79,6 +95,7 @@ class ExperimentSchema(Strict):
     seeds: list[Annotated[int, Field(ge=0)]]
     suites: list[str] = Field(default_factory=lambda: ["mixed"])
     budget: BudgetSchema = BudgetSchema()
+    tuning: TuningSchema | None = None
     evaluation: EvaluationSchema = EvaluationSchema()
     baseline: str | None = None
     ceiling: str | None = None
@@ -93,11 +110,13 @@ class Job:
     train: tuple[str, ...]  # words of the training command; empty where nothing trains
     evaluate: dict[str, tuple[str, ...]]  # words of each evaluation, by the name of its folder
     key: str  # hash of the resolved settings of all commands, of what their files hold, and of the package's version
+    trial: int | None = None  # of tuning; None for a run
+    tuned: tuple[str, ...] = ()  # settings that tuning tries, or has chosen
 
     @property
     def name(self) -> str:
         """The folder's name."""
-        return f"{self.arm}/seed_{self.seed}"
+        return f"{self.arm}/" + (f"seed_{self.seed}" if self.trial is None else f"trial_{self.trial}")
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values."""
@@ -125,49 +144,84 @@ class Experiment:
         """The arm in the report's words."""
         return self.schema.arms[arm].label or arm
 
-    def jobs(self, out: Path) -> list[Job]:
-        """All (arm, seed) of the experiment, arms side by side."""
+    @property
+    def tuned(self) -> bool:
+        """Whether trained arms are tuned before their runs."""
+        return self.schema.tuning is not None
+
+    def trials(self, out: Path) -> list[Job]:
+        """The search's trainings, as many of each trained arm, on validation sessions; none without tuning."""
+        plan = self.schema.tuning
+        if plan is None:
+            return []
+        shared = self.schema.budget.settings
+        budget = plan.budget.model_copy(update={"settings": [*shared, *plan.budget.settings]})
+        update = {"sessions": plan.sessions, "split": "validation", "tries": 1, "filmstrips": 0}
+        evaluation = self.schema.evaluation.model_copy(update=update)
+        small = replace(self, schema=self.schema.model_copy(update={"budget": budget, "evaluation": evaluation}))
         return [
-            self.job(arm, seed, out)
+            small.job(arm, plan.seed, out, words, number)
+            for arm, schema in self.schema.arms.items()
+            if schema.agent != "policy"
+            for number, words in enumerate(_search(arm, schema.search, plan))
+        ]
+
+    def jobs(self, out: Path, chosen: Mapping[str, Sequence[str]] | None = None) -> list[Job]:
+        """All (arm, seed) of the experiment, arms side by side.
+
+        Args:
+            out: the experiment's folder.
+            chosen: what tuning chose, by arm; trained arms that are missing have no runs. None for no choice yet.
+        """
+        return [
+            self.job(arm, seed, out, (chosen or {}).get(arm, ()))
             for seed in self.schema.seeds
             for arm, known in self.schema.arms.items()
             if known.agent != "policy" or seed == self.schema.seeds[0]
+            if known.agent == "policy" or not self.tuned or chosen is None or arm in chosen
         ]
 
-    def job(self, arm: str, seed: int, out: Path) -> Job:
+    def seconds(self, job: Job) -> float | None:
+        """That a job takes, by what its file says; None where it says nothing."""
+        whole, schema = self.schema.budget.spent, self.schema.arms[job.arm]
+        said = schema.seconds or (whole.get("seconds") if job.train else None)
+        if job.trial is None or said is None or self.schema.tuning is None:
+            return said
+        part = self.schema.tuning.budget.spent
+        return said * part[next(iter(whole))] / next(iter(whole.values())) if part.keys() == whole.keys() else said
+
+    def job(self, arm: str, seed: int, out: Path, tuned: Sequence[str] = (), trial: int | None = None) -> Job:
         """One run; its settings are composed here, so that a wrong override is refused before anything runs.
 
         Args:
             arm: its name.
             seed: of the training.
             out: the experiment's folder.
+            tuned: settings of tuning, after the arm's own.
+            trial: the number of a trial, which keeps no best checkpoint.
 
         Raises:
             ValueError: an override or the budget fits no setting; names the arm.
         """
         schema, plan = self.schema.arms[arm], self.schema.evaluation
         seed, first = (FIXED_SEED, True) if schema.agent == "policy" else (seed, seed == self.schema.seeds[0])
-        folder = out / "runs" / arm / f"seed_{seed}"
-        train, keeps_best, players = (), False, {"": list(schema.overrides)}
+        job = Job(arm, seed, (), {}, "", trial, tuple(tuned))
+        folder = out / "runs" / job.name
+        train, resolved, players, fixed = (), [], {"": list(schema.overrides)}, schema.overrides
         if schema.agent != "policy":
-            run = folder / "run"
+            run, fixed = folder / "run", []
             kind = ("agent=trl",) if schema.agent == "trl" else ()
             if schema.agent == "sb3" and not any(line.startswith("agent=") for line in schema.overrides):
                 raise ValueError(f"arm {arm!r}: overrides name no agent, expected agent=ppo, a2c or maskable_ppo")
-            words = (
-                "train",
-                *kind,
-                *self.schema.budget.settings,
-                *schema.overrides,
-                f"seed={seed}",
-                f"out={_quoted(run)}",
-            )
-            settings = _composed(arm, words)
-            train = (*words, *_budget_words(arm, schema.agent, settings, self.schema.budget))
+            words = ("train", *kind, *self.schema.budget.settings, *schema.overrides, *tuned)
+            settings = replace(_composed(arm, words), seed=seed)
+            spent = _spent(arm, schema.agent, settings, self.schema.budget)
+            resolved.append(_deciding(replace(settings, **spent)))
+            train = (*words, f"seed={seed}", f"out={_quoted(run)}", *(f"{k}={v:.10g}" for k, v in spent.items()))
             plays = "model" if schema.agent == "edit_r2" else "policy"
             players = {"": [f"{plays}={_quoted(run)}"]}
-            if keeps_best := schema.agent == "edit_r2" and settings.eval_every > 0:
-                players[BEST] = [f"model={_quoted(run / 'best')}"]
+            if schema.agent != "trl" and settings.eval_every > 0 and trial is None:
+                players[BEST] = [f"{plays}={_quoted(run / 'best')}"]
         shared = [f"sessions={plan.sessions}", f"split={plan.split}", f"seed={plan.seed}", f"scorer={plan.scorer}"]
         evaluate = {}
         for place, suite in self.suites.items():
@@ -176,15 +230,15 @@ class Experiment:
                     name = f"{place}{which}" + (f".try_{attempt}" if attempt else "")
                     # Pictures are kept where filmstrips are made of them.
                     keep = bool(plan.filmstrips and first and not which and not attempt)
-                    more = [
-                        f"attempt={attempt}",
-                        f"save_images={keep}".lower(),
-                        f"suite={_quoted(Path(suite))}",
-                        f"out={_quoted(folder / name)}",
-                    ]
-                    evaluate[name] = ("evaluate", *played, *schema.evaluate, *shared, *more)
-        resolved = [_deciding(arm, words, trained=bool(train)) for words in (train, *evaluate.values()) if words]
-        return Job(arm, seed, train, evaluate, _hash([__version__, keeps_best, resolved]))
+                    own = [*schema.evaluate, *shared, f"suite={_quoted(Path(suite))}"]
+                    settings = _composed(arm, ("evaluate", *fixed, *own))
+                    resolved.append(_deciding(replace(settings, attempt=attempt, save_images=keep)))
+                    if train:
+                        del resolved[-1]["model"], resolved[-1]["policy"]
+                    more = [f"attempt={attempt}", f"save_images={keep}".lower(), f"out={_quoted(folder / name)}"]
+                    evaluate[name] = ("evaluate", *played, *own, *more)
+        key = _hash([__version__, schema.agent == "edit_r2" and BEST in players, resolved])
+        return replace(job, train=train, evaluate=evaluate, key=key)
 
 
 def load_experiment(name: str) -> Experiment:
@@ -218,8 +272,13 @@ def _check_whole(schema: ExperimentSchema) -> None:
         raise ValueError("expected one arm, one seed and one suite at least")
     if len(set(schema.seeds)) < len(schema.seeds):
         raise ValueError(f"key seeds is {schema.seeds}, expected each seed once")
-    if len(schema.budget.spent) > 1:
-        raise ValueError(f"key budget is {schema.budget.spent}, expected turns, updates or seconds, one of them")
+    for key, budget in (("budget", schema.budget), ("tuning.budget", (schema.tuning or schema).budget)):
+        if len(budget.spent) > 1:
+            raise ValueError(f"key {key} is {budget.spent}, expected turns, updates or seconds, one of them")
+    for arm, known in schema.arms.items():
+        if known.search and (schema.tuning is None or known.agent == "policy"):
+            why = "which no training has" if known.agent == "policy" else "without the key tuning"
+            raise ValueError(f"arm {arm!r}: search is set {why}, expected both or none")
     for key in ("baseline", "ceiling"):
         arm = getattr(schema, key)
         if arm is not None and arm not in schema.arms:
@@ -233,43 +292,62 @@ def _check_whole(schema: ExperimentSchema) -> None:
         raise ValueError(f"key suites is {schema.suites}, expected each of another name")
 
 
-def _budget_words(arm: str, agent: str, settings: Any, budget: BudgetSchema) -> list[str]:
-    """The budget in the settings of an arm's training, never more than it."""
+def _spent(arm: str, agent: str, settings: Any, budget: BudgetSchema) -> dict[str, float]:
+    """The budget as a setting of an arm's training, never more than it."""
     if not budget.spent:
-        return []
+        return {}
     ((name, amount),) = budget.spent.items()
     if name == "seconds":
-        return [f"max_seconds={amount:g}"]
-    if agent == "sb3":  # whose steps are turns
+        return {"max_seconds": amount}
+    if agent == "sb3":  # whose steps are turns, in whole rollouts
         if name == "updates":
             raise ValueError(f"arm {arm!r}: budget is in updates, expected turns or seconds, which sb3 counts too")
-        return [f"steps={amount}"]
-    word, each = ("steps", 1) if agent == "trl" else ("iterations", settings.algorithm.updates_per_iteration)
-    if name == "turns":
-        if settings.sessions_file is None:
-            turns = load_suite(settings.suite).max_turns
-        else:
-            turns = max(line.record.turn_count for line in read_sessions_file(settings.sessions_file).lines)
-        each = settings.groups * settings.group_size * turns
+        word, each, steps = "steps", settings.n_steps * settings.num_envs, settings.n_steps * settings.num_envs
+    else:
+        word, steps = ("steps" if agent == "trl" else "iterations"), 1
+        each = 1 if agent == "trl" else settings.algorithm.updates_per_iteration
+        if name == "turns":
+            if settings.sessions_file is None:
+                turns = load_suite(settings.suite).max_turns
+            else:
+                turns = max(line.record.turn_count for line in read_sessions_file(settings.sessions_file).lines)
+            each = settings.groups * settings.group_size * turns
     if amount < each:
         raise ValueError(f"arm {arm!r}: budget is {amount} {name}, expected {each} or more, which one iteration takes")
-    return [f"{word}={int(amount // each)}"]
+    return {word: int(amount // each) * steps}
+
+
+def _search(arm: str, search: Mapping[str, Sequence[Any]], plan: TuningSchema) -> list[tuple[str, ...]]:
+    """Settings of each trial: of all combinations as many as there are trials, drawn by the plan's seed."""
+    every = [
+        tuple(
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in zip(search, values)
+        )
+        for values in product(*search.values())
+    ]
+    if len(every) < plan.trials:
+        raise ValueError(
+            f"arm {arm!r}: search has {len(every) if search else 0} combinations, expected {plan.trials} or more: "
+            "every trained arm has as many trials"
+        )
+    return [every[number] for number in sorted(random.Random(plan.seed).sample(range(len(every)), plan.trials))]
 
 
 def _composed(arm: str, words: Sequence[str]) -> Any:
-    command, *overrides = words
     try:
-        return compose(command, overrides)
+        return _compose(*words)
     except ValueError as error:
         raise ValueError(f"arm {arm!r}: {error}") from error
 
 
-def _deciding(arm: str, words: Sequence[str], trained: bool) -> dict[str, Any]:
+@cache
+def _compose(command: str, *overrides: str) -> Any:
+    return compose(command, [*overrides, "out=unused"])
+
+
+def _deciding(settings: Any) -> dict[str, Any]:
     """A command's settings and what their files hold, less where its own files go: a comparison may be moved."""
-    settings = with_contents(deciding_settings(_composed(arm, words), ("out", "threads")))
-    if trained and words[0] == "evaluate":
-        del settings["model"], settings["policy"]
-    return settings
+    return with_contents(deciding_settings(settings, ("out", "threads")))
 
 
 def _hash(value: Any) -> str:

@@ -7,12 +7,10 @@ network: its figures are SVG, its filmstrip a PNG inside the page. `report.md` s
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shlex
 from base64 import b64encode
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,15 +21,14 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from editenv import __version__
 from editenv.agents.compare.command import Outcome
 from editenv.agents.compare.experiment import BEST, Experiment
+from editenv.agents.compare.results import HEADLINE, SHOWN, Results, chosen, cost, learning_curve, mean, tried
 from editenv.agents.episodes import most_different, side_by_side, write_filmstrip
 from editenv.agents.stats import (
-    Floats,
     cautions,
     estimate,
     gap_closed,
     iqm,
     paired_difference,
-    pass_at_k,
     performance_profile,
     probability_of_improvement,
     row_means,
@@ -40,91 +37,18 @@ from editenv.agents.waves import RECORDS
 from editenv.files import atomic_write, atomic_write_text
 
 COLUMNS = ("arm", "seed", "suite", "session", "turn", "task", "family", "score", "value")
-HEADLINE = "global_awareness"
-"""The score that arms are compared by, of each session's last turn."""
-SHOWN = {
-    "instruction_following": "IF",
-    "content_consistency": "CC",
-    "global_awareness": "GA",
-    "rule_kept": "rules kept",
-}
-_READ = ("session", "index", "versions", "turn", "task", "family", "errors", *SHOWN)
+FIGURES = {"curves": "Learning curves", "profiles": "Performance profiles"}
 
 
-class Results:
-    """The scores of an experiment's finished runs: `lines[arm, evaluation][seed]` are those of scores.jsonl.
-
-    Raises:
-        ValueError: a run's sessions or versions are not those of the other runs of its suite; names both.
-    """
-
-    def __init__(self, experiment: Experiment, outcomes: Iterable[Outcome], out: Path) -> None:
-        self.experiment, self.runs = experiment, out / "runs"
-        self.lines: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = defaultdict(dict)
-        first: dict[str, tuple[Path, Any]] = {}
-        for job in [one.job for one in outcomes if one.state == "done"]:
-            for name in job.evaluate:
-                path = self.runs / job.name / name / "scores.jsonl"
-                read = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-                lines = [{key: line[key] for key in _READ} for line in read]
-                self.lines[job.arm, name][job.seed] = lines
-                played = [(line["session"], line["versions"]) for line in lines]
-                other, expected = first.setdefault(name.partition(".")[0], (path, played))
-                if played != expected:
-                    raise ValueError(f"{path} holds other sessions or versions than {other}, expected the same ones")
-        self.arms = [arm for arm in experiment.schema.arms if any(arm == one for one, _ in self.lines)]
-        self.suites = list(experiment.suites)
-
-    def last_turn(self, arm: str, name: str, score: str = HEADLINE) -> Floats:
-        """A score of each session's last turn, [seeds, sessions]; NaN where it was not scored."""
-        runs = self.lines[arm, name]
-        return np.array([[line[score][-1] for line in runs[seed]] for seed in sorted(runs)], float)
-
-    def run_means(self, arm: str, score: str = HEADLINE) -> Floats:
-        """Means over sessions of the last turn, [seeds, suites], as the statistics over runs take them."""
-        return np.stack([row_means(self.last_turn(arm, suite, score)) for suite in self.suites], 1)
-
-    def mean_by(self, arm: str, suite: str, score: str, key: str) -> dict[str, float]:
-        """A score's mean by turn, task or family: over seeds of the means over what was scored."""
-        values: dict[Any, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for seed, lines in self.lines[arm, suite].items():
-            for line in lines:
-                for name, value in zip(line[key], line[score], strict=True):
-                    if name is not None and value is not None:
-                        values[name][seed].append(value)
-        return {str(name): _mean([[_mean([one])] for one in values[name].values()]) for name in sorted(values)}
-
-    def rules_kept_when_followed(self, arm: str, suite: str) -> float | None:
-        """Mean of rule_kept over the turns with IF = 1: memory, told apart from editing skill."""
-        lines = [line for run in self.lines[arm, suite].values() for line in run]
-        pairs = [pair for line in lines for pair in zip(line["instruction_following"], line["rule_kept"], strict=True)]
-        kept = [kept for followed, kept in pairs if followed == 1 and kept is not None]
-        return _mean([kept]) if kept else None
-
-    def pass_at(self, arm: str, suite: str, k: int) -> float:
-        """pass@k of each run's tries, mean over seeds; sessions with a try that was not scored are left out."""
-        names = [suite, *(f"{suite}.try_{n}" for n in range(1, self.experiment.schema.evaluation.tries))]
-        tries = np.stack([self.last_turn(arm, name) for name in names])
-        return _mean([[pass_at_k(run[:, ~np.isnan(run).any(0)] == 1, k) for run in tries.swapaxes(0, 1)]])
-
-    def unscored(self, arm: str) -> float:
-        """Share of an arm's turns that no judge scored."""
-        errors = [
-            e
-            for suite in self.suites
-            for run in self.lines[arm, suite].values()
-            for line in run
-            for e in line["errors"]
-        ]
-        return sum(error is not None for error in errors) / max(len(errors), 1)
-
-
-def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path, command: Sequence[str]) -> Path:
-    """Writes table.csv, report.md and report.html of what has finished; returns the page's path.
+def write_report(
+    experiment: Experiment, trials: Sequence[Outcome], outcomes: Sequence[Outcome], out: Path, command: Sequence[str]
+) -> Path:
+    """Writes table.csv, report.md with its figures and report.html of what has finished; returns the page's path.
 
     Args:
         experiment: what was asked.
-        outcomes: of all its jobs.
+        trials: of tuning.
+        outcomes: of all runs.
         out: its folder.
         command: words that make this report again.
 
@@ -146,7 +70,10 @@ def write_report(experiment: Experiment, outcomes: Sequence[Outcome], out: Path,
                         (arm, seed, suite, line["index"], t, task, kind, score, v) for t, task, kind, v in turns
                     )
     atomic_write_text(out / "table.csv", text.getvalue())
-    facts = _facts(experiment, results, outcomes, out) | {"command": shlex.join(["editenv", *command])}
+    facts = _facts(experiment, results, [*trials, *outcomes], out) | {"command": shlex.join(["editenv", *command])}
+    facts["tuning"] = _tuning(experiment, trials, out)
+    for name, figure in facts["figures"].items():
+        atomic_write_text(out / f"{name}.svg", figure)
     pages = Environment(
         loader=PackageLoader("editenv.agents.compare"), autoescape=select_autoescape(), trim_blocks=True
     )
@@ -160,9 +87,15 @@ def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome]
     plan, arms = experiment.schema.evaluation, results.arms
     base = experiment.baseline if experiment.baseline in arms else arms[0]
     ceiling = experiment.schema.ceiling
-    most = _mean(results.run_means(ceiling)) if ceiling in arms else 1.0
+    most = mean(results.run_means(ceiling)) if ceiling in arms else 1.0
     trained = [len(results.run_means(arm)) for arm in arms if experiment.schema.arms[arm].agent != "policy"]
     said = cautions(min(trained, default=1), plan.sessions)
+    for arm in experiment.schema.arms:
+        runs = [one.state for one in outcomes if one.job.arm == arm and one.job.trial is None]
+        if "failed" in runs:
+            said.append(
+                f"{experiment.label(arm)}: {runs.count('failed')} of {len(runs)} runs failed and are left out."
+            )
     said += [
         f"{experiment.label(arm)}: {share:.1%} of turns are unscored."
         for arm in arms
@@ -185,14 +118,19 @@ def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome]
         "cautions": said,
         "failed": [one for one in outcomes if one.state == "failed"],
         "waiting": [one for one in outcomes if one.state == "waiting"],
-        "figures": [_curves(experiment, results), _profiles(experiment, results)],
+        "figures": {
+            name: figure
+            for name, draw in (("curves", _curves), ("profiles", _profiles))
+            if (figure := draw(experiment, results))
+        },
+        "titles": FIGURES,
         "strip": _strip(experiment, results, base, out / "filmstrips.png"),
     }
 
 
 def _arm_facts(experiment: Experiment, results: Results, arm: str, base: str, most: float) -> dict[str, Any]:
     known, means = experiment.schema.arms[arm], results.run_means(arm)
-    costs = [_cost(results.runs / arm / f"seed_{seed}") for seed in results.lines[arm, results.suites[0]]]
+    costs = [cost(results.runs / arm / f"seed_{seed}") for seed in results.lines[arm, results.suites[0]]]
     suites = {}
     for suite in results.suites:
         final, best = results.last_turn(arm, suite), None
@@ -200,11 +138,11 @@ def _arm_facts(experiment: Experiment, results: Results, arm: str, base: str, mo
             best = results.last_turn(arm, suite + BEST)
         suites[suite] = {
             "scores": {
-                score: estimate(_mean, row_means(results.last_turn(arm, suite, score))[:, None]) for score in SHOWN
+                score: estimate(mean, row_means(results.last_turn(arm, suite, score))[:, None]) for score in SHOWN
             },
             "difference": None if arm == base else paired_difference(final, results.last_turn(base, suite)),
             "kept": results.rules_kept_when_followed(arm, suite),
-            "best": None if best is None else estimate(_mean, row_means(best)[:, None]),
+            "best": None if best is None else estimate(mean, row_means(best)[:, None]),
             "best_difference": None if best is None else paired_difference(best, final),
             "pass": {k: results.pass_at(arm, suite, k) for k in (1, experiment.schema.evaluation.tries)},
         }
@@ -218,9 +156,27 @@ def _arm_facts(experiment: Experiment, results: Results, arm: str, base: str, mo
         "suites": suites,
         "iqm": estimate(iqm, means),
         "better": None if arm == base else estimate(probability_of_improvement, means, results.run_means(base)),
-        "gap": None if arm == base else gap_closed(_mean(results.run_means(base)), _mean(means), most),
-        "cost": {name: _mean([[one[name] for one in costs]]) for name in costs[0]},
+        "gap": None if arm == base else gap_closed(mean(results.run_means(base)), mean(means), most),
+        "cost": {name: mean([[one[name] for one in costs]]) for name in costs[0]},
     }
+
+
+def _tuning(experiment: Experiment, trials: Sequence[Outcome], out: Path) -> list[dict[str, Any]]:
+    """What was tried for each arm, with which score, and what was chosen and frozen."""
+    if experiment.schema.tuning is None:
+        return []
+    known = tried(trials, experiment.schema.tuning.metric, out)
+    return [
+        {
+            "label": experiment.label(arm),
+            "trial": one,
+            "chosen": one is best,
+            "cost": cost(out / "runs" / one.job.name),
+        }
+        for arm, ended in known.items()
+        for best in (chosen(ended),)
+        for one in ended
+    ]
 
 
 def _breakdown(experiment: Experiment, results: Results, suite: str, key: str) -> dict[str, Any]:
@@ -235,55 +191,16 @@ def _breakdown(experiment: Experiment, results: Results, suite: str, key: str) -
     return {"suite": suite, "names": names, "rows": rows}
 
 
-def _cost(folder: Path) -> dict[str, float]:
-    """What one run took: turns and updates of its training, seconds of training and of evaluation."""
-    cost = {"turns": 0.0, "updates": 0.0, "training": 0.0}
-    logs = _logs(folder / "run")
-    if logs is not None:
-        cost = {name: float(values[-1]) for name, values in logs.items() if name != "reward"}
-    elif (folder / "run" / "summary.json").is_file():
-        summary = json.loads((folder / "run" / "summary.json").read_text(encoding="utf-8"))
-        cost |= {
-            "turns": summary.get("turns", 0),
-            "training": summary.get("seconds", 0.0),
-            "updates": summary.get("updates", 0),
-        }
-    evaluated = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in folder.glob("*/summary.json")
-        if path.parent.name != "run"
-    ]
-    return cost | {"evaluation": sum(one["seconds"] for one in evaluated)}
-
-
-def _logs(run: Path) -> dict[str, Floats] | None:
-    """Turns, updates and seconds of a training and the last turn's mean reward after each iteration."""
-    if not (run / "logs.jsonl").is_file():
-        return None
-    logs = [json.loads(line) for line in (run / "logs.jsonl").read_text(encoding="utf-8").splitlines()]
-    logs = [log for log in logs if log.get("reward")]
-    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
-    if not logs or "groups" not in settings:
-        return None
-    sessions = settings["groups"] * settings["group_size"]
-    return {
-        "turns": np.cumsum([float(sessions * len(log["reward"])) for log in logs]),
-        "updates": np.arange(1.0, len(logs) + 1) * settings["algorithm.updates_per_iteration"],
-        "training": np.cumsum([sum(v for k, v in log.items() if k.startswith("seconds/")) for log in logs]),
-        "reward": np.array([log["reward"][-1] for log in logs], float),
-    }
-
-
 def _strip(experiment: Experiment, results: Results, base: str, path: Path) -> dict[str, Any] | None:
     """The sessions that differ most between the baseline and the arm furthest from it; None without pictures."""
     suite, count = results.suites[0], experiment.schema.evaluation.filmstrips
     folders = {
         arm: results.runs / arm / f"seed_{min(results.lines[arm, suite])}" / suite / RECORDS for arm in results.arms
     }
-    start = _mean(results.run_means(base))
+    start = mean(results.run_means(base))
     others = sorted(
         (arm for arm in results.arms if arm != base and folders[arm].is_dir()),
-        key=lambda arm: abs(_mean(results.run_means(arm)) - start),
+        key=lambda arm: abs(mean(results.run_means(arm)) - start),
     )
     if not count or not others or not folders[base].is_dir():
         return None
@@ -297,12 +214,14 @@ def _strip(experiment: Experiment, results: Results, base: str, path: Path) -> d
 
 
 def _curves(experiment: Experiment, results: Results) -> str:
-    """Training rewards over turns played and over seconds, a line a seed, as SVG; "" for none."""
+    """Mean reward a turn of trainings over turns played and over seconds, a line a seed, as SVG; "" for none."""
     runs = {
         arm: [results.runs / arm / f"seed_{s}" / "run" for s in results.lines[arm, results.suites[0]]]
         for arm in results.arms
     }
-    found = {arm: [logs for run in places if (logs := _logs(run)) is not None] for arm, places in runs.items()}
+    found = {
+        arm: [logs for run in places if (logs := learning_curve(run)) is not None] for arm, places in runs.items()
+    }
     if not any(found.values()):
         return ""
 
@@ -312,7 +231,7 @@ def _curves(experiment: Experiment, results: Results) -> str:
             for run in logs:
                 color, label = (None, experiment.label(arm)) if line is None else (line.get_color(), None)
                 (line,) = axis.plot(run[name], run["reward"], alpha=0.8, color=color, label=label)
-        axes[0].set(xlabel="turns played in training", ylabel="mean reward of the last turn")
+        axes[0].set(xlabel="turns played in training", ylabel="mean reward a turn, in training")
         axes[1].set(xlabel="seconds of training")
 
     return _figure(2, draw)
@@ -349,7 +268,3 @@ def _figure(columns: int, draw: Callable[[Sequence[Any]], None]) -> str:
     pyplot.close(figure)
     # Inside a page an SVG has no XML head, and its metadata would name hosts.
     return re.sub(r"<metadata>.*?</metadata>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.DOTALL)
-
-
-def _mean(matrix: Any) -> float:
-    return float(np.mean(np.asarray(matrix, float)))

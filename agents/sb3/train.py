@@ -45,7 +45,7 @@ BESIDE = (
     "callbacks", "threads",
 )  # fmt: skip
 """Settings that decide nothing of what is learnt."""
-MODEL, STATE = "model.zip", "state.pt"
+MODEL, STATE, BEST = "model.zip", "state.pt", "best"
 EVALUATED = (
     "best_mean_reward", "last_mean_reward", "evaluations_timesteps", "evaluations_results", "evaluations_length",
     "evaluations_successes",
@@ -150,6 +150,7 @@ class _Run:
         )
         self.state: dict[str, Any] | None = None
         self.cloned: dict[str, float] = {}
+        self.curve: list[dict[str, float]] = []
         if checkpoint is None:
             self.model = make_model(config, env, self.card)
             if config.clone:
@@ -159,7 +160,7 @@ class _Run:
             # SB3's own format, which pickles: a file that this run wrote itself.
             self.model = ALGORITHMS[config.agent].load(checkpoint / MODEL, env=env, force_reset=False)
             state = self.state = torch.load(checkpoint / STATE, weights_only=True)
-            self.cloned = state["cloned"]
+            self.cloned, self.curve = state["cloned"], state["curve"]
             self.started -= state["seconds"]
             self.processor_started -= state["processor_seconds"]
         kinds = ["csv", *(["tensorboard"] if config.tensorboard else [])]
@@ -206,6 +207,16 @@ class _Run:
             known = CallbackList([_Checkpoints(self), self.evaluation, _Progress(self), *callbacks])
             model.learn(left, callback=known, reset_num_timesteps=False, log_interval=1)
 
+    def note(self) -> None:
+        """A point of the learning curve: turns, optimiser steps, seconds, mean reward a turn of the last sessions."""
+        ended = self.model.ep_info_buffer
+        if ended and (not self.curve or self.curve[-1]["turns"] < self.model.num_timesteps):
+            reward = sum(one["r"] for one in ended) / sum(one["l"] for one in ended)
+            batches = self.config.n_steps * self.config.num_envs // getattr(self.model, "batch_size", 1)
+            updates = self.model._n_updates * (batches if self.config.agent != "a2c" else 1)
+            point = {"turns": self.model.num_timesteps, "updates": updates, "seconds": self.seconds}
+            self.curve.append(point | {"reward": float(reward)})
+
     def save(self) -> None:
         """A checkpoint: SB3's own file, what it leaves out, and the agent as `evaluate` plays it."""
         folder = self.out / f"checkpoint-{self.model.num_timesteps}"
@@ -216,6 +227,7 @@ class _Run:
             "rng": _rng(),
             "evaluation": json.dumps({name: getattr(self.evaluation, name) for name in EVALUATED}, default=_plain),
             "cloned": self.cloned,
+            "curve": self.curve,
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
         }
@@ -229,6 +241,9 @@ class _Run:
         """What is left in the end."""
         seconds = self.seconds
         save_agent(self.out, self.card, self.model.policy)
+        if self.config.eval_every and not (self.out / BEST).is_dir():
+            # It ended before any evaluation.
+            save_agent(self.out / BEST, self.card, self.model.policy)
         self.model.save(self.out / MODEL)
         played = dict(zip(self.evaluation.evaluations_timesteps, self.evaluation.evaluations_results, strict=True))
         means = {int(turns): float(np.mean(rewards)) for turns, rewards in played.items()}
@@ -240,6 +255,7 @@ class _Run:
             "processor_seconds": self.processor_seconds,
             "clone": self.cloned,
             "evaluations": means,
+            "curve": self.curve,
         }
         atomic_write_text(self.out / "summary.json", json.dumps(summary, indent=2) + "\n")
         print(f"{self.model.num_timesteps} turns, {seconds:.0f} s: editenv evaluate policy={self.out}", flush=True)
@@ -300,6 +316,7 @@ class _Checkpoints(BaseCallback):
         self.run, self.saved = run, run.model.num_timesteps if run.state is not None else -run.config.save_every
 
     def _on_rollout_start(self) -> None:
+        self.run.note()
         if self.num_timesteps - self.saved >= self.run.config.save_every:
             self.saved = self.num_timesteps
             self.run.save()
@@ -308,6 +325,7 @@ class _Checkpoints(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        self.run.note()
         self.run.save()
 
 
@@ -319,7 +337,7 @@ class _SaveBest(BaseCallback):
         self.run = run
 
     def _on_step(self) -> bool:
-        save_agent(self.run.out / "best", self.run.card, self.model.policy)
+        save_agent(self.run.out / BEST, self.run.card, self.model.policy)
         return True
 
 

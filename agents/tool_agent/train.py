@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 import transformers
 from datasets import Dataset, disable_progress_bars
@@ -88,13 +89,18 @@ def train(config: TrainTRLConfig) -> None:
             _write_card(out, config, kind)
             logs = [one for one in trainer.state.log_history if "reward" in one]
             rollouts = config.groups * config.group_size * process().num_processes
+            turns = [round(n) for n in np.cumsum([rollouts * one["tools/call_frequency"] for one in logs])]
             summary = {
                 "config": flat_settings(config),
                 "seed": config.seed,
                 "steps": trainer.state.global_step,
-                "turns": round(sum(one["tools/call_frequency"] for one in logs) * rollouts),
+                "turns": int(turns[-1]) if turns else 0,
                 "seconds": time.perf_counter() - started,
                 "rewards": [one["reward"] for one in logs],
+                "curve": [
+                    {"turns": played, "updates": one["step"], "seconds": one["seconds"], "reward": one["reward"]}
+                    for played, one in zip(turns, logs, strict=True)
+                ],
             }
             atomic_write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
             print(f"{summary['steps']} steps, {summary['seconds']:.0f} s: editenv evaluate policy={out}", flush=True)
@@ -150,7 +156,7 @@ class _Trainer(GRPOTrainer):
             processing_class=processor,
             # TRL's type knows text alone; it also takes the content blocks of a picture.
             environment_factory=cast(Any, kind),
-            callbacks=[_Progress(config.steps)],
+            callbacks=[_Progress(config.steps, started)],
         )
         self.remove_callback(PrinterCallback)
         if config.max_seconds is not None:
@@ -178,16 +184,17 @@ class _Trainer(GRPOTrainer):
 
 
 class _Progress(TrainerCallback):
-    """Says how far the training is."""
+    """Says how far the training is, and notes when for its learning curve."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, started: float) -> None:
+        self.steps, self.started = steps, started
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A line a step."""
         if state.is_world_process_zero and logs and "reward" in logs:
             shown = f"reward {logs['reward']:.3g}, calls a session {logs['tools/call_frequency']:.3g}"
             print(f"step {state.global_step} of {self.steps}: {shown}", flush=True)
+            state.log_history[-1]["seconds"] = time.perf_counter() - self.started
 
 
 def _write_card(folder: Path, config: TrainTRLConfig, kind: type[ToolSession]) -> None:

@@ -3,17 +3,21 @@
 import json
 import random
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from editenv.agents.compare.command import outcome
-from editenv.agents.compare.experiment import load_experiment
+from editenv.agents.compare import command
+from editenv.agents.compare.command import outcome, run_process
+from editenv.agents.compare.experiment import Job, load_experiment
+from editenv.agents.compare.results import learning_curve
 from editenv.cli import main
 
 TWO = """
@@ -256,7 +260,7 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(two, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("agent", "overrides", "words"),
     [
-        ("sb3", "agent=a2c", ("agent=a2c", "steps=480")),
+        ("sb3", "agent=a2c, n_steps=10, num_envs=20", ("agent=a2c", "steps=400")),
         ("trl", "model=SmolLM, groups=2, group_size=4", ("agent=trl", "steps=20")),
     ],
 )
@@ -267,7 +271,8 @@ def test_agents_of_other_trainers_count_turns_too(two, tmp_path, agent, override
     )
     two.write_text(text)
     job = load_experiment(str(two)).jobs(tmp_path)[0]
-    assert set(words) <= set(job.train) and list(job.evaluate) == ["mixed"]
+    assert set(words) <= set(job.train)
+    assert list(job.evaluate) == (["mixed", "mixed.best"] if agent == "sb3" else ["mixed"])
     assert any(word.startswith("policy='") and word.endswith("/run'") for word in job.evaluate["mixed"])
 
 
@@ -298,3 +303,127 @@ def test_trainings_are_shown_with_curves_cost_and_their_best_checkpoint(finished
     text, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
     assert "| demo | 96 | 8 | 7 |" in text and "turns played in training" in page
     assert "| demo | mixed | 1.000 | 1.000 | +0.0 [+0.0, +0.0] |" in text
+    assert "![Learning curves](curves.svg)" in text and "<svg" in (tmp_path / "out" / "curves.svg").read_text()
+    points = learning_curve(tmp_path / "out" / "runs" / "demo" / "seed_0" / "run")
+    assert points and points["reward"].tolist() == [0.375, 0.375], "a turn that nobody judged is left out"
+
+
+def test_other_agents_write_their_curves_themselves(tmp_path):
+    assert learning_curve(tmp_path) is None
+    points = [{"turns": 8, "updates": 2, "seconds": 1.5, "reward": 0.5}, {"turns": 16, "updates": 4, "seconds": 3}]
+    (tmp_path / "summary.json").write_text(json.dumps({"curve": [point | {"reward": 0.5} for point in points]}))
+    curve = learning_curve(tmp_path)
+    assert curve and curve["training"].tolist() == [1.5, 3.0] and curve["turns"].tolist() == [8, 16]
+
+
+TUNED = (
+    TRAINED.replace("eval_every=5]}", "eval_every=0], search: {algorithm.flow_rate: [1, 2], groups: [4, 8]}}")
+    .replace("budget: BUDGET", "budget: {turns: 960}\ntuning: {trials: 3, budget: {turns: 480}, sessions: 4, seed: 9}")
+    .replace("MODEL", "practice")
+    .replace("seeds: [0]", "seeds: [0, 1]")
+)
+
+
+@pytest.fixture
+def played(finished, monkeypatch):
+    """Jobs that train nothing: rates above 1 play as the oracle does, all else as who does nothing; names of them."""
+    names, (_, whole) = [], finished
+
+    def launch(folder, job):
+        names.append(job.name)
+        good = "algorithm.flow_rate=2" in job.train
+        for name in job.evaluate:
+            shutil.copytree(whole / "runs" / ("oracle" if good else "noop") / "seed_0" / "mixed", folder / name)
+        mark = "failed.json" if "groups=8" in job.tuned and good else "done.json"
+        (folder / mark).write_text(json.dumps({"key": job.key, "seconds": 2.0}))
+
+    monkeypatch.setattr(command, "run_process", launch)
+    return names
+
+
+def test_every_trained_arm_is_tuned_alike_and_its_best_trial_is_frozen(two, tmp_path, played):
+    """Fails where runs go on with the arm's own settings, or with those of a trial that failed."""
+    two.write_text(TUNED)
+    trials = load_experiment(str(two)).trials(tmp_path)
+    assert [job.name for job in trials] == [f"demo/trial_{n}" for n in range(3)]
+    assert len({job.tuned for job in trials}) == 3 and all(
+        "split=validation" in job.evaluate["mixed"] for job in trials
+    )
+    out, words = tmp_path / "out", ["compare", str(two), f"out={tmp_path / 'out'}"]
+    assert main(words) == int(any(set(job.tuned) == {"algorithm.flow_rate=2", "groups=8"} for job in trials))
+    assert sorted(played) == sorted([*[job.name for job in trials], "demo/seed_0", "demo/seed_1", "model/seed_0"])
+    good = ("algorithm.flow_rate=2", "groups=4")
+    best = good if any(job.tuned == good for job in trials) else trials[0].tuned
+    run = json.loads((out / "runs" / "demo" / "seed_1" / "job.json").read_text())
+    assert tuple(run["tuned"]) == best and set(best) <= set(run["train"])
+    text = (out / "report.md").read_text()
+    assert len(re.findall(r"\| chosen \|\n", text.partition("|---|")[2])) == 1 and f"`{' '.join(best)}`" in text
+    before = list(played)
+    main(words)
+    assert played == before, "nothing runs twice"
+
+
+def test_a_search_is_as_large_as_its_trials(two, tmp_path, capsys):
+    for text, message in (
+        (TUNED.replace("trials: 3", "trials: 5"), "search has 4 combinations, expected 5 or more"),
+        (TUNED.replace("groups: [4", "grops: [4"), "arm 'demo': train has no setting 'grops'"),
+        (TUNED.replace("tuning:", "# "), "search is set without the key tuning"),
+        (TUNED.replace("metric", "x").replace("seed: 9", "metric: beauty"), "tuning.metric"),
+    ):
+        two.write_text(text)
+        assert main(["compare", str(two), f"out={tmp_path / 'out'}"]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_misses_no_run(finished, two, tmp_path, capsys):
+    file, whole = finished
+    shutil.copytree(whole, tmp_path / "out")
+    words = ["compare", str(file), f"out={tmp_path / 'out'}", "report_only=true"]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "table.csv").read_text() == (whole / "table.csv").read_text()
+    shutil.rmtree(tmp_path / "out" / "runs" / "oracle" / "seed_0")
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "has no finished oracle/seed_0, expected all runs" in capsys.readouterr().err
+
+
+def test_a_process_that_is_killed_is_a_failed_run(tmp_path, monkeypatch):
+    (tmp_path / "killer.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[3]}")
+    job = Job("arm", 0, (), {"mixed": ("evaluate", "policy=killer:Policy", f"out={tmp_path / 'mixed'}")}, "key")
+    run_process(tmp_path, job)
+    assert outcome(tmp_path, job).state == "failed" and "ended by SIGKILL" in outcome(tmp_path, job).tail
+
+
+def test_jobs_of_a_cluster_leave_what_processes_leave(finished, tmp_path):
+    pytest.importorskip("submitit")
+    file, whole = finished
+    words = ["launcher=slurm_rehearsal", "slurm={timeout_min: 5, slurm_partition: any}", "jobs=2"]
+    assert main(["compare", str(file), f"out={tmp_path / 'out'}", *words]) == 0
+    assert (tmp_path / "out" / "table.csv").read_text() == (whole / "table.csv").read_text()
+    assert len(list((tmp_path / "out" / "submitit").glob("*_submitted.pkl"))) == 2
+
+
+def test_a_cluster_that_cannot_be_used_is_said_before_anything_runs(two, tmp_path, capsys, monkeypatch):
+    words = ["compare", str(two), f"out={tmp_path / 'out'}"]
+    assert main([*words, "slurm={timeout_min: 5}"]) == 2
+    assert "expected none with launcher=local" in capsys.readouterr().err
+    if find_spec("submitit") is not None:
+        assert main([*words, "launcher=slurm_rehearsal", "slurm={timeout_mins: 5}"]) == 2
+        assert "timeout_mins" in capsys.readouterr().err
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert main([*words, "launcher=slurm"]) == 2
+    assert "submitit is not installed: pip install 'editenv[slurm]'" in capsys.readouterr().err
+
+
+def test_a_report_is_published_with_its_pictures(finished, tmp_path):
+    _, whole = finished
+    script = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "scripts" / "publish_report.py"))
+    (tmp_path / "results.md").write_text("# Results\n")
+    for _ in range(2):
+        page = script["publish"](whole, "two", tmp_path)
+    assert {"report.md", "filmstrips.png", "profiles.svg"} == {one.name for one in page.parent.iterdir()}
+    assert (tmp_path / "results.md").read_text().count("(results/two/report.md)") == 1
+    with pytest.raises(ValueError, match="expected small letters"):
+        script["publish"](whole, "../two", tmp_path)

@@ -62,6 +62,8 @@ def test_a_run_leaves_what_it_says(agent: str, tmp_path: Path, capsys: pytest.Ca
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["turns"] == 64 and summary["config"]["agent"] == agent
     assert list(summary["evaluations"]) == ["32", "64"]
+    assert [point["turns"] for point in summary["curve"]] == [32, 64] and summary["curve"][1]["updates"] > 0
+    assert all(0 <= point["reward"] <= 1 for point in summary["curve"])
     assert summary["clone"]["turns"] >= 12
     kept = {path.name for path in tmp_path.iterdir()}
     assert {"model.zip", "policy.json", "best", "evaluations.npz", "progress.csv", "checkpoint-64"} <= kept
@@ -86,6 +88,10 @@ def test_going_on_is_as_if_nothing_had_happened(tmp_path: Path) -> None:
     # And further than it was meant to go.
     train(settings(broken, "steps=160"))
     assert json.loads((broken / "summary.json").read_text())["turns"] == 160
+    curves = [json.loads((one / "summary.json").read_text())["curve"] for one in (whole, broken)]
+    assert [[{**point, "seconds": 0} for point in curve] for curve in curves][0] == [
+        {**point, "seconds": 0} for point in curves[1]
+    ]
 
 
 def test_a_killed_process_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_run_leaves_a_model_that_calls_tools(place: Path, run: Path) -> None:
     cold, warm = (json.loads((folder / "summary.json").read_text()) for folder in (place / "cold", run))
     assert cold["turns"] == 0 and cold["rewards"] == [0.0]
     assert warm["turns"] > 0 and warm["steps"] == 2 and max(warm["rewards"]) > 0
+    assert [point["updates"] for point in warm["curve"]] == [1, 2] and warm["curve"][1]["turns"] == warm["turns"]
+    assert 0 < warm["curve"][0]["seconds"] < warm["curve"][1]["seconds"] <= warm["seconds"]
     left = {one.name for one in run.iterdir()}
     assert {"cloned", "model", "tool_agent.json", "checkpoint-1", "checkpoint-2"} <= left and "README.md" not in left
     trained, cloned = (AutoModelForCausalLM.from_pretrained(run / name) for name in ("model", "cloned"))
