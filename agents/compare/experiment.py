@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -275,19 +276,18 @@ def _check_whole(schema: ExperimentSchema) -> None:
     for key, budget in (("budget", schema.budget), ("tuning.budget", (schema.tuning or schema).budget)):
         if len(budget.spent) > 1:
             raise ValueError(f"key {key} is {budget.spent}, expected turns, updates or seconds, one of them")
-    for arm, known in schema.arms.items():
-        if known.search and (schema.tuning is None or known.agent == "policy"):
-            why = "which no training has" if known.agent == "policy" else "without the key tuning"
-            raise ValueError(f"arm {arm!r}: search is set {why}, expected both or none")
+    for arm in [arm for arm, known in schema.arms.items() if known.search]:
+        if schema.tuning is None or schema.arms[arm].agent == "policy":
+            raise ValueError(f"arm {arm!r}: search is set, expected it of trained arms alone, beside the key tuning")
     for key in ("baseline", "ceiling"):
         arm = getattr(schema, key)
         if arm is not None and arm not in schema.arms:
             raise ValueError(unknown(key, arm, schema.arms))
     places = [Path(suite).stem for suite in schema.suites]
-    for kind, names in (("arm", schema.arms), ("suite", places)):
-        for one in names:
-            if not one.replace("_", "").replace("-", "").isalnum() or not one.isascii():
-                raise ValueError(f"{kind} {one!r}, expected letters, digits, - and _: it names a folder")
+    for name in (*schema.arms, *places):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            kind = "arm" if name in schema.arms else "suite"
+            raise ValueError(f"{kind} {name!r}, expected letters, digits, - and _: it names a folder")
     if len(set(places)) < len(places):
         raise ValueError(f"key suites is {schema.suites}, expected each of another name")
 
@@ -319,18 +319,17 @@ def _spent(arm: str, agent: str, settings: Any, budget: BudgetSchema) -> dict[st
 
 def _search(arm: str, search: Mapping[str, Sequence[Any]], plan: TuningSchema) -> list[tuple[str, ...]]:
     """Settings of each trial: of all combinations as many as there are trials, drawn by the plan's seed."""
-    every = [
-        tuple(
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in zip(search, values)
-        )
-        for values in product(*search.values())
-    ]
+    every = list(product(*([f"{name}={_word(value)}" for value in values] for name, values in search.items())))
     if len(every) < plan.trials:
         raise ValueError(
             f"arm {arm!r}: search has {len(every) if search else 0} combinations, expected {plan.trials} or more: "
             "every trained arm has as many trials"
         )
     return [every[number] for number in sorted(random.Random(plan.seed).sample(range(len(every)), plan.trials))]
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _composed(arm: str, words: Sequence[str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from editenv.agents.compare.command import Outcome
-from editenv.agents.compare.experiment import BEST, Experiment, Job
+from editenv.agents.compare.experiment import Experiment, Job
 from editenv.agents.stats import Floats, pass_at_k, row_means
 
 HEADLINE = "global_awareness"

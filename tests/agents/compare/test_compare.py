@@ -316,12 +316,19 @@ def test_other_agents_write_their_curves_themselves(tmp_path):
     assert curve and curve["training"].tolist() == [1.5, 3.0] and curve["turns"].tolist() == [8, 16]
 
 
-TUNED = (
-    TRAINED.replace("eval_every=5]}", "eval_every=0], search: {algorithm.flow_rate: [1, 2], groups: [4, 8]}}")
-    .replace("budget: BUDGET", "budget: {turns: 960}\ntuning: {trials: 3, budget: {turns: 480}, sessions: 4, seed: 9}")
-    .replace("MODEL", "practice")
-    .replace("seeds: [0]", "seeds: [0, 1]")
-)
+TUNED = """
+question: Which rate?
+arms:
+  demo:
+    agent: edit_r2
+    overrides: [experiment=demo, group_size=4, eval_every=0]
+    search: {algorithm.flow_rate: [1, 2], groups: [4, 8]}
+  model: {agent: policy, overrides: [policy=noop]}
+seeds: [0, 1]
+budget: {turns: 960}
+tuning: {trials: 3, budget: {turns: 480}, sessions: 4, seed: 9}
+evaluation: {sessions: 4}
+"""
 
 
 @pytest.fixture
@@ -357,7 +364,8 @@ def test_every_trained_arm_is_tuned_alike_and_its_best_trial_is_frozen(two, tmp_
     run = json.loads((out / "runs" / "demo" / "seed_1" / "job.json").read_text())
     assert tuple(run["tuned"]) == best and set(best) <= set(run["train"])
     text = (out / "report.md").read_text()
-    assert len(re.findall(r"\| chosen \|\n", text.partition("|---|")[2])) == 1 and f"`{' '.join(best)}`" in text
+    assert text.count("| chosen |\n") == 2, "the head's and one"
+    assert f"`{' '.join(best)}`" in text
     before = list(played)
     main(words)
     assert played == before, "nothing runs twice"
@@ -367,7 +375,7 @@ def test_a_search_is_as_large_as_its_trials(two, tmp_path, capsys):
     for text, message in (
         (TUNED.replace("trials: 3", "trials: 5"), "search has 4 combinations, expected 5 or more"),
         (TUNED.replace("groups: [4", "grops: [4"), "arm 'demo': train has no setting 'grops'"),
-        (TUNED.replace("tuning:", "# "), "search is set without the key tuning"),
+        (TUNED.replace("tuning:", "# "), "arm 'demo': search is set, expected it of trained arms alone"),
         (TUNED.replace("metric", "x").replace("seed: 9", "metric: beauty"), "tuning.metric"),
     ):
         two.write_text(text)
