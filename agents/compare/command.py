@@ -187,6 +187,7 @@ def launcher(config: CompareConfig, out: Path) -> Callable[[Path, Job], None]:
             f"launcher is {config.launcher!r}, but submitit is not installed: pip install 'editenv[slurm]'"
         )
     import submitit
+    from submitit.core.utils import FailedJobError, UncompletedJobError
 
     cluster = {"slurm": "slurm", "slurm_rehearsal": "local"}[config.launcher]
     try:
@@ -201,7 +202,7 @@ def launcher(config: CompareConfig, out: Path) -> Callable[[Path, Job], None]:
             sent = executor.submit(run_process, folder.absolute(), job)
         try:
             sent.result()
-        except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+        except (FailedJobError, UncompletedJobError) as error:
             _fail(folder, job, str(error), 1)
 
     return submit

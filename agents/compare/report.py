@@ -72,8 +72,6 @@ def write_report(
     atomic_write_text(out / "table.csv", text.getvalue())
     facts = _facts(experiment, results, [*trials, *outcomes], out) | {"command": shlex.join(["editenv", *command])}
     facts["tuning"] = _tuning(experiment, trials, out)
-    for name, figure in facts["figures"].items():
-        atomic_write_text(out / f"{name}.svg", figure)
     pages = Environment(
         loader=PackageLoader("editenv.agents.compare"), autoescape=select_autoescape(), trim_blocks=True
     )
@@ -83,7 +81,7 @@ def write_report(
 
 
 def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome], out: Path) -> dict[str, Any]:
-    """Everything that the pages show."""
+    """Everything that the pages show; writes the figures that report.md links."""
     plan, arms = experiment.schema.evaluation, results.arms
     base = experiment.baseline if experiment.baseline in arms else arms[0]
     ceiling = experiment.schema.ceiling
@@ -105,6 +103,10 @@ def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome]
         key: [_breakdown(experiment, results, suite, key) for suite in results.suites]
         for key in ("turn", "task", "family")
     }
+    drawn = {"curves": _curves(experiment, results), "profiles": _profiles(experiment, results)}
+    figures = {name: figure for name, figure in drawn.items() if figure}
+    for name, figure in figures.items():
+        atomic_write_text(out / f"{name}.svg", figure)
     return {
         "schema": experiment.schema,
         "version": __version__,
@@ -118,11 +120,7 @@ def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome]
         "cautions": said,
         "failed": [one for one in outcomes if one.state == "failed"],
         "waiting": [one for one in outcomes if one.state == "waiting"],
-        "figures": {
-            name: figure
-            for name, draw in (("curves", _curves), ("profiles", _profiles))
-            if (figure := draw(experiment, results))
-        },
+        "figures": figures,
         "titles": FIGURES,
         "strip": _strip(experiment, results, base, out / "filmstrips.png"),
     }
