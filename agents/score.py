@@ -41,7 +41,7 @@ def score(config: ScoreConfig) -> Evaluation:
         ValueError: the folder has no records, the scorer cannot judge them, or the user is not the one who spoke.
         OSError: `out` cannot be written.
     """
-    folder = _records_folder(config.records)
+    folder = records_folder(config.records)
     with open(folder / FILE, "rb") as lines:
         count = sum(1 for _ in lines)
     if not count:
@@ -70,7 +70,7 @@ def score(config: ScoreConfig) -> Evaluation:
         return finished(Path(config.out), waves, facts)
 
 
-def _records_folder(records: str | None) -> Path:
+def records_folder(records: str | None) -> Path:
     """Where the records lie: an evaluation's folder, the folder itself, or that of the file."""
     place = Path(records or "")
     for folder in (place / RECORDS, place, place.parent if place.name == FILE else place):

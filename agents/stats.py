@@ -255,6 +255,31 @@ def pass_at_k(successes: ArrayLike, k: int) -> float:
     return float(np.mean([1 - comb(n - c, k) / comb(n, k) for c in counts]))
 
 
+def krippendorff_alpha(ratings: ArrayLike) -> float | None:
+    """Agreement of raters beyond chance, for interval data: 1 - D_o / D_e (Krippendorff 2011, "Computing Alpha").
+
+    D_o is the mean squared difference of two raters' values of a unit, D_e that of any two values. Of yes and no (1
+    and 0) it is nominal alpha as well.
+
+    Args:
+        ratings: [raters, units], NaN where a rater gave none; units with fewer than two values do not count.
+
+    Returns:
+        1 for perfect agreement, 0 for that of chance, below 0 for less; None where all values are equal or none is
+        comparable, so that nothing can be said.
+    """
+    values = np.asarray(ratings, float)
+    values = values[:, (~np.isnan(values)).sum(0) >= 2]
+    given = (~np.isnan(values)).sum(0)
+    n = int(given.sum())
+    # The squared differences of all ordered pairs of m values sum to 2 (m sum x^2 - (sum x)^2).
+    within = 2 * (given * np.nansum(values**2, 0) - np.nansum(values, 0) ** 2)
+    everywhere = 2 * (n * np.nansum(values**2) - np.nansum(values) ** 2)
+    if n == 0 or everywhere <= 1e-12 * n * n:
+        return None
+    return float(1 - (n - 1) * (within / (given - 1)).sum() / everywhere)
+
+
 def gap_closed(start: float, end: float, ceiling: float) -> float | None:
     """Share of what was missing to the ceiling that is there now; None where nothing was missing."""
     return None if ceiling <= start else (end - start) / (ceiling - start)

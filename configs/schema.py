@@ -186,6 +186,29 @@ class ScoreConfig(JudgedConfig):
 
 
 @dataclass(kw_only=True)
+class JudgeConfig(ScoreConfig):
+    """Check a judge before its scores are believed.
+
+    Asks the server at once what a turn asks, with its pictures. Then scores kept sessions (RECORDS, as `score` takes
+    them; without any it plays some of the studio, half right) with the judge, once more with other seeds, with another
+    judge where one is given, and of studio sessions with the exact scorers. Prints and writes to judge.json: agreement
+    (Krippendorff's alpha, verdicts by task) and the variance between repeats. The same command goes on after a kill.
+
+    Examples:
+      editenv judge check server=vllm scorer.settings.endpoint.model=Qwen/Qwen3-VL-8B-Instruct
+          does it answer, and how often is it right about the studio
+      editenv judge check runs/a scorer.settings.endpoint.model=A scorer@other=judge other.settings.endpoint.model=B
+          how far two judges agree on sessions of yours
+      editenv judge check runs/night repeats=5 scorer.settings.endpoint.model=A
+          how steady it is
+    """
+
+    other: ScorerConfig | None = setting(None, "another judge, to compare with", group="scorer")
+    repeats: int = setting(2, "times that the judge is asked about everything, each with seeds of its own", ge=1)
+    sessions: int = setting(32, "of the studio, played where no records are given", ge=1)
+
+
+@dataclass(kw_only=True)
 class ShowConfig(PlayConfig):
     """Play one seeded session and look at it, or look at a rollout of a training.
 
@@ -560,6 +583,7 @@ COMMANDS: dict[str, type[CommandConfig]] = {
     "train_trl": TrainTRLConfig,
     "evaluate": EvaluateConfig,
     "score": ScoreConfig,
+    "judge": JudgeConfig,
     "pretrain": PretrainConfig,
     "show": ShowConfig,
     "export": ExportConfig,
@@ -574,8 +598,13 @@ def command_of(command: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """The name in COMMANDS whose settings these words are, and the words: `train agent=ppo` has its own.
 
     Raises:
-        ValueError: there is no such agent.
+        ValueError: there is no such agent, or nothing that is done with a judge.
     """
+    if command == "judge":
+        what, *rest = [*overrides, ""] if not overrides else overrides
+        if what != "check" and not {"-h", "--help"} & set(overrides):
+            raise ValueError(f"judge is asked for {what!r}, expected 'check'")
+        return command, rest
     agent = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith("agent=")), None)
     if command != "train" or agent is None:
         return command, list(overrides)
@@ -595,5 +624,6 @@ GROUPS: dict[str, type | None] = {
     "scorer": ScorerConfig,
     "recipe": None,
     "experiment": None,
+    "server": None,
 }
 """What a file of a group fills; None where it is one of several classes, or settings of a whole command."""

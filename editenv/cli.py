@@ -47,6 +47,9 @@ COMMANDS = {
     "train_trl": Command("editenv.agents.tool_agent.train:train", usage="agent=trl model=PATH [KEY=VALUE ...]"),
     "evaluate": Command("editenv.agents.evaluate:main"),
     "score": Command("editenv.agents.score:main", first="records", usage="RECORDS [KEY=VALUE ...]"),
+    "judge": Command(
+        "editenv.agents.judge_check:judge_check", first="records", usage="check [RECORDS] [KEY=VALUE ...]"
+    ),
     "pretrain": Command("editenv.agents.pretrain.run:pretrain"),
     "show": Command("editenv.agents.show:show", first="run", usage="[RUN] [KEY=VALUE ...]"),
     "export": Command("editenv.agents.export:export"),

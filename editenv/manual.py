@@ -119,11 +119,12 @@ def settings_table(command: str) -> list[tuple[str, str, str]]:
         (one.name, _in_words(chosen.get(one.name, one.default) if one.group else one.default), _meaning(one))
         for one in describe(schema.COMMANDS[command])
         # What a user or a scorer takes is its own affair, and demo's training is that of `train`.
-        if not one.name.startswith(("user.", "scorer.", "eval_scorer.", "train."))
+        if not one.name.startswith(("user.", "scorer.", "eval_scorer.", "other.", "train."))
     ]
-    if "experiment" in chosen:
-        names = ", ".join(schema.options("experiment"))
-        rows.append(("experiment", "null", f"a set of settings: {names}, or a file below --config-dir"))
+    for group, what in (("experiment", "a set of settings"), ("server", "where a judge answers")):
+        if group in chosen:
+            names = ", ".join(schema.options(group))
+            rows.append((group, "null", f"{what}: {names}, or a file below --config-dir"))
     if command == "demo":
         rows.append(("train.*", "", "every setting of `train`; seed, out, model and threads are the demo's"))
     return rows

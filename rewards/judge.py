@@ -75,8 +75,8 @@ class JudgeScorer:
         awareness: a name in AWARENESS.
         reasks: further questions for a vote that cannot be read.
         side: pictures smaller than this, in pixels, are enlarged by a whole factor.
-        check: ask the server one short question now, so that a wrong address is noticed at once, with a
-            ConnectionError.
+        check: ask the server one short question now, with as many pictures as turns may show, so that a wrong address
+            or limit is noticed at once, with a ConnectionError.
     """
 
     def __init__(
@@ -111,9 +111,9 @@ class JudgeScorer:
         self._votes, self._reasks, self.side, self._awareness = votes, reasks, side, awareness
         self._combine = VOTES[combine]
         if check:
-            # A small picture and a seed, as turns have them: servers may refuse either.
-            picture = np.full((8, 8, 3), 128, np.uint8)
-            self.endpoint.health(question_messages("Answer with the word yes.", [picture], side))
+            # Small pictures, as many as the last turn shows, and a seed: servers may refuse either.
+            pictures = [np.full((8, 8, 3), 128, np.uint8)] * (1 + getattr(world, "max_turns", 0) or 1)
+            self.endpoint.health(question_messages("Answer with the word yes.", pictures, side))
 
     def close(self) -> None:
         """Gives the endpoint's thread and connections back; the scorer can still be asked."""
