@@ -598,13 +598,8 @@ def command_of(command: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """The name in COMMANDS whose settings these words are, and the words: `train agent=ppo` has its own.
 
     Raises:
-        ValueError: there is no such agent, or nothing that is done with a judge.
+        ValueError: there is no such agent.
     """
-    if command == "judge":
-        what, *rest = [*overrides, ""] if not overrides else overrides
-        if what != "check" and not {"-h", "--help"} & set(overrides):
-            raise ValueError(f"judge is asked for {what!r}, expected 'check'")
-        return command, rest
     agent = next((word.partition("=")[2] for word in reversed(overrides) if word.startswith("agent=")), None)
     if command != "train" or agent is None:
         return command, list(overrides)

@@ -142,6 +142,10 @@ def _read_words(command: str, words: Sequence[str]) -> tuple[argparse.Namespace,
     parser.add_argument("-cd", "--config-dir")
     kinds = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
     parser.add_argument("-i", "--info", nargs="?", const="all", choices=kinds)
+    if command == "judge":
+        if words[:1] != ["check"]:
+            raise ValueError(f"judge is asked for {' '.join(words[:1])!r}, expected 'check'")
+        words = words[1:]
     words = ["json=true" if word == "--json" and command == "audit" else word for word in words]
     first = COMMANDS[command].first
     if first and words and "=" not in words[0] and not words[0].startswith(("-", "~", "+")):

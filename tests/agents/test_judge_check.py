@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def unsure(handler, request):
     handler.say(filled(request, "no" if no else "yes"))
 
 
-def checked(out, url, *more):
+def checked(out, url, *more) -> tuple[int, Any]:
     endpoint = "scorer.settings.endpoint"
     words = [f"{endpoint}.base_url={url}", f"{endpoint}.model=a", f"{endpoint}.retries=0", "scorer.settings.votes=1"]
     status = main(["judge", "check", f"out={out}", "sessions=3", *words, *more])
@@ -118,5 +119,5 @@ def test_where_servers_answer_is_a_file_of_settings_for_every_judge(command, nam
     from editenv.configs.compose import compose
 
     overrides = ["scorer=judge", f"server={name}", "scorer.settings.endpoint.model=m", "out=x"]
-    config = compose(command, ["check"] * (command == "judge") + overrides)
+    config = compose(command, overrides)
     assert config.scorer.settings["endpoint"]["base_url"] == f"http://127.0.0.1:{port}/v1"
