@@ -32,6 +32,7 @@ DOCS = ROOT / "docs"
 NEEDED = {
     "train_sb3": ["agent=ppo"],
     "train_trl": ["agent=trl", "model=m"],
+    "judge": ["scorer.settings.endpoint.model=m"],
     "pretrain": ["recipe=base"],
     "score": ["records=x"],
 }
