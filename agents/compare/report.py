@@ -110,6 +110,7 @@ def _facts(experiment: Experiment, results: Results, outcomes: Sequence[Outcome]
     return {
         "schema": experiment.schema,
         "version": __version__,
+        "oracles": any(experiment.schema.arms[arm].oracle for arm in arms),
         "best": any(name.endswith(BEST) for _, name in results.lines),
         "arms": [_arm_facts(experiment, results, arm, base, most) for arm in arms],
         "base": experiment.label(base),
@@ -260,7 +261,10 @@ def _figure(columns: int, draw: Callable[[Sequence[Any]], None]) -> str:
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
     draw(axes[0])
-    axes[0][0].legend(frameon=False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    rows = -(-len(labels) // (2 * columns))
+    figure.set_figheight(3 + 0.2 * rows)
+    figure.legend(handles, labels, loc="outside lower left", ncols=2 * columns, frameon=False)
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(figure)
