@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from editenv.agents.unified.bagel_prompts import SHIPPED, Prompts, parse_answer
 from editenv.agents.unified.context import ImageBlock, VitBlock
 from editenv.agents.unified.flux_autoencoder import FluxAutoencoder
 from editenv.agents.unified.transforms import Resize, as_rgb
+from editenv.configs.compose import compose
 from tests.tiny_bagel import tiny_bagel
+from tests.tiny_editor import train_for_brightness
 
 DATA = Path(__file__).parents[2] / "data"
 RULES = json.loads((DATA / "bagel_rules.json").read_text(encoding="utf-8"))
@@ -267,3 +270,28 @@ def test_a_conversation_grows_three_contexts(policy):
     image = chat.generate(noise, steps=2)
     assert image.shape == (32, 32, 3) and image.dtype == np.uint8
     assert isinstance(chat.write(max_tokens=3), str)
+
+
+def test_a_folder_trains_as_published_with_lora_and_goes_on(folder, tmp_path):
+    """Two calls, an iteration each: ratios are 1 before each first update, and weights move."""
+    small = {
+        "max_intent_tokens": 4,
+        "lora_rank": 2,
+        "steps": 3,
+        "window_high": 1,
+        "text_rate": 1e-2,
+        "flow_rate": 1e-2,
+    }
+    words = ["algorithm=edit_r2_published", f"model={folder}", f"out={tmp_path / 'run'}", "threads=1"]
+    own = {"groups": 2, "group_size": 2, "save_every": 1, "eval_every": 0, "image_every": 0}
+    for iterations in (1, 2):
+        config = compose("train", words, **own, iterations=iterations)
+        logs = train_for_brightness(replace(config, algorithm=replace(config.algorithm, **small))).logs
+    assert [log["iteration"] for log in logs] == [0, 1]
+    assert all(log["text_ratio_error"] <= 1e-6 and log["flow_ratio_error"] <= 1e-6 for log in logs)
+    before, trained = load_bagel(folder), load_policy(tmp_path / "run")
+    old, new = before.model.state_dict(), trained.model.state_dict()
+    moved = [name for name in new if not torch.equal(new[name], old[name])]
+    assert any("mlp_moe_gen.up" in name for name in moved) and all("language_model.model.layers" in n for n in moved)
+    adapted = load_bagel(folder, adapters=tmp_path / "run" / "checkpoint-4").model.state_dict()
+    assert all(torch.equal(adapted[name], new[name]) for name in new)
