@@ -165,7 +165,7 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     if not path.is_file():
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             found.append(TypeAdapter(Evaluation).validate_json(line))
         except ValueError as error:
@@ -226,7 +226,13 @@ def read_best(out: Path) -> dict[str, Any] | None:
     path = out / BEST / BEST_FACTS
     if not path.is_file():
         return None
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        int(facts["iteration"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}), expected what the run wrote: remove {path.parent}"
+        ) from error
     return facts
 
 

@@ -45,16 +45,24 @@ class Waves:
     counts: dict[str, dict[str, Count]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Reads the waves that are whole, and takes away what lies behind them."""
+        """Reads the waves that are whole and as they were written, and takes away what lies behind them."""
+        for path in (PROGRESS, SCORES, RECORDS, f"{RECORDS}/{FILE}"):
+            if (self.out / path).is_symlink():
+                raise ValueError(f"{self.out / path} is a link, expected what an evaluation wrote, or another folder")
         waves, lines = _whole_lines(self.out / PROGRESS), _whole_lines(self.out / SCORES)
         recorded = _whole_lines(self.out / RECORDS / FILE) if self.records else lines
         known, done = 0, 0
         for text in waves:
-            wave = json.loads(text)
-            if done + wave["sessions"] > min(len(lines), len(recorded)):
-                break  # a machine that lost power may have kept the later file and not the earlier one
-            known, done = known + 1, done + wave["sessions"]
-            self._count(wave)
+            # A machine that lost power may have kept the later file and not the earlier one, a disk may change both.
+            try:
+                wave = json.loads(text)
+                end = done + wave["sessions"]
+                if wave["sha256"] != _sha256(b"".join(lines[done:end] + recorded[done:end])):
+                    break
+                self._count(wave)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                break
+            known, done = known + 1, end
         self.lines = [json.loads(text) for text in lines[:done]]
         _keep(self.out / PROGRESS, waves[:known])
         _keep(self.out / SCORES, lines[:done])
@@ -75,13 +83,15 @@ class Waves:
         Raises:
             OSError: the disk takes no more; what is there stays whole.
         """
+        lines = [session_line(one) for one in sessions]
+        scored = recorded = b"".join(map(_as_line, lines))
         if published is not None:
             folder = self.out / RECORDS
             folder.mkdir(exist_ok=True)
-            append_line(folder / FILE, b"".join(played_line(folder, one, published(one)) for one in sessions))
-        lines = [session_line(one) for one in sessions]
-        append_line(self.out / SCORES, b"".join(map(_as_line, lines)))
-        wave = {"sessions": len(lines), "seconds": seconds, "counts": counts}
+            recorded = b"".join(played_line(folder, one, published(one)) for one in sessions)
+            append_line(folder / FILE, recorded)
+        append_line(self.out / SCORES, scored)
+        wave = {"sessions": len(lines), "seconds": seconds, "counts": counts, "sha256": _sha256(scored + recorded)}
         append_line(self.out / PROGRESS, _as_line(wave))
         # As a later process reads it, so that both make the same summary.
         self.lines += [json.loads(_as_line(line)) for line in lines]
@@ -182,6 +192,10 @@ def content_hash(path: Path) -> str:
             with open(one, "rb") as file:
                 total.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
     return total.hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _as_line(value: Mapping[str, Any]) -> bytes:

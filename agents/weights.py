@@ -1,5 +1,7 @@
 """Model folders, read whole or refused: a weight that is missing is never drawn at random."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,6 +10,19 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+@contextmanager
+def reading(folder: Path, what: str) -> Iterator[None]:
+    """Makes a ValueError that names the folder of whatever reading it raises.
+
+    A folder from somebody else may hold anything: transformers' own checks are of many kinds.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{folder} cannot be read as a {what}: {said}") from error
 
 
 def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.float32) -> Model:
@@ -20,11 +35,8 @@ def load_weights(kind: type[Model], folder: Path, dtype: torch.dtype = torch.flo
     # What is missing is an error below, not a table in the middle of the terminal.
     logging.set_verbosity_error()
     try:
-        loaded: Any = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except Exception as error:
-        # A folder from somebody else may hold anything: transformers' own checks are of many kinds.
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{folder} cannot be read as a {kind.__name__}: {said}") from error
+        with reading(folder, kind.__name__):
+            loaded: Any = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     finally:
         logging.set_verbosity(verbosity)
     model, found = loaded

@@ -40,8 +40,14 @@ class Results:
         for job in [one.job for one in outcomes if one.state == "done"]:
             for name in job.evaluate:
                 path = self.runs / job.name / name / "scores.jsonl"
-                read = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-                lines = [{key: line[key] for key in _READ} for line in read]
+                try:
+                    read = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+                    lines = [{key: line[key] for key in _READ} for line in read]
+                except (ValueError, TypeError, KeyError, RecursionError) as error:
+                    raise ValueError(
+                        f"{path} cannot be read ({error}), expected what the run wrote: remove {path.parents[1]}, "
+                        "and the same command runs it again"
+                    ) from error
                 self.lines[job.arm, name][job.seed] = lines
                 played = [(line["session"], line["versions"]) for line in lines]
                 other, expected = first.setdefault(name.partition(".")[0], (path, played))

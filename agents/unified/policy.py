@@ -20,7 +20,7 @@ from editenv.agents.unified.autoencoder import CellAutoencoder
 from editenv.agents.unified.context import Block, Context, ImageBlock, TextBlock, right_aligned
 from editenv.agents.unified.guidance import Guidance, GuidanceContexts, build_guidance_contexts, predict_velocity
 from editenv.agents.unified.model import UnifiedModel, generate_text, prompt_logits
-from editenv.agents.weights import load_weights
+from editenv.agents.weights import load_weights, reading
 from editenv.protocols import Observations
 from editenv.types import Image
 
@@ -298,7 +298,10 @@ class UnifiedPolicy(JointPolicy):
         place = checkpoint_folder(folder or "")
         coder = place / "autoencoder" if (place / "autoencoder").is_dir() else SHIPPED / "autoencoder"
         model = load_weights(UnifiedModel, place)
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
+        with reading(place, "tokenizer"):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
+            if max(tokenizer.get_vocab().values()) >= model.config.vocab_size:
+                raise ValueError(f"it has ids above the model's vocab_size {model.config.vocab_size}")
         return cls(model, load_autoencoder(coder), tokenizer, str(folder)).eval()
 
     def check_context_length(self, envs: MICEEditVectorEnv, settings: GenerationSettings) -> None:
