@@ -139,12 +139,28 @@ def pipeline_class(folder: Path) -> Any:
                     f"{path}: {part} is {value}, expected a class of diffusers or transformers: no code that lies in "
                     "a model's folder is run"
                 )
+            check_torchvision(path, part, value)
     if not _edits(kind):
         found = _get_task_class(AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, name, throw_error_if_not_exist=False)
         if found is None or not _edits(found):
             raise ValueError(f"{path}: {name} cannot edit: it makes no picture of a picture and a prompt")
         return found
     return kind
+
+
+def check_torchvision(path: Path, part: str, value: Sequence[Any]) -> None:
+    """Raises ValueError where a part is a processor of transformers with one of films, and torchvision is missing."""
+    from transformers.utils.import_utils import is_torchvision_available
+
+    if value[0] == "transformers" and str(value[1]).endswith("Processor") and not is_torchvision_available():
+        import transformers
+
+        names = inspect.signature(getattr(transformers, str(value[1]), object)).parameters
+        if "video_processor" in names:
+            raise ValueError(
+                f"{path}: {part} is {value[1]}, which needs torchvision, and that is not installed: pip install the "
+                f"torchvision that belongs to torch {torch.__version__}"
+            )
 
 
 def _edits(kind: Any) -> bool:

@@ -173,3 +173,25 @@ def test_a_pipeline_of_one_picture_has_no_history(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxKontextPipeline"}))
     with pytest.raises(ValueError, match="history is 'all', but FluxKontextPipeline takes one picture"):
         played(tmp_path, tmp_path / "out", policy={}, history="all")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "processor"),
+    [
+        ("QwenImageEditPipeline", "processor", "Qwen2VLProcessor"),
+        ("QwenImageEditPlusPipeline", "processor", "Qwen2VLProcessor"),
+        ("LongCatImageEditPipeline", "text_processor", "Qwen2_5_VLProcessor"),
+    ],
+)
+def test_processors_that_need_torchvision_are_refused_where_it_is_missing(
+    tmp_path, monkeypatch, name, part, processor
+):
+    from transformers.utils import import_utils
+
+    index = {"_class_name": name, part: ["transformers", processor], "scheduler": ["diffusers", "X"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(import_utils, "is_torchvision_available", lambda: False)
+    with pytest.raises(ValueError, match=f"{part} is {processor}, which needs torchvision, and that is not installed"):
+        pipeline_class(tmp_path)
+    monkeypatch.setattr(import_utils, "is_torchvision_available", lambda: True)
+    assert pipeline_class(tmp_path).__name__ == name
