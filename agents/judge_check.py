@@ -46,11 +46,14 @@ def judge_check(config: JudgeConfig) -> int:
     raters |= {"other": config.other} if config.other is not None else {}
     if str(first.versions["world"]).startswith("studio"):
         raters |= {name: ScorerConfig(kind=name) for name in EXACT}
-    shared = {one.name: getattr(config, one.name) for one in fields(ScoreConfig)} | {"records": records}
+    shared: dict[str, Any] = {one.name: getattr(config, one.name) for one in fields(ScoreConfig)} | {
+        "records": records
+    }
     found = {}
     for name, scorer in raters.items():
         print(f"{name}: {scorer.kind}", flush=True)
-        found[name] = score(ScoreConfig(**shared | {"scorer": scorer, "out": str(out / name.replace(" ", "_"))}))
+        own: dict[str, Any] = {"scorer": scorer, "out": str(out / name.replace(" ", "_"))}
+        found[name] = score(ScoreConfig(**shared | own))
     report: dict[str, Any] = {"records": records, "versions": {k: v.facts["versions"] for k, v in found.items()}}
     report["unscored"] = {name: one.facts["unscored"] for name, one in found.items()}
     others = [name for name in ("other", *EXACT) if name in found]

@@ -304,7 +304,7 @@ def background_weights(shape: tuple[int, int], boxes: Sequence[Found], grid: tup
     for one in boxes:
         left, top, right, bottom = one.pixels(np.empty((*shape, 3), np.uint8))
         outside[top:bottom, left:right] = 0
-    shares = np.array(PILImage.fromarray(outside).resize(grid[::-1], PILImage.Resampling.BOX))
+    shares = np.array(PILImage.fromarray(outside).resize((grid[1], grid[0]), PILImage.Resampling.BOX))
     return np.where(shares >= 0.5, shares, 0)
 
 

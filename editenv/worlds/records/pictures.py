@@ -77,7 +77,7 @@ def fit_picture(picture: Image, shape: tuple[int, int], fit: str = "letterbox") 
         inner = (
             (max(1, round(tall * width / wide)), width) if by_width else (height, max(1, round(wide * height / tall)))
         )
-    scaled = np.array(PILImage.fromarray(picture).resize(inner[::-1], PILImage.Resampling.LANCZOS))
+    scaled = np.array(PILImage.fromarray(picture).resize((inner[1], inner[0]), PILImage.Resampling.LANCZOS))
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = MARGIN
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
