@@ -100,7 +100,10 @@ class ToolPolicy:
     def __init__(self, envs: MICEEditVectorEnv, run: str, max_new_tokens: int = 96) -> None:
         try:
             card = json.loads(Path(run, CARD).read_text(encoding="utf-8"))
-            self.pictures, self.tries, tools, grid = (card[key] for key in ("pictures", "tries", "tools", "grid"))
+            named = ("pictures", "tries", "tools", "grid", "dtype")
+            self.pictures, self.tries, tools, grid, dtype = (card[key] for key in named)
+            if not isinstance(getattr(torch, str(dtype), None), torch.dtype):
+                raise ValueError(f"dtype is {dtype!r}, expected a type of numbers as torch names it")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{Path(run, CARD)} cannot be read ({error}), expected what `editenv train agent=trl` wrote"
@@ -113,7 +116,7 @@ class ToolPolicy:
         self.schemas = tool_schemas(self.toolbox)
         # Only a run's own folder holds its model in a folder of its own.
         where = Path(run, MODEL) if Path(run, MODEL).is_dir() else Path(run)
-        self.model, self.processor = load_model(str(where), self.pictures, card["dtype"])
+        self.model, self.processor = load_model(str(where), self.pictures, dtype)
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         self.tokenizer = self.processor.tokenizer if self.pictures else self.processor
         self.max_new_tokens = max_new_tokens

@@ -129,11 +129,13 @@ def test_runs_of_other_scenes_are_refused(place: Path, run: Path, tmp_path: Path
     envs = make_vector_env(num_envs=1, suite="mixed", grid=3)
     with pytest.raises(ValueError, match="trained on scenes of 4 cells a side"):
         ToolPolicy(envs, str(run))
-    (tmp_path / "tool_agent.json").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"tool_agent.json cannot be read .*, expected what `editenv train agent=trl`"
-    ):
-        ToolPolicy(envs, str(tmp_path))
+    whole = json.loads((run / "tool_agent.json").read_text())
+    for card in ({}, whole | {"dtype": "load"}, {k: v for k, v in whole.items() if k != "dtype"}):
+        (tmp_path / "tool_agent.json").write_text(json.dumps(card))
+        with pytest.raises(
+            ValueError, match="tool_agent.json cannot be read .*, expected what `editenv train agent=trl`"
+        ):
+            ToolPolicy(envs, str(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
