@@ -133,7 +133,7 @@ def test_runs_of_other_scenes_are_refused(place: Path, run: Path, tmp_path: Path
     for card in ({}, whole | {"dtype": "load"}, {k: v for k, v in whole.items() if k != "dtype"}):
         (tmp_path / "tool_agent.json").write_text(json.dumps(card))
         with pytest.raises(
-            ValueError, match="tool_agent.json cannot be read .*, expected what `editenv train agent=trl`"
+            ValueError, match=r"tool_agent.json cannot be read .*, expected what `editenv train agent=trl`"
         ):
             ToolPolicy(envs, str(tmp_path))
 
