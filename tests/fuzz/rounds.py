@@ -1,4 +1,4 @@
-"""How long the fuzzers of this folder go on."""
+"""How long the fuzzers of this folder go on, and where they begin: EDITENV_FUZZ_SECONDS a test, EDITENV_FUZZ_FIRST."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import time
 from collections.abc import Iterator
 
+FIRST = int(os.environ.get("EDITENV_FUZZ_FIRST", 0))
 SECONDS = float(os.environ.get("EDITENV_FUZZ_SECONDS", 0))
 
 
 def rounds(least: int) -> Iterator[int]:
-    """0, 1, ...: so many, which are seeds, and more while EDITENV_FUZZ_SECONDS are not over."""
-    began = time.monotonic()
-    return itertools.takewhile(lambda n: n < least or time.monotonic() - began < SECONDS, itertools.count())
+    """FIRST, FIRST + 1, ...: so many, which are seeds, and more while EDITENV_FUZZ_SECONDS are not over."""
+    began, numbers = time.monotonic(), itertools.count(FIRST)
+    return itertools.takewhile(lambda n: n - FIRST < least or time.monotonic() - began < SECONDS, numbers)
