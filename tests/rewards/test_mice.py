@@ -11,9 +11,6 @@ import pytest
 
 pytest.importorskip("openai")
 
-from editenv.agents.evaluate import run_evaluation
-from editenv.agents.score import score as score_again
-from editenv.configs.compose import compose
 from editenv.records import RecordSpec, RecordTurn
 from editenv.rewards.judge_context import judge_context
 from editenv.rewards.mice import READ, MiceScorer, background_weights, consistency, count, detector_agrees, iou
@@ -245,6 +242,9 @@ def settings(models, url, votes=1):
 
 def test_evaluations_of_files_and_suites_and_scores_of_records(models, tmp_path):
     """The commands with tiny random models of the real classes and a server that agrees."""
+    compose = pytest.importorskip("editenv.configs.compose").compose
+    run_evaluation = pytest.importorskip("editenv.agents.evaluate").run_evaluation
+    score_again = pytest.importorskip("editenv.agents.score").score
     draw_pictures(tmp_path)
     sessions = str(write_lines(tmp_path, records()))
     with ChatServer(agrees) as server:
@@ -282,5 +282,6 @@ def test_wrong_settings_of_the_judge_are_named():
         make_env(scorer="mice", scorer_settings=parts | {"vote": 1})
     with pytest.raises(ValueError, match="scorer 'mice' lacks the setting 'detector'"):
         make_env(scorer="mice", scorer_settings={"features": "f", "endpoint": endpoint})
+    pytest.importorskip("transformers")
     with pytest.raises(ValueError, match="model folder 'f' does not exist"):
         make_env(scorer="mice", scorer_settings=parts)
