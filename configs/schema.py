@@ -557,8 +557,6 @@ class CompareConfig(CommandConfig):
           what would run
       editenv compare my.yaml jobs=2 retry_failed=true
           two runs at a time; failed ones once more
-      editenv compare my.yaml launcher=slurm jobs=40 'slurm={slurm_partition: gpu, gpus_per_node: 1}'
-          on a cluster
     """
 
     comparison: str = setting("smoke", "a name, or the path of a YAML file", names=experiments)

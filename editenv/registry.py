@@ -123,7 +123,11 @@ def _check_call(
     kind: str, name: str, make: Callable[..., Any], given: Sequence[Any], chosen: Mapping[str, Any]
 ) -> None:
     """ValueError where a callable does not take what is given and these settings."""
-    parameters = list(signature(make).parameters.values())
+    try:
+        taken = signature(make)
+    except ValueError:  # of some built-in classes nothing is known
+        return
+    parameters = list(taken.parameters.values())
     by_name = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     left = {one.name: one for one in parameters[len(given) :] if one.kind in by_name}
     names = ", ".join(left) or "none"
@@ -135,7 +139,7 @@ def _check_call(
         if one.default is Parameter.empty and key not in chosen:
             raise ValueError(f"{kind} {name!r} lacks the setting {key!r}, expected {names}")
     try:
-        signature(make).bind(*given, **chosen)
+        taken.bind(*given, **chosen)
     except TypeError as error:
         came = ", ".join([*(type(one).__name__ for one in given), *chosen]) or "nothing"
         raise ValueError(f"{kind} {name!r} cannot be called with {came}: {error}") from error

@@ -15,7 +15,7 @@ PAGE = (DOCS / "method.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\[`(\w+)`\]\((\S+?)\)", PAGE)
 ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \| (.*?) \| (.*?) \|", PAGE.split("## 7.")[1], flags=re.M)
 COLUMNS = ("algorithm=edit_r2_published", "algorithm=edit_r2", "experiment=demo")
-WORDS = {"the same in all": [], "whole sessions": [], "true": True, "false": False, "none": None}
+WORDS = {"the same in all": [], "whole sessions": [], "true": True, "false": False, "none": None, "`none`": "none"}
 
 
 def defined(path):
