@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
 from editenv.agents.episodes import Count, rows_of
+from editenv.agents.external.intents import INTENTS
 from editenv.agents.flow import SamplingPlan, shifted_times
 from editenv.agents.policy import JointPolicy, Turn, load_policy, normals, stack_history, uniforms
 from editenv.agents.rollout import Teacher
@@ -43,6 +45,17 @@ class OracleWriter:
         """Intents of the rows' sessions; ValueError where one has no studio meaning."""
         sessions = [self.envs.sessions[row] for row in rows]
         return [self.form.write(studio_turn(session), session.spec.scene.grid) for session in sessions]
+
+
+class WordsWriter:
+    """Takes intents from the open sessions, as `INTENTS` does: the user's last words, or all of them."""
+
+    def __init__(self, envs: MICEEditVectorEnv, intents: str) -> None:
+        self.envs, self.intent_of = envs, INTENTS[intents]
+
+    def write(self, rows: Sequence[int]) -> list[str]:
+        """Intents of the rows' sessions."""
+        return [self.intent_of(self.envs.sessions[row]) for row in rows]
 
 
 class ExactEditor:
@@ -114,14 +127,14 @@ class EditorMemory:
 class EditorPolicy:
     """In each turn an intent is written, then carried out; images come by the flow's ODE.
 
-    Where given, `writer` writes right intents and `exact` edits images in the model's place, which may be None then.
+    Where given, `writer` writes intents and `exact` edits images in the model's place, which may be None then.
     """
 
     def __init__(
         self,
         policy: JointPolicy | None,
         settings: GenerationSettings,
-        writer: OracleWriter | None = None,
+        writer: OracleWriter | WordsWriter | None = None,
         exact: ExactEditor | None = None,
     ) -> None:
         self.policy, self.settings, self.writer, self.exact = policy, settings, writer, exact
@@ -195,14 +208,15 @@ def editor_policy(
 ) -> EditorPolicy:
     """The player of a model (see `load_policy`), which is loaded only where it is used.
 
-    `intent` is "model" or "oracle", `image` "model" or "exact"; `form`, a name in `intents.FORMS`, is how right
-    intents are given and carried out.
+    `intent` is "model", "oracle", "instructions" or "concatenated", `image` "model" or "exact"; `form`, a name in
+    `intents.FORMS`, is how right intents are given and carried out.
     """
     settings = with_form(settings, form)
     policy = None
     if "model" in (intent, image):
         policy = load_policy(model)
         policy.check_context_length(envs, settings)
-    writer = lookup("intent", intent, {"model": None, "oracle": OracleWriter})
+    said = {name: partial(WordsWriter, envs, name) for name in ("instructions", "concatenated")}
+    writer = lookup("intent", intent, {"model": None, "oracle": partial(OracleWriter, envs, form)} | said)
     exact = lookup("image", image, {"model": None, "exact": ExactEditor})
-    return EditorPolicy(policy, settings, writer and writer(envs, form), exact and exact(envs, form))
+    return EditorPolicy(policy, settings, writer and writer(), exact and exact(envs, form))

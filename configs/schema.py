@@ -118,7 +118,11 @@ class PlayConfig(GenerationSettings, SessionsConfig):
         "practice",
         "with policy=model: practice, base, a training's or checkpoint's folder; policy=diffusers: a pipeline's",
     )
-    intent: str = setting("model", "who writes the intents; oracle gives the right ones", choices=("model", "oracle"))
+    intent: str = setting(
+        "model",
+        "who writes the intents: oracle gives the right ones, instructions the user's last words, concatenated all",
+        choices=("model", "oracle", "instructions", "concatenated"),
+    )
     image: str = setting("model", "who carries them out; exact does so by rules", choices=("model", "exact"))
     intent_form: str = setting(
         "free", "in which form right intents are given and carried out", choices=("free", "rules", "structured")

@@ -45,6 +45,27 @@ def test_the_command_line_chooses_a_form_beside_who_writes(tmp_path: Path) -> No
     assert compose("evaluate", out="none").intent_form == "free"
 
 
+@pytest.mark.parametrize(("intent", "told"), [("instructions", "b"), ("concatenated", "a\nb")])
+def test_intents_may_be_what_was_said(intent: str, told: str) -> None:
+    """Fails where a model is given anything but the user's last words, or all of them."""
+    envs = make_vector_env(num_envs=2, suite="mixed", autoreset_mode="Disabled", split="test")
+    policy = editor_policy(envs, "practice", intent, "model", GenerationSettings(), "free")
+    observations = envs.reset(seed=0)[0]
+    memories, words = (
+        policy.start(observations, [0, 1]),
+        [[instruction] for instruction in observations["instruction"]],
+    )
+    for turn in range(2):
+        actions, memories = policy.act(observations, memories)
+        shown = {"a": [said[0] for said in words], "b": [said[-1] for said in words]}
+        lines = ["b"] if turn == 0 else told.split("\n")
+        assert actions["intent"] == tuple(map("\n".join, zip(*(shown[name] for name in lines), strict=True)))
+        observations = envs.step(actions)[0]
+        for said, instruction in zip(words, observations["instruction"], strict=True):
+            said.append(instruction)
+    assert policy.counts() == {}
+
+
 def test_training_gives_a_form_the_tokens_that_it_needs() -> None:
     """Fails where listed rules are cut off after as many tokens as one sentence takes."""
     for name, tokens in (("free", 20), ("structured", 32), ("rules", 64)):
