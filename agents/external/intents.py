@@ -10,7 +10,7 @@ from editenv.agents.baselines.oracle import studio_turn
 from editenv.chat import chat_messages
 from editenv.endpoint import ChatEndpoint, endpoint_settings
 from editenv.records import RecordTurn
-from editenv.registry import lookup
+from editenv.registry import build, lookup
 from editenv.session import Session
 
 
@@ -33,6 +33,7 @@ INTENTS: dict[str, Callable[[Session], str]] = {
 }
 """A turn's intent by name: the user's last words, all their words, or what was meant."""
 
+LOCAL = {"local": "editenv.agents.external.chat_model:ChatModel"}
 PROMPT_VERSION = "intent 1"
 PROMPT = (
     "A user edits a picture with you over several turns. Write the user's latest request as one instruction for an "
@@ -47,7 +48,8 @@ class IntentWriter:
 
     Args:
         intents: a name in INTENTS, or "chat": a chat model without training.
-        endpoint: with "chat", fields of `EndpointSettings` by name.
+        endpoint: with "chat", fields of `EndpointSettings` by name; without a `base_url` arguments of `ChatModel`, for
+            a model of transformers that is loaded here.
         pictures: whether the chat model is shown the session's pictures; else the words alone.
         max_length: characters that an intent may have; a chat model's longer ones are failures.
 
@@ -60,7 +62,11 @@ class IntentWriter:
         self.pictures, self.max_length, self.failed = pictures, max_length, 0
         if (intents == "chat") != (endpoint is not None):
             raise ValueError(f"intents is {intents!r} and intent_endpoint is {endpoint}, expected it with chat alone")
-        self.endpoint = None if endpoint is None else ChatEndpoint(endpoint_settings(endpoint))
+        self.endpoint = None
+        if endpoint is not None and "base_url" in endpoint:
+            self.endpoint = ChatEndpoint(endpoint_settings(endpoint))
+        elif endpoint is not None:
+            self.endpoint = build("intent_endpoint", "local", LOCAL, endpoint, pictures)
 
     def write(self, sessions: Sequence[Session], seeds: Sequence[int]) -> list[str]:
         """One intent a session; the instruction where a chat model gives no answer that can be used."""
