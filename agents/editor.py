@@ -12,7 +12,7 @@ from editenv.agents.baselines.oracle import OraclePolicy, studio_turn
 from editenv.agents.episodes import Count, rows_of
 from editenv.agents.external.intents import INTENTS
 from editenv.agents.flow import SamplingPlan, shifted_times
-from editenv.agents.policy import JointPolicy, Turn, load_policy, normals, stack_history, uniforms
+from editenv.agents.policy import JointPolicy, Turn, load_policy, normals, stack_history, uniforms, widen_on_cpu
 from editenv.agents.rollout import Teacher
 from editenv.agents.settings import GenerationSettings
 from editenv.protocols import Observations
@@ -215,6 +215,7 @@ def editor_policy(
     policy = None
     if "model" in (intent, image):
         policy = load_policy(model)
+        widen_on_cpu(policy, policy.device)
         policy.check_context_length(envs, settings)
     said = {name: partial(WordsWriter, envs, name) for name in ("instructions", "concatenated")}
     writer = lookup("intent", intent, {"model": None, "oracle": partial(OracleWriter, envs, form)} | said)

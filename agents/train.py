@@ -30,7 +30,7 @@ from editenv.agents.heldout import BEST, recover_best
 from editenv.agents.metrics import group_by_turn
 from editenv.agents.objective import check_algorithm
 from editenv.agents.plots import learning_curves
-from editenv.agents.policy import load_policy
+from editenv.agents.policy import load_policy, widen_on_cpu
 from editenv.agents.resume import (
     TrainingAborted,
     check_no_strangers,
@@ -100,7 +100,7 @@ def train(config: TrainConfig) -> TrainResult:
             f"algorithm.intent_from_turn is {algorithm.intent_from_turn}, but sessions have no more than "
             f"{turns} turns; expected algorithm.text_weight=0 where no intent is written"
         )
-    policy = load_policy(config.model)
+    policy = widen_on_cpu(load_policy(config.model), process().device)
     policy.check_context_length(envs, settings.algorithm)
     main = process().is_main_process
     # Where several processes train together, the first one holds the folder.
