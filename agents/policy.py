@@ -304,12 +304,12 @@ def load_policy(model: str | Path, device: str | torch.device = "cpu") -> JointP
     return kind.load(folder).to(device)
 
 
-def widen_on_cpu(policy: JointPolicy, device: torch.device) -> JointPolicy:
+def widen_on_cpu(policy: JointPolicy, device: torch.device | None) -> JointPolicy:
     """The policy in float32 where it computes on a CPU, whose bfloat16 kernels round by a batch's shape.
 
     Log-probs of rollout and training would differ by several percent.
     """
-    return policy.float() if device.type == "cpu" else policy
+    return policy.float() if device is None or device.type == "cpu" else policy
 
 
 # Turns of different lengths in one tensor, and what came before them
