@@ -33,7 +33,7 @@ from editenv.agents.policy import (
     stack_turns,
     take_trained,
     uniforms,
-)  # fmt: skip
+)
 from editenv.agents.rollout import BranchFromSibling, RolloutBatch, Teacher, WholeSessions, script_numbers
 from editenv.agents.settings import ADVANTAGES, FILTERS, FLOW_KLS, RATIOS, SAMPLERS, WINDOWS, EditR2Settings
 from editenv.registry import load_class
